@@ -19,6 +19,7 @@ from tests.integration.contents import (
     value,
     while_reading,
 )
+from tests.integration.expect import manifests
 
 from coffre.model.backup import Status
 from coffre.model.errors import DumpTransientError
@@ -187,7 +188,7 @@ def test_what_is_changed_before_it_is_read_takes_a_new_snapshot(
 
 def test_what_is_changed_after_it_was_read_does_no_harm(filled: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a part for each table
-    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    monkeypatch.setattr(slicing, "SMALLEST_PART_BYTES", 1)
     before = fingerprint(filled.source)
     read: list[str] = []
 
@@ -214,7 +215,7 @@ def test_labels_that_are_renamed_all_the_time_are_given_up(filled: RoundTrip, mo
     assert caught.value.code == "SCHEMA_CHANGED"
     assert "A label of an enum" in caught.value.message
     assert len(set(snapshots)) == 6
-    assert filled.coffre.objects("v1/backups") == {}
+    assert manifests(filled.coffre) == []
 
 
 @contextmanager
@@ -278,7 +279,7 @@ def test_only_what_is_being_read_is_locked_and_others_may_read_and_write_it(
             " WHERE c.oid >= 16384 AND c.relkind IN ('r', 'S') ORDER BY 1",
         )
 
-    monkeypatch.setattr(slicing, "_SMALLEST_PART_BYTES", 1)
+    monkeypatch.setattr(slicing, "SMALLEST_PART_BYTES", 1)
     seen: dict[str, list[tuple[str, str]]] = {}
     after_plan(monkeypatch, lambda: seen.update({"planned": locks()}))
     while_reading(monkeypatch, lambda names: seen.update({names[0]: locks()}))

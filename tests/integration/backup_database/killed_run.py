@@ -97,7 +97,7 @@ def die_at_nine_tenths() -> None:
 def main(url: str, home: str, vault: str, records: str) -> None:
     """Back up, and die."""
     pack.PACK_SIZE_BYTES = 64 * 1024  # type: ignore[misc]
-    slicing.SLICE_BLOCKS = 32  # type: ignore[misc]
+    slicing.SLICE_BLOCKS = 24  # type: ignore[misc]
     part_recorder.FIRST_AFTER_SECONDS = part_recorder.EVERY_SECONDS = 0.05  # type: ignore[misc]
     die_at_nine_tenths()
     known: list[str] = []

@@ -40,18 +40,18 @@ MOST_AGAIN = 0.12
 
 @pytest.fixture(autouse=True)
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let 25 MB have as many packs and slices as many gigabytes have."""
+    """Let 36 MB have as many packs and slices as many gigabytes have."""
     monkeypatch.setattr(pack, "PACK_SIZE_BYTES", SMALL)
-    monkeypatch.setattr(slicing, "SLICE_BLOCKS", 32)
+    monkeypatch.setattr(slicing, "SLICE_BLOCKS", 24)
 
 
 @pytest.fixture
 def shop(empty_database: str) -> str:
-    """Two tables of 12 MB each, of which little can be compressed, and small ones."""
+    """Two tables of 18 MB each, of which little can be compressed, and small ones."""
     rows = "SELECT g AS id, md5(g::text) || md5((g * 7)::text) || md5((g * 11)::text) AS text"
     run_sql(
         empty_database,
-        *(f"CREATE TABLE {name} AS {rows} FROM generate_series(1, 90000) g" for name in ("large", "other")),
+        *(f"CREATE TABLE {name} AS {rows} FROM generate_series(1, 130000) g" for name in ("large", "other")),
         *(f"CREATE TABLE small_{n} AS SELECT g AS id FROM generate_series(1, 50) g" for n in range(5)),
         "VACUUM",
     )
@@ -111,7 +111,7 @@ def test_the_next_run_stores_what_the_one_before_had_not(
     code: str,
 ) -> None:
     # Given a run that ended when nine tenths were stored
-    coffre.configure(shop)
+    coffre.configure(shop, target={"limits": {"streams": 2}})
     hourglass = Hourglass()
     watches: list[Watch] = []
     function = replace(coffre.backup_function(), watched=watches.append)
@@ -179,15 +179,15 @@ def test_a_run_that_is_killed_leaves_what_it_has_recorded(shop: str, postgresql_
 
 def test_what_vanished_since_is_stored_again(coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a run that failed, of which one record was cut, one was forged, and two packs are gone or cut
-    coffre.configure(shop)
-    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 12_000)
+    coffre.configure(shop, target={"limits": {"streams": 2}})
+    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 5_000)
     with monkeypatch.context() as breaking:
         at_nine_tenths(breaking, broken)
         failed_backup(coffre, "CONNECTION_LOST")
     failed = coffre.backups()[0]
     store = coffre.backup_function().services.vault.store
     records = [info.key for info in store.list("v1/backups/") if part_number(info.key) is not None]
-    assert len(records) > 4
+    assert len(records) > 3
     bodies = [store.get(key) for key in records[:3]]
     coffre.put_object(records[0], bodies[0][:-9])
     coffre.put_object(records[1], bodies[2])
@@ -208,7 +208,7 @@ def test_what_vanished_since_is_stored_again(coffre: Coffre, shop: str, monkeypa
 def test_full_points_at_nothing_and_what_is_done_within_a_minute_leaves_no_records(
     coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coffre.configure(shop)
+    coffre.configure(shop, target={"limits": {"streams": 2}})
     with monkeypatch.context() as breaking:
         at_nine_tenths(breaking, broken)
         failed_backup(coffre, "CONNECTION_LOST")

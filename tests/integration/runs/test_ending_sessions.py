@@ -172,9 +172,9 @@ def test_what_clears_away_while_the_others_are_being_ended_is_not_ended(
     with ExitStack() as stack:
         clearing: list[psycopg2.extensions.connection] = []
 
-        def meanwhile(server: Connection, name: str) -> str | None:
+        def meanwhile(server: Connection, *names: str) -> str | None:
             clearing.append(stack.enter_context(connect(connection)))
-            return end(server, name)
+            return end(server, *names)
 
         monkeypatch.setattr(tools, "end_at_server", meanwhile)
         children.end_all()

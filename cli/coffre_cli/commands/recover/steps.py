@@ -19,7 +19,7 @@ from coffre.model.storage import StorageScope
 from coffre.model.words import counted, duration, size
 from coffre.operations.export.buckets import Exported, ObjectExporter
 from coffre.operations.restore_database.replace_database import NOT_IN_PLACE
-from coffre.operations.restore_database.resume import put_in_place, taken_up
+from coffre.operations.restore_database.resume import put_in_place
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.recovery import next_step, sentence_of, with_step
 from coffre.postgres.connection.client_tools import Children
@@ -118,9 +118,8 @@ def _database(run: Run, step: Step) -> Step:
     if step.replaces:
         return _replace(run, step, backup, connection)
     asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
-    again = partial(taken_up, was_missing=step.is_new) if step.attempts > 1 else None
     record, report = restore_database_here(
-        run.place, asked, run.streams, quiet=run.quiet, restore_id=step.restore_id, take_up=again
+        run.place, asked, run.streams, quiet=run.quiet, restore_id=step.restore_id, continues=step.attempts > 1
     )
     return _ended(step, record, report, restored_bytes=backup.plaintext_bytes)
 

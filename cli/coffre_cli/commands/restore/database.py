@@ -35,7 +35,7 @@ EXAMPLES = examples(
     "coffre restore database latest --to env:DESTINATION --contents schema",
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
-    "coffre restore database latest --to env:DESTINATION --here    # no time limit",
+    "coffre restore database latest --to env:DESTINATION --here  # no time limit",
 )
 
 

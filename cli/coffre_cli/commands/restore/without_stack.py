@@ -56,7 +56,6 @@ _MORE_CONNECTIONS: Final = 8
 _BEAT_SECONDS: Final = 0.5
 
 type Work = Callable[[Meter, Children, Path], RestoreReport]
-type TakeUp = Callable[[RestoreJob], RestoreJob | None]
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,16 @@ def restore_database_here(
     *,
     quiet: bool,
     restore_id: str | None = None,
-    take_up: TakeUp | None = None,
+    continues: bool = False,
 ) -> tuple[Restore, RestoreReport | None]:
     """Restore a database, or some of its tables or rows, into the address that was given.
 
     Parameters
     ----------
     restore_id
-        The id of an earlier attempt that did not end.
-    take_up
-        Returns the job that does what the earlier attempt left; None: nothing is left to do.
+        Of a restore that another process can continue.
+    continues
+        An earlier process may have begun it.
 
     Raises
     ------
@@ -106,7 +105,7 @@ def restore_database_here(
         job = RestoreJob(
             restore_id=run.id,
             backup=ask.backup,
-            connection=connection,
+            connection=children.watching(connection),
             children=children,
             vault=place.vault,
             decoder=decoder,
@@ -116,27 +115,12 @@ def restore_database_here(
             scope=ask.scope,
             consent=consent,
             safety=_safety_of(place, ask, connection),
+            is_resumable=restore_id is not None and not ask.scope.overwrites,
+            continues=continues,
         )
-        if take_up is None:
-            return restore_database(job, meter)
-        rest = take_up(job)
-        return restore_database(rest, meter) if rest is not None else _report_of_ended(run)
+        return restore_database(job, meter)
 
-    return _restore(run, work, Children())
-
-
-def _report_of_ended(run: _Run) -> RestoreReport:
-    """Return the report of a restore that an earlier process ended without recording that."""
-    return RestoreReport(
-        id=run.id,
-        backup_id=run.backup.id,
-        target=run.backup.target,
-        destination=run.destination,
-        rows=run.backup.rows or 0,
-        phases_ms={},
-        exceptions=(),
-        notes=("It was complete before the interruption: all row counts equal the backup's.",),
-    )
+    return _restore(run, work, Children(run_id=run.id))
 
 
 def restore_objects_here(

@@ -10,6 +10,9 @@ from typing import Final
 # A table by schema and name.
 TableName = tuple[str, str]
 
+UNFINISHED_RESTORE: Final = "coffre_unfinished_restore"
+"""The schema in which a restore keeps what it knows until it ends. It is no data: no backup has it."""
+
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
 # Letters and marks that are printable and not to be seen (Unicode's Default_Ignorable_Code_Point, 2025); the others of
 # that kind are of the categories Cf and Cn, which `str.isprintable` knows.

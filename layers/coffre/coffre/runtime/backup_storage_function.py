@@ -6,11 +6,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
-from coffre.buckets.repositories.reader import RepositoryReader
 from coffre.buckets.settings_reader import SettingsReader
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
@@ -34,7 +33,6 @@ from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
-from coffre.runtime.repository_source import open_repositories
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.settings_source import open_settings
@@ -42,6 +40,9 @@ from coffre.runtime.start_runs import StartRuns
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
+
+if TYPE_CHECKING:
+    from coffre.buckets.repositories.reader import RepositoryReader
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ class BackupStorageFunction:
                 self.services, target, stopping=stopping, wanted=wanted, previous=previous, encoder=sink.encoder
             )
         if isinstance(target, RepositoryTarget):
+            from coffre.runtime.repository_source import open_repositories  # dulwich, which buckets should not wait for
+
             return open_repositories(
                 self.services,
                 target,

@@ -15,7 +15,6 @@ from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.history import read_history
 from coffre.operations.doctor.reach import read_reach
-from coffre.operations.doctor.repositories import read_repositories
 from coffre.operations.doctor.settings import read_settings
 from coffre.operations.doctor.source_buckets import read_sources
 from coffre.operations.doctor.vault_use import trouble, use_vault
@@ -31,7 +30,6 @@ from coffre.policy.checks.vault_facts import VaultReach, VaultUse
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.function import utc_now
-from coffre.runtime.repository_source import open_repositories
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings_source import open_settings
 from coffre.stores.s3 import make_client
@@ -71,6 +69,9 @@ def _read_settings(services: Services, target: SettingsTarget) -> SettingsFacts:
 
 
 def _read_repositories(services: Services, target: RepositoryTarget) -> RepositoryFacts:
+    from coffre.operations.doctor.repositories import read_repositories  # dulwich, which others should not wait for
+    from coffre.runtime.repository_source import open_repositories
+
     with scratch_directory() as scratch:
         source = open_repositories(services, target, scratch / "repositories", stopping=threading.Event())
         with source:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre.model.confirmation import Act, Plan, Request
@@ -63,6 +64,27 @@ def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> N
         return
     what = wanted.destination or f"the database of {backup.target}"
     raise needed(what, wanted.model_dump(mode="json", exclude_defaults=True))
+
+
+def refuse_unconfirmed(
+    catalog: Catalog, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str
+) -> None:
+    """Refuse to continue with anything but what the restore's own token has confirmed.
+
+    Raises
+    ------
+    ConfirmationError
+        `CONFIRMATION_MISMATCH`
+    """
+    if not wanted.overwrites or wanted.dry_run:
+        return
+    request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
+    if catalog.get_restore(restore_id).confirmed != request.sha256:
+        raise ConfirmationError(
+            f"The restore {restore_id} was not confirmed as this event would continue it.",
+            code="CONFIRMATION_MISMATCH",
+            hint="Only the function itself continues a restore. Nothing was changed by this event.",
+        )
 
 
 def needed(what: str, event: Mapping[str, Any]) -> ConfirmationError:

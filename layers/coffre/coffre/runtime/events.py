@@ -310,8 +310,8 @@ class RestoreEvent(Scope, _ReadsBackups):
 
     `destination` names a secret (Secrets Manager) with the URL of a database: one that is empty or does not exist yet
     for a whole restore. Without it, the target's own database is meant, which only chosen tables, rows or `replace`
-    can go into. `streams` is the number of connections that load at the same time. `confirmation` is needed by what
-    overwrites (docs/confirmation.md).
+    can go into. `streams` is the number of connections that load at the same time. `invocation` counts the invocations
+    of one restore: it is for the function itself. `confirmation` is needed by what overwrites (docs/confirmation.md).
     """
 
     backup_id: Ulid | Annotated[str, Field(pattern="^latest$")]
@@ -319,7 +319,14 @@ class RestoreEvent(Scope, _ReadsBackups):
     target: TargetName | None = None
     restore_id: Ulid | None = None
     streams: int | None = Field(default=None, ge=1, le=16)
+    invocation: int = Field(default=1, ge=1)
     confirmation: Confirmation | None = None
+
+    @model_validator(mode="after")
+    def _continues_a_restore(self) -> Self:
+        if self.invocation > 1 and not (self.is_resumable and self.restore_id is not None):
+            raise ValueError("invocation needs restore_id, and is for a whole restore alone")
+        return self
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
@@ -331,6 +338,15 @@ class RestoreEvent(Scope, _ReadsBackups):
     def scope(self) -> Scope:
         """Which part of the backup is wanted."""
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether further invocations can continue the restore: it builds a whole database."""
+        return self.is_whole and self.contents.has_schema and self.swap is None and not self.dry_run
+
+    def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
+        """Return the event that starts the next invocation of the same restore."""
+        return _next_invocation(self, backup_id, restore_id, invocation)
 
 
 class StorageRestoreEvent(_ReadsBackups):
@@ -378,8 +394,14 @@ class StorageRestoreEvent(_ReadsBackups):
 
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""
-        changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation, "confirmation": None}
-        return self.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
+        return _next_invocation(self, backup_id, restore_id, invocation)
+
+
+def _next_invocation(
+    event: RestoreEvent | StorageRestoreEvent, backup_id: str, restore_id: str, invocation: int
+) -> dict[str, Any]:
+    changed = {"backup_id": backup_id, "restore_id": restore_id, "invocation": invocation, "confirmation": None}
+    return event.model_copy(update=changed).model_dump(mode="json", exclude_defaults=True)
 
 
 class ApprovedPlan(_Event):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 INVOKE_FAILED: Final = "INVOKE_FAILED"
+# A day of invocations of a quarter of an hour: work that needs longer will not end.
+MOST_INVOCATIONS: Final = 96
 ROLE_HINT: Final = "The function's role needs lambda:InvokeFunction on itself."
 
 

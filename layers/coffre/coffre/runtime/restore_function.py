@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from ulid import ULID
@@ -14,40 +12,33 @@ from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_completed, restore_failed, restore_started
 from coffre.alerts.wording import because
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
-from coffre.model.target import Provider
 from coffre.operations.confirm.confirm import Confirming
-from coffre.operations.restore_database.job import RestoreJob
-from coffre.operations.restore_database.restore import restore_database
-from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
-from coffre.operations.runs.parallel_map import ThreadRunner
-from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun
-from coffre.operations.runs.safety import named_on_error
+from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
-from coffre.postgres.connection.address import Connection, apply_tls
-from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.confirming import approve, confirming_of, consent_of, give_out, logged, refuse_bare
-from coffre.runtime.credentials import connection_from, target_connection
+from coffre.runtime.confirming import (
+    approve,
+    confirming_of,
+    consent_of,
+    give_out,
+    logged,
+    refuse_bare,
+)
 from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
-from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.runtime.restore_safety import RestoreSafety
+from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
 from coffre.runtime.restore_storage_function import StorageRestores
-from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.vault.vault import Vault
 
-_OWN_DATABASE = "the target's own database"
-_FROM_TO = "coffre/destination/"
 _FUNCTION = Actor("restore", verified=True)
 
 
@@ -87,7 +78,7 @@ class RestoreFunction:
                 backup_id=wanted.backup_id,
                 restore_id=restore_id,
                 request_id=request_id,
-                destination=wanted.destination or _OWN_DATABASE,
+                destination=wanted.destination or OWN_DATABASE,
             )
 
         actor = confirming.actor
@@ -103,13 +94,14 @@ class RestoreFunction:
                 ids = {**ids, "restore_id": restore_id}
             if (known := self._begun_before(restore_id, wanted)) is not None:
                 return self._delivered_before(known, wanted, confirming, ids)
-            if wanted.restore_id is not None and not _continues(wanted):
+            continues = self._continues(restore_id, wanted)
+            if wanted.restore_id is not None and not continues:
                 refuse_distant_id("restore_id", wanted.restore_id, utc_now())
             reading = Reading(self.services, wanted.source)
             backup = self._find(wanted, reading)
             refuse_unrestorable(backup)
             found = reading.open(backup)
-            if not _continues(wanted):
+            if not continues:
                 refuse_bare(wanted, backup)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         self.services.metering.about(backup.target, restore_id)
@@ -159,9 +151,10 @@ class RestoreFunction:
             known = self.services.catalog.get_restore(restore_id)
         except BackupStateError:
             return None
-        continues = isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
-        if known.status.is_final or continues:
+        if known.status.is_final or wanted.invocation > 1:
             return known if known.status.is_final else None
+        if isinstance(wanted, RestoreEvent) and wanted.is_resumable and is_silent(known, utc_now(), STALE_AFTER):
+            return None  # its process died: this one takes it up
         settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
         return self.services.catalog.get_restore(known.id)
 
@@ -192,32 +185,24 @@ class RestoreFunction:
         if isinstance(wanted, StorageRestoreEvent):
             work, decoder = self._of_objects(wanted, actor, consent), self.services.decoder(backup.target)
             return work.restore(found, wanted, restore_id, decoder, context)
-        children = Children(clearing_seconds(context))
-        run = RestoreRun(
-            catalog=self.services.catalog,
-            vault=found.vault,
-            now=utc_now,
-            remaining_seconds=remaining_seconds(context),
-            stop=children.end_all,
-            find_backup=found.find,
+        restores = DatabaseRestores(
+            self.services,
+            report_started=lambda restore: self._report_started(restore, wanted, actor),
             report_died=self._report_died,
+            consent=consent,
             watched=self.watched,
         )
-        now = utc_now()
-        restore = Restore(
-            id=restore_id,
-            backup_id=backup.id,
-            target=backup.target,
-            destination=wanted.destination or _OWN_DATABASE,
-            status=Status.IN_PROGRESS,
-            created_at=now,
-            heartbeat_at=now,
-            dry_run=wanted.dry_run,
-            request_id=context.aws_request_id,
-            source=wanted.source,
-        )
-        self._report_started(restore, wanted, actor)
-        return run.run(restore, lambda meter: self._work(found, wanted, children, restore_id, meter, context, consent))
+        continues = self._continues(restore_id, wanted)
+        return restores.restore(found, wanted, restore_id, context, continues=continues)
+
+    def _continues(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+        """Whether an earlier invocation has begun this restore, which has not ended."""
+        if wanted.invocation > 1 or isinstance(wanted, StorageRestoreEvent):
+            return wanted.invocation > 1
+        try:
+            return not self.services.catalog.get_restore(restore_id).status.is_final
+        except BackupStateError:
+            return False
 
     def _of_objects(
         self, wanted: StorageRestoreEvent, actor: Actor, consent: Callable[[Plan], Plan]
@@ -256,60 +241,6 @@ class RestoreFunction:
     def _audit_failed(self, actor: Actor, target: str, restore_id: str, failure: Failure) -> None:
         self.services.edge.audit(actor, "restore.ended", target, restore_id, because(failure), result="failed")
 
-    def _work(
-        self,
-        found: OpenBackup,
-        wanted: RestoreEvent,
-        children: Children,
-        restore_id: str,
-        meter: Meter,
-        context: LambdaContext,
-        consent: Callable[[Plan], Plan],
-    ) -> RestoreReport:
-        backup, streams = found.backup, wanted.streams or os.cpu_count() or 1
-        # The CA's file is needed until the last session is ended.
-        with scratch_directory() as scratch, children.ending():
-            connection = children.watching(self._connection(backup, wanted, scratch))
-            safety = RestoreSafety(self.services, found.vault).of_database(backup, wanted, connection, scratch)
-            job = RestoreJob(
-                restore_id=restore_id,
-                backup=backup,
-                connection=connection,
-                children=children,
-                vault=found.vault,
-                decoder=self.services.decoder(backup.target),
-                scratch=scratch,
-                streams=streams,
-                runner=ThreadRunner(2 * streams, children.end_all),
-                scope=wanted.scope,
-                safety=safety,
-                remaining_seconds=remaining_seconds(context),
-                consent=consent,
-                provider=self._provider(backup, wanted),
-            )
-            with named_on_error(safety):
-                return restore_database(job, meter)
-
-    def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
-        """Return how to reach the destination, by default the target's own database with its own TLS settings."""
-        if wanted.destination is not None:
-            # The command stores the value of --to in a secret of this name while the restore runs.
-            place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
-            connection = connection_from(self.services.secret, wanted.destination, place=place)
-        else:
-            target = self.services.configuration().database(backup.target)
-            own = target_connection(self.services.secret, target)
-            timeout = target.limits.connect_timeout_seconds
-            connection = apply_tls(
-                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
-            )
-        refuse_transaction_pooler(connection)
-        return connection
-
-    def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
-        """Return what the configuration says of the target's own database; another one is recognized."""
-        return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
-
     def _find(self, wanted: RestoreEvent | StorageRestoreEvent, reading: Reading) -> Backup:
         if wanted.backup_id != "latest":
             backup = reading.backup(wanted.backup_id)
@@ -339,10 +270,6 @@ class RestoreFunction:
                 hint="List the backups: coffre list",
             )
         return latest
-
-
-def _continues(wanted: RestoreEvent | StorageRestoreEvent) -> bool:
-    return isinstance(wanted, StorageRestoreEvent) and wanted.invocation > 1
 
 
 def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:

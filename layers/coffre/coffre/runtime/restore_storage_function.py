@@ -12,8 +12,8 @@ from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
-from coffre.model.confirmation import Act, Plan, Request
-from coffre.model.errors import CoffreError, ConfirmationError, DeadlineError, TargetUnknownError
+from coffre.model.confirmation import Plan
+from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
 from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.report import said_so_far
@@ -25,10 +25,11 @@ from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.events import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.invocations import start_next
+from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
@@ -39,8 +40,6 @@ from coffre.vault.restores import read_state
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-# A day of invocations of a quarter of an hour: a restore that needs longer will not end.
-_MOST_INVOCATIONS: Final = 96
 # Each large object has connections of its own for parts, in addition to those of the streams.
 _MORE_CONNECTIONS: Final = 8
 
@@ -86,7 +85,7 @@ class StorageRestores:
         )
         continues = wanted.invocation > 1
         if continues:
-            self._refuse_unconfirmed(backup, wanted, restore_id)
+            refuse_unconfirmed(self.services.catalog, backup, wanted, restore_id)
         record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
         if record is None:
             return None
@@ -100,18 +99,6 @@ class StorageRestores:
             return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
 
         return run.run(record, work, continues=continues)
-
-    def _refuse_unconfirmed(self, backup: Backup, wanted: StorageRestoreEvent, restore_id: str) -> None:
-        """Refuse to continue with anything but what the restore's own token has confirmed."""
-        if not wanted.overwrites or wanted.dry_run:
-            return
-        request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
-        if self.services.catalog.get_restore(restore_id).confirmed != request.sha256:
-            raise ConfirmationError(
-                f"The restore {restore_id} was not confirmed as this event would continue it.",
-                code="CONFIRMATION_MISMATCH",
-                hint="Only the function itself continues a restore. Nothing was changed by this event.",
-            )
 
     def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
         return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
@@ -173,9 +160,9 @@ class StorageRestores:
             ) from error
 
     def _start_next(self, backup: Backup, wanted: StorageRestoreEvent, state: StorageState, function: str) -> None:
-        if state.invocation > _MOST_INVOCATIONS:
+        if state.invocation > MOST_INVOCATIONS:
             raise DeadlineError(
-                f"The restore is not done after {_MOST_INVOCATIONS} invocations, and was ended.",
+                f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.",
                 detail=f"It came as far as {state.after}",
                 hint="Restore it in pieces (--bucket, --prefix). "
                 "Objects that are restored already are found to be identical, and skipped.",

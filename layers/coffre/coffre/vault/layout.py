@@ -149,7 +149,7 @@ def restore_report_key(restore_id: str) -> str:
 
 
 def restore_state_key(restore_id: str) -> str:
-    """Return the key of the state of a restore of objects that takes several invocations."""
+    """Return the key of the state of a restore that takes several invocations."""
     return f"{RESTORES}{restore_id}.state.json"
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from coffre.model.document import parse_json
 from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
+from coffre.model.restore_state import DatabaseState
 from coffre.model.storage import StorageState
 from coffre.stores.store import put_small
 from coffre.vault.entries import lines_of
@@ -73,6 +74,30 @@ def read_state(vault: Vault, restore_id: str) -> StorageState:
             f"How far the restore {restore_id} was cannot be read from {key}.",
             code="RESTORE_STATE_DAMAGED",
             hint="Start the restore again: objects that exist already are not written a second time.",
+        ) from error
+
+
+def write_database_state(vault: Vault, restore_id: str, state: DatabaseState) -> None:
+    """Store what a restore of a database was confirmed to change."""
+    put_small(vault.store, restore_state_key(restore_id), state.model_dump_json().encode())
+
+
+def read_database_state(vault: Vault, restore_id: str) -> DatabaseState:
+    """Return what a restore of a database was confirmed to change.
+
+    Raises
+    ------
+    IntegrityError
+        `RESTORE_STATE_DAMAGED`
+    """
+    key = restore_state_key(restore_id)
+    try:
+        return DatabaseState.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
+    except (ObjectMissingError, ValidationError) as error:
+        raise IntegrityError(
+            f"What the restore {restore_id} was confirmed to change cannot be read from {key}.",
+            code="RESTORE_STATE_DAMAGED",
+            hint="Nothing in use was changed. Start the restore again.",
         ) from error
 
 

@@ -112,6 +112,8 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
             if not isinstance(results, SchemaChangedError):
                 return plan, results
         lock_first = also_locked(lock_first, results)
+        # Records of parts are in the vault by now, of another snapshot: no function may count them as its own.
+        job = replace(job, spreading=None)
         done = run.meter.read()
         run.meter.add(size_bytes=-done.done_bytes, tables=-done.done_tables)
     raise AssertionError

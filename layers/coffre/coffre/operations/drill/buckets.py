@@ -16,7 +16,6 @@ from coffre.model.storage import StorageScope
 from coffre.model.target import BucketDrill, TargetKind
 from coffre.model.words import counted
 from coffre.operations.drill.findings import Found, refuse_other_sums
-from coffre.operations.drill.repositories import prove_repositories
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.drill.settings import prove_settings
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
@@ -103,6 +102,8 @@ def _prove(job: StorageDrillJob, found: Found, stop: threading.Event) -> None:
         prove_settings(job.backup, manifest, job.vault, decoder, found, stop)
         return
     if job.backup.kind is TargetKind.REPOSITORY:
+        from coffre.operations.drill.repositories import prove_repositories  # dulwich, which others should not wait for
+
         decoder = job.decoder.of_recipients(manifest.recipients)
         prove_repositories(job.backup, manifest, job.vault, decoder, found, stop)
         return

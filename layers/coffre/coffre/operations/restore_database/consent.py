@@ -10,12 +10,14 @@ import psycopg2.extensions
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import ConfirmationError
 from coffre.model.names import TableName
+from coffre.model.restore_state import DatabaseState
 from coffre.operations.restore_database.job import Confirmed, RestoreJob, Source
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.postgres.destination.destination import exists
 from coffre.postgres.destination.fingerprint import DATABASE, existing, measure, read_facts
 from coffre.postgres.destination.staging_schema import shortened
+from coffre.vault.restores import read_database_state, write_database_state
 
 _NOTHING_CHANGED: Final = "Nothing in use was changed."
 
@@ -40,6 +42,10 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     """
     if not job.scope.overwrites:
         return job, None
+    if job.continues:
+        state = read_database_state(job.vault, job.restore_id)
+        tables = tuple(state.tables) if state.tables is not None else None
+        return replace(job, confirmed=Confirmed(state.facts, tables), safety=state.safety), None
     request = Request.of(Act.RESTORE, job.backup.target, job.backup.id, job.backup.manifest_sha256, job.scope)
     facts, tables, lost = _look(job, source)
     seen = Seen(
@@ -52,6 +58,8 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     if job.scope.dry_run:
         return job, plan
     job.consent(plan)
+    if job.is_resumable and source.is_large:
+        write_database_state(job.vault, job.restore_id, DatabaseState(facts=facts, tables=tables, safety=job.safety))
     return replace(job, confirmed=Confirmed(facts, tables)), None
 
 

@@ -22,6 +22,7 @@ from coffre.operations.restore_database.definition_schedule import Schedule
 from coffre.operations.restore_database.definition_words import is_extension_comment, reason_of, refused_error, spoken
 from coffre.operations.restore_database.given import Fate, fates
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.search_paths import paths_of
 from coffre.operations.restore_database.sessions import loading_session
@@ -39,6 +40,7 @@ from coffre.postgres.archive.entry_sql import (
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.archive.toc import is_event_trigger, is_of_database
 from coffre.postgres.connection.roles import split_statements
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.definitions import SESSION, Definitions, Making
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger, Refusal
@@ -100,6 +102,8 @@ class DefinitionRestore:
         What could not be made so far.
     fates
         What the destination's provider makes itself, by dump id.
+    memory
+        What an earlier attempt of the restore has done.
     """
 
     job: RestoreJob
@@ -107,6 +111,7 @@ class DefinitionRestore:
     destination: Destination
     report: ReportBuilder
     session: psycopg2.extensions.connection | None = None
+    memory: Memory | None = None
     ledger: Ledger = field(init=False)
     fates: Mapping[int, Fate] = field(init=False)
 
@@ -114,6 +119,8 @@ class DefinitionRestore:
         reduces_tables = not self.job.scope.strict
         self.ledger = Ledger(reduces_tables=reduces_tables)
         self.fates = _fates(self.job, self.source, self.destination)
+        if self.memory is not None:
+            self.fates = self.memory.fates(self.fates)
         self.how = Making(
             by_id={entry.dump_id: entry for entry in self.source.toc},
             encoding=self.source.content.encoding,
@@ -138,10 +145,23 @@ class DefinitionRestore:
             definitions.make(entries)
         self._refuse_if_strict()
 
+    def make_marked(self, entries: Sequence[TocEntry]) -> None:
+        """Make entries one after the other, but those that an earlier attempt of the restore has made."""
+        with self._definitions(replace(self.how, is_marked=self._is_marked)) as definitions:
+            definitions.make(self._left(entries))
+        self._refuse_if_strict()
+
     def make_in_parallel(self, entries: Sequence[TocEntry]) -> None:
-        """Make entries over all connections, as far as they do not need each other."""
-        schedule = Schedule(entries, self.how.by_id, self._size_of, self.job.children.check)
-        how = replace(self.how, in_parallel=True)
+        """Make entries over all connections, as far as they do not need each other, but those that are made."""
+        marked = replace(self.how, is_marked=self._is_marked)
+
+        def check() -> None:
+            self.job.children.check()
+            if self.job.is_late():  # what is being made gets the time until the pause
+                schedule.stop()
+
+        schedule = Schedule(self._left(entries), self.how.by_id, self._size_of, check)
+        how = replace(marked, in_parallel=True)
 
         def work(_: int) -> None:
             try:
@@ -153,12 +173,28 @@ class DefinitionRestore:
                 schedule.stop()
                 raise
 
-        with SessionPool(lambda _: self._definitions(how), self.job.streams) as sessions:
+        with SessionPool(lambda _: self._definitions(how, lasts=self._is_marked), self.job.streams) as sessions:
             for _ in self.job.runner(work, range(self.job.streams)):
                 pass
+        self.job.check_time()
         if postponed := self.ledger.take_postponed():
-            self.make(postponed)
+            with self._definitions(marked, lasts=self._is_marked) as definitions:
+                definitions.make(postponed)
         self._refuse_if_strict()
+
+    @property
+    def _is_marked(self) -> bool:
+        return self.memory is not None and self.memory.is_kept
+
+    def _left(self, entries: Sequence[TocEntry]) -> list[TocEntry]:
+        """Return the entries that no attempt has made, and know how the others were made."""
+        said = self.memory.read(marks.MADE) if self.memory is not None else {}
+        made = [entry for entry in entries if str(entry.dump_id) in said]
+        if made:
+            with self._definitions(self.how) as definitions:
+                for entry in made:
+                    definitions.take_up(entry, said[str(entry.dump_id)])
+        return [entry for entry in entries if str(entry.dump_id) not in said]
 
     def grant(self, entries: Sequence[TocEntry], schemas: Sequence[TocEntry] = ()) -> None:
         """Set privileges, and the owners of schemas that exist, statement by statement."""
@@ -277,13 +313,13 @@ class DefinitionRestore:
         return lambda reason, state: self.ledger.owners_refused.append(Refusal(entry, reason, state))
 
     @contextmanager
-    def _definitions(self, how: Making) -> Iterator[Definitions]:
+    def _definitions(self, how: Making, *, lasts: bool = False) -> Iterator[Definitions]:
         if self.session is not None:
             definitions = Definitions(self.session, self.ledger, how)
             yield definitions
             definitions.restore_session()
             return
-        with loading_session(self.job) as session:
+        with loading_session(self.job, lasts=lasts) as session:
             definitions = Definitions(session, self.ledger, how)
             with session.cursor() as cursor:
                 cursor.execute(_INDEX_MEMORY)

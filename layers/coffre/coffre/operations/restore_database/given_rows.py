@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -20,6 +21,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.policy.profiles import Profile
 from coffre.policy.profiles.profile import CalledRows
 from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, has_rows, key_levels, set_sequences
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.live_tables import live_tables
@@ -118,14 +120,17 @@ def call_rows_in(
     source: Source,
     tables: Mapping[TableName, tuple[TableContent, CalledRows]],
     report: ReportBuilder,
+    *,
+    is_marked: bool = False,
 ) -> None:
     """Make rows by the profile's queries, from the backup's rows in a temporary table."""
+    done = _called_in(job) if is_marked and tables else {}
     for name, (table, called) in tables.items():
-        if not table.rows:
+        if not table.rows or json.dumps(name) in done:
             continue
         try:
             with loading_session(job) as session:
-                _call(session, job, source, table, called)
+                _call(session, job, source, table, called, is_marked=is_marked)
         except RestoreError as error:
             if error.code not in ("COPY_FAILED", "RESTORE_FAILED"):
                 raise
@@ -133,7 +138,13 @@ def call_rows_in(
 
 
 def _call(
-    session: psycopg2.extensions.connection, job: RestoreJob, source: Source, table: TableContent, called: CalledRows
+    session: psycopg2.extensions.connection,
+    job: RestoreJob,
+    source: Source,
+    table: TableContent,
+    called: CalledRows,
+    *,
+    is_marked: bool,
 ) -> None:
     name = table.schema_name, table.table_name
     rows = sql.Identifier("pg_temp", _CALLED_ROWS)
@@ -143,7 +154,14 @@ def _call(
             copy_in(session, table, source.read(job, entry), source.content.encoding, ("pg_temp", _CALLED_ROWS))
         cursor.execute(called.query.replace("{rows}", rows.as_string(cursor)))
         cursor.execute(sql.SQL("DROP TABLE {}").format(rows))
+        if is_marked:
+            marks.add(cursor, marks.FILLED, {json.dumps(name): {}})
     session.commit()
+
+
+def _called_in(job: RestoreJob) -> Mapping[str, object]:
+    with loading_session(job) as session:
+        return marks.read(session, marks.FILLED)
 
 
 def _name(text: str) -> TableName:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.confirmation import Facts, Plan
@@ -26,6 +29,10 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
+_LOOK_SECONDS: Final = 0.5
+# Less is restored again in the time that it takes to look for what is done.
+MARKED_BYTES: Final = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Confirmed:
@@ -42,6 +49,9 @@ class RestoreJob:
     `remaining_seconds` says how much time the run has. `consent` gets the plan of what would be overwritten, and raises
     unless that is confirmed; `confirmed` is what it was.
     `safety` is about the backup of what is overwritten.
+    `is_resumable` says that another attempt with the same `restore_id` can continue it: it marks
+    what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
+    was confirmed.
     `provider` is whose server the destination is; `settings` are what each session at it sets.
     """
 
@@ -56,6 +66,9 @@ class RestoreJob:
     runner: Runner
     scope: Scope = field(default_factory=Scope)
     in_order: bool = False
+    is_resumable: bool = False
+    late_seconds: float = 0.0
+    continues: bool = False
     safety: Safety | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
@@ -67,6 +80,51 @@ class RestoreJob:
     def leaves_damage_out(self) -> bool:
         """Whether damaged bytes cost only what they are of. A drill exists to find them."""
         return not (self.scope.strict or self.in_order)
+
+    def is_late(self, needed_seconds: float = 0.0) -> bool:
+        """Whether nothing more is begun that takes so long, because the next attempt continues."""
+        return self.is_resumable and self.remaining_seconds() < self.late_seconds + needed_seconds
+
+    def in_time[T](self, items: Iterable[T]) -> Iterator[T]:
+        """Yield items until it is late; `check_time` then says so."""
+        for item in items:
+            if self.is_late():
+                return
+            yield item
+
+    def check_time(self, needed_seconds: float = 0.0) -> None:
+        """Pause when it is late for what takes so long, and raise then, or when the run is being stopped.
+
+        Raises
+        ------
+        DumpTransientError
+            Code `STOPPED`
+        """
+        if self.is_late(needed_seconds):
+            self.children.pause()
+        self.children.check()
+
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Pause the block when half of `late_seconds` is left: what was begun by then did not end in time."""
+        if not self.is_resumable:
+            yield
+            return
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK_SECONDS):
+                if self.remaining_seconds() < self.late_seconds / 2:
+                    self.children.pause()
+                    return
+
+        thread = threading.Thread(target=look, name="pause", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 @dataclass(frozen=True)
@@ -86,6 +144,12 @@ class Source:
     def content(self) -> DatabaseContent:
         """What the backup holds besides its entries."""
         return self.manifest.database
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is worth it to mark what is done, for an attempt that continues."""
+        objects = self.large_objects.size if self.large_objects is not None else 0
+        return sum(table.size for table in self.content.tables) + objects >= MARKED_BYTES
 
     def read(self, job: RestoreJob, entry: Entry) -> Iterator[bytes]:
         """Yield the plaintext of an entry, until the run is stopped: checked when it ends without an error."""

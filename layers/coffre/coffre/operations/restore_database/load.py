@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain, groupby
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -25,6 +27,7 @@ from coffre.operations.restore_database.sessions import borrowed, loading_sessio
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, refuse_rows_of_others, translated, truncate
 from coffre.postgres.destination.owners_code import our_path
 from coffre.postgres.destination.units import unit
@@ -73,16 +76,32 @@ class _Loader:
         self._places = _places(job, source, tables, how)
         self._units = units_of(job, tables, how) | dict.fromkeys(shared_tables(self._places, how), Unit.SHARED)
         self._frames = SharedFrames(job.vault, source.decoder)
+        self._marks = _marks(job) if how.is_marked else {}
         self._refused = Refused()
         self._slices: dict[TableName, list[Entry]] = {}  # of the refused ones
+        self._given_up: dict[TableName, list[str]] = {}  # the names of their damaged slices
 
     def load(self, group: frozenset[TableName]) -> None:
         """Load some tables at the same time."""
         slices = chain.from_iterable(slices_of(self._job, self._source, names) for names in self._in_order(group))
-        work = transactions(slices, self._units)
+        work = self._job.in_time(transactions(self._left(slices), self._units))
         alone = self._how.session is not None
         for _ in map(self._load, work) if alone else self._job.runner(self._load, work):
             pass
+        self._job.check_time()
+
+    def _left(self, slices: Iterator[Entry]) -> Iterator[Entry]:
+        """Yield the slices without a mark, and count the others as loaded."""
+        for entry in slices:
+            mark = self._marks.get(entry.name)
+            if mark is None:
+                yield entry
+                continue
+            # What is left of this table comes to rows that stay.
+            if self._units[table_of(entry)] is Unit.TABLE:
+                self._units[table_of(entry)] = Unit.SLICE
+            if mark["rows"] is not None:
+                self._tally.add(Loaded(entry, mark["rows"], mark["ms"] / 1000))
 
     def _in_order(self, group: frozenset[TableName]) -> Iterator[frozenset[TableName]]:
         """Yield tables in the order in which they are begun: first, one by one, what one stream has long to do with."""
@@ -123,12 +142,24 @@ class _Loader:
                     for entry in slices:
                         done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
                         self._tally.add(done[-1])
+                    self._mark(session, done)
             except (CoffreError, psycopg2.Error) as error:
                 if self._how.report is None or session.closed or not may_be_left_out(error):
                     raise
                 self._tally.undo(done)
                 return error
         return None
+
+    def _mark(
+        self, session: psycopg2.extensions.connection, done: Iterable[Loaded], left_out: Iterable[str] = ()
+    ) -> None:
+        """Mark slices in the transaction that has loaded them, and those that are given up."""
+        if self._how.is_marked:
+            said: dict[str, marks.Said] = {
+                loaded.entry.name: {"rows": loaded.rows, "ms": int(loaded.seconds * 1000)} for loaded in done
+            }
+            with session.cursor() as cursor:
+                marks.add(cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out})
 
     def _begin(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> None:
         unit = self._units[table_of(slices[0])]
@@ -155,7 +186,7 @@ class _Loader:
     def salvage(self, report: ReportBuilder) -> set[TableName]:
         """Load what was refused in another way, and return the names of the tables that stay empty."""
         refused = frozenset(self._refused.tables())
-        if not refused:
+        if not refused and not self.noted():
             return set()
         for entry in slices_of(self._job, self._source, refused):
             self._slices.setdefault(table_of(entry), []).append(entry)
@@ -184,6 +215,8 @@ class _Loader:
             before(cursor)
             done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
             after(cursor)
+            self._unmark(cursor, name)
+            self._mark(session, done, self._given_up.get(name, ()))
         self._tally.forget(name)
         for loaded in done:
             self._tally.add(loaded)
@@ -191,8 +224,9 @@ class _Loader:
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the slices that were loaded."""
         if rows := self._tally.rows_of(name):
-            with self.transaction(session):
+            with self.transaction(session), session.cursor() as cursor:
                 truncate(session, self.place(name), rows)
+                self._unmark(cursor, name)
         self._tally.forget(name)
 
     def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
@@ -202,7 +236,26 @@ class _Loader:
         if len(damaged) == len(slices):
             return None
         self._slices[name] = [entry for entry in slices if entry not in damaged]
+        self._given_up[name] = [entry.name for entry in damaged]
         return DamagedSlices(damaged, len(slices))
+
+    def _unmark(self, cursor: psycopg2.extensions.cursor, name: TableName) -> None:
+        if self._how.is_marked:
+            marks.remove(cursor, marks.ROWS, [entry.name for entry in self._slices.get(name, ())])
+
+    def note(self, cursor: psycopg2.extensions.cursor, name: TableName, said: marks.Said) -> None:
+        """Keep in the open transaction what is to be reported about a table."""
+        if self._how.is_marked:
+            marks.add(cursor, marks.SALVAGED, {json.dumps(name): said})
+
+    def noted(self) -> dict[TableName, dict[str, Any]]:
+        """Return what earlier attempts have kept of the tables that are loaded here."""
+        if not self._how.is_marked:
+            return {}
+        with loading_session(self._job) as session:
+            found = marks.read(session, marks.SALVAGED)
+        said = {(schema, table): one for key, one in found.items() for schema, table in [json.loads(key)]}
+        return {name: one for name, one in said.items() if name in self._tables}
 
     def _is_intact(self, entry: Entry) -> bool:
         try:
@@ -250,3 +303,8 @@ def _prepared(job: RestoreJob, statement: str) -> Iterator[psycopg2.extensions.c
             cursor.execute(statement)
         session.commit()
         yield session
+
+
+def _marks(job: RestoreJob) -> dict[str, dict[str, Any]]:
+    with loading_session(job) as session:
+        return marks.read(session, marks.ROWS)

@@ -20,6 +20,8 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too
 # would only take time.
 FAST_COMMITS: Final = "SET synchronous_commit = off"
+# What one transaction loads has to fit into what a function lives: 2 GiB take 400 seconds of a stream of 5 MB/s.
+LARGEST_WHOLE_BYTES: Final = 2 * 1024 * 1024 * 1024
 # Smaller tables are loaded by one stream in any case.
 _SMALL_BYTES: Final = 16 * 1024 * 1024
 
@@ -56,6 +58,8 @@ class Loading:
         their parents) may be loosened to load their rows.
     search_paths
         Returns the source's own for a table: what was refused is tried with them too.
+    is_marked
+        What is loaded is marked, in the transaction that loads it; what has a mark is loaded.
     """
 
     into: Mapping[TableName, TableName] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class Loading:
     report: ReportBuilder | None = None
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
+    is_marked: bool = False
 
 
 def shared_tables(places: Mapping[TableName, TableName], how: Loading) -> Iterator[TableName]:
@@ -81,7 +86,9 @@ def units_of(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loa
     if how.in_order or (how.report is not None and not how.is_fresh):
         whole = set(tables)  # what was committed of a table could not be distinguished from rows of others
     elif how.is_fresh:
-        whole = set(whole_tables({name: table.size for name, table in tables.items()}, job.streams, _SMALL_BYTES))
+        most = LARGEST_WHOLE_BYTES if how.is_marked else max((table.size for table in tables.values()), default=0)
+        sizes = {name: table.size for name, table in tables.items() if table.size <= most}
+        whole = set(whole_tables(sizes, job.streams, _SMALL_BYTES))
     else:
         whole = set()
     # Only into a table that its own transaction has emptied rows go one behind the other.

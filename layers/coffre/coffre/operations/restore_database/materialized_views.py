@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 
 import psycopg2
 import psycopg2.extensions
+from psycopg2 import sql
 
 from coffre.model.manifest import RelationName
 from coffre.model.names import TableName, qualified, shown
@@ -16,6 +18,7 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Refusal
 from coffre.postgres.destination.materialized_views import views_reading
 from coffre.postgres.destination.units import is_fatal, unit
@@ -45,11 +48,18 @@ def refresh_views(
     entries = {
         (entry.schema, entry.tag): entry for entry in making.source.toc if entry.description == "MATERIALIZED VIEW"
     }
-    with nullcontext(making.session) if making.session else loading_session(making.job) as session:
+    is_marked = making.memory is not None and making.memory.is_kept
+    filled = making.memory.read(marks.FILLED) if making.memory is not None else {}
+    lasting = loading_session(making.job, lasts=is_marked)
+    with nullcontext(making.session) if making.session else lasting as session:
         for view in leave_out_views(session, making.source.content.materialized_views, without_rows, making.report):
             entry = entries.get((view.schema_name, view.relation_name))
             if entry is None or entry.dump_id in lost or (only is not None and (entry.schema, entry.tag) not in only):
                 continue
+            if (said := filled.get(_key(view))) is not None:
+                making.ledger.other_paths += [(entry, said["path"])] if said["path"] else []
+                continue
+            making.job.check_time()
             if (error := _refresh(making, session, view, entry)) is not None:
                 if making.job.scope.strict:
                     raise refused_error(making.job, Refusal(entry, one_line(error), error.pgcode)) from error
@@ -98,10 +108,15 @@ def _refresh(
         try:
             with unit(session, is_nested=making.session is not None), session.cursor() as cursor:
                 # A view sees what its owner sees, as at the source; our sessions would take hidden rows for an error.
-                cursor.execute("SET LOCAL row_security = on")
-                cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
-                cursor.execute(_statement(view))
-                cursor.execute("SET LOCAL row_security = off; SET LOCAL search_path = pg_catalog")
+                # One message is one transaction, which the server finishes without us.
+                said = {"path": None if first is None else path}
+                mark = marks.adding(marks.FILLED, {_key(view): said}).decode() if session.autocommit else ""
+                cursor.execute(
+                    "SELECT pg_catalog.set_config('row_security', 'on', true),"
+                    f" pg_catalog.set_config('search_path', {_literal(cursor, path)}, true); {_statement(view)};"
+                    " SELECT pg_catalog.set_config('row_security', 'off', true),"
+                    f" pg_catalog.set_config('search_path', 'pg_catalog', true); {mark}"
+                )
         except psycopg2.Error as error:
             if session.closed or is_fatal(error):
                 raise
@@ -111,6 +126,14 @@ def _refresh(
                 making.ledger.other_paths.append((entry, path))
             return None
     return first
+
+
+def _key(view: RelationName) -> str:
+    return json.dumps(["view", view.schema_name, view.relation_name])
+
+
+def _literal(cursor: psycopg2.extensions.cursor, text: str) -> str:
+    return sql.Literal(text).as_string(cursor)
 
 
 def _statement(view: RelationName) -> str:

@@ -16,9 +16,10 @@ from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.postgres.destination import unfinished
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
-from coffre.postgres.destination.destination import profile_of
+from coffre.postgres.destination.destination import exists, is_empty, profile_of
 from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
 
@@ -45,7 +46,7 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         reason = why_no_swap(job.connection)
     if reason is not None:
         report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
-        replace_schemas(job, source, report)
+        replace_schemas(replace(job, is_resumable=False), source, report)
         return
     name = job.connection.database
     restored, old = restored_name(name, job.restore_id), old_name(name, job.restore_id)
@@ -53,6 +54,9 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
     with translated(job.connection):
         report.exceptions += what_stays_behind(job.connection)
     report.exceptions += _only_in_use(job, source)
+    if job.continues and _is_whole(alongside):
+        _keep(job, restored, report, "the function ended before it could be put in place")
+        return
     restore_whole(alongside, source, report)
     report.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
@@ -68,6 +72,14 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         _keep(job, restored, report, f"since the restore was confirmed, {', and '.join(changes)}")
         return
     _swap(job, restored, old, report)
+
+
+def _is_whole(alongside: RestoreJob) -> bool:
+    """Whether an earlier attempt has built the database: its mark is removed at the end."""
+    if not exists(alongside.connection):
+        return False
+    with loading_session(alongside) as session:
+        return unfinished.find(session) is None and not is_empty(session)
 
 
 def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> None:

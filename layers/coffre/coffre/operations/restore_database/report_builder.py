@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from coffre.model.backup import Comparison, Failure, Kept, LeftOut, RestoredTable, RestoreReport
 from coffre.model.confirmation import Plan
 from coffre.model.names import TableName
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
+
+_PLAIN: Final = ("phases_ms", "created_database", "with_owners", "steps", "exceptions", "notes", "dependents", "script")
 
 
 @dataclass
@@ -43,6 +46,26 @@ class ReportBuilder:
         began = time.monotonic()
         yield
         self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as JSON that a restore of a whole database fills."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "left_out": [one.model_dump(mode="json") for one in self.left_out],
+            "tables": [one.model_dump(mode="json") for one in self.tables],
+            "missing_rows": [[*name, rows] for name, rows in self.missing_rows.items()],
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` has returned, with the times of both."""
+        own_ms = self.phases_ms
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        for phase, milliseconds in own_ms.items():
+            self.phases_ms[phase] = self.phases_ms.get(phase, 0) + milliseconds
+        self.left_out = [LeftOut.model_validate(one) for one in state["left_out"]]
+        self.tables = [RestoredTable.model_validate(one) for one in state["tables"]]
+        self.missing_rows = {(schema, table): rows for schema, table, rows in state["missing_rows"]}
 
     def leave_out(self, what: str, reason: str, sql: str | None = None, sqlstate: str | None = None) -> None:
         """Record an object that could not be restored, why, and the SQL that makes it later."""

@@ -9,6 +9,7 @@ from coffre.operations.restore_database.data_only import restore_rows
 from coffre.operations.restore_database.job import RestoreJob, open_source
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.resume import report_if_ended
 from coffre.operations.restore_database.tables import restore_tables
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
@@ -27,6 +28,8 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     report = ReportBuilder(meter)
     with report.phase("read"):
         source = open_source(job)
+    if job.continues and not job.scope.replace and (ended := report_if_ended(job, source)) is not None:
+        return ended
     with report.phase("confirm"):
         job, plan = confirmed(job, source)
     if not job.scope.is_whole:

@@ -1,16 +1,14 @@
-"""Taking up the restore of a whole database whose process died: what it left is removed, or found to be complete."""
+"""A restore whose process died between its end and the record of it: found to be complete, or refused."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from coffre.model.confirmation import Plan
+from coffre.model.backup import RestoreReport
 from coffre.model.errors import RestoreError
 from coffre.operations.restore_database.consent import old_name, restored_name
-from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.row_counts import check_counts
-from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import drop_database
@@ -25,35 +23,41 @@ _HINT: Final = (
 )
 
 
-def taken_up(job: RestoreJob, *, was_missing: bool) -> RestoreJob | None:
-    """Return the job that restores what an attempt with the same `restore_id` did not; None: that attempt had ended.
+def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
+    """Return the report of a restore that an earlier attempt has ended; None when it has not.
 
-    The attempt's mark in the database proves whose rows it has. Without it, the numbers of rows do.
-
-    Parameters
-    ----------
-    was_missing
-        The database did not exist before the first attempt: it is dropped, and created again.
+    The mark in the database proves that it has not. Without one, the numbers of rows prove that it has.
 
     Raises
     ------
     RestoreError
-        `RESUME_UNCLEAR`: the database has other rows than the backup, and no mark of this restore.
+        `RESUME_UNCLEAR`: the database has other rows than the backup, and no mark.
     """
     if not exists(job.connection):
-        return job
-    with translated(job.connection), connect(job.connection) as session:
-        found, has_content = unfinished.find(session), not is_empty(session)
-    if found is None and has_content:
-        _refuse_other_rows(job)
         return None
-    if found is None or found.restore_id != job.restore_id:
-        return job  # what is left of another restore, the restore itself refuses
-    if was_missing:
-        with translated(job.connection):
-            drop_database(job.connection)
-        return job
-    return replace(job, scope=job.scope.model_copy(update={"restart": True}), consent=_agree)
+    with translated(job.connection), connect(job.connection) as session:
+        if unfinished.find(session) is not None or is_empty(session):
+            return None
+    tables = {(one.schema_name, one.table_name): one for one in source.content.tables if not one.rows_excluded}
+    try:
+        check_counts(job, tables if job.scope.contents.has_rows else {})
+    except RestoreError as error:
+        raise RestoreError(
+            f"The database {job.connection} is not empty, and is not what this restore made.",
+            code="RESUME_UNCLEAR",
+            detail=error.message,
+            hint=_HINT,
+        ) from error
+    return RestoreReport(
+        id=job.restore_id,
+        backup_id=job.backup.id,
+        target=job.backup.target,
+        destination=str(job.connection),
+        rows=sum(table.rows for table in tables.values()),
+        phases_ms={},
+        exceptions=(),
+        notes=("It was complete before the interruption: all row counts equal the backup's.",),
+    )
 
 
 def put_in_place(connection: Connection, restore_id: str) -> bool:
@@ -68,22 +72,3 @@ def put_in_place(connection: Connection, restore_id: str) -> bool:
         if exists(built):
             drop_database(built)
     return False
-
-
-def _agree(plan: Plan) -> Plan:
-    """Agree to the removal of what the mark proves to be this restore's own."""
-    return plan
-
-
-def _refuse_other_rows(job: RestoreJob) -> None:
-    """Make sure that a database without a mark has the backup's rows: its restore ended before that was recorded."""
-    tables = open_manifest(job.vault, job.backup).database.tables
-    try:
-        check_counts(job, {(one.schema_name, one.table_name): one for one in tables if not one.rows_excluded})
-    except RestoreError as error:
-        raise RestoreError(
-            f"The database {job.connection} is not empty, and is not what this recovery restored.",
-            code="RESUME_UNCLEAR",
-            detail=error.message,
-            hint=_HINT,
-        ) from error

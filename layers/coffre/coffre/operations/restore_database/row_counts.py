@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.sessions import borrowed, loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import count_rows, count_rows_below, translated
 
 
@@ -25,9 +27,12 @@ def check_counts(
     job: RestoreJob,
     tables: Mapping[TableName, TableContent],
     session: psycopg2.extensions.connection | None = None,
+    *,
+    is_marked: bool = False,
 ) -> None:
     """Compare the numbers of rows at the destination with the backup's, over one session or all of the job.
 
+    With `is_marked`, tables that an earlier attempt of the restore has counted are not counted again.
     Partitions whose rows may have been routed otherwise than at the source are counted together, below their root.
 
     Raises
@@ -41,19 +46,35 @@ def check_counts(
         job.children.check()
         with translated(job.connection), borrowed(sessions, session) as counting:
             counts = count_rows(counting, together)
+            good = [table for table, rows in zip(together, counts, strict=True) if rows == table.rows]
+            if is_marked:
+                with counting.cursor() as cursor:
+                    marks.add(cursor, marks.COUNTED, {_key(table): {} for table in good})
             if session is None:
                 counting.commit()
         for table, rows in zip(together, counts, strict=True):
             if rows != table.rows:
                 differing[table.schema_name, table.table_name] = rows
 
-    work = counted_together(tables.values())
+    done = _counted(job) if is_marked else ()
+    left = [table for table in tables.values() if _key(table) not in done]
+    work = job.in_time(counted_together(left))
     with SessionPool(lambda _: loading_session(job), job.streams) as sessions:
         for _ in job.runner(check, work) if session is None else map(check, work):
             pass
+    job.check_time()
     if differing:
         with translated(job.connection), loading_session(job) if session is None else nullcontext(session) as counting:
             _check_roots(counting, tables, differing)
+
+
+def _key(table: TableContent) -> str:
+    return json.dumps([table.schema_name, table.table_name])
+
+
+def _counted(job: RestoreJob) -> Collection[str]:
+    with loading_session(job) as session:
+        return marks.read(session, marks.COUNTED).keys()
 
 
 def _check_roots(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Protocol
 
 import psycopg2
 import psycopg2.errors
@@ -59,6 +59,12 @@ class Reloading(Protocol):
     def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
         """Run a block that leaves nothing when it fails."""
 
+    def note(self, cursor: _Cursor, name: TableName, said: Mapping[str, object]) -> None:
+        """Keep in the open transaction what is to be reported about a table."""
+
+    def noted(self) -> dict[TableName, dict[str, Any]]:
+        """Return what earlier attempts of the restore have kept."""
+
 
 @dataclass(frozen=True)
 class SalvageRules:
@@ -110,7 +116,9 @@ class Salvage:
         self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if rules.is_alone else loosening.drop_own_checks,)
         self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if rules.is_alone else ()
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
-        self._damaged: dict[TableName, tuple[DamagedSlices, RowsError]] = {}
+        self._damaged: dict[TableName, tuple[int, str]] = {}  # the rows that are missing, and why
+        for name, said in loader.noted().items():
+            self._take_up(name, said)
 
     def load(self, refused: Refused) -> set[TableName]:
         """Load what can be loaded, report the rest, and return the names of tables that stay empty.
@@ -126,10 +134,7 @@ class Salvage:
             self._without_damage(pending)
         for number in range(max((len(self._rules.search_paths(name)) for name in pending), default=0)):
             for name in self._again(pending, lambda name: self._path(name, number)):  # noqa: B023 - called in this turn
-                self._report.notes.append(
-                    f"The rows of {shown(*name)} were loaded with the search_path {self._path(name, number)} of the "
-                    "source: a function that they need names things without their schema."
-                )
+                self._say_path(name, self._path(name, number))
         if self._rules.is_strict and pending:
             raise next(iter(pending.values()))
         if self._rules.may_loosen:
@@ -143,6 +148,24 @@ class Salvage:
         self._leave_out(pending)
         return set(pending)
 
+    def _take_up(self, name: TableName, said: Mapping[str, Any]) -> None:
+        """Know what an earlier attempt has done to load a table."""
+        if said["path"] is not None:
+            self._say_path(name, said["path"])
+        for one in said["loosened"]:
+            check = tuple(one["check"]) if one["check"] else None
+            thing = Loosened(**{**one, "restoring": tuple(one["restoring"]), "check": check})
+            self._loosened.append((name, thing, said["words"], said["state"]))
+        if said["damaged"] is not None:
+            rows, why = said["damaged"]
+            self._damaged[name] = rows, why
+
+    def _say_path(self, name: TableName, path: str | None) -> None:
+        self._report.notes.append(
+            f"The rows of {shown(*name)} were loaded with the search_path {path} of the "
+            "source: a function that they need names things without their schema."
+        )
+
     def _leave_out(self, pending: Mapping[TableName, RowsError]) -> None:
         """Leave tables empty, and report them and the damaged slices of the others."""
         for name, error in pending.items():
@@ -153,17 +176,15 @@ class Salvage:
                 sqlstate=state_of(error),
             )
         for name in self._damaged.keys() - pending.keys():
-            slices, error = self._damaged[name]
-            self._report.missing_rows[name] = slices.rows
-            self._report.leave_out(
-                f"{counted(slices.rows, 'row')} of {shown(*name)}", f"{why_refused(error)}: {slices}"
-            )
+            rows, why = self._damaged[name]
+            self._report.missing_rows[name] = rows
+            self._report.leave_out(f"{counted(rows, 'row')} of {shown(*name)}", why)
 
     def _without_damage(self, pending: dict[TableName, RowsError]) -> None:
         """Load the intact slices of tables that have damaged ones."""
         for name, error in list(pending.items()):
             if isinstance(error, IntegrityError) and (slices := self._loader.leave_damage_out(name)) is not None:
-                self._damaged[name] = slices, error
+                self._damaged[name] = slices.rows, f"{why_refused(error)}: {slices}"
                 self._attempt(pending, name, None)
 
     def _path(self, name: TableName, number: int = 0) -> str | None:
@@ -239,6 +260,7 @@ class Salvage:
         def after(cursor: _Cursor) -> None:
             _set_path(cursor, search_path and _OUR_PATH)
             loosening.restore(cursor, loosened)
+            self._note(cursor, name, None if steps else search_path, loosened, words, state)
 
         try:
             self._loader.reload(self._session, name, before, after)
@@ -248,6 +270,21 @@ class Salvage:
             return error
         self._loosened += [(name, thing, words, state) for thing in loosened]
         return None
+
+    def _note(
+        self,
+        cursor: _Cursor,
+        name: TableName,
+        path: str | None,
+        loosened: Sequence[Loosened],
+        words: str,
+        state: str | None,
+    ) -> None:
+        damaged = self._damaged.get(name)
+        if path is not None or loosened or damaged is not None:
+            things = [asdict(thing) for thing in loosened]
+            said = {"path": path, "loosened": things, "words": words, "state": state, "damaged": damaged}
+            self._loader.note(cursor, name, said)
 
     def _tighten(self) -> None:
         """Validate what was loosened, now that all tables are loaded, and report what cannot be."""

@@ -15,9 +15,12 @@ from coffre.postgres.destination.copy_in import translated
 
 
 @contextmanager
-def loading_session(job: RestoreJob) -> Iterator[psycopg2.extensions.connection]:
-    """Give a session at the destination whose errors are explained, and which is cancelled when the run is stopped."""
-    with translated(job.connection), connect(job.connection) as session, job.children.cancelling(session):
+def loading_session(job: RestoreJob, *, lasts: bool = False) -> Iterator[psycopg2.extensions.connection]:
+    """Give a session at the destination whose errors are explained, and which is cancelled when the run is stopped.
+
+    With `lasts` each statement is a transaction, which the server finishes when the run only pauses.
+    """
+    with translated(job.connection), connect(job.connection, lasts=lasts) as session, job.children.cancelling(session):
         _set_up(session, job)
         yield session
 

@@ -41,7 +41,8 @@ def analyze(job: RestoreJob, report: ReportBuilder) -> None:
             reasons.add(reason)
 
     def work(tables: list[TableName]) -> None:
-        seconds = min(job.remaining_seconds() - _KEPT_SECONDS, 86400.0)
+        kept = max(_KEPT_SECONDS, job.late_seconds if job.is_resumable else 0.0)
+        seconds = min(job.remaining_seconds() - kept, 86400.0)
         if seconds < 1:
             leave(tables, "no time was left")
             return
@@ -88,6 +89,7 @@ _TABLES: Final = """
 SELECT n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) / 8192
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+  AND n.nspname <> 'coffre_unfinished_restore'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
 ORDER BY c.relkind <> 'p', 3 DESC, 1, 2
 """

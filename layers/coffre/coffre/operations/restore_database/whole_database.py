@@ -13,7 +13,7 @@ from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.definition_words import refused_error
-from coffre.operations.restore_database.definitions import DefinitionRestore, Phases, phases_of, possible_tables
+from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
 from coffre.operations.restore_database.given import note_of_given, with_extensions_placed
 from coffre.operations.restore_database.given_rows import (
@@ -31,6 +31,7 @@ from coffre.operations.restore_database.large_objects import restore_large_objec
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.materialized_views import refresh_views
+from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
@@ -44,6 +45,8 @@ from coffre.postgres.destination.destination import Destination, open_destinatio
 from coffre.postgres.destination.live_tables import live_tables
 
 _CLOSED_SINCE: Final = 150000
+# With less, statistics are left to the next invocation.
+_ANALYZE_SECONDS: Final = 45.0
 
 
 def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
@@ -73,12 +76,20 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 dry_run=job.scope.dry_run,
                 restart=job.scope.restart,
                 provider=job.provider,
+                continues=job.is_resumable,
+                keeps=lambda: job.children.has_paused,
             )
             destination = stack.enter_context(opened)
-        job = replace(job, settings=destination.profile.settings)
+        job = replace(
+            job, settings=destination.profile.settings, is_resumable=destination.is_marked and source.is_large
+        )
+        stack.enter_context(job.pausing())
         source = with_extensions_placed(source, destination.profile)
-        refuse_used(job, destination)
-        making = DefinitionRestore(job, source, destination, report)
+        memory = stack.enter_context(Memory.open(job, report))
+        destination = memory.destination(destination)
+        if not memory.is_resumed:
+            refuse_used(job, destination)
+        making = DefinitionRestore(job, source, destination, report, memory=memory)
         entries = leave_out_known(making.ledger, source, destination, fates=making.fates)
         tables = possible_tables(source, making.ledger.lost()) if job.scope.contents.has_rows else {}
         tables = without_left_out(tables, destination.profile, report)
@@ -87,16 +98,13 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *_not_in_backup(source, entries)]
         report.notes += source.manifest.notes
         report.notes += note_of_given(destination.profile, source.toc, making.fates)
+        memory.attach(destination, making.ledger, making.fates, making.how.by_id)
         if not job.scope.dry_run:
-            if destination.leftovers:
-                empty_given(job, destination, tables)
-            _make_schemas(job, source, entries, destination)
-            if destination.created and destination.version_number < _CLOSED_SINCE:
-                _close_public(job)
-            _restore(making, entries, tables)
+            _Restore(making, memory, entries, tables).run()
         making.report_refusals(entries)
         if not job.scope.dry_run:
             if job.scope.analyze and job.scope.contents.has_rows:
+                job.check_time(_ANALYZE_SECONDS)
                 analyze(job, report)
             _set_properties(job, source, report)
 
@@ -145,82 +153,137 @@ def _make_schemas(job: RestoreJob, source: Source, entries: Sequence[TocEntry], 
             session.commit()
 
 
-def _restore(making: DefinitionRestore, entries: Sequence[TocEntry], tables: dict[TableName, TableContent]) -> None:
-    job, source, report = making.job, making.source, making.report
-    exist = [entry for entry in entries if is_made(entry, making.destination)]
-    phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
-    lost: set[TableName] = set()
-    with report.phase("schema"):
-        making.make(phases.before_rows)
-    if job.scope.contents.has_rows:
-        _refuse_nothing(making)
-        possible = possible_tables(source, making.ledger.lost())
-        lost = _load(making, {name: table for name, table in tables.items() if name in possible})
-    _finish(making, phases, exist, lost, tables)
+class _Restore:
+    """The steps of a restore that change the destination. One that an earlier attempt has done is not done again."""
 
+    def __init__(
+        self,
+        making: DefinitionRestore,
+        memory: Memory,
+        entries: Sequence[TocEntry],
+        tables: dict[TableName, TableContent],
+    ) -> None:
+        self._making = making
+        self._memory = memory
+        self._job, self._source, self._report = making.job, making.source, making.report
+        self._entries = entries
+        self._exist = [entry for entry in entries if is_made(entry, making.destination)]
+        self._phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
+        self._called = called_tables(tables, making.destination.profile)
+        self._tables = tables
 
-def _load(making: DefinitionRestore, tables: dict[TableName, TableContent]) -> set[TableName]:
-    """Load the rows of tables, large objects and sequences, and return the tables that lack all or some rows."""
-    job, source, report = making.job, making.source, making.report
-    tables = _existing(job, tables, making.destination, report)
-    called = called_tables(tables, making.destination.profile)
-    with report.phase("tables"):
+    def run(self) -> None:
+        step = self._memory.step
+        step("definitions", self._define)
+        if self._job.scope.contents.has_rows:
+            _refuse_nothing(self._making)
+            self._load()
+        step("indexes", self._index)
+        step("privileges", self._grant)
+        if self._job.scope.contents.has_rows:
+            step("materialized views", self._fill_views)
+            step("rows by call", self._call_rows_in)
+        step("event triggers", self._make_event_triggers)
+
+    def _define(self) -> None:
+        job, source, destination = self._job, self._source, self._making.destination
+        if destination.leftovers:
+            empty_given(job, destination, self._tables)
+        _make_schemas(job, source, self._entries, destination)
+        if destination.created and destination.version_number < _CLOSED_SINCE:
+            _close_public(job)
+        with self._report.phase("schema"):
+            self._making.make(self._phases.before_rows)
+
+    def _load(self) -> None:
+        """Load the rows of tables, large objects and sequences, and remember the tables that lack all or some rows."""
+        possible = possible_tables(self._source, self._making.ledger.lost())
+        tables = {name: table for name, table in self._tables.items() if name in possible}
+        existing, gone = _existing(self._job, tables, self._making.destination)
         # Tables of extensions and of the provider have their keys from the start: what these point at comes first,
         # other tables after.
-        own = {name: table for name, table in tables.items() if not is_given(table, making.destination)}
-        if given := {name: table for name, table in tables.items() if name not in own and name not in called}:
-            with loading_session(job) as session:
+        own = {name: table for name, table in existing.items() if not is_given(table, self._making.destination)}
+        given = {name: table for name, table in existing.items() if name not in own and name not in self._called}
+        levels: dict[TableName, int] = {}
+        if given:
+            with loading_session(self._job) as session:
                 levels = key_levels(session, given)
-            given = dict(empty_members(job, given, levels, report))
-            how = Loading(order=levels, report=report)
-            report.tables += load_tables(job, source, given, report.meter, how)
-        fresh = Loading(
+
+        def make_room() -> None:
+            _say_gone(self._job, gone, self._report)
+            self._memory.kept_out = given.keys() - empty_members(self._job, given, levels, self._report).keys()
+
+        def load() -> None:
+            with self._report.phase("tables"):
+                if given:
+                    wanted = {name: table for name, table in given.items() if name not in self._memory.kept_out}
+                    how = Loading(order=levels, report=self._report, is_marked=self._memory.is_kept)
+                    self._report.tables += load_tables(self._job, self._source, wanted, self._report.meter, how)
+                self._report.tables += load_tables(self._job, self._source, own, self._report.meter, self._fresh())
+
+        def count() -> None:
+            with self._report.phase("count"):
+                self._count(own, given)
+
+        self._memory.step("room for rows", make_room)
+        self._memory.step("rows", load)
+        self._memory.step("large objects and sequences", self._load_large_objects)
+        # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
+        self._memory.step("count", count)
+
+    def _fresh(self) -> Loading:
+        return Loading(
             is_fresh=True,
-            in_order=job.in_order,
-            report=report,
+            in_order=self._job.in_order,
+            report=self._report,
             is_alone=True,
-            search_paths=making.search_paths,
+            search_paths=self._making.search_paths,
+            is_marked=self._memory.is_kept,
         )
-        loaded = load_tables(job, source, own, report.meter, fresh)
-        report.tables += loaded
-    with report.phase("large objects and sequences"), loading_session(job) as session:
-        if source.large_objects is not None:
-            restore_large_objects(job, source, source.large_objects, report, with_owners=True)
-        restore_sequences(session, source.content.sequences, making.destination, report)
-    # Before row level security comes with the rest of the schema: it can hide rows from the owner of a table too.
-    with report.phase("count"):
+
+    def _load_large_objects(self) -> None:
+        with self._report.phase("large objects and sequences"), loading_session(self._job) as session:
+            if self._source.large_objects is not None:
+                self._memory.forget_large_objects()
+                restore_large_objects(
+                    self._job, self._source, self._source.large_objects, self._report, with_owners=True
+                )
+            restore_sequences(session, self._source.content.sequences, self._making.destination, self._report)
+
+    def _count(self, own: dict[TableName, TableContent], given: dict[TableName, TableContent]) -> None:
+        report = self._report
         members = {name: table for name, table in given.items() if table.is_member or not table.of_extension}
-        filled = loaded_of(own, loaded, report.missing_rows)
-        refuse_missing_rows(filled, loaded)
+        filled = loaded_of(own, report.tables, report.missing_rows)
+        refuse_missing_rows(filled, report.tables)
         # In a database that this restore created no other session writes: `COPY` has said how many rows each table has.
         counted = {} if report.created_database else filled
-        check_counts(job, {**counted, **loaded_of(members, report.tables, report.missing_rows)})
-    return (own.keys() - filled.keys()) | report.missing_rows.keys()
+        wanted = {**counted, **loaded_of(members, report.tables, report.missing_rows)}
+        check_counts(self._job, wanted, is_marked=self._memory.is_kept)
+        self._memory.lost = (own.keys() - filled.keys()) | report.missing_rows.keys()
 
+    def _index(self) -> None:
+        with self._report.phase("indexes and constraints"):
+            self._making.make_in_parallel(self._phases.after_rows)
 
-def _finish(
-    making: DefinitionRestore,
-    phases: Phases,
-    existing: Sequence[TocEntry],
-    empty: set[TableName],
-    tables: dict[TableName, TableContent],
-) -> None:
-    job, report = making.job, making.report
-    with report.phase("indexes and constraints"):
-        making.make_in_parallel(phases.after_rows)
-    with report.phase("privileges"):
-        if not report.created_database:
-            with loading_session(job) as session:
-                revoke_default_privileges(session, making.destination.given)
-                session.commit()
-        making.grant(phases.privileges, existing)
-    if job.scope.contents.has_rows:
-        with report.phase("materialized views"):
-            refresh_views(making, empty)
-        with report.phase("rows by call"):
-            call_rows_in(job, making.source, called_tables(tables, making.destination.profile), report)
-    with report.phase("event triggers"):
-        making.make(phases.event_triggers)
+    def _grant(self) -> None:
+        with self._report.phase("privileges"):
+            if not self._report.created_database:
+                with loading_session(self._job) as session:
+                    revoke_default_privileges(session, self._making.destination.given)
+                    session.commit()
+            self._making.grant(self._phases.privileges, self._exist)
+
+    def _fill_views(self) -> None:
+        with self._report.phase("materialized views"):
+            refresh_views(self._making, self._memory.lost)
+
+    def _call_rows_in(self) -> None:
+        with self._report.phase("rows by call"):
+            call_rows_in(self._job, self._source, self._called, self._report, is_marked=self._memory.is_kept)
+
+    def _make_event_triggers(self) -> None:
+        with self._report.phase("event triggers"):
+            self._making.make_marked(self._phases.event_triggers)
 
 
 def _refuse_nothing(making: DefinitionRestore) -> None:
@@ -249,13 +312,16 @@ def _set_properties(job: RestoreJob, source: Source, report: ReportBuilder) -> N
 
 
 def _existing(
-    job: RestoreJob, tables: dict[TableName, TableContent], destination: Destination, report: ReportBuilder
-) -> dict[TableName, TableContent]:
-    """Leave out tables of extensions and of the provider that the destination does not have."""
+    job: RestoreJob, tables: dict[TableName, TableContent], destination: Destination
+) -> tuple[dict[TableName, TableContent], dict[TableName, TableContent]]:
+    """Return the tables that exist, and those of extensions and of the provider that the destination does not have."""
     given = [name for name, table in tables.items() if is_given(table, destination)]
     with loading_session(job) as session:
         missing = set(given) - live_tables(session, given).keys()
     gone = {name: tables[name] for name in missing}
+    return {name: table for name, table in tables.items() if name not in missing}, gone
+
+
+def _say_gone(job: RestoreJob, gone: dict[TableName, TableContent], report: ReportBuilder) -> None:
     leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
     report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
-    return {name: table for name, table in tables.items() if name not in missing}

@@ -36,15 +36,20 @@ class Children:
     ----------
     clearing_seconds
         How long clearing away may take from now on, once the run is stopped. None: as long as it takes.
+    run_id
+        Of a run that another process may continue, which then finds the sessions of this one by their name.
 
     Attributes
     ----------
     remarks
         What a person has to know after `end_all`: that something of the run may still run at the server.
+    has_paused
+        Whether the run ended by `pause`: its errors since then mean nothing else.
     """
 
-    def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
-        self.sessions = Sessions(clearing_seconds)
+    def __init__(self, clearing_seconds: Callable[[], float] | None = None, run_id: str | None = None) -> None:
+        self.sessions = Sessions(clearing_seconds, run_id)
+        self.has_paused = False
         self.remarks: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._ending = threading.Lock()
@@ -108,6 +113,15 @@ class Children:
                 error.add_note(remark)
             raise
 
+    def pause(self) -> None:
+        """End all as `end_all` does, but leave the statements of sessions that last to the server."""
+        with self._lock:
+            if self.sessions.has_ended:
+                return
+            self.has_paused = True
+        self.sessions.abandon()  # first: a thread that sees an error calls `end_all`
+        self.end_all()
+
     def end_all(self) -> None:
         """End every child, and every session, here and at the server. Their users then see an error.
 
@@ -139,7 +153,9 @@ class Children:
     def _end_at_server(self) -> None:
         # A login that was refused is not tried a third time: some servers lock a role out.
         if self._server is not None and not self.sessions.is_kept_out:
-            remark = end_at_server(self._server, self.sessions.name)
+            own = self.sessions
+            names = (own.name,) if self.has_paused else (own.name, own.lasting_name)
+            remark = end_at_server(self._server, *names)
             self.remarks = (remark,) if remark else ()
         self.sessions.cut(all_of_them=False)
 

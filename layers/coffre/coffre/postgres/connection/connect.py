@@ -45,6 +45,7 @@ _NEWER_SETTINGS: Final = (
     (140000, "SET idle_session_timeout = 0"),
     (170000, "SET transaction_timeout = 0"),
 )
+_CHECKS_CLIENT_SINCE: Final = 140000
 # A server whose system is gone, or whose network is: what we send is not even received. Longer than anything that
 # keeps a living server from reading what it was sent.
 _UNRECEIVED_MILLISECONDS: Final = 300_000
@@ -82,7 +83,9 @@ def _pooler(connection: Connection, hint: str) -> ConnectError:
 
 
 @contextmanager
-def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2.extensions.connection]:
+def connect(
+    connection: Connection, *, stays: bool = False, lasts: bool = False
+) -> Iterator[psycopg2.extensions.connection]:
     """Open a session with pinned settings and keepalives, and close it at the end, whatever happens.
 
     When the run that the connection belongs to is stopped, the session is ended by another thread.
@@ -91,6 +94,8 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
     ----------
     stays
         It lasts until the block is left, also when the run is stopped: for a lock that has to outlive the work.
+    lasts
+        Every statement is committed by itself, and the server finishes it when the run pauses (`Children.pause`).
 
     Raises
     ------
@@ -109,12 +114,22 @@ def connect(connection: Connection, *, stays: bool = False) -> Iterator[psycopg2
         return
     is_clearing = sessions.has_ended
     seconds = sessions.seconds_to_clear()
-    opened = _translated(connection, lambda: _open(connection, sessions, stays=stays, seconds=seconds))
+    opened = _translated(connection, lambda: _open(connection, sessions, stays=stays, lasts=lasts, seconds=seconds))
     # It is closed while it is still held, because that can wait for the server too; the first is for a refused hold.
-    held = sessions.holding(opened, stays=stays, is_clearing=is_clearing, seconds=seconds)
+    held = sessions.holding(opened, stays=stays, lasts=lasts, is_clearing=is_clearing, seconds=seconds)
     with closing(opened), held, closing(opened):
         _prepare(opened, connection)
+        if lasts:
+            _let_last(opened)
         yield opened
+
+
+def _let_last(session: psycopg2.extensions.connection) -> None:
+    """Have the server finish a statement whose client is gone: it looks for the client only on request."""
+    session.autocommit = True
+    with session.cursor() as cursor:
+        if session.server_version >= _CHECKS_CLIENT_SINCE:
+            cursor.execute("SET client_connection_check_interval = 0")
 
 
 @contextmanager
@@ -146,7 +161,7 @@ def _translated(
 
 
 def _open(
-    connection: Connection, sessions: Sessions, *, stays: bool, seconds: float | None
+    connection: Connection, sessions: Sessions, *, stays: bool, lasts: bool, seconds: float | None
 ) -> psycopg2.extensions.connection:
     """Open a session of a run; the wait ends with the run."""
     if sessions.has_ended:
@@ -155,7 +170,7 @@ def _open(
         if made is None:
             raise explain_refusal(connection, "timeout expired")
         return made
-    name = PLAIN_NAME if stays else sessions.name
+    name = PLAIN_NAME if stays else sessions.lasting_name if lasts else sessions.name
     made = open_patiently(lambda: _connected(connection, name), is_over=lambda: sessions.has_ended)
     if made is None:
         raise stopped()

@@ -25,11 +25,11 @@ _LOOK_SECONDS: Final = 0.05
 _MOST_SECONDS: Final = 5.0
 
 
-def end_at_server(connection: Connection, name: str) -> str | None:
-    """End the sessions whose `application_name` is this; return what to tell a person when it cannot be known.
+def end_at_server(connection: Connection, *names: str) -> str | None:
+    """End the sessions whose `application_name` is one of these; return what to tell a person when it cannot be known.
 
-    The name is unique to a run. Process ids are not asked of the sessions themselves: behind a pooler they are not the
-    server's.
+    The names are unique to a run. Process ids are not asked of the sessions themselves: behind a pooler they are not
+    the server's.
     """
     reasons: list[str] = []
     deadline = time.monotonic() + _MOST_SECONDS
@@ -37,7 +37,7 @@ def end_at_server(connection: Connection, name: str) -> str | None:
         own = Sessions(lambda: deadline - time.monotonic())
         own.end()
         try:
-            reasons = _end(replace(connection, sessions=own), name, elsewhere=attempt > 0)
+            reasons = _end(replace(connection, sessions=own), names, elsewhere=attempt > 0)
             break
         except (CoffreError, psycopg2.Error) as error:
             # The database itself can just be being dropped: then another one of the server will do.
@@ -49,29 +49,29 @@ def end_at_server(connection: Connection, name: str) -> str | None:
     said = "; ".join(reason.rstrip(".") for reason in reasons)
     return (
         f"Sessions of this run may still work at the server of {connection}, because they could not be ended: {said}. "
-        f"Find them there in pg_stat_activity, by the application_name '{name}', and end them with "
+        f"Find them there in pg_stat_activity, by the application_name '{names[0]}', and end them with "
         "pg_terminate_backend(pid)."
     )
 
 
-def _end(connection: Connection, name: str, *, elsewhere: bool) -> list[str]:
+def _end(connection: Connection, names: Sequence[str], *, elsewhere: bool) -> list[str]:
     with ExitStack() as stack:
         session = stack.enter_context(maintenance_session(connection) if elsewhere else connect(connection))
         session.autocommit = True
         cursor = stack.enter_context(session.cursor())
-        _wait_while(cursor, _ACTIVE, name, _CANCEL_SHOWS_SECONDS)
-        refused = terminate(cursor, _ALL, (name,))
-        left = _wait_while(cursor, _ALL, name, 0.0 if refused else _GONE_SECONDS)
+        _wait_while(cursor, _ACTIVE, names, _CANCEL_SHOWS_SECONDS)
+        refused = terminate(cursor, _ALL, (list(names),))
+        left = _wait_while(cursor, _ALL, names, 0.0 if refused else _GONE_SECONDS)
     if not left:
         return []
     return refused or [f"{len(left)} of them still run although they were terminated."]
 
 
-def _wait_while(cursor: psycopg2.extensions.cursor, query: str, name: str, seconds: float) -> list[int]:
+def _wait_while(cursor: psycopg2.extensions.cursor, query: str, names: Sequence[str], seconds: float) -> list[int]:
     """Wait until a query finds no session any more, and return those that are left after so long."""
     deadline = time.monotonic() + seconds
     while True:
-        cursor.execute(query, (name,))
+        cursor.execute(query, (list(names),))
         found = [pid for (pid,) in cursor.fetchall()]
         if not found or time.monotonic() >= deadline:
             return found
@@ -92,5 +92,5 @@ def terminate(cursor: psycopg2.extensions.cursor, query: str, parameters: Sequen
     return sorted(set(refused))
 
 
-_ALL: Final = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+_ALL: Final = "SELECT pid FROM pg_stat_activity WHERE application_name = ANY(%s)"
 _ACTIVE: Final = f"{_ALL} AND state IN ('active', 'fastpath function call')"

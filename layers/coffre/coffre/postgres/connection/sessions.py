@@ -37,6 +37,8 @@ class Sessions:
     ----------
     clearing_seconds
         How long clearing away may take from now on, once the run is stopped. None: as long as it takes.
+    run_id
+        Of a run that another process may continue: the name is then the same there.
 
     Attributes
     ----------
@@ -44,14 +46,24 @@ class Sessions:
         The `application_name` of the run's sessions and of those of its client programs: no other run's have it.
     """
 
-    def __init__(self, clearing_seconds: Callable[[], float] | None = None) -> None:
-        self.name = f"{PLAIN_NAME}-{secrets.token_hex(4)}"
+    def __init__(self, clearing_seconds: Callable[[], float] | None = None, run_id: str | None = None) -> None:
+        self.name = f"{PLAIN_NAME}-{run_id.lower() if run_id else secrets.token_hex(4)}"
         self._clearing_seconds = clearing_seconds
         self._lock = threading.Lock()
         self._held: dict[int, _Held] = {}
         self._has_ended = False
         self._has_opened = False
         self._was_refused = False
+
+    @property
+    def lasting_name(self) -> str:
+        """The `application_name` of sessions whose statement the server finishes without its client."""
+        return f"{self.name}-lasting"
+
+    @property
+    def guard_name(self) -> str:
+        """The `application_name` of the session that keeps other restores out."""
+        return f"{self.name}-guard"
 
     @property
     def has_ended(self) -> bool:
@@ -104,6 +116,7 @@ class Sessions:
         session: psycopg2.extensions.connection,
         *,
         stays: bool = False,
+        lasts: bool = False,
         is_clearing: bool = False,
         seconds: float | None = None,
     ) -> Iterator[None]:
@@ -113,6 +126,8 @@ class Sessions:
         ----------
         stays
             It has to last until it is closed, unless its server is silent.
+        lasts
+            `abandon` leaves its statement to the server.
         is_clearing
             It was opened after `end`.
         seconds
@@ -130,7 +145,7 @@ class Sessions:
         self._has_opened = True
         wire = socket.socket(fileno=os.dup(session.fileno()))
         # What clears away begins while the others are still being ended.
-        held = _Held(CancelRequest(session), wire, stays or is_clearing)
+        held = _Held(CancelRequest(session), wire, stays or is_clearing, lasts)
         timer = threading.Timer(seconds, self._cut_one, (held,)) if seconds is not None else None
         try:
             with self._lock:
@@ -160,6 +175,14 @@ class Sessions:
             for request in sent:
                 request.close()
 
+    def abandon(self) -> None:
+        """Break the connections of sessions that last: the server finishes, and commits, what each is doing."""
+        with self._lock:
+            for held in self._held.values():
+                if held.lasts:
+                    held.cut()
+                    held.stays = True  # no request to cancel reaches it any more
+
     def cut(self, *, all_of_them: bool) -> None:
         """Break the connections, so that no call waits for the server any more; those that stay only on request."""
         with self._lock:
@@ -179,6 +202,7 @@ class _Held:
     request: CancelRequest | None
     wire: socket.socket
     stays: bool
+    lasts: bool = False
 
     def take_request(self) -> CancelRequest | None:
         request, self.request = self.request, None

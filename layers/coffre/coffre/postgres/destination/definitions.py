@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions
@@ -26,6 +26,7 @@ from coffre.postgres.archive.entry_sql import (
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_option, without_option
 from coffre.postgres.connection.connect import one_line
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Ledger, Refusal
 from coffre.postgres.destination.reduced_tables import ReducedTable, reduced_table
 from coffre.postgres.destination.units import is_fatal, unit
@@ -66,6 +67,8 @@ class Making:
         The session's transaction is the caller's: neither committed nor rolled back.
     reduces_tables
         A table is made without the parts that the server refuses.
+    is_marked
+        What was made is marked, in the transaction that makes it.
     """
 
     by_id: Mapping[int, TocEntry]
@@ -75,6 +78,7 @@ class Making:
     in_parallel: bool = False
     is_nested: bool = False
     reduces_tables: bool = True
+    is_marked: bool = False
 
 
 class Definitions:
@@ -134,6 +138,8 @@ class Definitions:
         text = b"".join(self._selected(entry) + self._definition(entry) + self._owner(entry) for entry in entries)
         if not text:
             return True
+        if self._how.is_marked:
+            text += marks.adding(marks.MADE, {str(entry.dump_id): {} for entry in entries})
         try:
             with self._unit():
                 self._cursor.execute(text)
@@ -147,7 +153,7 @@ class Definitions:
     def _make_alone(self, entry: TocEntry) -> None:
         if (selected := self._selected(entry)) and self._refused(selected) is not None:
             self._ledger.access_methods.add(entry.table_access_method or "")  # the table gets the server's default
-        if (text := self._definition(entry)) and (error := self._refused(text)) is not None:
+        if (text := self._definition(entry)) and (error := self._refused(text + self._mark(entry))) is not None:
             if self._how.in_parallel and error.pgcode in _IN_THE_WAY:
                 self._ledger.postpone(entry)
                 return
@@ -155,6 +161,26 @@ class Definitions:
                 self._refuse(entry, error)
                 return
         self._ledger.made.add(entry.dump_id)
+        self._give(entry)
+
+    def take_up(self, entry: TocEntry, said: Mapping[str, Any]) -> None:
+        """Know of an entry that an earlier attempt has made how it was made, and give it to its owner."""
+        self._ledger.made.add(entry.dump_id)
+        if path := said.get("path"):
+            self._ledger.other_paths.append((entry, path))
+        if refusal := said.get("not_valid"):
+            self._ledger.not_valid.append(Refusal(entry, *refusal))
+        self._ledger.options += [(entry, option) for option in said.get("options", ())]
+        if said.get("is_alone"):
+            self._give(entry)
+
+    def _mark(self, entry: TocEntry, **how: object) -> bytes:
+        """Return the statement that marks an entry as made: how, and that its owner is still to be set."""
+        if not self._how.is_marked:
+            return b""
+        return marks.adding(marks.MADE, {str(entry.dump_id): {"is_alone": True, **how}})
+
+    def _give(self, entry: TocEntry) -> None:
         if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
             if entry.schema is not None and error.pgcode == _PERMISSION:
                 self._ledger.lack_create.add((entry.schema, entry.owner))
@@ -188,7 +214,7 @@ class Definitions:
         while error.pgcode in INVALID_OPTION and (option := refused_option(text, str(error))) is not None:
             text = without_option(text, option) or ""
             left.append(option)
-            again = self._refused(self._encoded(text, entry))
+            again = self._refused(self._encoded(text, entry) + self._mark(entry, options=left))
             if again is None:
                 self._ledger.options += [(entry, option) for option in left]
                 return b"", None
@@ -202,11 +228,12 @@ class Definitions:
             return True
         if error.pgcode in _NOT_FOUND:
             for path in self._how.paths(entry):
-                if self._refused(text, path) is None:
+                if self._refused(text + self._mark(entry, path=path), path) is None:
                     self._ledger.other_paths.append((entry, path))
                     return True
         elsewhere = without_validation(entry) if error.pgcode in _VIOLATED else None
-        if elsewhere is not None and self._refused(elsewhere.encode("utf-8", "surrogateescape")) is None:
+        mark = self._mark(entry, not_valid=[one_line(error), error.pgcode])
+        if elsewhere is not None and self._refused(elsewhere.encode("utf-8", "surrogateescape") + mark) is None:
             self._ledger.not_valid.append(Refusal(entry, one_line(error), error.pgcode))
             return True
         return self._how.reduces_tables and entry.description == "TABLE" and self._make_reduced(entry)
@@ -232,14 +259,13 @@ class Definitions:
         return True
 
     def _refused(self, text: bytes, path: str | None = None) -> psycopg2.Error | None:
-        """Execute statements as one unit, and return why they were refused."""
+        """Execute statements as one unit, in one message, and return why they were refused."""
+        if path is not None:
+            begin = self._cursor.mogrify("SELECT pg_catalog.set_config('search_path', %s, true);\n", (path,))
+            text = begin + text + b"\n;SELECT pg_catalog.set_config('search_path', '', true)"
         try:
             with self._unit():
-                if path is not None:
-                    self._cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
                 self._cursor.execute(text)
-                if path is not None:
-                    self._cursor.execute("SELECT pg_catalog.set_config('search_path', '', true)")
         except psycopg2.Error as error:
             self._raise_fatal(error)
             return error

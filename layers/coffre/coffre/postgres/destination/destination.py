@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,17 +22,17 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.connection.provider_facts import read_provider_facts
-from coffre.postgres.destination import unfinished
+from coffre.postgres.destination import marks, unfinished
 from coffre.postgres.destination.encodings import refuse_encoding
-
-_GUARD_KEY: Final = 0x636F66667265  # "coffre"
+from coffre.postgres.destination.guard import guarded, is_ours, taken_over
 
 
 @dataclass(frozen=True)
 class Destination:
     """A database that is ready to be loaded into.
 
-    `given` are its schemas that existed before the restore and that its provider makes or fills.
+    `given` are its schemas that existed before the restore and that its provider makes or fills. `is_marked` says that
+    it keeps marks of what is done.
     """
 
     connection: Connection
@@ -48,6 +48,7 @@ class Destination:
     leftovers: tuple[str, ...] = ()
     profile: Profile = PLAIN
     given: frozenset[str] = frozenset()
+    is_marked: bool = False
 
     def refuse_reader(self) -> None:
         """Refuse a role that may only read: the one that takes backups, as a rule.
@@ -74,6 +75,8 @@ def open_destination(
     dry_run: bool = False,
     restart: bool = False,
     provider: Provider = "auto",
+    continues: bool = False,
+    keeps: Callable[[], bool] = lambda: False,
 ) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which no other restore loads into meanwhile.
 
@@ -90,6 +93,11 @@ def open_destination(
         Remove what an unfinished restore has left in the database.
     provider
         Whose server it is. What the provider makes in every database does not count as content.
+    continues
+        An earlier attempt of this restore may have begun to fill it. What it knows it has done stays; without such
+        knowledge, what it left is removed.
+    keeps
+        Whether an error leaves the database as it is, for the next attempt of this restore.
 
     Raises
     ------
@@ -104,20 +112,29 @@ def open_destination(
             refuse_older_server(connection, session.server_version, content)
             yield _look(connection, session, profile_of(connection, session, provider), created=True)
         return
+    earlier = taken_over(connection, restore_id) if continues and not dry_run and exists(connection) else None
     exceptions = None if exists(connection) else create_database(connection, content)
-    created = exceptions is not None
+    created = exceptions is not None or (earlier is not None and earlier.created)
     # Under the guard, or two restores could both find it empty, and one could drop what the other loads into.
-    with _guard(connection) as session:
+    with guarded(connection) as session:
         if not created:
             _refuse_unfit(connection, session, content)
         profile = profile_of(connection, session, provider)
-        leftovers = () if created else _leftovers(connection, session, profile, dry_run=dry_run, restart=restart)
-        # A new one too: if this process dies, the mark proves whose the rows are.
-        is_marked = not dry_run and unfinished.begin(session, restore_id)
+        leftovers: tuple[str, ...] = ()
+        if earlier is not None and marks.STATE in marks.kinds(session):
+            is_marked = True
+        else:
+            if exceptions is None:
+                restart = restart or earlier is not None
+                leftovers = _leftovers(connection, session, profile, dry_run=dry_run, restart=restart)
+            # A new one too: if this process dies, the mark proves whose the rows are.
+            is_marked = not dry_run and unfinished.begin(session, restore_id, created=created)
         try:
             looked = _look(connection, session, profile, created=created, exceptions=exceptions or ())
-            yield replace(looked, leftovers=leftovers)
+            yield replace(looked, leftovers=() if created else leftovers, is_marked=is_marked and continues)
         except Exception as error:
+            if keeps() or not is_ours(connection, session):
+                raise
             if created:
                 drop_created(connection, error)
             elif not dry_run:
@@ -173,7 +190,7 @@ def open_existing(
     ConnectError
         When the server cannot be used, or the database does not exist.
     """
-    with _guard(connection) as session:
+    with guarded(connection) as session:
         _refuse_unfit(connection, session, content)
         yield _look(connection, session, profile_of(connection, session, provider), created=False)
 
@@ -212,23 +229,6 @@ def _look(
             profile=profile,
             given=frozenset() if created else frozenset(filter(profile.is_known, schemas)),
         )
-
-
-@contextmanager
-def _guard(connection: Connection) -> Iterator[psycopg2.extensions.connection]:
-    """Hold a lock in the destination while it is loaded and, after an error, cleared; it ends with the session."""
-    with connect(connection, stays=True) as session:
-        session.autocommit = True
-        with session.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_GUARD_KEY,))
-            row = cursor.fetchone()
-        if not (row and row[0]):
-            raise DestinationError(
-                f"Another restore is loading into {connection}.",
-                code="DESTINATION_BUSY",
-                hint="Wait for it, or restore into another database.",
-            )
-        yield session
 
 
 def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bool) -> None:
@@ -306,7 +306,8 @@ WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid,
 # Anything a person could miss: relations that are neither the system's nor an extension's.
 _USER_RELATIONS: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname <> 'coffre_unfinished_restore'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema')
   AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
   AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.reduced_tables import LackingPart
@@ -91,6 +91,43 @@ class Ledger:
         with self._lock:
             return frozenset(self._lost)
 
+    def state(self) -> dict[str, Any]:
+        """Return all of it but what is postponed, as JSON: entries by their dump ids."""
+        with self._lock:
+            numbers = {id(refusal): number for number, refusal in enumerate(self.refusals)}
+            return {
+                "refusals": [_said(refusal) for refusal in self.refusals],
+                "lost": {str(key): numbers[id(refusal)] for key, refusal in self._lost.items()},
+                "not_valid": [_said(refusal) for refusal in self.not_valid],
+                "owners_refused": [_said(refusal) for refusal in self.owners_refused],
+                "other_paths": [[entry.dump_id, path] for entry, path in self.other_paths],
+                "options": [[entry.dump_id, option] for entry, option in self.options],
+                "access_methods": sorted(self.access_methods),
+                "lack_create": sorted(self.lack_create),
+                "lacking": [[one.entry.dump_id, one.what, one.reason, one.sql, one.sqlstate] for one in self.lacking],
+                "made": sorted(self.made),
+            }
+
+    def take_up(self, state: Mapping[str, Any], by_id: Mapping[int, TocEntry]) -> None:
+        """Become what `state` has returned."""
+
+        def refusals(name: str) -> list[Refusal]:
+            return [
+                Refusal(by_id[one], reason, code, [by_id[need] for need in needing])
+                for one, reason, code, needing in state[name]
+            ]
+
+        with self._lock:
+            self.refusals = refusals("refusals")
+            self._lost = {int(key): self.refusals[number] for key, number in state["lost"].items()}
+            self.not_valid, self.owners_refused = refusals("not_valid"), refusals("owners_refused")
+            self.other_paths = [(by_id[one], path) for one, path in state["other_paths"]]
+            self.options = [(by_id[one], option) for one, option in state["options"]]
+            self.access_methods = set(state["access_methods"])
+            self.lack_create = {(schema, owner) for schema, owner in state["lack_create"]}
+            self.lacking = [LackingPart(by_id[one], *rest) for one, *rest in state["lacking"]]
+            self.made = set(state["made"])
+
     def postpone(self, entry: TocEntry) -> None:
         """Record that an entry is to be tried again when nothing else runs."""
         with self._lock:
@@ -111,3 +148,8 @@ class Ledger:
         with self._lock:
             entries, self._postponed = list(self._postponed.values()), {}
             return entries
+
+
+def _said(refusal: Refusal) -> list[Any]:
+    needing = [entry.dump_id for entry in refusal.needing]
+    return [refusal.entry.dump_id, refusal.reason, refusal.sqlstate, needing]

@@ -1,6 +1,7 @@
 """What an unfinished restore has left in a database that was empty before it: noted while it works, removed on request.
 
-An empty schema marks the beginning. Everything that a restore creates has a higher oid than it.
+A schema marks the beginning. Everything that a restore creates has a higher oid than it. It also has the marks of what
+is done (`marks.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
-MARK: Final = "coffre_unfinished_restore"
+from coffre.postgres.destination import marks
+
+MARK: Final = marks.SCHEMA
 _BATCH: Final = 50
 # The second is of PostgreSQL 17 and newer, and stops those too that are enabled ALWAYS.
 _WITHOUT_TRIGGERS: Final = ("session_replication_role = replica", "event_triggers = off")
@@ -25,22 +28,31 @@ _KINDS: Final = {"statistics object": "STATISTICS", "foreign-data wrapper": "FOR
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A restore that began to fill a database and did not end: its id, and the oid of the schema that marks it."""
+    """A restore that began to fill a database and did not end: its id, and the oid of the schema that marks it.
+
+    `created` says that the restore had created the database.
+    """
 
     restore_id: str
     oid: int
     had_large_objects: bool
+    created: bool = False
 
 
-def begin(session: psycopg2.extensions.connection, restore_id: str) -> bool:
+def begin(session: psycopg2.extensions.connection, restore_id: str, *, created: bool = False) -> bool:
     """Mark a database as being filled; False where this role may create no schema. The session is in autocommit."""
     try:
         with session.cursor() as cursor:
             cursor.execute("SELECT EXISTS (SELECT FROM pg_largeobject_metadata)")
             ((had,),) = cursor.fetchall()
-            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(MARK)))
-            note = sql.Literal(f"{restore_id} {'with' if had else 'without'} large objects")
-            cursor.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(MARK), note))
+            where = "in a new database" if created else "in an empty database"
+            note = sql.Literal(f"{restore_id} {'with' if had else 'without'} large objects {where}")
+            # One message is one transaction: a process that dies leaves all of it, or nothing.
+            cursor.execute(
+                sql.SQL("CREATE SCHEMA {0}; COMMENT ON SCHEMA {0} IS {1}; {2}").format(
+                    sql.Identifier(MARK), note, marks.CREATION
+                )
+            )
     except psycopg2.errors.InsufficientPrivilege:
         return False
     return True
@@ -55,6 +67,7 @@ def end(session: psycopg2.extensions.connection) -> None:
         for setting in _WITHOUT_TRIGGERS:
             with contextlib.suppress(psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject):
                 cursor.execute(f"SET {setting}")
+        cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(MARK, "marks")))
         cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(MARK)))
         for setting in _WITHOUT_TRIGGERS:
             with contextlib.suppress(psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedObject):
@@ -71,7 +84,8 @@ def find(session: psycopg2.extensions.connection) -> Unfinished | None:
     if found is None or not found[1]:
         return None
     restore_id, _, rest = str(found[1]).partition(" ")
-    return Unfinished(restore_id, int(found[0]), had_large_objects=rest.startswith("with "))
+    with_objects, created = rest.startswith("with "), rest.endswith(" in a new database")
+    return Unfinished(restore_id, int(found[0]), with_objects, created)
 
 
 def leftovers(session: psycopg2.extensions.connection, unfinished: Unfinished) -> list[tuple[str, str]]:
@@ -87,12 +101,18 @@ def clear(session: psycopg2.extensions.connection, unfinished: Unfinished) -> No
         for batch in batched(found, _BATCH, strict=False):
             with session.cursor() as cursor:
                 cursor.execute("; ".join(_drops(batch)))
+    if not unfinished.had_large_objects:
+        remove_large_objects(session)
+    end(session)
+
+
+def remove_large_objects(session: psycopg2.extensions.connection) -> None:
+    """Remove all large objects, some at a time. The session is in autocommit."""
     with session.cursor() as cursor:
-        while not unfinished.had_large_objects:
+        while True:
             cursor.execute("SELECT lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 1000) AS found")
             if not cursor.fetchall():
                 break
-    end(session)
 
 
 def _drops(batch: tuple[tuple[str, str], ...]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import IO, Final, Self
 
 import psycopg2
 
-from coffre.model.names import qualified, quoted
+from coffre.model.names import UNFINISHED_RESTORE, qualified, quoted
 from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
 from coffre.postgres.archive import sql_ascii
@@ -204,7 +204,7 @@ def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> l
     options = []
     for flag, patterns in (
         ("--schema", target.schemas.include),
-        ("--exclude-schema", target.schemas.exclude),
+        ("--exclude-schema", (*target.schemas.exclude, UNFINISHED_RESTORE)),
         ("--table-and-children", target.tables.include),
         ("--exclude-table-and-children", (*target.tables.exclude, *also_exclude)),
     ):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from coffre.model.names import shown
+from coffre.model.names import UNFINISHED_RESTORE, shown
 from coffre.policy.patterns import table_pattern
 from coffre.postgres.archive.reader import TocEntry
 
@@ -79,7 +79,7 @@ def find_unstored(
     extensions = {entry.tag for entry in toc if entry.description == "EXTENSION"}
     foreign = {entry.oid for entry in toc if entry.description == "FOREIGN TABLE"}
     for oid, schema, name, kind, persistence, extension, was_used in query(_RELATIONS):
-        if oid in stored:
+        if oid in stored or schema == UNFINISHED_RESTORE:
             continue
         if persistence == "t":
             yield Unstored(Kind.TEMPORARY, schema, name, extension)

@@ -1,0 +1,22 @@
+"""What a restore of a database keeps in the vault while several invocations work on it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from coffre.model.confirmation import Facts
+from coffre.model.names import TableName
+from coffre.model.safety import Safety
+
+
+class DatabaseState(BaseModel):
+    """What was confirmed: the state of the destination then, the tables that may change, and what holds both.
+
+    `tables` is None when all may change. `safety` is about the backup of what is overwritten.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    facts: Facts
+    tables: tuple[TableName, ...] | None = None
+    safety: Safety | None = None

@@ -1,0 +1,213 @@
+"""What a restore of a whole database knows, kept at the destination after each step, so that another attempt continues.
+
+Inside a step, marks say what is done (`postgres/destination/marks.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import RestoreError
+from coffre.model.names import TableName
+from coffre.operations.restore_database.given import Fate
+from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.sessions import loading_session
+from coffre.postgres.archive.reader import TocEntry
+from coffre.postgres.destination import marks, unfinished
+from coffre.postgres.destination.destination import Destination
+from coffre.postgres.destination.ledger import Ledger
+
+_KNOWN: Final = "known"
+_ATTEMPTS: Final = "attempts"
+# Attempts one after the other that got nothing done, and had nothing to wait for.
+_MOST_IDLE: Final = 3
+_LOOK_SECONDS: Final = 1.0
+
+
+@dataclass
+class Memory:
+    """What is known of one restore; `lost` are tables that lack all or some rows, `kept_out` those that keep others.
+
+    Where the destination keeps no marks, every step is simply done.
+    """
+
+    job: RestoreJob
+    report: ReportBuilder
+    session: psycopg2.extensions.connection | None = None
+    done: list[str] = field(default_factory=list)
+    lost: set[TableName] = field(default_factory=set)
+    kept_out: set[TableName] = field(default_factory=set)
+    _known: dict[str, Any] | None = None
+    _save: Callable[[], Mapping[str, Any]] = field(default=dict)
+
+    @classmethod
+    @contextmanager
+    def open(cls, job: RestoreJob, report: ReportBuilder) -> Iterator[Memory]:
+        """Read what an earlier attempt has left, once the server has finished what that one was doing.
+
+        Raises
+        ------
+        RestoreError
+            `RESTORE_STUCK`: several attempts got nothing done.
+        """
+        if not job.is_resumable:
+            yield cls(job, report)
+            return
+        with loading_session(job) as session:
+            memory = cls(job, report, session)
+            has_waited = _wait_for_lasting(job, session, report)
+            state = memory.read(marks.STATE)
+            memory._known = state.get(_KNOWN)
+            if memory._known is not None:
+                memory._count_attempt(session, memory._known, state.get(_ATTEMPTS, {}), has_waited=has_waited)
+            yield memory
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the destination keeps marks of what is done."""
+        return self.session is not None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier attempt has made the definitions."""
+        return self._known is not None
+
+    def destination(self, destination: Destination) -> Destination:
+        """Return the destination as it was before the restore."""
+        if self._known is None:
+            return destination
+        then = self._known["destination"]
+        return replace(
+            destination,
+            schemas=frozenset(then["schemas"]),
+            given=frozenset(then["given"]),
+            exceptions=tuple(then["exceptions"]),
+            leftovers=(),
+        )
+
+    def fates(self, fates: Mapping[int, Fate]) -> Mapping[int, Fate]:
+        """Return what the provider had made before the restore."""
+        return fates if self._known is None else {int(key): Fate[name] for key, name in self._known["fates"].items()}
+
+    def attach(
+        self, destination: Destination, ledger: Ledger, fates: Mapping[int, Fate], by_id: Mapping[int, TocEntry]
+    ) -> None:
+        """Say of what it keeps the state, which becomes that of the last step that was done."""
+        then = {
+            "destination": {
+                "schemas": sorted(destination.schemas),
+                "given": sorted(destination.given),
+                "exceptions": destination.exceptions,
+            },
+            "fates": {str(key): fate.name for key, fate in fates.items()},
+        }
+        self._save = lambda: {**then, "ledger": ledger.state(), "report": self.report.state()}
+        if (known := self._known) is not None:
+            ledger.take_up(known["ledger"], by_id)
+            self.report.take_up(known["report"])
+            self.done = list(known["done"])
+            self.lost = {(schema, table) for schema, table in known["lost"]}
+            self.kept_out = {(schema, table) for schema, table in known["kept_out"]}
+
+    def step(self, name: str, work: Callable[[], None]) -> None:
+        """Do a step, unless an earlier attempt has done it."""
+        if name in self.done:
+            return
+        self.job.check_time()
+        work()
+        self.done.append(name)
+        if self.session is None:
+            return
+        known = {**self._save(), "done": self.done, "lost": sorted(self.lost), "kept_out": sorted(self.kept_out)}
+        with self.session.cursor() as cursor:
+            marks.replace(cursor, marks.STATE, _KNOWN, known)
+        self.session.commit()
+
+    def read(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the marks of one kind."""
+        if self.session is None:
+            return {}
+        found = marks.read(self.session, kind)
+        self.session.commit()
+        return found
+
+    def forget_large_objects(self) -> None:
+        """Remove the large objects that an earlier attempt began to load.
+
+        Raises
+        ------
+        RestoreError
+            `RESUME_UNCLEAR`: the database had some before.
+        """
+        if not self.is_resumed:
+            return
+        with loading_session(self.job) as session:
+            found = unfinished.find(session)
+            session.commit()
+            if found is None or found.had_large_objects:
+                raise RestoreError(
+                    f"{self.job.connection} had large objects before the restore, which was interrupted while it "
+                    "loaded others.",
+                    code="RESUME_UNCLEAR",
+                    hint="Run the restore with --restart: everything that it has created is removed, and it begins "
+                    "again.",
+                )
+            session.autocommit = True
+            unfinished.remove_large_objects(session)
+
+    def _count_attempt(
+        self,
+        session: psycopg2.extensions.connection,
+        known: Mapping[str, Any],
+        before: Mapping[str, Any],
+        *,
+        has_waited: bool,
+    ) -> None:
+        so_far = marks.count(session) + len(known["done"])
+        idle = int(before.get("idle", 0)) + 1 if so_far == before.get("so_far") and not has_waited else 0
+        if idle >= _MOST_IDLE:
+            raise RestoreError(
+                f"The restore {self.job.restore_id} was continued {idle} times and got nothing more done.",
+                code="RESTORE_STUCK",
+                detail=f"last step done: {known['done'][-1]}",
+                hint="One step takes longer than a function lives, and the server does not finish it without its "
+                "client (a pooler in between cancels it, or a limit of the role). Use the server's direct address, or "
+                "restore on a machine without a time limit: coffre restore database ... --here.",
+            )
+        with session.cursor() as cursor:
+            marks.replace(cursor, marks.STATE, _ATTEMPTS, {"so_far": so_far, "idle": idle})
+        session.commit()
+
+
+def _wait_for_lasting(job: RestoreJob, session: psycopg2.extensions.connection, report: ReportBuilder) -> bool:
+    """Wait until the server has finished what an earlier attempt began to build; tell whether there was anything."""
+    sessions = job.connection.sessions
+    if sessions is None:
+        return False
+    with session.cursor() as cursor:
+        has_waited = False
+        while True:
+            cursor.execute(_LASTING, (sessions.lasting_name,))
+            running = [str(statement) for (statement,) in cursor.fetchall()]
+            session.commit()
+            if not running:
+                return has_waited
+            has_waited = True
+            report.meter.begin("waiting for the server")
+            report.meter.add(current=" ".join(running[0].split())[:100])
+            job.check_time()
+            time.sleep(_LOOK_SECONDS)
+
+
+_LASTING: Final = """
+SELECT query FROM pg_catalog.pg_stat_activity
+WHERE application_name = %s AND state IN ('active', 'fastpath function call')
+ORDER BY query_start
+"""

@@ -1,0 +1,204 @@
+"""The function `restore`, for databases: where they go, in as many invocations as it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.confirmation import Plan
+from coffre.model.errors import DeadlineError
+from coffre.model.target import Provider
+from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.runs.dead_runs import STALE_AFTER
+from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.restore_lifecycle import RestoreRun
+from coffre.operations.runs.run import Paused
+from coffre.operations.runs.safety import named_on_error
+from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
+from coffre.postgres.connection.address import Connection, apply_tls
+from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.connection.connect import refuse_transaction_pooler
+from coffre.runtime.bootstrap import Services
+from coffre.runtime.confirming import refuse_unconfirmed
+from coffre.runtime.credentials import connection_from, target_connection
+from coffre.runtime.events import RestoreEvent
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
+from coffre.runtime.reading import OpenBackup
+from coffre.runtime.restore_safety import RestoreSafety
+from coffre.runtime.scratch import scratch_directory
+
+OWN_DATABASE: Final = "the target's own database"
+_FROM_TO: Final = "coffre/destination/"
+# An invocation of less time could only prepare the next one.
+_SHORTEST_SECONDS: Final = 120.0
+# Half of it, when what was begun is ended, has to be more than the deadline's reserve.
+_EARLIEST_SECONDS: Final = 2 * DEADLINE_RESERVE_SECONDS + 4
+_LATEST_SECONDS: Final = 90.0
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One invocation's part of a restore."""
+
+    found: OpenBackup
+    wanted: RestoreEvent
+    restore_id: str
+    continues: bool
+
+
+@dataclass(frozen=True)
+class DatabaseRestores:
+    """What restores of databases need of the function's process.
+
+    `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job;
+    `watched` gets the watch of the run.
+    """
+
+    services: Services
+    report_started: Callable[[Restore], None]
+    report_died: Callable[[Restore], None]
+    consent: Callable[[Plan], Plan]
+    watched: Callable[[Watch], None] = lambda _: None
+
+    def restore(
+        self, found: OpenBackup, wanted: RestoreEvent, restore_id: str, context: LambdaContext, *, continues: bool
+    ) -> Restore | None:
+        """Restore as much as fits into this invocation, and start the next one for what is left.
+
+        None: it has ended, or another invocation works on it.
+        """
+        backup = found.backup
+        children = Children(clearing_seconds(context), restore_id)
+        run = RestoreRun(
+            catalog=self.services.catalog,
+            vault=found.vault,
+            now=utc_now,
+            remaining_seconds=remaining_seconds(context),
+            stop=children.end_all,
+            find_backup=found.find,
+            report_died=self.report_died,
+            watched=self.watched,
+        )
+        now = utc_now()
+        restore = Restore(
+            id=restore_id,
+            backup_id=backup.id,
+            target=backup.target,
+            destination=wanted.destination or OWN_DATABASE,
+            status=Status.IN_PROGRESS,
+            created_at=now,
+            heartbeat_at=now,
+            dry_run=wanted.dry_run,
+            request_id=context.aws_request_id,
+            source=wanted.source,
+        )
+        if continues:
+            refuse_unconfirmed(self.services.catalog, backup, wanted, restore_id)
+            claimed = self.services.catalog.continue_restore(
+                restore_id, wanted.invocation, now, stale_after=STALE_AFTER
+            )
+            if claimed is None:
+                return None
+            restore = claimed
+        else:
+            self.report_started(restore)
+        sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
+
+        def work(meter: Meter) -> RestoreReport | Paused:
+            attempt = _Attempt(found, wanted, restore_id, continues=continues)
+            done = self._work(attempt, children, meter, context)
+            return done or Paused(wanted.invocation, lambda: self._start_next(backup, sent, restore_id, context))
+
+        return run.run(restore, work, continues=continues)
+
+    def _start_next(self, backup: Backup, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> None:
+        invocation = wanted.invocation + 1
+        if invocation > MOST_INVOCATIONS:
+            raise DeadlineError(
+                f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.",
+                hint="Restore on a machine without a time limit: coffre restore database ... --here.",
+            )
+        event = wanted.next_invocation(backup.id, restore_id, invocation)
+        start_next(
+            self.services.functions,
+            context.function_name,
+            event,
+            what="The restore",
+            hint="What is loaded stays. Into a new database: drop it, and run the restore again. Into an existing one: "
+            "run it again with --restart.",
+        )
+
+    def _work(
+        self,
+        attempt: _Attempt,
+        children: Children,
+        meter: Meter,
+        context: LambdaContext,
+    ) -> RestoreReport | None:
+        """Restore, and return the report; None when the next invocation continues."""
+        found, wanted, backup = attempt.found, attempt.wanted, attempt.found.backup
+        streams, remaining = wanted.streams or os.cpu_count() or 1, remaining_seconds(context)
+        # The CA's file is needed until the last session is ended.
+        with scratch_directory() as scratch, children.ending():
+            connection = children.watching(self._connection(backup, wanted, scratch))
+            safety = None
+            if not attempt.continues:
+                safety = RestoreSafety(self.services, found.vault).of_database(backup, wanted, connection, scratch)
+            job = RestoreJob(
+                restore_id=attempt.restore_id,
+                backup=backup,
+                connection=connection,
+                children=children,
+                vault=found.vault,
+                decoder=self.services.decoder(backup.target),
+                scratch=scratch,
+                streams=streams,
+                runner=ThreadRunner(2 * streams, children.end_all),
+                scope=wanted.scope,
+                safety=safety,
+                remaining_seconds=remaining,
+                consent=self.consent,
+                provider=self._provider(backup, wanted),
+                is_resumable=wanted.is_resumable and remaining() >= _SHORTEST_SECONDS,
+                late_seconds=_late_seconds(remaining()),
+                continues=attempt.continues,
+            )
+            try:
+                with named_on_error(safety):
+                    return restore_database(job, meter)
+            except Exception:
+                if children.has_paused:
+                    return None
+                raise
+
+    def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
+        """Return how to reach the destination, by default the target's own database with its own TLS settings."""
+        if wanted.destination is not None:
+            # The command stores the value of --to in a secret of this name while the restore runs.
+            place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
+            connection = connection_from(self.services.secret, wanted.destination, place=place)
+        else:
+            target = self.services.configuration().database(backup.target)
+            own = target_connection(self.services.secret, target)
+            timeout = target.limits.connect_timeout_seconds
+            connection = apply_tls(
+                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
+            )
+        refuse_transaction_pooler(connection)
+        return connection
+
+    def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
+        """Return what the configuration says of the target's own database; another one is recognized."""
+        return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
+
+
+def _late_seconds(lifetime_seconds: float) -> float:
+    """Return how long before its end an invocation begins nothing more: nine tenths of its life are for work."""
+    return min(_LATEST_SECONDS, max(_EARLIEST_SECONDS, lifetime_seconds / 10))
