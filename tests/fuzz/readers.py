@@ -29,12 +29,12 @@ from coffre.postgres.archive.reader import Archive, Compression, Section, TocEnt
 from coffre.postgres.archive.writer import LargeObject, custom_header, large_objects_block, read_large_objects
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.events import (
-    BackupDatabaseEvent,
     BackupStorageEvent,
     DrillEvent,
     NotifyEvent,
     VerifyEvent,
     parse_backup,
+    parse_database_backup,
     parse_restore,
     parse_rotate,
 )
@@ -222,7 +222,7 @@ READERS: Final = (
     Reader("name_lines", lambda data: list(read_names(_vault(zstd.compress(data)), ["k"])), (b'{"name": "a"}\n',)),
     Reader("new_configuration", lambda data: read_new_document(data, where="here"), (_CONFIGURATION,)),
     Reader("configuration", _text(lambda text: parse_configuration(text, where="here")), (_CONFIGURATION,)),
-    Reader("backup_event", _json(lambda event: parse_backup(event, BackupDatabaseEvent)), _events("backup_database")),
+    Reader("backup_event", _json(parse_database_backup), _events("backup_database")),
     Reader("bucket_event", _json(lambda event: parse_backup(event, BackupStorageEvent)), _events("backup_storage")),
     Reader("restore_event", _json(parse_restore), _events("restore")),
     Reader("rotate_event", _json(parse_rotate), _events("rotate")),

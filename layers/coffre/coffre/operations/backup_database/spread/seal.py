@@ -28,8 +28,8 @@ def seal_spread(
 ) -> tuple[Manifest, Committed]:
     """Write the lists of entries, then the manifest, which commits the backup.
 
-    `recorded` reads the SHA-256 of each record that a worker wrote. Others in the vault do not count: whoever may add
-    objects there could have put them.
+    `recorded` reads the SHA-256 of each record that a worker wrote. Others in the vault do not count: an
+    identity that may add objects there could have put them.
 
     Raises
     ------
