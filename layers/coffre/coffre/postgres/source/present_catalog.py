@@ -123,12 +123,12 @@ class PresentCatalog:
         self._query("SELECT pg_cancel_backend(%(backend)s)", {"backend": backend})
 
     def _query(self, statement: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        with self._turn, self._session.cursor() as cursor:
-            try:
+        try:
+            with self._turn, self._session.cursor() as cursor:  # which a session that was closed has none of
                 cursor.execute(statement, parameters)
                 return cursor.fetchall()
-            except psycopg2.Error as error:
-                raise explain_query_error(self._connection, error) from error
+        except psycopg2.Error as error:
+            raise explain_query_error(self._connection, error) from error
 
 
 @contextmanager
