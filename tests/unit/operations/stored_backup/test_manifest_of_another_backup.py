@@ -87,7 +87,7 @@ RAISES: dict[str, Reader] = {
 
 
 def previous(scene: Scene, backup: Backup) -> Any:
-    return of({"vault": scene.vault, "previous": backup, "recipients": (), "scratch": scene.scratch})
+    return of({"vault": scene.vault, "previous": backup, "unfinished": (), "recipients": (), "scratch": scene.scratch})
 
 
 REPORTS: dict[str, Reader] = {

@@ -67,14 +67,16 @@ def taken_over(connection: Connection, restore_id: str) -> Unfinished | None:
 
 
 def is_ours(connection: Connection, guard: psycopg2.extensions.connection) -> bool:
-    """Whether no other attempt of this restore has taken it over, which ends the sessions of this one."""
-    try:
-        return _is_guarded(guard)
-    except psycopg2.Error:
-        pass
+    """Whether no other attempt of this restore has taken it over, which ends the sessions of this one.
+
+    The guard's session could wait for ever for a server that has fallen silent: a new one is asked first.
+    """
     try:
         with connect(connection) as session:
-            return _is_guarded(session)
+            try:
+                return _is_guarded(guard)
+            except psycopg2.Error:
+                return _is_guarded(session)
     except (CoffreError, psycopg2.Error):
         return True
 
