@@ -59,15 +59,22 @@ class Place:
         return client
 
 
+_DEFINITION = {"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}
+
+
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
-    """The local template, with a stub for each function: CloudFormation alone makes it, without SAM."""
+    """The local template, with stubs for functions and machines: CloudFormation alone makes it, without SAM."""
     local = _local()
     common = {"Runtime": "python3.13", "Handler": "x.x", "Code": {"ZipFile": "def x(*_): pass"}}
     for resource in local["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             kept = {name: resource["Properties"][name] for name in ("FunctionName", "Role")}
             resource |= {"Type": "AWS::Lambda::Function", "Properties": {**common, **kept}}
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            name, role = (resource["Properties"][name] for name in ("Name", "Role"))
+            stub = {"StateMachineName": name, "RoleArn": role, "DefinitionString": json.dumps(_DEFINITION)}
+            resource |= {"Type": "AWS::StepFunctions::StateMachine", "Properties": stub}
     return {name: local[name] for name in ("Parameters", "Conditions", "Resources")}
 
 
