@@ -1031,7 +1031,7 @@ def small_steps(stack: Stack) -> Iterator[None]:
     """Let holders live for a moment and groups be small, so that a small database is relayed and divided too."""
     functions, name = stack.client("lambda"), stack.output("BackupDatabaseFunction")
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "200000"}
+    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "400000"}
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **small}})
     try:
         yield
@@ -1063,11 +1063,12 @@ def test_several_functions_take_a_backup_together_and_it_is_restored(
     groups = stack.catalog.spread.groups(made["id"])
     assert len(groups) > 1
     epochs = stack.catalog.spread.epochs(made["id"])
-    assert {epoch.holder for epoch in epochs} == {"plan", "a", "b"}
-    assert epochs[0].number > len({epoch.holder for epoch in epochs})  # relayed
+    # The planner waits for another holder; how many more there are depends on how long the groups take.
+    assert {"plan"} < {epoch.holder for epoch in epochs} <= {"plan", "a", "b"}
+    assert epochs[0].number > 1
     used = stack.catalog.usages.find(made["id"])
     assert used is not None
-    assert used.invocations > len(epochs)
+    assert used.invocations >= len(groups) + 2
     assert used.transitions >= TRANSITIONS["work"] * len(groups) + TRANSITIONS["seal"]
 
     restored = checkout.coffre("restore", "database", made["id"], "--to", new_database, "--json")

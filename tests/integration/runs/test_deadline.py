@@ -198,7 +198,7 @@ DAWDLE = "PERFORM CASE WHEN current_database() ~ 'destination|new_' THEN pg_slee
     [
         ("ALTER TABLE orders ADD CHECK (slow(id) = id)", "COPY%orders%"),
         ("CREATE INDEX slowly ON orders (slow(id))", "%CREATE INDEX slowly%"),
-        ("CREATE MATERIALIZED VIEW slowly AS SELECT slow(id) FROM orders", "REFRESH MATERIALIZED VIEW%"),
+        ("CREATE MATERIALIZED VIEW slowly AS SELECT slow(id) FROM orders", "%REFRESH MATERIALIZED VIEW%"),
     ],
 )
 @pytest.mark.parametrize("existing", [True, False])
@@ -216,7 +216,7 @@ def test_a_restore_whose_time_runs_out_stops_in_every_phase_and_leaves_nothing(
     def remaining() -> float:
         busy = (
             f"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '{query}' AND state = 'active'"
-            " AND pid <> pg_backend_pid()"
+            " AND query NOT LIKE 'SELECT count%'"  # another thread that asks this
         )
         if run_sql(shop, busy) != [(0,)]:
             hourglass.run_out()
