@@ -122,7 +122,7 @@ def test_objects_are_backed_up_and_then_overwritten_and_a_directory_is_put_away(
         recipients=[public_key(coffre.identity)],
         target="files",
     )
-    bucket = f"in-use-{next(_numbers)}"
+    bucket = f"recover-safety-{next(_numbers)}"
     client.create_bucket(Bucket=bucket)
     client.put_object(Bucket=bucket, Key="a.txt", Body=b"a in use")
     client.put_object(Bucket=bucket, Key="other.txt", Body=b"other")
