@@ -20,7 +20,7 @@ from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.locks import Lock, LockMode
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import Checksum, S3Store
-from coffre.stores.store import Store
+from coffre.stores.store import ObjectInfo, Store
 from coffre.stores.tally import Tally
 from coffre.stores.transfer import Transfer
 
@@ -184,23 +184,58 @@ def sent(moto_client: S3Client) -> Counter[str]:
     return counted
 
 
+LARGE = b"large" * 300_000
+
+
 def test_within_aws_no_byte_comes_here(aws: tuple[S3Store, S3Store], sent: Counter[str]) -> None:
     source, destination = aws
-    put(source, "v1/a b+c%", b"bytes")
+    put(source, "v1/a b+c%", LARGE)
     sent.clear()
-    assert move(Transfer(source, destination, objects=1), "v1/a b+c%", b"bytes")
+    assert move(Transfer(source, destination, objects=1), "v1/a b+c%", LARGE)
     assert sent == {"HeadObject": 1, "CopyObject": 1}
-    assert destination.get("v1/a b+c%") == b"bytes"
-    assert destination.head("v1/a b+c%").sha256 == sha256(b"bytes")
+    assert destination.get("v1/a b+c%") == LARGE
+    assert destination.head("v1/a b+c%").sha256 == sha256(LARGE)
 
 
-def test_within_aws_another_object_than_the_expected_one_is_not_copied(
-    aws: tuple[S3Store, S3Store], sent: Counter[str]
+def test_a_small_object_is_read_and_written_for_less(aws: tuple[S3Store, S3Store], sent: Counter[str]) -> None:
+    source, destination = aws
+    put(source, "a", b"small")
+    sent.clear()
+    assert move(Transfer(source, destination, objects=1), "a", b"small")
+    assert sent == {"GetObject": 1, "PutObject": 1}
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_copy_whose_answer_has_no_checksum_is_asked_for_it(
+    aws: tuple[S3Store, S3Store], sent: Counter[str], keeps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, destination = aws
-    put(source, "a", b"other")
+    put(source, "a", LARGE)
+
+    def without(parsed: dict[str, Any], **_: object) -> None:
+        parsed["CopyObjectResult"].pop("ChecksumSHA256")
+
+    if not keeps:
+        monkeypatch.setattr(destination, "head", lambda _: ObjectInfo("a", len(LARGE)))
+    destination.client.meta.events.register("after-call.s3.CopyObject", without)
     sent.clear()
-    assert not move(Transfer(source, destination, objects=1), "a", b"bytes")
+    try:
+        assert move(Transfer(source, destination, objects=1), "a", LARGE)
+    finally:
+        destination.client.meta.events.unregister("after-call.s3.CopyObject", without)
+    # What no checksum confirms is compared byte by byte.
+    assert sent["GetObject"] == (0 if keeps else 2)
+    assert destination.get("a") == LARGE
+
+
+@pytest.mark.parametrize("stored", [b"other" * 300_000, b"other"])
+def test_within_aws_another_object_than_the_expected_one_is_not_copied(
+    aws: tuple[S3Store, S3Store], sent: Counter[str], stored: bytes
+) -> None:
+    source, destination = aws
+    put(source, "a", stored)
+    sent.clear()
+    assert not move(Transfer(source, destination, objects=1), "a", LARGE)
     assert "CopyObject" not in sent
     assert keys_of(destination) == []
 
@@ -215,17 +250,18 @@ def test_within_aws_what_may_not_be_copied_is_read_and_written(
         return AWSResponse("https://copies", code, {}, _Empty())  # type: ignore[arg-type]  # a body that was read
 
     destination.client.meta.events.register_first("before-send.s3.CopyObject", refuse)  # type: ignore[arg-type]
-    for key in ("a", "b"):
-        put(source, key, key.encode())
+    bodies = {key: key.encode() + LARGE for key in ("a", "b")}
+    for key, body in bodies.items():
+        put(source, key, body)
     transfer = Transfer(source, destination, objects=1)
     sent.clear()
     try:
-        assert all(move(transfer, key, key.encode()) for key in ("a", "b"))
+        assert all(move(transfer, key, body) for key, body in bodies.items())
     finally:
         destination.client.meta.events.unregister("before-send.s3.CopyObject", refuse)  # type: ignore[arg-type]
     assert sent["PutObject"] == 2
     assert sent["HeadObject"] == (2 if code == 412 else 1)  # that an object exists says nothing of the next one
-    assert (destination.get("a"), destination.get("b")) == (b"a", b"b")
+    assert {key: destination.get(key) for key in bodies} == bodies
 
 
 class _Empty:

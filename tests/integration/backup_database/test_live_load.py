@@ -423,7 +423,7 @@ def test_a_backup_that_cannot_let_go_is_cancelled(round_trip: RoundTrip, monkeyp
         for waiting, thread in enumerate(threads, start=1):
             thread.start()
             _until(lambda: len(rows(round_trip.source, _WAITING)) == waiting)  # noqa: B023 - called at once
-        # Then they wait no longer than the limit: the backup, which would never have ended, gives way
+        # Then they wait no longer than the limit: the backup, which would never have ended, lets them through
         _until(lambda: rows(round_trip.source, _WAITING) == [])
 
     while_reading(monkeypatch, wait)

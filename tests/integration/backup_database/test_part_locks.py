@@ -174,7 +174,7 @@ def test_a_change_of_what_rows_are_read_by_is_found(scene: Scene, change: str) -
         list(scene.read(reader, *_COLUMNS))
 
 
-# Changes of which the first statement has to wait for whoever reads the tables.
+# Changes of which the first statement has to wait for a session that reads the tables.
 _LOCKED = {change for name, change in _CHANGED.items() if " TABLE s.named" not in change and "TYPE s" not in change}
 _LOCKED -= {_CHANGED["schemas swapped"]}
 

@@ -78,7 +78,7 @@ class Lambda:
 
 
 class Time:
-    """Time that is nearly over once so many marks were made since it began."""
+    """Time that is nearly over once this number of marks was made since it began."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, marks_each: int) -> None:
         self.made = 0

@@ -1,4 +1,4 @@
-"""What a finished part has stored is found again, whoever looks for it."""
+"""What a finished part has stored is found again, and nothing else is taken for it."""
 
 from __future__ import annotations
 

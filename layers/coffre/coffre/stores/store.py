@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from coffre.model.errors import StoreError
 from coffre.model.locks import NO_LOCK, LockState
-from coffre.stores.body import Body, sha256_of
+from coffre.stores.body import Body, pieces_of, sha256_of
 
 # Objects are sent in one request, so that a store can check one SHA-256 and a reader sees all or nothing. 64 MiB is the
 # size of a full pack (docs/format): small enough to hold one per worker in the memory of a function, and far below the
@@ -189,7 +189,7 @@ def put_small(store: Store, key: str, body: bytes) -> str:
     return sha256
 
 
-def put_new(store: Store, key: str, body: bytes, sha256: str | None = None) -> str:
+def put_new(store: Store, key: str, body: Body, sha256: str | None = None) -> str:
     """Store an object that is written once, and return its SHA-256. One that exists with these bytes is fine.
 
     Parameters
@@ -206,7 +206,7 @@ def put_new(store: Store, key: str, body: bytes, sha256: str | None = None) -> s
     try:
         store.put(key, body, sha256=sha256, if_absent=True)
     except StoreError as error:
-        if error.code != "OBJECT_EXISTS" or store.get(key) != body:
+        if error.code != "OBJECT_EXISTS" or store.get(key) != b"".join(pieces_of(body)):
             raise
     return sha256
 

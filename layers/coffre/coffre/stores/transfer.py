@@ -12,12 +12,13 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.model.errors import CoffreError
+from coffre.stores.body import Body
 from coffre.stores.s3 import RetryLimits, S3Store
 from coffre.stores.s3_locks import headers_of
 from coffre.stores.store import Store, put_new
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 # Few: what fails on a short cut is tried again by the store itself.
 _LIMITS: Final = RetryLimits(attempts=2)
 _WORTH_A_SHORT_CUT: Final = 8
+# Below this, what the interpreter does for a request counts more than bytes: reading and writing by obstore costs less
+# than the two requests of a server's copy by botocore. Above it, obstore would hash what is hashed already.
+_SMALL_BYTES: Final = 1024 * 1024
 _ASK_FOR_KEY_AFTER: Final = timedelta(minutes=5)
 
 
@@ -72,8 +76,9 @@ class Transfer:
             body = self._source.get(key)
         if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
             return False
-        if self._writes is None or not self._writes.put(key, body):
-            put_new(self._destination, key, bytes(body), sha256)
+        if self._writes is None or size >= _SMALL_BYTES or not self._writes.put(key, body):
+            # As a view: what obstore has read is not copied.
+            put_new(self._destination, key, cast("Body", (memoryview(body),)), sha256)
         return True
 
 
@@ -105,8 +110,8 @@ class _ServerCopy:
         return None
 
     def copy(self, key: str, size: int, sha256: str) -> bool:
-        """Copy an object. False: it is not the expected one, exists, or there is no right to copy: not done here."""
-        if not self.works:
+        """Copy an object. False: it is small, not the expected one, exists, or may not be copied: not done here."""
+        if not self.works or size < _SMALL_BYTES:
             return False
         try:
             found = self.source.head(key)
@@ -127,8 +132,15 @@ class _ServerCopy:
         except (BotoCoreError, CoffreError):
             self.works = False
             return False
-        kept = answer["CopyObjectResult"].get("ChecksumSHA256", "")
-        return base64.b64decode(kept).hex() == sha256
+        kept = answer["CopyObjectResult"].get("ChecksumSHA256")
+        return base64.b64decode(kept).hex() == sha256 if kept else self._has(key, sha256)
+
+    def _has(self, key: str, sha256: str) -> bool:
+        """Ask for the checksum of a copy whose answer did not have it."""
+        try:
+            return self.destination.head(key).sha256 == sha256
+        except CoffreError:
+            return False
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from backports import zstd
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from coffre.model.document import parse_json
 from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
@@ -66,15 +66,8 @@ def read_state(vault: Vault, restore_id: str) -> StorageState:
     IntegrityError
         `RESTORE_STATE_DAMAGED`
     """
-    key = restore_state_key(restore_id)
-    try:
-        return StorageState.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
-    except (ObjectMissingError, ValidationError) as error:
-        raise IntegrityError(
-            f"How far the restore {restore_id} was cannot be read from {key}.",
-            code="RESTORE_STATE_DAMAGED",
-            hint="Start the restore again: objects that exist already are not written a second time.",
-        ) from error
+    hint = "Start the restore again: objects that exist already are not written a second time."
+    return _state(vault, restore_id, StorageState, f"How far the restore {restore_id} was", hint)
 
 
 def write_database_state(vault: Vault, restore_id: str, state: DatabaseState) -> None:
@@ -90,15 +83,16 @@ def read_database_state(vault: Vault, restore_id: str) -> DatabaseState:
     IntegrityError
         `RESTORE_STATE_DAMAGED`
     """
+    hint = "Nothing in use was changed. Start the restore again."
+    return _state(vault, restore_id, DatabaseState, f"What the restore {restore_id} was confirmed to change", hint)
+
+
+def _state[S: BaseModel](vault: Vault, restore_id: str, kind: type[S], what: str, hint: str) -> S:
     key = restore_state_key(restore_id)
     try:
-        return DatabaseState.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
+        return kind.model_validate_json(vault.store.get(key, limit_bytes=_STATE_LIMIT_BYTES))
     except (ObjectMissingError, ValidationError) as error:
-        raise IntegrityError(
-            f"What the restore {restore_id} was confirmed to change cannot be read from {key}.",
-            code="RESTORE_STATE_DAMAGED",
-            hint="Nothing in use was changed. Start the restore again.",
-        ) from error
+        raise IntegrityError(f"{what} cannot be read from {key}.", code="RESTORE_STATE_DAMAGED", hint=hint) from error
 
 
 def _write(vault: Vault, key: str, lines: Iterable[bytes], scratch: Path) -> str:
