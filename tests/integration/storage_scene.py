@@ -46,6 +46,10 @@ class Scene:
         folder.mkdir(exist_ok=True)
         return Vault(DirectoryStore(folder))
 
+    def sending(self) -> Sending:
+        """Return what stops the run after so many parts were sent."""
+        return Sending(self)
+
     @property
     def scratch(self) -> Path:
         folder = self.root / f"scratch-{next(_numbers)}"
@@ -77,6 +81,7 @@ class Scene:
             stop=self.stop,
             remaining_seconds=self.remaining_seconds,
             consent=lambda _: self._planned(backup, scope),
+            continues=True,
         )
 
     def _planned(self, backup: Backup, scope: dict[str, Any]) -> Plan:
@@ -112,6 +117,24 @@ class Scene:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return {key: self.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+
+class Sending:
+    """Stops a run of the scene when an upload has sent a number of parts."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._left: int | None = None
+        scene.client.meta.events.register("before-call.s3.UploadPart", self._count)
+
+    def stop_after(self, parts: int | None) -> None:
+        self._scene.stop, self._left = threading.Event(), parts
+
+    def _count(self, **_: Any) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left <= 0:
+                self._scene.stop.set()
 
 
 def counts(result: StorageResult) -> dict[str, int]:

@@ -142,6 +142,19 @@ def test_an_object_that_changes_while_a_later_invocation_reads_it_is_never_mixed
         assert scene.bodies(made[0]) == store.bodies()
 
 
+def test_an_object_beyond_the_limit_is_named_and_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MOST_OBJECT_BYTES", SIZE - 1)
+    with scene_of(SMALL) as scene:
+        store = with_large(scene, "large")
+
+        manifest = scene.backup()
+
+        assert "[OBJECT_TOO_LARGE]" in manifest.exceptions[0] or "the most that is backed up" in manifest.exceptions[0]
+        bodies = store.bodies()
+        del bodies["a/large"]
+        assert scene.bodies(manifest) == bodies
+
+
 def test_what_changed_little_is_not_stored_again_by_any_invocation() -> None:
     with scene_of({}) as scene:
         store = with_large(scene, "large")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,8 +14,10 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
+from coffre.model.backup import Backup, RestoreReport
 from coffre.model.errors import CoffreError
 from coffre.model.storage import StorageState
+from coffre.operations.restore_buckets import write_object
 from coffre.stores.s3 import make_client
 from coffre.vault.restores import read_names, write_names
 
@@ -25,6 +28,7 @@ def scene(weed: Weed, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, client)
 
 
+MIB = 1024 * 1024
 BIG = hashlib.shake_256(b"big").digest(17 * 1024 * 1024 + 7)
 ATTRIBUTES = {
     "content_type": "text/plain; charset=utf-8",
@@ -244,6 +248,70 @@ def test_restored_in_several_invocations_it_is_the_same(scene: Scene, count: int
     assert states >= 8 // (count + 1)
     assert counts(done.storage) == {"restored": 8, "deleted": 2}
     assert scene.contents(bucket) == keyed(objects)
+
+
+@pytest.mark.parametrize("mode", ["missing", "overwrite"])
+def test_a_large_object_is_finished_by_a_later_invocation(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(write_object, "PAUSED_BYTES", 5 * MIB)
+    bucket, body = scene.new_bucket(), random.Random(1).randbytes(38 * MIB)
+    backup = scene.backup({f"{bucket}/big": Object(body), f"{bucket}/small": Object(b"s")})
+    if mode == "overwrite":
+        scene.put(bucket, "big", b"other")
+    restore_id, state, sent = "01K9X000000000000000000003", None, 0
+    asked = scene.sending()
+
+    for _ in range(20):
+        asked.stop_after(3)
+        done = scene.go_on(backup, state, restore_id, mode=mode)
+        if not isinstance(done, StorageState):
+            break
+        assert done.begun
+        assert done.begun[0].size > sent
+        sent, state = done.begun[0].size, done
+    asked.stop_after(None)
+
+    assert isinstance(done, RestoreReport)
+    assert scene.contents(bucket) == {"big": body, "small": b"s"}
+    assert scene.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_an_upload_that_the_store_has_forgotten_begins_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, bucket, body, backup = half_uploaded(scene, monkeypatch)
+    scene.client.abort_multipart_upload(Bucket=bucket, Key="big", UploadId=state.begun[0].upload_id)
+
+    report = scene.go_on(backup, state, state.restore_id)
+
+    assert isinstance(report, RestoreReport)
+    assert scene.contents(bucket) == {"big": body}
+
+
+def test_an_object_that_came_meanwhile_is_left_and_the_upload_ended(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, bucket, _, backup = half_uploaded(scene, monkeypatch)
+    scene.put(bucket, "big", b"somebody's")
+
+    report = scene.go_on(backup, state, state.restore_id)
+
+    assert counts(report.storage) == {"left": 1}
+    assert scene.contents(bucket) == {"big": b"somebody's"}
+    assert scene.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def half_uploaded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> tuple[StorageState, str, bytes, Backup]:
+    """Restore a part of a large object."""
+    monkeypatch.setattr(write_object, "PAUSED_BYTES", 5 * MIB)
+    bucket, body = scene.new_bucket(), random.Random(2).randbytes(38 * MIB)
+    backup = scene.backup({f"{bucket}/big": Object(body)})
+    asked = scene.sending()
+    asked.stop_after(3)
+    state = scene.go_on(backup, None, "01K9X000000000000000000004")
+    asked.stop_after(None)
+    assert isinstance(state, StorageState)
+    assert [one.name for one in state.begun] == [f"{bucket}/big"]
+    return state, bucket, body, backup
 
 
 def test_an_object_that_never_fits_into_an_invocation_is_told_and_passed_over(scene: Scene) -> None:

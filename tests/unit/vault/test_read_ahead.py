@@ -14,7 +14,7 @@ from coffre.model.manifest import Entry, EntryKind, Frame
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.entries import EntryWriter
-from coffre.vault.read_ahead import read_ahead
+from coffre.vault.read_ahead import plaintext_ahead, read_ahead
 from coffre.vault.vault import Vault
 
 FRAMES_AHEAD = 8
@@ -44,6 +44,21 @@ def stored(vault: Vault, encoder: FrameEncoder, plaintexts: list[list[bytes]]) -
         for number, pieces in enumerate(plaintexts):
             writer.add(f"t{number:03d}", EntryKind.TABLE, iter(pieces))
         return writer.close()
+
+
+@pytest.mark.parametrize(
+    "start", [0, 1, len(LARGE) - 1, len(LARGE), len(LARGE) + 7, 2 * len(LARGE), 2 * len(LARGE) + 2]
+)
+def test_an_entry_can_be_read_from_any_byte_of_it(
+    vault: Counting, encoder: FrameEncoder, decoder: FrameDecoder, start: int
+) -> None:
+    pieces = [LARGE, LARGE[::-1], b"end"]
+    (entry,) = stored(vault, encoder, [pieces])
+
+    found = b"".join(plaintext_ahead(vault, decoder, entry, start=start))
+
+    assert found == b"".join(pieces)[start:]
+    assert vault.fetched == 3 - min(start // len(LARGE), 2)
 
 
 def test_pieces_come_in_order_with_the_zstd_frame_that_the_vault_has(

@@ -20,6 +20,7 @@ from coffre.buckets.writer_requests import WriteRequests, condition
 from coffre.buckets.writer_upload import MultipartUpload
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
+from coffre.model.storage import BegunUpload
 from coffre.stores.s3_errors import translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.store import ObjectInfo
@@ -214,14 +215,31 @@ class BucketWriter:
             if not is_own or self.compare(key, facts, size=len(body), sha256=sha256) is not Likeness.SAME:
                 raise
 
-    def upload(self, key: str, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
-        """Write a large object in parts. It becomes visible when the last piece came without an error."""
+    def upload(
+        self,
+        key: str,
+        pieces: Callable[[int], Iterable[bytes]],
+        facts: ObjectFacts,
+        *,
+        size: int,
+        if_absent: bool,
+        begun: BegunUpload | None = None,
+        pauses: bool = False,
+    ) -> BegunUpload | None:
+        """Write a large object in parts: see `MultipartUpload.run`. It becomes visible when the last piece came."""
+        upload = self._multipart(key)
+        return upload.run(pieces, facts, size=size, if_absent=if_absent, begun=begun, pauses=pauses)
 
+    def abort(self, begun: BegunUpload) -> None:
+        """End an upload that was paused; nothing is left of it."""
+        self._multipart(begun.key).abort(begun.upload_id)
+
+    def _multipart(self, key: str) -> MultipartUpload:
         def find_size() -> int | None:
             existing = self.find(key)
             return existing.size if existing else None
 
-        MultipartUpload(self._requests, key, find_size).run(pieces, facts, size=size, if_absent=if_absent)
+        return MultipartUpload(self._requests, key, find_size)
 
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""

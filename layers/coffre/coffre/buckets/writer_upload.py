@@ -13,15 +13,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.writer_attributes import fields_of
 from coffre.buckets.writer_requests import WriteRequests, again, condition
-from coffre.model.errors import ObjectMissingError, StoreError
+from coffre.model.errors import ObjectMissingError, RunStoppedError, StoreError
 from coffre.model.manifest import ObjectFacts
+from coffre.model.storage import BegunUpload, UploadedPart
 from coffre.stores.s3_errors import translated, was_retried
 
 # The store's limit.
 _MOST_PARTS: Final = 10_000
 # Small enough to have some of them in memory, large enough that requests do not show. With the most parts it makes
-# 80 GB, more than a function can write in its time.
+# 80 GB; larger objects have larger parts.
 PART_BYTES: Final = 8 * 1024 * 1024
+_MIB: Final = 1024 * 1024
+# Of one object, as for a backup; five parts of 53 MiB are in memory then.
+MOST_BYTES: Final = 512 * 1024**3
 _PARTS_AT_ONCE: Final = 3
 
 
@@ -33,23 +37,59 @@ class MultipartUpload:
     key: str
     find_size: Callable[[], int | None]
 
-    def run(self, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
+    def run(
+        self,
+        pieces: Callable[[int], Iterable[bytes]],
+        facts: ObjectFacts,
+        *,
+        size: int,
+        if_absent: bool,
+        begun: BegunUpload | None = None,
+        pauses: bool = False,
+    ) -> BegunUpload | None:
         """Send the pieces; an error that they raise ends the upload, and nothing is left of it.
+
+        Parameters
+        ----------
+        pieces
+            Returns the bytes from an offset on.
+        begun
+            An upload that was paused. One that the store does not know any more is begun again.
+        pauses
+            When the pieces raise `RunStoppedError`, the parts that the store has stay there, and are returned.
 
         Raises
         ------
+        RunStoppedError
+            Not a part is stored, or it does not pause.
         StoreError
             `OBJECT_TOO_LARGE`, `OBJECT_EXISTS` (only with `if_absent`), and whatever the store refuses with.
         """
-        if size > _MOST_PARTS * PART_BYTES:
+        if size > MOST_BYTES:
             raise _too_large(self.requests.call("s3:PutObject", self.key).place, size)
-        upload_id = self._begin(facts)
+        part_bytes = begun.part_bytes if begun else part_bytes_of(size)
+        upload_id = begun.upload_id if begun else self._begin(facts)
+        sending = _Sending(self, upload_id, list(begun.parts if begun else ()))
         try:
-            parts, sent = self._send_parts(upload_id, _in_parts(pieces))
-            self._complete(upload_id, parts, sent, condition(if_absent=if_absent))
-        except BaseException as error:
-            self._abort(upload_id, error)
+            start = len(sending.parts) * part_bytes
+            sending.send(_in_parts(pieces(start), part_bytes))
+            self._complete(upload_id, sending.parts, start + sending.sent, condition(if_absent=if_absent))
+        except RunStoppedError as error:
+            if pauses and sending.parts:
+                return BegunUpload(
+                    name="", bucket=self.requests.bucket, key=self.key, upload_id=upload_id, part_bytes=part_bytes,
+                    parts=tuple(sending.parts),
+                )  # fmt: skip
+            self.abort(upload_id, error)
             raise
+        except ObjectMissingError:
+            if begun is None:
+                raise
+            return self.run(pieces, facts, size=size, if_absent=if_absent, pauses=pauses)
+        except BaseException as error:
+            self.abort(upload_id, error)
+            raise
+        return None
 
     def _begin(self, facts: ObjectFacts) -> str:
         requests, found = self.requests, list[str]()
@@ -63,43 +103,27 @@ class MultipartUpload:
         requests.adapting(fields_of(facts) | ({"ChecksumAlgorithm": "SHA256"} if requests.is_aws else {}), send)
         return found[-1]
 
-    def _send_parts(self, upload_id: str, parts: Iterable[bytes]) -> tuple[list[dict[str, Any]], int]:
-        done: list[dict[str, Any]] = []
-        sent = 0
-        waiting: deque[Future[dict[str, Any]]] = deque()
-        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="part-upload") as pool:
-            try:
-                for number, part in enumerate(parts, 1):
-                    sent += len(part)
-                    waiting.append(pool.submit(self._send_part, upload_id, number, part))
-                    if len(waiting) == _PARTS_AT_ONCE:
-                        done.append(waiting.popleft().result())
-                done += [future.result() for future in waiting]
-            except BaseException:
-                for future in waiting:
-                    future.cancel()
-                raise
-        return done, sent
-
-    def _send_part(self, upload_id: str, number: int, part: bytes) -> dict[str, Any]:
-        requests = self.requests
+    def send_part(self, upload_id: str, number: int, part: bytes) -> UploadedPart:
+        """Send one part."""
+        requests, etags = self.requests, list[str]()
         check = requests.checksum(part)
-        found: dict[str, Any] = {"PartNumber": number}
-        if requests.is_aws:
-            found["ChecksumSHA256"] = check["ChecksumSHA256"]
 
         def send(fields: dict[str, Any]) -> None:
             with self._translated():
                 answer = requests.client.upload_part(
                     Bucket=requests.bucket, Key=self.key, UploadId=upload_id, PartNumber=number, Body=part, **fields
                 )
-                found["ETag"] = answer["ETag"]
+                etags.append(answer["ETag"])
 
         again(send, check)
-        return found
+        return UploadedPart(etag=etags[-1], checksum=check["ChecksumSHA256"] if requests.is_aws else None)
 
-    def _complete(self, upload_id: str, parts: list[dict[str, Any]], size: int, only_if: dict[str, str]) -> None:
+    def _complete(self, upload_id: str, parts: list[UploadedPart], size: int, only_if: dict[str, str]) -> None:
         requests = self.requests
+        named: list[dict[str, Any]] = [
+            {"PartNumber": number, "ETag": part.etag} | ({"ChecksumSHA256": part.checksum} if part.checksum else {})
+            for number, part in enumerate(parts, 1)
+        ]
 
         def send(fields: dict[str, Any]) -> None:
             with self._translated():
@@ -107,7 +131,7 @@ class MultipartUpload:
                     Bucket=requests.bucket,
                     Key=self.key,
                     UploadId=upload_id,
-                    MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
+                    MultipartUpload={"Parts": named},  # type: ignore[typeddict-item]
                     **fields,
                 )
 
@@ -119,31 +143,71 @@ class MultipartUpload:
             if not is_own or self.find_size() != size:
                 raise
 
-    def _abort(self, upload_id: str, error: BaseException) -> None:
+    def abort(self, upload_id: str, error: BaseException | None = None) -> None:
+        """End an upload; what could not be deleted is added to the error as a note."""
         requests = self.requests
         try:
             requests.client.abort_multipart_upload(Bucket=requests.bucket, Key=self.key, UploadId=upload_id)
         except (ClientError, BotoCoreError):
-            error.add_note(f"Parts of the upload {upload_id} may be left in {requests.bucket}.")
+            if error is not None:
+                error.add_note(f"Parts of the upload {upload_id} may be left in {requests.bucket}.")
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self.requests.call("s3:PutObject", self.key))
 
 
-def _in_parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
+@dataclass
+class _Sending:
+    """Sends parts, some at the same time. `parts` are what the store has, `sent` counts new bytes."""
+
+    upload: MultipartUpload
+    upload_id: str
+    parts: list[UploadedPart]
+    sent: int = 0
+
+    def send(self, parts: Iterable[bytes]) -> None:
+        """Send what follows. When it is stopped, what was begun is finished."""
+        waiting: deque[Future[UploadedPart]] = deque()
+        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="part-upload") as pool:
+            try:
+                for number, part in enumerate(parts, len(self.parts) + 1):
+                    self.sent += len(part)
+                    waiting.append(pool.submit(self.upload.send_part, self.upload_id, number, part))
+                    if len(waiting) == _PARTS_AT_ONCE:
+                        self.parts.append(waiting.popleft().result())
+                self._take(waiting)
+            except RunStoppedError:
+                self._take(waiting)
+                raise
+            except BaseException:
+                for future in waiting:
+                    future.cancel()
+                raise
+
+    def _take(self, waiting: deque[Future[UploadedPart]]) -> None:
+        while waiting:
+            self.parts.append(waiting.popleft().result())
+
+
+def part_bytes_of(size: int) -> int:
+    """Return how large the parts of an object of this size are."""
+    return max(PART_BYTES, -(-size // _MOST_PARTS // _MIB) * _MIB)
+
+
+def _in_parts(pieces: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
     part = bytearray()
     for piece in pieces:
         part += piece
-        while len(part) >= PART_BYTES:
-            yield bytes(part[:PART_BYTES])
-            del part[:PART_BYTES]
+        while len(part) >= part_bytes:
+            yield bytes(part[:part_bytes])
+            del part[:part_bytes]
     if part:
         yield bytes(part)
 
 
 def _too_large(place: str, size: int) -> StoreError:
     return StoreError(
-        f"{place} has {size:,} bytes: more than a function can write.",
+        f"{place} has {size:,} bytes; the most that is restored is {MOST_BYTES:,}.",
         code="OBJECT_TOO_LARGE",
         hint="Take it out on a machine of your own: coffre cat ID KEY > FILE",
     )

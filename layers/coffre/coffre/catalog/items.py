@@ -141,6 +141,7 @@ class BackupItem(RunItem):
     damage = UnicodeAttribute(null=True)
     damage_count = NumberAttribute(null=True)
     read_until = UnicodeAttribute(null=True)
+    read_frames = NumberAttribute(null=True)
     pinned_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)
     locked_until = TimeAttribute(null=True)

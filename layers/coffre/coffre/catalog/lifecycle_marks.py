@@ -68,7 +68,7 @@ class LifecycleMarks:
         """
         if heals and seen is None:
             raise ValueError("only the damage that was seen before a look began can be healed by it")
-        fields: dict[str, Any] = {"verified_at": at, "read_until": None}
+        fields: dict[str, Any] = {"verified_at": at, "read_until": None, "read_frames": None}
         where = None
         if at is not None:
             where = _no_damage_since(seen) if seen is not None else BackupItem.damaged_at.does_not_exist()
@@ -97,7 +97,7 @@ class LifecycleMarks:
         BackupStateError
             `BACKUP_UNKNOWN`, or `BACKUP_STATE`: it was never complete.
         """
-        fields = {"damage": damage, "verified_at": None, "read_until": None}
+        fields = {"damage": damage, "verified_at": None, "read_until": None, "read_frames": None}
         also = (
             BackupItem.damaged_at.set(BackupItem.damaged_at | now),
             BackupItem.damage_count.add(1),
@@ -107,8 +107,10 @@ class LifecycleMarks:
         except ConditionFailedError as error:
             raise _refused(self._backups.get(backup_id), "cannot be damaged") from error
 
-    def note_read(self, seen: Backup, read_until: str) -> Backup:
+    def note_read(self, seen: Backup, read_until: str, read_frames: int | None = None) -> Backup:
         """Record up to which entry a reading has found a backup good, for the next one to continue from.
+
+        `read_frames` is how many frames of the entry after that were good too.
 
         Parameters
         ----------
@@ -124,7 +126,10 @@ class LifecycleMarks:
         """
         try:
             return self._backups.change(
-                seen.id, {"read_until": read_until}, allowed=(Status.COMPLETED,), where=_no_damage_since(seen)
+                seen.id,
+                {"read_until": read_until, "read_frames": read_frames},
+                allowed=(Status.COMPLETED,),
+                where=_no_damage_since(seen),
             )
         except ConditionFailedError as error:
             found = self._backups.get(seen.id)

@@ -21,7 +21,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
-    | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "pinned_at", "expires_at"}
+    | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "read_frames", "pinned_at", "expires_at"}
     | {"cancelled_by", "deleted_at", "deletion", "held_at", "hold", "hold_progress", "lock_progress"}
 )
 

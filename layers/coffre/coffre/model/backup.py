@@ -100,7 +100,8 @@ class Backup(_Record):
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
     `damaged_at` is since when bytes of it are known to be lost or changed, and `damage` says which; a backup is never
-    verified and damaged. `read_until` is the last entry that an unfinished reading has found good. `unread` is
+    verified and damaged. `read_until` is the last entry that an unfinished reading has found good, `read_frames` how
+    many frames of the large one after it. `unread` is
     how many objects of buckets are not in it because they could not be read.
     `expires_at` is until when one taken by hand was asked for; without it such a backup stays.
     `locked_until`: until then the store deletes nothing of it (Object Lock), and `lock_progress` is an extension of
@@ -140,6 +141,7 @@ class Backup(_Record):
     damage: str | None = None
     damage_count: int = 0
     read_until: str | None = None
+    read_frames: int | None = None
     pinned_at: datetime | None = None
     expires_at: datetime | None = None
     locked_until: datetime | None = None

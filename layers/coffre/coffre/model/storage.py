@@ -132,12 +132,39 @@ class StorageStep(StrEnum):
     DELETE = "delete"
 
 
+class UploadedPart(_Record):
+    """A part of an upload that the store has; `checksum` is its SHA-256 in base 64, where the store keeps that."""
+
+    etag: str
+    checksum: str | None = None
+
+
+class BegunUpload(_Record):
+    """An upload of a large object that one invocation could not finish: its parts so far, each of `part_bytes`.
+
+    `name` is the object's in the backup, `bucket` and `key` are where it goes.
+    """
+
+    name: str
+    bucket: str
+    key: str
+    upload_id: str
+    part_bytes: int
+    parts: tuple[UploadedPart, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes the store has."""
+        return len(self.parts) * self.part_bytes
+
+
 class StorageState(_Record):
     """How far a restore is that continues in another invocation; it is kept in the vault meanwhile.
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
     `phases_ms` is how long each took. `most_overwritten` and `most_deleted` are what was confirmed.
-    `safety` is about the backup of what is overwritten.
+    `safety` is about the backup of what is overwritten. `begun` are uploads of objects after `after` that the next
+    invocation continues.
     """
 
     restore_id: str
@@ -150,3 +177,4 @@ class StorageState(_Record):
     most_overwritten: int = 0
     most_deleted: int = 0
     safety: Safety | None = None
+    begun: tuple[BegunUpload, ...] = ()

@@ -133,6 +133,7 @@ class StorageRestores:
                 stop=stop,
                 remaining_seconds=remaining_seconds(context),
                 consent=self.consent,
+                continues=True,
             )
             safety = before.safety if before else RestoreSafety(self.services, vault).of_buckets(job, store)
             with named_on_error(safety):

@@ -12,7 +12,7 @@ from coffre.stores.store import put_small
 from coffre.vault.layout import progress_key
 from coffre.vault.vault import Vault
 
-_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_LIMIT_BYTES: Final = 256 * 1024 * 1024
 
 
 class UnreadGroup(BaseModel):

@@ -46,23 +46,33 @@ def read_ahead(vault: Vault, decoder: FrameDecoder, entries: Iterable[Entry]) ->
     return _pieces(lambda frame: vault.read_frame(frame, decoder), entries)
 
 
-def plaintext_ahead(vault: Vault, decoder: FrameDecoder, entry: Entry) -> Generator[bytes]:
-    """Yield the plaintext of one entry; raises what `read_ahead` raises. Compressed frames do not stay in memory."""
+def plaintext_ahead(vault: Vault, decoder: FrameDecoder, entry: Entry, *, start: int = 0) -> Generator[bytes]:
+    """Yield the plaintext of one entry from `start`; raises what `read_ahead` raises.
+
+    Compressed frames do not stay in memory. What does not begin at 0 is checked by the SHA-256 of each frame alone.
+    """
 
     def opened(frame: Frame) -> _Opened:
         return vault.read_frame(frame, decoder)[0], None
 
-    with closing(_pieces(opened, [entry])) as pieces:
+    skipped, first = 0, 0
+    while start - skipped and start - skipped >= entry.frames[first].size:
+        skipped, first = skipped + entry.frames[first].size, first + 1
+    with closing(_pieces(opened, [entry], first)) as pieces:
         for _, piece in pieces:
-            if piece.plaintext:
-                yield bytes(piece.plaintext)
+            if plaintext := piece.plaintext[start - skipped :]:
+                yield bytes(plaintext)
+            skipped = start
 
 
-def _pieces(opened: Callable[[Frame], _Opened], entries: Iterable[Entry]) -> Generator[tuple[Entry, Piece]]:
+def _pieces(
+    opened: Callable[[Frame], _Opened], entries: Iterable[Entry], first: int = 0
+) -> Generator[tuple[Entry, Piece]]:
+    """Yield the pieces of entries, of each from its frame number `first`."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="read-ahead")
     check = _Check()
     steps = prefetch(
-        _steps(entries),
+        (step for step in _steps(entries) if step.number >= first),
         _Start(pool, opened),
         cost_of=lambda step: max(_FRAME_BYTES, step.frame.size if step.frame else 0),
         budget=MemoryBudget(_AHEAD_BYTES),
@@ -115,6 +125,7 @@ class _Check:
 
     def __init__(self) -> None:
         self._whole = hashlib.sha256()
+        self._is_whole = False
 
     def piece(self, step: _Step, future: Future[_Opened]) -> tuple[Entry, Piece]:
         entry, (plaintext, compressed) = step.entry, future.result()
@@ -129,8 +140,8 @@ class _Check:
             check_entry(entry, entry.frames[0].sha256)
             return entry, Piece(plaintext, compressed)
         if step.number == 0:
-            self._whole = hashlib.sha256()
+            self._whole, self._is_whole = hashlib.sha256(), True
         self._whole.update(plaintext)
-        if step.number == len(entry.frames) - 1:
+        if step.number == len(entry.frames) - 1 and self._is_whole:
             check_entry(entry, self._whole.hexdigest())
         return entry, Piece(plaintext, compressed)

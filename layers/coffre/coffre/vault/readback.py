@@ -18,24 +18,43 @@ from coffre.vault.vault import Vault, check_entry
 # As in `readahead`: frames of about 2 MiB, open and compressed. Nothing else uses the memory here.
 _FRAMES_AHEAD: Final = 12
 _THREADS: Final = 6
+# Of a large entry: how often the time is looked at.
+_LOOK_FRAMES: Final = 16
 
 type _Opened = Future[bytes | Damage]
 
 
 @dataclass
 class ReadEntry:
-    """An entry, whether anything was read of it, and what was wrong with that. A shared frame is in `frames` once."""
+    """An entry, whether anything was read of it, and what was wrong with that. A shared frame is in `frames` once.
+
+    `cut` is the number of its frames that were passed when the time was over; nothing follows then.
+    """
 
     entry: Entry
     is_read: bool = False
     frames: list[Frame] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
+    cut: int | None = None
+
+
+def _never() -> bool:
+    return False
 
 
 def read_back(
-    vault: Vault, decoder: FrameDecoder, entries: Iterable[Entry], wanted: Callable[[Frame], bool]
+    vault: Vault,
+    decoder: FrameDecoder,
+    entries: Iterable[Entry],
+    wanted: Callable[[Frame], bool],
+    *,
+    is_over: Callable[[], bool] = _never,
+    skip: int = 0,
 ) -> Generator[ReadEntry]:
     """Yield every entry, in order, after reading those of its frames that are wanted.
+
+    Of the first entry `skip` frames are not read: an earlier reading found them good. Within an entry of many frames,
+    `is_over` may end it.
 
     A frame that neighbours share is read once. What is damaged is read twice before it is called so. Whatever else the
     store raises ends it. Close the generator to stop before its end.
@@ -49,7 +68,14 @@ def read_back(
             if not entry.frames:
                 waiting.append(_Step(entry))
             for number, frame in enumerate(entry.frames):
-                if last is not None and last[0] == frame:
+                if number > skip and number % _LOOK_FRAMES == 0 and is_over():
+                    while waiting:
+                        yield from check.take(waiting.popleft())
+                    yield check.cut(number)
+                    return
+                if number < skip:
+                    waiting.append(_Step(entry, number))
+                elif last is not None and last[0] == frame:
                     waiting.append(_Step(entry, number, last[1]))
                 elif wanted(frame):
                     last = frame, pool.submit(_open, vault, decoder, frame)
@@ -58,6 +84,7 @@ def read_back(
                     waiting.append(_Step(entry, number))
                 while len(waiting) > _FRAMES_AHEAD:
                     yield from check.take(waiting.popleft())
+            skip = 0
         last = None
         while waiting:
             yield from check.take(waiting.popleft())
@@ -94,6 +121,12 @@ class _Check:
                 self._compare(self._now)
             yield self._now
             self._now = None
+
+    def cut(self, number: int) -> ReadEntry:
+        """Return the entry that is under way, of which this number of frames was passed."""
+        assert self._now is not None  # noqa: S101 - for mypy: its last frame was not taken
+        self._now.cut = number
+        return self._now
 
     def _add(self, now: ReadEntry, step: _Step) -> None:
         frame = step.entry.frames[step.number]

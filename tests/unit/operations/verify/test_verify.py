@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from tests import synthetic
 from tests.synthetic import Writer, made_up_rows
 from tests.unit.operations.conftest import NOW, Scene
 
@@ -32,6 +34,7 @@ from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob, record_finding
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.stores.store import ObjectInfo
+from coffre.vault import entries, readback
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
 from coffre.vault.damage import read_damage
 from coffre.vault.layout import damage_prefix, writer_of
@@ -390,6 +393,34 @@ def test_reading_goes_on_where_time_ended(safe: Safe) -> None:
     assert outcomes(rest) == {backup.id: "verified"}
     assert first.entries + rest.entries == len(names)
     assert safe.record(backup).read_until is None
+
+
+def test_reading_goes_on_within_an_entry_of_many_frames(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "_PIECE_BYTES", 4096)
+    monkeypatch.setattr(entries, "SOLID_ENTRY_BYTES", 1024)
+    monkeypatch.setattr(readback, "_LOOK_FRAMES", 2)
+    backup = safe.backup(1, products=made_up_rows(9, 4000))
+    stored = [entry for entry in safe.scene.vault.entries(safe.manifest(backup)) if len(entry.frames) > 8]
+    assert stored
+    outcomes_seen, read = [], 0
+    for _ in range(400):
+        calls = iter([900.0] * 5)
+        safe.remaining_seconds = partial(next, calls, 10.0)
+        report = read_backup(safe.job(), backup.id)
+        read += report.frames.objects
+        outcomes_seen.append(outcomes(report)[backup.id])
+        if outcomes_seen[-1] != "unfinished":
+            break
+
+    assert outcomes_seen[-1] == "verified"
+    assert safe.record(backup).read_frames is None
+    assert len(outcomes_seen) > len(list(safe.scene.vault.entries(safe.manifest(backup))))
+    everything = {
+        (frame.pack, frame.offset)
+        for entry in safe.scene.vault.entries(safe.manifest(backup))
+        for frame in entry.frames
+    }
+    assert len(everything) <= read <= len(everything) + 2 * len(outcomes_seen)
 
 
 def test_a_backup_that_nobody_here_can_open_is_told_and_not_called_damaged(safe: Safe) -> None:

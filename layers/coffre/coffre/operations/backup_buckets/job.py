@@ -31,6 +31,8 @@ PACKS_IN_MEMORY: Final = 5
 UPLOADS: Final = 3
 # An object of this size is a part of its own, and continued by the next invocation when the time is over in the middle.
 LARGE_BYTES: Final = 1024**3
+# Its list of frames is in memory as a whole (0.4 GB for this size), and a line of the entries (24 MiB of at most 64).
+MOST_OBJECT_BYTES: Final = 512 * 1024**3
 # The watch ends the whole run a little later.
 _LEAST_STOP_SECONDS: Final = 25.0
 

@@ -27,6 +27,7 @@ from coffre.model.errors import (
     StoreTransientError,
 )
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
+from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.backup_buckets.attributes import compare_attributes
 from coffre.operations.backup_buckets.job import (
     UPLOADS,
@@ -136,6 +137,9 @@ class _Reader:
 
     def _object(self, one: _Wanted, pieces: Iterator[Future[Piece]]) -> None:
         md5, code = None, ""
+        if one.found.listed.size > jobs.MOST_OBJECT_BYTES:
+            self._give_up_one(one, _too_large(one.found))
+            return
         for attempt in range(1, _ATTEMPTS + 1):
             begun = self.large.begin(one.found) if attempt == 1 else None
             reading = ObjectReading(self.ahead.reader, one.found, pieces, md5, begun.size if begun else 0)
@@ -277,6 +281,13 @@ class _Reader:
         if error.code in {"STORE_DENIED", "KMS_UNUSABLE", "STORE_FAILED"}:
             self.tally.denied[found.bucket] += 1
         self.meter.add(objects=1, size_bytes=listed.size)
+
+
+def _too_large(found: SourceObject) -> StoreError:
+    return StoreError(
+        f"It has {found.listed.size:,} bytes; the most that is backed up of one object is {jobs.MOST_OBJECT_BYTES:,}.",
+        code="OBJECT_TOO_LARGE",
+    )
 
 
 def _lines(part: BucketPart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ import pyrage
 
 from coffre.buckets.writer import BucketWriter, ReadBack
 from coffre.model.manifest import ObjectFacts
+from coffre.model.storage import BegunUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -34,9 +35,27 @@ class SealedBucket(BucketWriter):
         sealed = self._seal(body)
         super().put(key, sealed, facts, sha256=hashlib.sha256(sealed).hexdigest(), if_absent=if_absent)
 
-    def upload(self, key: str, pieces: Iterable[bytes], facts: ObjectFacts, *, size: int, if_absent: bool) -> None:
-        """Write a large object as `BucketWriter.upload` does."""
-        super().upload(key, map(self._seal, pieces), facts, size=size, if_absent=if_absent)
+    def upload(
+        self,
+        key: str,
+        pieces: Callable[[int], Iterable[bytes]],
+        facts: ObjectFacts,
+        *,
+        size: int,
+        if_absent: bool,
+        begun: BegunUpload | None = None,
+        pauses: bool = False,
+    ) -> BegunUpload | None:
+        """Write a large object, each piece sealed."""
+        return super().upload(
+            key,
+            lambda start: map(self._seal, pieces(start)),
+            facts,
+            size=size,
+            if_absent=if_absent,
+            begun=begun,
+            pauses=pauses,
+        )
 
     def read_back(
         self, key: str, facts: ObjectFacts, opened: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None

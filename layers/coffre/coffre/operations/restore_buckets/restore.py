@@ -21,7 +21,7 @@ from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.report import report_of, said_so_far
 from coffre.operations.restore_buckets.tally import RestoreTally
-from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
+from coffre.operations.restore_buckets.write_object import Done, Uploads, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
@@ -56,6 +56,8 @@ class StorageJob:
         Gets what would be overwritten or deleted; returns the plan that a person has confirmed, or raises.
     safety
         About the backup of what is overwritten or deleted.
+    continues
+        Whether another invocation does what this one has no time for.
     """
 
     restore_id: str
@@ -72,6 +74,7 @@ class StorageJob:
     remaining_seconds: Callable[[], float]
     consent: Callable[[Plan], Plan] = refuse_plan
     safety: Safety | None = None
+    continues: bool = False
 
 
 def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) -> RestoreReport | StorageState:
@@ -126,7 +129,18 @@ class _Run:
         cache = FrameCache(job.vault, decoder)
         most = {StorageOutcome.OVERWRITTEN: state.most_overwritten, StorageOutcome.DELETED: state.most_deleted}
         allowance = ChangeAllowance(most, state.result)
-        self._writer = Writer(job.vault, decoder, cache, self._places, job.scope, job.stop, allowance)
+        self._uploads = Uploads(state.begun)
+        self._writer = Writer(
+            job.vault,
+            decoder,
+            cache,
+            self._places,
+            job.scope,
+            job.stop,
+            allowance,
+            uploads=self._uploads,
+            pauses=job.continues,
+        )
         self._tally = RestoreTally(state.result, job.scratch / _FAILED)
         self._notes = list(state.result.notes)
         self._phases_ms = dict(state.phases_ms)
@@ -137,6 +151,7 @@ class _Run:
             return self.run()
         except Exception as error:
             if not self._job.scope.dry_run:
+                self._end_uploads()
                 error.add_note(said_so_far(self._tally.result()))
             raise
 
@@ -155,12 +170,18 @@ class _Run:
 
     def _report(self) -> RestoreReport:
         job, result = self._job, self._ended()
+        self._end_uploads()
         report = report_of(job.restore_id, job.backup, result, self._destination(), self._phases_ms)
         plan = None
         if job.scope.dry_run and job.scope.touches:
             plan = plan_of(job, self._places.destinations, self._places.bucket, result)
         said = {"notes": result.notes, "read_from": job.vault.read_from}
         return report.model_copy(update={"safety": self._state.safety, "plan": plan, **said})
+
+    def _end_uploads(self) -> None:
+        """End uploads that nothing will finish: other bytes were found at their places, or the restore ends."""
+        for upload in self._uploads.kept:
+            self._places.bucket(upload.bucket).abort(upload)
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""
@@ -186,11 +207,16 @@ class _Run:
                     stopped_at = done
                     break
                 self._count(done)
-        if stopped_at is not None and self._after == first:
+        if stopped_at is not None and self._after == first and not self._came_further(stopped_at):
             self._count(_too_slow(stopped_at))
         spent = int((time.monotonic() - began) * 1000)
         self._phases_ms[phase] = self._phases_ms.get(phase, 0) + spent
         return stopped_at is None and not steps.cut
+
+    def _came_further(self, done: Done) -> bool:
+        """Tell whether more of a large object is uploaded than at the beginning of this invocation."""
+        before = next((one.size for one in self._state.begun if one.name == done.name), 0)
+        return self._uploads.size_of(done.name) > before
 
     def _begin(self, phase: str) -> None:
         """Show the whole of it: what earlier invocations did counts."""
@@ -214,6 +240,7 @@ class _Run:
 
     def _hand_over(self) -> StorageState:
         changes = {"after": self._after, "result": self._ended(), "phases_ms": self._phases_ms}
+        changes["begun"] = self._uploads.kept
         changes["destination"] = self._destination()
         state = self._state.model_copy(update={**changes, "invocation": self._state.invocation + 1})
         write_state(self._job.vault, state)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.writer import BucketWriter
 from coffre.buckets.writer_likeness import Likeness
+from coffre.buckets.writer_upload import PART_BYTES, part_bytes_of
 from coffre.model.errors import CoffreError, EventError, RestoreError, RunStoppedError
 from coffre.model.manifest import Entry, ObjectFacts
-from coffre.model.storage import Mode, StorageOutcome, StorageScope
+from coffre.model.storage import BegunUpload, Mode, StorageOutcome, StorageScope
 from coffre.operations.restore_buckets.consent import ChangeAllowance
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.vault.codec import FrameDecoder
@@ -23,8 +24,12 @@ from coffre.vault.vault import Vault, check_entry
 
 # Larger objects go in parts.
 _ONE_REQUEST_BYTES: Final = 16 * 1024 * 1024
+# Objects of this size are finished by the next invocation when the time is over.
+PAUSED_BYTES: Final = 256 * 1024 * 1024
 # What a large object takes while it is restored: frames ahead, and parts on their way.
 _LARGE_BYTES: Final = 64 * 1024 * 1024
+# Of the largest objects: parts on their way, and the one that is filled.
+_PARTS: Final = 5
 # A small one: stored, compressed and open, and a request.
 _COPIES: Final = 3
 _REQUEST_BYTES: Final = 64 * 1024
@@ -72,9 +77,48 @@ class ReadAllowance:
             return True
 
 
+class Uploads:
+    """Uploads of large objects that one invocation begins and another finishes. Safe to use from several threads.
+
+    Parameters
+    ----------
+    begun
+        Those of earlier invocations.
+    """
+
+    def __init__(self, begun: Iterable[BegunUpload] = ()) -> None:
+        self._begun = {one.name: one for one in begun}
+        self._paused: dict[str, BegunUpload] = {}
+        self._lock = threading.Lock()
+
+    def take(self, name: str, bucket: str, key: str) -> BegunUpload | None:
+        """Return what was begun of an object, if it goes to the same place."""
+        with self._lock:
+            found = self._begun.pop(name, None)
+        return found if found is not None and (found.bucket, found.key) == (bucket, key) else None
+
+    def pause(self, name: str, upload: BegunUpload) -> None:
+        """Keep an upload for the next invocation."""
+        with self._lock:
+            self._paused[name] = upload.model_copy(update={"name": name})
+
+    @property
+    def kept(self) -> tuple[BegunUpload, ...]:
+        """What the next invocation continues: what was paused, and what this one has not come to."""
+        return (*self._paused.values(), *self._begun.values())
+
+    def size_of(self, name: str) -> int:
+        """Return how many bytes the store has of an object that was paused."""
+        paused = self._paused.get(name)
+        return paused.size if paused else 0
+
+
 @dataclass(frozen=True)
 class Writer:
-    """Decides and writes. Safe to use from several threads."""
+    """Decides and writes. Safe to use from several threads.
+
+    With `pauses`, `uploads` that are stopped are left to the next invocation.
+    """
 
     vault: Vault
     decoder: FrameDecoder
@@ -84,6 +128,8 @@ class Writer:
     stop: threading.Event
     allowance: ChangeAllowance = field(default_factory=ChangeAllowance)
     reading: ReadAllowance = field(default_factory=ReadAllowance)
+    uploads: Uploads = field(default_factory=Uploads)
+    pauses: bool = False
 
     def restore(self, step: Step) -> Done:
         """Do what the scope says with one object.
@@ -174,12 +220,24 @@ class Writer:
 
     def _write(self, bucket: BucketWriter, key: str, entry: Entry, facts: ObjectFacts, *, if_absent: bool) -> None:
         if entry.size > _ONE_REQUEST_BYTES:
-            bucket.upload(key, self._pieces(entry), facts, size=entry.size, if_absent=if_absent)
+            begun = self.uploads.take(entry.name, bucket.name, key)
+            paused = bucket.upload(
+                key,
+                lambda start: self._pieces(entry, start),
+                facts,
+                size=entry.size,
+                if_absent=if_absent,
+                begun=begun,
+                pauses=self.pauses and entry.size >= PAUSED_BYTES,
+            )
+            if paused is not None:
+                self.uploads.pause(entry.name, paused)
+                raise RunStoppedError("The run is stopped.")
         else:
             bucket.put(key, self._body(entry), facts, sha256=entry.sha256, if_absent=if_absent)
 
-    def _pieces(self, entry: Entry) -> Iterator[bytes]:
-        for piece in plaintext_ahead(self.vault, self.decoder, entry):
+    def _pieces(self, entry: Entry, start: int) -> Iterator[bytes]:
+        for piece in plaintext_ahead(self.vault, self.decoder, entry, start=start):
             self._refuse_when_stopped()
             yield piece
 
@@ -205,7 +263,9 @@ def cut_out(entry: Entry, solid: bytes) -> bytes:
 def cost_of(step: Step) -> int:
     """Return about how much memory an object takes while it is restored."""
     size = step.entry.size if step.entry else 0
-    return _LARGE_BYTES if size > _ONE_REQUEST_BYTES else _COPIES * size + _REQUEST_BYTES
+    if size > _ONE_REQUEST_BYTES:
+        return _LARGE_BYTES + _PARTS * (part_bytes_of(size) - PART_BYTES)
+    return _COPIES * size + _REQUEST_BYTES
 
 
 def _refuse_unwritable(step: Step, facts: ObjectFacts) -> None:

@@ -129,14 +129,16 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
     findings = _findings(job, backup) if heals else {}
     before = len(tally.damages)
     start = last = backup.read_until or ""
-    is_whole = True
+    skip, cut, is_whole = backup.read_frames or 0, None, True
     try:
         entries = (entry for entry in job.vault.entries(manifest, start) if entry.name > start)
-        for read in _until(is_over, read_back(job.vault, decoder, entries, wanted)):
-            if read is None:
-                is_whole = False
+        reading = read_back(job.vault, decoder, entries, wanted, is_over=is_over, skip=skip)
+        for read in _until(is_over, reading):
+            if read is not None:
+                tally.add(backup, read)
+            if read is None or read.cut is not None:
+                is_whole, cut = False, read.cut if read is not None else None
                 break
-            tally.add(backup, read)
             last = read.entry.name
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
@@ -144,7 +146,7 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
         tally.note(backup, "damaged")
         return False
     if not is_whole:
-        _note_unfinished(job, backup, tally, last)
+        _note_unfinished(job, backup, tally, last, cut)
         return False
     return _note_verified(job, backup, tally, findings, heals=heals)
 
@@ -181,13 +183,14 @@ def _findings(job: VerifyJob, backup: Backup) -> dict[str, DamageReport]:
         return {}  # nothing can be healed
 
 
-def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str) -> None:
+def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str, cut: int | None) -> None:
     try:
-        job.catalog.keeping.note_read(backup, last)
+        job.catalog.keeping.note_read(backup, last, cut)
     except BackupStateError as error:
         _note_refused(job, backup, tally, error)
         return
-    tally.note(backup, "unfinished", f"It was good up to {last}; the next verification continues from there.")
+    where = f"{last}{f', and {cut:,} frames of the object after it' if cut else ''}"
+    tally.note(backup, "unfinished", f"It was good up to {where}; the next verification continues from there.")
 
 
 def _note_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
@@ -257,11 +260,14 @@ def _read_some(
 ) -> None:
     manifest, decoder = opened
     try:
-        for read in _until(job.is_time_over, read_back(job.vault, decoder, job.vault.entries(manifest), wanted)):
-            if read is None:
+        entries = job.vault.entries(manifest)
+        reading = read_back(job.vault, decoder, entries, wanted, is_over=job.is_time_over)
+        for read in _until(job.is_time_over, reading):
+            if read is not None:
+                tally.add(backup, read)
+            if read is None or read.cut is not None:
                 _note_share_unfinished(tally)
                 return
-            tally.add(backup, read)
     except IntegrityError as error:
         tally.own.setdefault(backup.id, []).append(Damage.of(error))
 
