@@ -12,6 +12,7 @@ from coffre.model.restore import Scope
 from coffre.model.target import Contents
 from coffre.operations.restore_database.consent import changes_since, old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.load_plan import refuse_too_large
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_put_in_place, is_kept
@@ -47,6 +48,8 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         reason = why_no_swap(job.connection)
     if reason is not None:
         report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
+        size_bytes = sum(table.size for table in source.content.tables)
+        refuse_too_large(job, size_bytes, f"The rows of the schemas, which are replaced because {reason},")
         replace_schemas(replace(job, is_resumable=False), source, report)
         return
     name = job.connection.database

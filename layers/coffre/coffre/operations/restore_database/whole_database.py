@@ -29,7 +29,7 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import Loading
+from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
@@ -68,6 +68,8 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             code="NO_DEFINITIONS",
             hint="Restore its rows into a database that has the tables, empty: --contents data.",
         )
+    if source.large_objects is not None and job.scope.contents.has_rows:
+        refuse_too_large(job, source.large_objects.size, "The large objects")
     if job.scope.resume is not None:
         refuse_unmarked(job)
     with ExitStack() as stack:
