@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.integration.conftest import Coffre, Context, new_id
 from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.backup import Backup, RestoreReport, Status
+from coffre.model.errors import TransientError
 from coffre.operations.restore_database import batches
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -194,6 +196,45 @@ def test_a_replacement_is_built_in_several_invocations_and_put_in_place_by_the_l
     assert value(round_trip.source, "SELECT sum(i) FROM checked") == 0
     (kept,) = report.kept
     assert "_before_" in kept.what
+    run(round_trip.server.dsn(), kept.remove)
+
+
+class NoLambda(Lambda):
+    """Takes no invocation."""
+
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:  # noqa: N803
+        raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+
+
+def test_a_replacement_whose_chain_broke_is_finished_and_put_in_place_by_the_commands_of_the_alert(
+    round_trip: RoundTrip, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coffre, first = round_trip.coffre, new_id()
+    run(round_trip.source, "DELETE FROM large WHERE id > 10")
+
+    def confirmed(event: dict[str, Any]) -> dict[str, Any]:
+        planned = coffre.restore_function().handle({**event, "dry_run": True}, Context(function_name="restore"))
+        token = {"token": planned["token"], "name": planned["plan"]["name"]}
+        return {**event, "confirmation": token, "restore_id": new_id()}
+
+    event = {"backup_id": backup.id, "replace": True, "no_safety": True, "accept_exceptions": True}
+    function = coffre.restore_function()
+    function.services.__dict__["functions"] = NoLambda()
+    with pytest.raises(TransientError, match="could not continue in another invocation"):
+        function.handle({**confirmed(event), "restore_id": first}, Time(monkeypatch, 8).context())
+
+    alert = coffre.alerts()[-1]["Message"]
+    assert f"coffre restore database {backup.id} --to ADDRESS --resume {first} --here" in alert
+    assert f"coffre restore database {backup.id} --replace --swap {first}" in alert
+    alongside = f"{round_trip.source.rpartition('/')[2]}_restored_{first.lower()}"
+    coffre.secret("coffre/database/alongside", f"{round_trip.source.rpartition('/')[0]}/{alongside}")
+    resuming = {"backup_id": backup.id, "destination": "coffre/database/alongside", "resume": first}
+    chain(coffre, {**resuming, "restore_id": new_id()}, lambda: Context(function_name="restore"))
+    swap = {"backup_id": backup.id, "replace": True, "no_safety": True, "swap": first}
+    _, report = chain(coffre, confirmed(swap), lambda: Context(function_name="restore"))
+
+    assert value(round_trip.source, "SELECT count(*) FROM large") == 4000
+    (kept,) = report.kept
     run(round_trip.server.dsn(), kept.remove)
 
 

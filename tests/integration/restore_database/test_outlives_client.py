@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +16,10 @@ import psycopg2
 import pytest
 from tests.integration.conftest import Context, new_id, with_password
 from tests.integration.contents import RoundTrip, rows, run, value
-from tests.integration.restore_database.test_continued import chain
+from tests.integration.restore_database.test_continued import Time, chain
 
 from coffre.model.backup import Status
+from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.restore_database import memory
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
@@ -158,3 +159,69 @@ def test_an_index_that_takes_longer_than_an_invocation_is_built_once(
         copy, "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 't'::regclass ORDER BY 1"
     ) == [("quick", True), ("slow", True)]
     assert coffre.catalog.get_restore(event["restore_id"]).status is Status.COMPLETED
+
+
+CANCEL = (
+    "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name LIKE 'coffre-%-lasting'"
+)
+
+
+def test_where_a_pooler_cancels_what_outlives_its_client_all_stays_and_one_command_continues(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coffre.operations.restore_database.job.MARKED_BYTES", 0)
+    round_trip.fill(*SLOW, INDEX, "CREATE INDEX quick ON t (i)")
+    backup, coffre, copy = round_trip.back_up(), round_trip.coffre, round_trip.copy
+    another = round_trip.back_up()
+    coffre.secret("coffre/database/destination", copy)
+    event = {"backup_id": backup.id, "destination": "coffre/database/destination", "restore_id": new_id()}
+    resuming = {**event, "resume": event["restore_id"]}
+    time, invocations = Time(monkeypatch, 1), 0
+
+    def refused(code: str, kind: type[CoffreError], **changes: str) -> None:
+        with pytest.raises(kind) as caught:
+            coffre.restore_function().handle(
+                {**resuming, **changes, "restore_id": new_id()}, Context(function_name="restore")
+            )
+        assert caught.value.code == code
+
+    with ExitStack() as stack:
+
+        def context() -> Context:
+            nonlocal invocations
+            invocations += 1
+            if invocations == 1:  # it makes the database, and loads the rows
+                return time.context()
+            if invocations == 2:
+                stack.enter_context(held(copy))
+                refused("RESTORE_RUNNING", BackupStateError)
+            value(copy, CANCEL)
+            wait_until(copy, f"{BUILDING} AND pid <> pg_backend_pid()", 0)
+            return Context(lambda: 40.0 if value(copy, WAITING) else 900.0, function_name="restore")
+
+        with pytest.raises(CoffreError) as stuck:
+            chain(coffre, event, context)
+        value(copy, CANCEL)
+
+    assert stuck.value.code == "RESTORE_STUCK"
+    command = f"coffre restore database {backup.id} --to ADDRESS --resume {event['restore_id']} --here"
+    assert command in str(stuck.value.hint)
+    assert command in coffre.alerts()[-1]["Message"]
+    loaded = "SELECT count(*), min(xmin::text), max(xmin::text) FROM t"
+    before = rows(copy, loaded)
+    refused("RESUME_OTHER", CoffreError, backup_id=another.id)
+    refused("RESUME_OTHER", CoffreError, contents="schema")
+    refused("RESUME_MISSING", CoffreError, resume=new_id())
+    assert rows(copy, loaded) == before
+
+    answers, report = chain(coffre, {**resuming, "restore_id": new_id()}, lambda: Context(function_name="restore"))
+
+    assert [answer["status"] for answer in answers] == ["COMPLETED"]
+    assert report.exceptions == ()
+    assert report.created_database
+    assert rows(copy, loaded) == before, "the rows were loaded again"
+    assert rows(
+        copy, "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 't'::regclass ORDER BY 1"
+    ) == [("quick", True), ("slow", True)]
+    assert rows(copy, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'coffre%'") == []

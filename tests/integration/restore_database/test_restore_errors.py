@@ -17,7 +17,7 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import EntryKind, Frame
-from coffre.operations.restore_database import given_rows
+from coffre.operations.restore_database import given_rows, load_plan
 from coffre.operations.restore_database import load as restore_load
 from coffre.operations.restore_database import whole_database as restore_whole
 from coffre.postgres.destination import copy_in as load
@@ -58,6 +58,28 @@ def relations(url: str) -> int:
 def is_restorable(coffre: Coffre, backup_id: str, shop: str, new_database: str) -> None:
     coffre.restore(backup_id, new_database)
     assert fingerprint(new_database) == fingerprint(shop)
+
+
+@pytest.mark.parametrize(
+    ("scope", "what"),
+    [
+        ({"contents": "data"}, "The rows"),
+        ({"tables": ["*"], "with_dependencies": True}, "The chosen tables"),
+        ({}, "The large objects"),
+    ],
+    ids=["rows only", "tables", "large objects"],
+)
+def test_what_cannot_fit_into_one_invocation_is_refused_before_anything_is_changed(
+    coffre: Coffre, shop: str, destination: str, monkeypatch: pytest.MonkeyPatch, scope: dict[str, Any], what: str
+) -> None:
+    run_sql(shop, "SELECT lo_from_bytea(4711, 'large')")
+    coffre.configure(shop)
+    backup_id = str(coffre.backup()["id"])
+    monkeypatch.setattr(load_plan, "_MOST_BYTES_A_SECOND", 0)
+
+    failed_restore(coffre, "RESTORE_TOO_LARGE", what, "--here", backup_id=backup_id, destination=destination, **scope)
+
+    assert relations(destination) == 0
 
 
 # --- which backup ---

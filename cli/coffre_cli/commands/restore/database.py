@@ -36,6 +36,7 @@ EXAMPLES = examples(
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
     "coffre restore database latest --to env:DESTINATION --here  # no time limit",
+    "coffre restore database 01K9X... --to env:DESTINATION --resume 01K9Y... --here",
 )
 
 
@@ -57,6 +58,14 @@ def restore_database(
             "--restart", help="Remove what an earlier, unfinished restore left in the destination, and start again."
         ),
     ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="RESTORE",
+            help="Continue this earlier restore of the same backup into the same destination, which did not end.",
+        ),
+    ] = None,
     accept_exceptions: Annotated[
         bool,
         typer.Option(
@@ -95,8 +104,10 @@ def restore_database(
             swap=swap,
             replace=replace,
             restart=restart,
+            resume=resume,
             accept_exceptions=accept_exceptions,
             no_safety=no_safety,
+            dry_run=dry_run,
         )
     )
     scope = scope_of(
@@ -105,6 +116,7 @@ def restore_database(
         strict=strict,
         analyze=not no_analyze,
         restart=restart,
+        resume=resume,
         accept_exceptions=accept_exceptions,
         swap=swap,
         no_safety=no_safety,
@@ -125,13 +137,19 @@ def _problems(
     swap: str | None,
     replace: bool,
     restart: bool,
+    resume: str | None,
     accept_exceptions: bool,
     no_safety: bool,
+    dry_run: bool,
 ) -> Iterator[str]:
     if contents is not Contents.FULL and replace:
         yield "--contents is for restores into a new or empty database: --replace always restores everything"
     if restart and replace:
         yield "--restart is for restores into a new or empty database: --replace builds a new one"
+    if resume is not None and replace:
+        yield "--resume finishes the database that --replace has built: give its address by --to; then --replace --swap"
+    if resume is not None and (restart or dry_run or contents is Contents.DATA):
+        yield "--resume continues what an earlier restore began: leave --restart, --dry-run and --contents data out"
     for option, given in (
         ("--accept-exceptions", accept_exceptions),
         ("--swap", swap),

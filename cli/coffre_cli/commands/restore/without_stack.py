@@ -115,12 +115,12 @@ def restore_database_here(
             scope=ask.scope,
             consent=consent,
             safety=_safety_of(place, ask, connection),
-            is_resumable=restore_id is not None and not ask.scope.overwrites,
+            is_resumable=(restore_id is not None or ask.scope.resume is not None) and not ask.scope.overwrites,
             continues=continues,
         )
         return restore_database(job, meter)
 
-    return _restore(run, work, Children(run_id=run.id))
+    return _restore(run, work, Children(run_id=ask.scope.resume or run.id))
 
 
 def restore_objects_here(

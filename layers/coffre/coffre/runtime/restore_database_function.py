@@ -14,6 +14,7 @@ from coffre.model.errors import DeadlineError
 from coffre.model.target import Provider
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
@@ -75,7 +76,8 @@ class DatabaseRestores:
         None: it has ended, or another invocation works on it.
         """
         backup = found.backup
-        children = Children(clearing_seconds(context), restore_id)
+        owner_id = wanted.resume or restore_id
+        children = Children(clearing_seconds(context), owner_id)
         run = RestoreRun(
             catalog=self.services.catalog,
             vault=found.vault,
@@ -120,10 +122,10 @@ class DatabaseRestores:
 
     def _start_next(self, backup: Backup, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> None:
         invocation = wanted.invocation + 1
+        hint = _how_to_continue(backup, wanted, restore_id)
         if invocation > MOST_INVOCATIONS:
             raise DeadlineError(
-                f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.",
-                hint="Restore on a machine without a time limit: coffre restore database ... --here.",
+                f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.", hint=hint
             )
         event = wanted.next_invocation(backup.id, restore_id, invocation)
         start_next(
@@ -131,8 +133,7 @@ class DatabaseRestores:
             context.function_name,
             event,
             what="The restore",
-            hint="What is loaded stays. Into a new database: drop it, and run the restore again. Into an existing one: "
-            "run it again with --restart.",
+            hint=hint,
         )
 
     def _work(
@@ -197,6 +198,14 @@ class DatabaseRestores:
     def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
         """Return what the configuration says of the target's own database; another one is recognized."""
         return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
+
+
+def _how_to_continue(backup: Backup, wanted: RestoreEvent, restore_id: str) -> str:
+    if not wanted.replace:
+        return how_to_continue(backup.id, wanted.resume or restore_id, "the destination")
+    place = f"the database with the name ..._restored_{restore_id.lower()}"
+    then = how_to_put_in_place(backup.id, restore_id)
+    return f"{how_to_continue(backup.id, restore_id, place)} {then}"
 
 
 def _late_seconds(lifetime_seconds: float) -> float:

@@ -103,6 +103,7 @@ class RestoreFunction:
             found = reading.open(backup)
             if not continues:
                 refuse_bare(wanted, backup)
+                self._refuse_running(wanted)
         ids = {**ids, "target": backup.target, "backup_id": backup.id}
         self.services.metering.about(backup.target, restore_id)
         try:
@@ -195,6 +196,27 @@ class RestoreFunction:
         continues = self._continues(restore_id, wanted)
         return restores.restore(found, wanted, restore_id, context, continues=continues)
 
+    def _refuse_running(self, wanted: RestoreEvent | StorageRestoreEvent) -> None:
+        """Refuse to continue a restore that continues by itself: that would end its sessions.
+
+        Raises
+        ------
+        BackupStateError
+            `RESTORE_RUNNING`
+        """
+        if isinstance(wanted, StorageRestoreEvent) or wanted.resume is None:
+            return
+        try:
+            known = self.services.catalog.get_restore(wanted.resume)
+        except BackupStateError:
+            return  # one of a command without this stack; the destination's mark decides
+        if not (known.status.is_final or is_silent(known, utc_now(), STALE_AFTER)):
+            raise BackupStateError(
+                f"The restore {known.id} is still running.",
+                code="RESTORE_RUNNING",
+                hint=f"It continues by itself: coffre show {known.id} follows it, coffre cancel {known.id} ends it.",
+            )
+
     def _continues(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> bool:
         """Whether an earlier invocation has begun this restore, which has not ended."""
         if wanted.invocation > 1 or isinstance(wanted, StorageRestoreEvent):
@@ -278,6 +300,7 @@ def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
         effect, scope = f", {wanted.storage.mode}", wanted.storage
         return f"{effect}, without a SAFETY backup" if scope.no_safety else effect
     effect = ", replace" if wanted.replace else ", apply" if wanted.apply else ""
+    effect = f", continues {wanted.resume}" if wanted.resume else effect
     return f"{effect}, without a SAFETY backup" if wanted.no_safety else effect
 
 

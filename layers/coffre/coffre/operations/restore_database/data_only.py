@@ -16,7 +16,7 @@ from coffre.operations.restore_database.extension_members import leave_out_membe
 from coffre.operations.restore_database.given_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import leave_out_views
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
@@ -58,6 +58,7 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
     with open_existing(job.connection, source.content, job.provider) as destination:
         job = replace(job, settings=destination.profile.settings)
         tables = without_left_out(tables, destination.profile, report)
+        refuse_too_large(job, sum(table.size for table in tables.values()), "The rows")
         _refuse_unready(job, tables)
         is_superuser = destination.capabilities.is_superuser
         how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"

@@ -77,6 +77,11 @@ class RestoreJob:
     settings: Mapping[str, str] = MappingProxyType({})
 
     @property
+    def owner_id(self) -> str:
+        """Whose mark the destination has, and whose sessions: those of the earlier restore that this one continues."""
+        return self.scope.resume or self.restore_id
+
+    @property
     def leaves_damage_out(self) -> bool:
         """Whether damaged bytes cost only what they are of. A drill exists to find them."""
         return not (self.scope.strict or self.in_order)

@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
+from coffre.model.errors import RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
 from coffre.operations.restore_database.batches import Unit, is_small, whole_tables
@@ -22,6 +23,8 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 FAST_COMMITS: Final = "SET synchronous_commit = off"
 # What one transaction loads has to fit into what a function lives: 2 GiB take 400 seconds of a stream of 5 MB/s.
 LARGEST_WHOLE_BYTES: Final = 2 * 1024 * 1024 * 1024
+# No function was seen to restore as much in a second: what does not fit at this rate does not fit.
+_MOST_BYTES_A_SECOND: Final = 200_000_000
 # Smaller tables are loaded by one stream in any case.
 _SMALL_BYTES: Final = 16 * 1024 * 1024
 
@@ -73,6 +76,32 @@ class Loading:
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
     is_marked: bool = False
+
+
+def refuse_too_large(job: RestoreJob, size_bytes: int, what: str) -> None:
+    """Refuse, before anything is changed, what has to fit into one invocation and cannot.
+
+    Parameters
+    ----------
+    size_bytes
+        Of the rows or large objects, as they are in a backup before they are compressed.
+    what
+        They, as the subject of a sentence in the plural.
+
+    Raises
+    ------
+    RestoreError
+        `RESTORE_TOO_LARGE`
+    """
+    seconds = job.remaining_seconds()
+    if size_bytes > seconds * _MOST_BYTES_A_SECOND:
+        raise RestoreError(
+            f"{what} have {size_bytes / 1e9:,.1f} GB. They are restored within one invocation of the function, which "
+            f"has {seconds / 60:.0f} minutes left.",
+            code="RESTORE_TOO_LARGE",
+            hint="Nothing was changed. The same command with --here runs on this machine, without a time limit. A "
+            "restore of the whole database into a new one takes as many invocations as it needs.",
+        )
 
 
 def shared_tables(places: Mapping[TableName, TableName], how: Loading) -> Iterator[TableName]:

@@ -18,6 +18,7 @@ from coffre.model.names import TableName
 from coffre.operations.restore_database.given import Fate
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.resume import how_to_continue, refuse_other, restored_by
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination import marks, unfinished
@@ -55,7 +56,8 @@ class Memory:
         Raises
         ------
         RestoreError
-            `RESTORE_STUCK`: several attempts got nothing done.
+            `RESTORE_STUCK`: several attempts got nothing done. `RESUME_OTHER`: the earlier restore had another backup,
+            or other contents.
         """
         if not job.is_resumable:
             yield cls(job, report)
@@ -66,6 +68,7 @@ class Memory:
             state = memory.read(marks.STATE)
             memory._known = state.get(_KNOWN)
             if memory._known is not None:
+                refuse_other(job, memory._known)
                 memory._count_attempt(session, memory._known, state.get(_ATTEMPTS, {}), has_waited=has_waited)
             yield memory
 
@@ -101,6 +104,7 @@ class Memory:
     ) -> None:
         """Say of what it keeps the state, which becomes that of the last step that was done."""
         then = {
+            **restored_by(self.job),
             "destination": {
                 "schemas": sorted(destination.schemas),
                 "given": sorted(destination.given),
@@ -172,14 +176,17 @@ class Memory:
     ) -> None:
         so_far = marks.count(session) + len(known["done"])
         idle = int(before.get("idle", 0)) + 1 if so_far == before.get("so_far") and not has_waited else 0
+        if self.job.scope.resume and not self.job.continues:
+            idle = 0  # a person has asked for it
         if idle >= _MOST_IDLE:
             raise RestoreError(
                 f"The restore {self.job.restore_id} was continued {idle} times and got nothing more done.",
                 code="RESTORE_STUCK",
                 detail=f"last step done: {known['done'][-1]}",
                 hint="One step takes longer than a function lives, and the server does not finish it without its "
-                "client (a pooler in between cancels it, or a limit of the role). Use the server's direct address, or "
-                "restore on a machine without a time limit: coffre restore database ... --here.",
+                "client (a pooler in between cancels it, or a limit of the role). "
+                f"{how_to_continue(self.job.backup.id, self.job.owner_id, str(self.job.connection))} Give the server's "
+                "direct address; --here has no time limit.",
             )
         with session.cursor() as cursor:
             marks.replace(cursor, marks.STATE, _ATTEMPTS, {"so_far": so_far, "idle": idle})

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Final
 
 from coffre.model.backup import Kept
-from coffre.model.errors import DestinationError
+from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
 from coffre.model.target import Contents
 from coffre.operations.restore_database.consent import changes_since, old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.load_plan import refuse_too_large
 from coffre.operations.restore_database.replace_schemas import replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.resume import how_to_put_in_place, is_kept
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination import unfinished
@@ -46,6 +48,8 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         reason = why_no_swap(job.connection)
     if reason is not None:
         report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
+        size_bytes = sum(table.size for table in source.content.tables)
+        refuse_too_large(job, size_bytes, f"The rows of the schemas, which are replaced because {reason},")
         replace_schemas(replace(job, is_resumable=False), source, report)
         return
     name = job.connection.database
@@ -57,7 +61,12 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
     if job.continues and _is_whole(alongside):
         _keep(job, restored, report, "the function ended before it could be put in place")
         return
-    restore_whole(alongside, source, report)
+    try:
+        restore_whole(alongside, source, report)
+    except CoffreError as error:
+        if is_kept(error):
+            error.add_note(how_to_put_in_place(job.backup.id, job.restore_id))
+        raise
     report.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
     )

@@ -1,11 +1,15 @@
-"""A restore whose process died between its end and the record of it: found to be complete, or refused."""
+"""Continuing an earlier restore: what it has to have been, and what is said where one cannot continue by itself.
+
+A restore whose process died between its end and the record of it is found to be complete, or refused.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from coffre.model.backup import RestoreReport
-from coffre.model.errors import RestoreError
+from coffre.model.errors import CoffreError, RestoreError
 from coffre.operations.restore_database.consent import old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.row_counts import check_counts
@@ -21,6 +25,72 @@ _HINT: Final = (
     "Nothing was changed. Look at the database. If no one needs its contents, drop it and continue; otherwise name "
     "another database."
 )
+
+
+_KEPT: Final = frozenset({"RESTORE_STUCK", "RESUME_OTHER"})
+
+
+def is_kept(error: Exception) -> bool:
+    """Whether a new database stays after an error, because a person can have the restore continued."""
+    return isinstance(error, CoffreError) and error.code in _KEPT
+
+
+def how_to_continue(backup_id: str, restore_id: str, place: str) -> str:
+    """Return the command that continues a restore whose invocations do not continue it."""
+    return (
+        f"What is restored so far stays in {place}. Continue it: coffre restore database {backup_id} --to ADDRESS "
+        f"--resume {restore_id} --here, with the address of that database."
+    )
+
+
+def how_to_put_in_place(backup_id: str, restore_id: str) -> str:
+    """Return what follows for a database that was to replace another one."""
+    return f"Then put it in place: coffre restore database {backup_id} --replace --swap {restore_id}"
+
+
+def restored_by(job: RestoreJob) -> dict[str, str]:
+    """Return what a restore keeps at its destination about itself."""
+    return {"backup": job.backup.id, "contents": job.scope.contents.value}
+
+
+def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
+    """Refuse to continue what was begun from another backup, or with other contents: the two would be mixed.
+
+    Raises
+    ------
+    RestoreError
+        `RESUME_OTHER`
+    """
+    begun = {key: known.get(key, value) for key, value in restored_by(job).items()}
+    if begun != restored_by(job):
+        raise RestoreError(
+            f"The restore {job.owner_id} into {job.connection} was begun from the backup {begun['backup']} with "
+            f"--contents {begun['contents']}: nothing else can continue it.",
+            code="RESUME_OTHER",
+            hint=f"Nothing was changed. Continue it with these: coffre restore database {begun['backup']} --to ADDRESS "
+            f"--contents {begun['contents']} --resume {job.owner_id}",
+        )
+
+
+def refuse_unmarked(job: RestoreJob) -> None:
+    """Refuse to continue a restore that has left nothing to continue.
+
+    Raises
+    ------
+    RestoreError
+        `RESUME_MISSING`
+    """
+    if exists(job.connection):
+        with translated(job.connection), connect(job.connection) as session:
+            found = unfinished.find(session)
+        if found is not None and found.restore_id == job.owner_id:
+            return
+    raise RestoreError(
+        f"{job.connection} has no unfinished restore {job.owner_id}.",
+        code="RESUME_MISSING",
+        hint="Nothing was changed. Check the id (coffre show ID) and the address: --resume takes both of the restore "
+        "that did not end. If its database was dropped, leave --resume out.",
+    )
 
 
 def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:

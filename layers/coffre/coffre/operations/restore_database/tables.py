@@ -27,7 +27,7 @@ from coffre.operations.restore_database.followers import create_followers, follo
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading, refuse_too_large
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
@@ -62,6 +62,7 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
         No table in use was changed then; what was created is dropped again, or named.
     """
     tables = choose_tables(source, job.scope)
+    refuse_too_large(job, sum(table.content.size for table in tables if table.content), "The chosen tables")
     with open_existing(job.connection, source.content, job.provider) as destination:
         destination.refuse_reader()
         job = replace(job, settings=destination.profile.settings)

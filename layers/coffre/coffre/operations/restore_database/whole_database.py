@@ -29,10 +29,11 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import Loading
+from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
@@ -67,17 +68,21 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             code="NO_DEFINITIONS",
             hint="Restore its rows into a database that has the tables, empty: --contents data.",
         )
+    if source.large_objects is not None and job.scope.contents.has_rows:
+        refuse_too_large(job, source.large_objects.size, "The large objects")
+    if job.scope.resume is not None:
+        refuse_unmarked(job)
     with ExitStack() as stack:
         with report.phase("destination"):
             opened = open_destination(
                 job.connection,
                 source.content,
-                restore_id=job.restore_id,
+                restore_id=job.owner_id,
                 dry_run=job.scope.dry_run,
                 restart=job.scope.restart,
                 provider=job.provider,
                 continues=job.is_resumable,
-                keeps=lambda: job.children.has_paused,
+                keeps=lambda error: job.children.has_paused or is_kept(error),
             )
             destination = stack.enter_context(opened)
         job = replace(

@@ -76,7 +76,7 @@ def open_destination(
     restart: bool = False,
     provider: Provider = "auto",
     continues: bool = False,
-    keeps: Callable[[], bool] = lambda: False,
+    keeps: Callable[[Exception], bool] = lambda _: False,
 ) -> Iterator[Destination]:
     """Give the destination, an existing empty database or a new one, which no other restore loads into meanwhile.
 
@@ -133,12 +133,12 @@ def open_destination(
             looked = _look(connection, session, profile, created=created, exceptions=exceptions or ())
             yield replace(looked, leftovers=() if created else leftovers, is_marked=is_marked and continues)
         except Exception as error:
-            if keeps() or not is_ours(connection, session):
+            if keeps(error) or not is_ours(connection, session):
                 raise
             if created:
                 drop_created(connection, error)
             elif not dry_run:
-                _say_what_is_left(connection, error, is_marked=is_marked)
+                _say_what_is_left(connection, error, restore_id if is_marked else None, continues=continues)
             raise
         if is_marked:
             unfinished.end(session)
@@ -231,13 +231,16 @@ def _look(
         )
 
 
-def _say_what_is_left(connection: Connection, error: Exception, *, is_marked: bool) -> None:
+def _say_what_is_left(connection: Connection, error: Exception, marked_by: str | None, *, continues: bool) -> None:
     try:
         with connect(connection) as session, session.cursor() as cursor:
             cursor.execute(_USER_RELATIONS)
             if cursor.fetchone() is None:
                 return
-        how = "the same restore with --restart removes that and begins again" if is_marked else "empty it first"
+        how = "empty it first"
+        if marked_by is not None:
+            how = "the same restore with --restart removes that and begins again"
+            how += f"; with --resume {marked_by} it continues" * continues
         error.add_note(f"The database {connection} holds a part of the backup: {how}.")
     except (CoffreError, psycopg2.Error):
         error.add_note(f"The database {connection} may hold a part of the backup: look before you try again.")
