@@ -1,6 +1,7 @@
 """Drills that run: of each target the newest, so that a person can see it and cancel it.
 
-The drill alone writes its record, and whoever cancels it writes a wish next to that: neither overwrites the other.
+The drill alone writes its record. The function `rotate`, which cancels for a person, writes a wish into a partition of
+its own: so it cannot write results of drills.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from coffre.model.document import describe_validation
 from coffre.model.drill import DrillRun, DrillWish
 
 DRILLS: Final = "DRILL"
+_OF_ROTATE: Final = "VAULT"
 # Names of targets have no slash.
 _RUN: Final = "run/"
 _WISH: Final = "wish/"
@@ -31,7 +33,7 @@ class DrillRuns:
 
     def note(self, run: DrillRun, now: datetime) -> None:
         """Write the record of a drill; the newest drill of a target replaces the one before."""
-        self._put(f"{_RUN}{run.target}", now, run)
+        self._put(DRILLS, f"{_RUN}{run.target}", now, run)
 
     def of(self, target: str) -> DrillRun | None:
         """Return the newest drill of a target."""
@@ -46,21 +48,21 @@ class DrillRuns:
 
     def ask_to_end(self, run: DrillRun, by: str, now: datetime) -> None:
         """Ask a drill to end."""
-        self._put(f"{_WISH}{run.target}", now, DrillWish(id=run.id, by=by, at=now))
+        self._put(_OF_ROTATE, f"{_WISH}{run.target}", now, DrillWish(id=run.id, by=by, at=now))
 
     def asked_by(self, run: DrillRun) -> str | None:
         """Return who wants this drill to end, if anyone does."""
-        raw = self._table.get(DRILLS, f"{_WISH}{run.target}")
+        raw = self._table.get(_OF_ROTATE, f"{_WISH}{run.target}")
         wish = _read(raw, DrillWish) if raw else None
         return wish.by if wish is not None and wish.id == run.id else None
 
-    def _put(self, key: str, at: datetime, record: BaseModel) -> None:
-        self._table.put(LatestItem(pk=DRILLS, sk=key, at=at, record=record.model_dump_json()))
+    def _put(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
+        self._table.put(LatestItem(pk=partition, sk=key, at=at, record=record.model_dump_json()))
 
 
 def is_of_a_run(raw: RawItem) -> bool:
     """Tell whether an item of the partition is about a drill that runs, not about one that has a result."""
-    return str(raw["sk"]["S"]).startswith((_RUN, _WISH))
+    return str(raw["sk"]["S"]).startswith(_RUN)
 
 
 def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:

@@ -86,11 +86,9 @@ class Cancelling:
         self.catalog.drill_runs.ask_to_end(drill, self.actor.name, self.now)
         if not is_silent(drill, self.now, STALE_AFTER):
             return drill
-        # It is dead, or between two invocations: the next one sees the wish as soon as it begins.
+        # It was killed, or is between two invocations: the next one sees the wish as soon as it begins.
         failure = Failure.of(cancelled_by("drill", drill.id, self.actor.name))
-        ended = drill.model_copy(update={"status": Status.FAILED, "failure": failure})
-        self.catalog.drill_runs.note(ended, self.now)
-        return ended
+        return drill.model_copy(update={"status": Status.FAILED, "failure": failure})
 
 
 def _noun(run: Backup | Restore | DrillRun) -> str:
