@@ -50,7 +50,7 @@ def _writer(url: str) -> Iterator[None]:
                 with session, session.cursor() as cursor:
                     for number in range(TABLES):
                         cursor.execute(f"UPDATE t{number} SET tick = tick + 1")
-                done.wait(0.01)
+                done.wait(0.03)  # shorter than any step takes, and long enough to leave the processor to them
 
     thread = threading.Thread(target=write, name="writer")
     thread.start()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from tests.integration.drills import Insider, report_of, share_server, without_r
 from tests.integration.faults import answer
 from tests.integration.rich import ROLES, statements
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
-from coffre.model.drill import Outcome, Verdict
+from coffre.model.drill import DrillRun, Outcome, Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
+from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.drill import course
 from coffre.operations.drill import database as drill
 from coffre.operations.drill.compare import compare_tables
@@ -680,6 +683,57 @@ def test_time_that_runs_out_says_nothing_against_the_backup(
 
     assert (answer["outcome"], answer["failure"]["code"]) == ("not_possible", "DEADLINE")
     assert "--here" in answer["failure"]["hint"]
+
+
+# --- a person cancels it ---
+
+
+def cancelling(coffre: Coffre, run_id: str) -> None:
+    Cancelling(coffre.catalog, Actor("ada"), datetime.now(UTC)).cancel(run_id)
+
+
+def test_a_drill_that_a_person_cancels_ends_without_an_alert_and_leaves_no_server(
+    coffre: Coffre, backup: Backup, own_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = postgres_processes()
+    monkeypatch.setattr(drill, "Watch", partial(Watch, beat_seconds=0.02))
+
+    def until_cancelled(job: RestoreJob, source: Source, outcome: Any) -> None:
+        restore_whole(job, source, outcome)
+        with loading_session(job) as session:
+            (run,) = coffre.catalog.drill_runs.newest()
+            assert (run.target, run.status) == ("shop", Status.IN_PROGRESS)
+            cancelling(coffre, run.id)
+            session.cursor().execute("SELECT pg_sleep(600)")
+
+    monkeypatch.setattr(drill, "restore_whole", until_cancelled)
+    coffre.alerts()
+
+    answer = coffre.drill()
+
+    assert (answer["outcome"], answer["failure"]["code"]) == ("cancelled", "CANCELLED")
+    assert "ada" in answer["failure"]["message"]
+    assert coffre.alerts() == []
+    (run,) = coffre.catalog.drill_runs.newest()
+    assert run.failure is not None
+    assert (run.id, run.status, run.failure.code) == (answer["id"], Status.FAILED, "CANCELLED")
+    assert [event.action for event in coffre.catalog.audit.events() if event.subject == run.id] == ["drill.cancelled"]
+    assert (postgres_processes() - before, list(own_tmp.iterdir())) == (set(), [])
+    assert coffre.catalog.latest.drills() == {}, "nothing is known of the backup"
+    with pytest.raises(BackupStateError) as ended:
+        cancelling(coffre, run.id)
+    assert ended.value.code == "RUN_ENDED"
+
+
+def test_a_drill_that_is_cancelled_between_two_invocations_does_not_continue(coffre: Coffre, backup: Backup) -> None:
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    run = DrillRun(id=new_id(), backup_id=backup.id, target="shop", created_at=long_ago)
+    coffre.catalog.drill_runs.note(run, long_ago)
+
+    cancelling(coffre, run.id)
+    answer = coffre.drill(backup_id=backup.id, target="shop", drill_id=run.id, invocation=2, state_sha256="0" * 64)
+
+    assert (answer["id"], answer["outcome"]) == (run.id, "cancelled")
 
 
 # --- several invocations ---

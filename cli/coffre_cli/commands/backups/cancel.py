@@ -1,8 +1,9 @@
-"""`coffre cancel`: end a backup or a restore that runs."""
+"""`coffre cancel`: end a backup, a restore or a drill that runs."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,12 +19,18 @@ from coffre_cli.screen import age, backup_json, print_json, remark, restore_json
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
+    from coffre.model.drill import DrillRun
+
+    type Run = Backup | Restore | DrillRun
 
 EXAMPLES = examples("coffre cancel", "coffre cancel 01K9X...", "coffre cancel 01K9X... --yes")
 
 # A run looks at its record every two seconds, and ends its sessions at the server within twenty more.
 _PATIENCE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
+# A drill's next invocation begins within a minute or two.
+_LONGEST_SILENCE: Final = timedelta(minutes=5)
+_SHORTEST_END: Final = 6
 _ENDED_BY_IT: Final = "CANCELLED"
 
 
@@ -32,20 +39,21 @@ def cancel(
         str | None,
         typer.Argument(
             metavar="ID",
-            help="The id of a backup or a restore; its beginning or end is enough. Default: the one that runs.",
+            help="The id of a backup, a restore or a drill; its end is enough. Default: the one that runs.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel it without asking.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel a backup or a restore that runs, and wait until it has ended.
+    """Cancel a backup, a restore or a drill that runs, and wait until it has ended.
 
     A cancelled backup is FAILED: nothing of it can be restored, and earlier backups are as they were. A cancelled
-    restore leaves the destination as a failed one does: `coffre show ID` says what was changed.
+    restore leaves the destination as a failed one does: `coffre show ID` says what was changed. A
+    cancelled drill says nothing about the backup, and its scratch server is removed.
     """
     deployed = find_stack(stack)
-    run = resolve_run(deployed, run_id, None) if run_id is not None else _only_one(deployed)
+    run = _named(deployed, run_id) if run_id is not None else _only_one(deployed)
     if not yes:
         _ask(run)
     asked = _ask_to_end(deployed, run)
@@ -58,11 +66,20 @@ def cancel(
         raise typer.Exit(Exit.FAILED)
 
 
-def _only_one(deployed: DeployedStack) -> Backup | Restore:
+def _named(deployed: DeployedStack, text: str) -> Run:
+    """Return the run with this id, or a part of one; of a drill the end of it."""
+    drills = [run for run in deployed.catalog.drill_runs.newest() if run.id.endswith(text.upper())]
+    if len(text) >= _SHORTEST_END and len(drills) == 1:
+        return drills[0]
+    return resolve_run(deployed, text, None)
+
+
+def _only_one(deployed: DeployedStack) -> Run:
     catalog = deployed.catalog
-    running: list[Backup | Restore] = [
+    running: list[Run] = [
         *catalog.backups(status=Status.IN_PROGRESS),
         *catalog.restores(status=Status.IN_PROGRESS),
+        *(drill for drill in catalog.drill_runs.newest() if _runs(drill)),
     ]
     if len(running) == 1:
         return running[0]
@@ -74,7 +91,13 @@ def _only_one(deployed: DeployedStack) -> Backup | Restore:
     raise BackupStateError(f"{len(running)} runs could be meant.", code="RUN_AMBIGUOUS", detail=lines, hint="Name one.")
 
 
-def _ask(run: Backup | Restore) -> None:
+def _runs(drill: DrillRun) -> bool:
+    """Tell whether a drill runs: one that was killed leaves its record as it was."""
+    heard = drill.heartbeat_at or drill.created_at
+    return drill.status is Status.IN_PROGRESS and datetime.now(UTC) - heard < _LONGEST_SILENCE
+
+
+def _ask(run: Run) -> None:
     if not is_interactive():
         raise typer.BadParameter("this ends a run: add --yes")
     remark(f"The {_noun(run)} {run.id} of {run.target} began {age(run.created_at)} and is at: {run.progress.phase}.")
@@ -82,27 +105,27 @@ def _ask(run: Backup | Restore) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _ask_to_end(deployed: DeployedStack, run: Backup | Restore) -> Backup | Restore:
+def _ask_to_end(deployed: DeployedStack, run: Run) -> Run:
     from coffre.runtime.cancelling import CancelReport
 
     report = CancelReport.model_validate(deployed.ask("rotate", {"cancel": run.id}))
     if report.failure is not None:
         raise FunctionFailedError(report.failure.message, code=report.failure.code, hint=report.failure.hint)
-    return report.backup or report.restore or run
+    return report.backup or report.restore or report.drill or run
 
 
-def _wait(deployed: DeployedStack, run: Backup | Restore, *, quiet: bool) -> Backup | Restore:
+def _wait(deployed: DeployedStack, run: Run, *, quiet: bool) -> Run:
     """Wait until the run has ended; return its record as it is then, or when patience is over."""
     if not quiet and not run.status.is_final:
         remark("It was asked to end, which takes some seconds.")
     until = time.monotonic() + _PATIENCE_SECONDS
     while not run.status.is_final and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
-        run = resolve_run(deployed, run.id, None)
+        run = _named(deployed, run.id)
     return run
 
 
-def _tell(run: Backup | Restore) -> None:
+def _tell(run: Run) -> None:
     if not run.status.is_final:
         say(
             f"The {_noun(run)} {run.id} has not ended yet. If its function was killed, the next run of {run.target} "
@@ -115,13 +138,15 @@ def _tell(run: Backup | Restore) -> None:
         say(f"It had ended before: the {_noun(run)} {run.id} of {run.target} is {run.status}.", style="yellow")
 
 
-def _noun(run: Backup | Restore) -> str:
-    from coffre.model.backup import Backup
+def _noun(run: Run) -> str:
+    from coffre.model.backup import Backup, Restore
 
-    return "backup" if isinstance(run, Backup) else "restore"
+    return "backup" if isinstance(run, Backup) else "restore" if isinstance(run, Restore) else "drill"
 
 
-def _json(run: Backup | Restore) -> dict[str, object]:
-    from coffre.model.backup import Backup
+def _json(run: Run) -> dict[str, object]:
+    from coffre.model.backup import Backup, Restore
 
-    return backup_json(run) if isinstance(run, Backup) else restore_json(run)
+    if isinstance(run, Backup):
+        return backup_json(run)
+    return restore_json(run) if isinstance(run, Restore) else run.model_dump(mode="json")

@@ -102,6 +102,7 @@ def await_report(deployed: DeployedStack, backup: Backup, answer: object, *, qui
     from coffre.vault.reports import DrillReports
 
     words = f"Drilling {backup.id}"
+    refuse_cancelled(answer)
     if not isinstance(answer, Mapping) or answer.get("outcome") != "continues":
         return
     drill_id, reports = str(answer["id"]), DrillReports(deployed.vault.store)
@@ -111,6 +112,9 @@ def await_report(deployed: DeployedStack, backup: Backup, answer: object, *, qui
         if quiet:
             status.stop()
         while reports.of(backup.target, backup.id, drill_id) is None:
+            run = deployed.catalog.drill_runs.of(backup.target)
+            if run is not None and run.id == drill_id and run.failure is not None and run.failure.code == "CANCELLED":
+                raise _cancelled(drill_id, run.failure.message)
             found = reports.invocations(backup.target, backup.id, drill_id)
             if found != count:
                 count, began = found, time.monotonic()
@@ -123,6 +127,21 @@ def await_report(deployed: DeployedStack, backup: Backup, answer: object, *, qui
                     f"{backup.id} --here",
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def refuse_cancelled(answer: object) -> None:
+    """Raise `CANCELLED` when the function answers that a person has cancelled the drill: it has no report."""
+    if isinstance(answer, Mapping) and answer.get("outcome") == "cancelled":
+        raise _cancelled(str(answer["id"]), str(answer["failure"]["message"]))
+
+
+def _cancelled(drill_id: str, message: str) -> VerificationError:
+    return VerificationError(
+        message,
+        code="CANCELLED",
+        detail=f"The drill {drill_id} has no report, and nothing is known of the backup by it.",
+        hint="Start it again whenever it suits: coffre verify --level drill",
+    )
 
 
 def _drilled(configuration: Configuration) -> Iterator[str]:

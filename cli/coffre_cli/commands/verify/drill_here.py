@@ -19,6 +19,7 @@ from coffre.postgres.scratch.given import given_server
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.sources import Stage, read_secret
 from coffre_cli.commands.recover.destinations import connection_of
+from coffre_cli.commands.verify.drill import refuse_cancelled
 from coffre_cli.follow import bar, facts, left_on_interrupt
 from coffre_cli.here import RunHere, StackHere
 from coffre_cli.screen import remark
@@ -47,7 +48,7 @@ def drill_here(deployed: DeployedStack, backup: Backup, options: DrillOptions, *
     with _place(deployed, backup, options) as place, left_on_interrupt(place, backup.id):
         run = place.start("drill", {"backup_id": backup.id})
         _show(run, backup, quiet=quiet)
-        run.result()
+        refuse_cancelled(run.result())
 
 
 @contextmanager

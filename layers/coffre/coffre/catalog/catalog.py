@@ -12,6 +12,7 @@ from coffre.catalog.configurations import Configurations
 from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
+from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.items import RestoreItem
 from coffre.catalog.latest import Latest
@@ -72,6 +73,8 @@ class Catalog:
         The versions of the configuration document.
     latest
         How the newest drills ended, and how much the vault holds.
+    drill_runs
+        Which drills run.
     usages
         What each run used.
     copies
@@ -106,6 +109,7 @@ class Catalog:
         self.recipients = Recipients(self._table)
         self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
+        self.drill_runs = DrillRuns(self._table)
         self.checkups = Checkups(self._table)
         self.servers = Servers(self._table)
         self.configurations = Configurations(self._table)

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
+from coffre.catalog.drill_runs import DRILLS, is_of_a_run
 from coffre.catalog.items import LatestItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
@@ -17,7 +18,6 @@ from coffre.model.document import describe_validation
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.rotation import VaultUse
 
-_DRILLS: Final = "DRILL"
 _VAULT: Final = "VAULT"
 _WHOLE: Final = "-"
 # Names of targets have no slash.
@@ -32,7 +32,7 @@ class Latest:
 
     def note_drill(self, drill: DrillSummary) -> None:
         """Remember how the newest drill of a target ended."""
-        self._note(_DRILLS, drill.target, drill.completed_at, drill)
+        self._note(DRILLS, drill.target, drill.completed_at, drill)
 
     def drills(self) -> dict[str, DrillSummary]:
         """Return the newest drill by target."""
@@ -40,12 +40,14 @@ class Latest:
 
     def note_rehearsal(self, rehearsal: Rehearsal) -> None:
         """Remember how long the newest rehearsal of a target's recovery took."""
-        self._note(_DRILLS, f"{_REHEARSAL}{rehearsal.target}", rehearsal.completed_at, rehearsal)
+        self._note(DRILLS, f"{_REHEARSAL}{rehearsal.target}", rehearsal.completed_at, rehearsal)
 
     def drills_and_rehearsals(self) -> tuple[dict[str, DrillSummary], dict[str, Rehearsal]]:
         """Return the newest drill, and the newest rehearsal of a recovery, by target."""
         drills, rehearsals = dict[str, DrillSummary](), dict[str, Rehearsal]()
-        for raw in self._table.query(ItemQuery(_DRILLS)):
+        for raw in self._table.query(ItemQuery(DRILLS)):
+            if is_of_a_run(raw):
+                continue
             if raw["sk"]["S"].startswith(_REHEARSAL):
                 rehearsal = _read(raw, Rehearsal)
                 rehearsals[rehearsal.target] = rehearsal

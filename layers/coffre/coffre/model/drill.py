@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from coffre.model.backup import Failure
+from coffre.model.backup import Failure, Progress, Status
 from coffre.model.verification import Damage, DamageReport, Level
 
 
@@ -42,6 +42,27 @@ class Verdict(StrEnum):
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DrillRun(_Record):
+    """A drill that runs or ran, as records of other runs: FAILED is one without a report, cancelled for example."""
+
+    id: str
+    backup_id: str
+    target: str
+    status: Status = Status.IN_PROGRESS
+    created_at: datetime
+    heartbeat_at: datetime | None = None
+    progress: Progress = Progress()
+    failure: Failure | None = None
+
+
+class DrillWish(_Record):
+    """A person's wish that a drill ends."""
+
+    id: str
+    by: str
+    at: datetime
 
 
 class TableProof(_Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.drill import DrillRun
 from coffre.model.errors import CoffreError
 from coffre.operations.admin.cancel import Cancelling
 from coffre.runtime.bootstrap import Services
@@ -14,12 +15,13 @@ from coffre.runtime.observability import log_failure
 
 
 class CancelReport(BaseModel):
-    """A run that was asked to end: its record, of a backup or a restore. `failure` says why it was not asked."""
+    """A run that was asked to end: its record. `failure` says why it was not asked."""
 
     model_config = ConfigDict(frozen=True)
 
     backup: Backup | None = None
     restore: Restore | None = None
+    drill: DrillRun | None = None
     failure: Failure | None = None
 
 
@@ -31,4 +33,6 @@ def answer_cancel(services: Services, wanted: RotateEvent, run_id: str) -> Cance
         log_failure(services.edge.logger, error, run_id=run_id)
         return CancelReport(failure=Failure.of(error))
     services.edge.logger.info("run cancelled", extra={"run_id": run.id, "target": run.target, "status": run.status})
+    if isinstance(run, DrillRun):
+        return CancelReport(drill=run)
     return CancelReport(backup=run) if isinstance(run, Backup) else CancelReport(restore=run)

@@ -17,7 +17,7 @@ from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillReport, DrillState, Outcome, Rehearsal
-from coffre.model.errors import BackupStateError, CoffreError, EventError
+from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
@@ -35,6 +35,7 @@ from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
+from coffre.runtime.drill_running import DrillRunning
 from coffre.runtime.events import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
@@ -102,10 +103,16 @@ class DrillFunction:
             copied = find_copy(self.services, configuration, wanted, backup.target)
             if copied is not None:
                 backup = copied.backup
-            report = self._drill(configuration, backup, wanted, context, copied)
+            running = DrillRunning.of(self.services, backup, wanted.drill_id)
+            try:
+                with running.recorded():
+                    report = self._drill(configuration, running, backup, wanted, context, copied)
+            except RunCancelledError as error:
+                return _cancelled(running, error)
             if isinstance(report, DrillState):
                 return self._continue(report, wanted, context.function_name, copied)
             self._record(backup, report, copied)
+            running.end()
         self._report(backup, report, request_id)
         return summary(report)
 
@@ -164,6 +171,7 @@ class DrillFunction:
     def _drill(
         self,
         configuration: Configuration,
+        running: DrillRunning,
         backup: Backup,
         wanted: DrillEvent,
         context: LambdaContext,
@@ -171,9 +179,9 @@ class DrillFunction:
     ) -> DrillReport | DrillState:
         vault = open_copy(self.services, copied.destination) if copied else self.services.vault
         if backup.kind is not TargetKind.DATABASE:
-            drilled: DrillReport | DrillState = self._drill_buckets(configuration, backup, context, vault)
+            drilled: DrillReport | DrillState = self._drill_buckets(configuration, running, backup, context, vault)
         else:
-            drilled = self._drill_database(configuration, backup, wanted, context, vault)
+            drilled = self._drill_database(configuration, running, backup, wanted, context, vault)
         if isinstance(drilled, DrillState):
             return drilled
         return drilled.model_copy(update={"copy_name": copied.destination.name if copied else None})
@@ -197,11 +205,11 @@ class DrillFunction:
         return DrillReports(self.services.vault.store)
 
     def _drill_buckets(
-        self, configuration: Configuration, backup: Backup, context: LambdaContext, vault: Vault
+        self, configuration: Configuration, running: DrillRunning, backup: Backup, context: LambdaContext, vault: Vault
     ) -> DrillReport:
         named = (target.drill for target in configuration.object_targets if target.name == backup.target)
         job = StorageDrillJob(
-            id=str(ULID.from_datetime(utc_now())),
+            id=running.run.id,
             backup=backup,
             settings=next(named, BucketDrill()),
             vault=vault,
@@ -213,11 +221,18 @@ class DrillFunction:
             look_again=lambda: self.services.catalog.get_backup(backup.id),
             request_id=context.aws_request_id,
             watched=self.watched,
+            beat=running.beat,
         )
         return drill_storage(job)
 
     def _drill_database(
-        self, configuration: Configuration, backup: Backup, wanted: DrillEvent, context: LambdaContext, vault: Vault
+        self,
+        configuration: Configuration,
+        running: DrillRunning,
+        backup: Backup,
+        wanted: DrillEvent,
+        context: LambdaContext,
+        vault: Vault,
     ) -> DrillReport | DrillState:
         state = None
         if wanted.drill_id is not None:
@@ -227,7 +242,7 @@ class DrillFunction:
         streams = os.cpu_count() or 1
         with scratch_directory() as scratch:
             job = DrillJob(
-                id=str(ULID.from_datetime(utc_now())),
+                id=running.run.id,
                 backup=backup,
                 settings=_settings_of(configuration, backup.target),
                 tools=self.tools,
@@ -244,6 +259,7 @@ class DrillFunction:
                 state=state,
                 given=self.given,
                 watched=self.watched,
+                beat=running.beat,
             )
             return drill(job)
 
@@ -297,6 +313,18 @@ def scratch_place(services: Services) -> ScratchPlace:
     folder = settings.vault_prefix.removesuffix("/")
     bucket = SealedBucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
+
+
+def _cancelled(running: DrillRunning, error: RunCancelledError) -> dict[str, Any]:
+    """Return the answer of a cancelled drill: nothing is known of the backup, and no one is notified."""
+    run = running.run
+    return {
+        "id": run.id,
+        "backup_id": run.backup_id,
+        "target": run.target,
+        "outcome": "cancelled",
+        "failure": Failure.of(error).model_dump(),
+    }
 
 
 def _is_of_checks(report: DrillReport) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
 from tests.unit.cli.planning import deciding
+from ulid import ULID
 
 from coffre.model.backup import Backup, Failure, Progress, Restore, Status
+from coffre.model.drill import DrillRun
 from coffre_cli.commands.backups import cancel as cancel_command
 
 NOW = datetime.now(UTC)
@@ -67,6 +69,35 @@ def test_a_restore_is_cancelled_too(coffre: Coffre, account: Account) -> None:
     said = coffre("cancel", run.id, "--yes", "--json").json()
 
     assert (said["id"], said["status"], said["failure"]["code"]) == (run.id, "FAILED", "CANCELLED")
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(-6, None)])
+def test_a_drill_is_cancelled_too(coffre: Coffre, account: Account, part: slice) -> None:
+    run = DrillRun(id=str(ULID()), backup_id=account.backup().id, target="shop", created_at=datetime.now(UTC))
+    account.catalog.drill_runs.note(run, datetime.now(UTC))
+    play = account.play
+
+    def play_and_end(function: str, event: object) -> object:
+        answer = play(function, event)  # type: ignore[arg-type]
+        assert account.catalog.drill_runs.asked_by(run) == account.caller
+        ended = run.model_copy(update={"status": Status.FAILED, "failure": FAILURE})
+        account.catalog.drill_runs.note(ended, datetime.now(UTC))
+        return answer
+
+    account.play = play_and_end
+
+    said = coffre("cancel", run.id[part], "--yes")
+
+    assert (said.status, said.out) == (0, f"Cancelled: drill {run.id} of shop.\n")
+    assert [event.action for event in account.catalog.audit.events()] == ["drill.cancelled"]
+
+
+def test_a_drill_that_was_killed_long_ago_is_not_the_one_that_runs(coffre: Coffre, account: Account) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    run = DrillRun(id=str(ULID()), backup_id=account.backup().id, target="shop", created_at=long_ago)
+    account.catalog.drill_runs.note(run, long_ago)
+
+    assert "[NOTHING_RUNS]" in coffre("cancel", "--yes").err
 
 
 def test_without_an_id_the_only_run_is_meant(coffre: Coffre, account: Account) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, Progress
 from coffre.model.drill import DrillReport, ObjectProof, Sample, Verdict
 from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest, ObjectFacts
@@ -39,7 +39,7 @@ _DOTS: Final = frozenset({".", ".."})
 class StorageDrillJob:
     """What a drill of a backup of buckets needs. `look_again` returns the backup's record as it is now.
 
-    `watched` gets the watch of the drill before it begins.
+    `watched` gets the watch of the drill before it begins, and `beat` the heartbeats.
     """
 
     id: str
@@ -54,6 +54,7 @@ class StorageDrillJob:
     look_again: Callable[[], Backup]
     request_id: str | None = None
     watched: Callable[[Watch], None] = lambda _: None
+    beat: Callable[[Progress], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def drill_storage(job: StorageDrillJob) -> DrillReport:
     found.sample = Sample(objects=whole.objects or 0, size_bytes=whole.plaintext_bytes or 0, chosen=0, chosen_bytes=0)
     error: Exception | None = None
     try:
-        watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=stop.set)
+        watch = Watch(meter, beat=job.beat, remaining_seconds=job.remaining_seconds, stop=stop.set)
         job.watched(watch)
         watch.run(lambda: _prove(job, found, stop))
     except (DrillImpossibleError, DeadlineError) as impossible:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, Progress
 from coffre.model.drill import DrillReport, DrillState
 from coffre.model.errors import (
     DeadlineError,
@@ -78,6 +78,8 @@ class DrillJob:
         The server to restore into, if it is not one of the drill's own.
     watched
         Gets the watch of the drill before it begins.
+    beat
+        Gets the heartbeats; raises `RunCancelledError` when the drill has to end.
     """
 
     id: str
@@ -97,6 +99,7 @@ class DrillJob:
     state: DrillState | None = None
     given: GivenServer | None = None
     watched: Callable[[Watch], None] = lambda _: None
+    beat: Callable[[Progress], None] = lambda _: None
 
 
 def drill(job: DrillJob) -> DrillReport | DrillState:
@@ -115,7 +118,7 @@ def drill(job: DrillJob) -> DrillReport | DrillState:
     state = job.state or DrillState(id=job.id, backup_id=job.backup.id, target=job.backup.target, started_at=job.now())
     meter, course = Meter(), Course(state)
     found = Found(meter, invocations=state.invocation)
-    watch = Watch(meter, beat=lambda _: None, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
+    watch = Watch(meter, beat=job.beat, remaining_seconds=job.remaining_seconds, stop=job.children.end_all)
     job.watched(watch)
     servers: list[Server] = []
     error: Exception | None = None

@@ -9,6 +9,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import RUN_DIED, Backup, Failure, Restore, Status
+from coffre.model.drill import DrillRun
 from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.stored_backup.record import completed
@@ -20,7 +21,7 @@ from coffre.vault.vault import Vault
 STALE_AFTER: Final = timedelta(seconds=45)
 
 
-def is_silent(run: Backup | Restore, now: datetime, longer_than: timedelta) -> bool:
+def is_silent(run: Backup | Restore | DrillRun, now: datetime, longer_than: timedelta) -> bool:
     """Tell whether a run has no end, and its last heartbeat is older than this."""
     return not run.status.is_final and now - (run.heartbeat_at or run.created_at) > longer_than
 
