@@ -1,7 +1,7 @@
 """What the copy of a day costs on which little changes: bytes and requests, counted by stores in memory.
 
 Run as `python -m benchmarks.copy_unchanged [GIGABYTES] [CHANGED]`: a database of this many GB, of whose slices of 2 MiB
-so many change on the second day. Entries and manifests have their real form; packs are a few bytes each, and are
+CHANGED change on the second day. Entries and manifests have their real form; packs are a few bytes each, and are
 counted with the 16 MiB that they would have. Only what the second day sends is counted.
 """
 
