@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.faulty_store import Fault, FaultyStore
+from tests.locking_store import LockingDirectory
 from tests.unit.operations.conftest import Scene
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, IntegrityError, LockLostError, StoreError
+from coffre.model.locks import LockMode
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.target import TargetKind
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
+from coffre.vault.locks import VaultLocks
 from coffre.vault.points import Reference, read_references, read_seal, write_references, write_seal
 from coffre.vault.vault import Vault
 
@@ -122,6 +126,40 @@ def test_a_second_copier_of_the_same_target_leaves_it_to_the_first(place: Place)
     place.scene.now += timedelta(minutes=17)
     assert len(copy_target(job).backups) == 1
     assert copy_target(place.job("01K9X0000000000000000000R2")) == Copied("offsite", "shop")
+
+
+def test_locks_are_asked_for_only_where_none_is_known_to_be_long_enough(place: Place, tmp_path: Path) -> None:
+    scene, root = place.scene, tmp_path / "elsewhere"
+    root.mkdir()
+    store = LockingDirectory(root, now=lambda: place.scene.now)
+    monthly = scene.backup(3, Tier.MONTHLY, own=3)
+    days = {monthly.id: 300}
+
+    def opened(backup: Backup) -> Vault:
+        vault = Vault(store, VaultLocks(store, LockMode.GOVERNANCE, 400))
+        return vault.locking_new_until(scene.now + timedelta(days=days.get(backup.id, 10)))
+
+    def asked(backup: Backup) -> int:
+        before = store.requests["extend_lock"]
+        copy_target(replace(place.job(), open_at=opened), [backup])
+        return store.requests["extend_lock"] - before
+
+    assert asked(monthly) == 0  # stored with their locks
+    daily = scene.backup(1, Tier.DAILY, own=2, shares=monthly)
+    assert asked(daily) == 0
+    longer = scene.backup(0.5, Tier.WEEKLY, shares=daily)
+    days[longer.id] = 350
+    packs = scene.packs_of(longer)
+    assert asked(longer) == len(packs) - 1
+    for pack in packs:
+        lock = store.lock_of(pack.key).lock
+        assert lock is not None
+        assert lock.until >= scene.now + timedelta(days=350)
+    # The record of a damaged copy is not believed.
+    scene.catalog.copies.keep(place.record(longer).model_copy(update={"damaged": "A pack is lost."}))
+    last = scene.backup(0, Tier.DAILY, shares=longer)
+    days[last.id] = 320
+    assert asked(last) == len(packs)
 
 
 def test_a_copier_that_lost_its_lock_stops(place: Place) -> None:

@@ -1,9 +1,11 @@
 """Copies are opened and listed, and what they share with the vault is known from the configuration."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from tests.locking_store import LockingDirectory
 
@@ -18,6 +20,7 @@ from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.policy.checks.registry import run_checks
 from coffre.stores.body import Body, sha256_of
 from coffre.stores.directory import DirectoryStore
+from coffre.stores.s3 import S3Store
 from coffre.stores.store import Store
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
@@ -43,7 +46,7 @@ def place_of(destination: Destination, vault: Vault) -> CopyPlace:
     ],
 )
 def test_what_a_copy_shares_with_the_vault_is_seen(tmp_path: Path, destination: Destination, near: str | None) -> None:
-    assert place_of(destination, Vault(DirectoryStore(tmp_path))) == CopyPlace("offsite", near=near)
+    assert place_of(destination, Vault(DirectoryStore(tmp_path))).near == near
 
 
 def test_a_copy_that_is_missing_or_closed_is_a_finding_and_the_others_are_looked_at(tmp_path: Path) -> None:
@@ -92,6 +95,26 @@ def test_a_copy_that_cannot_lock_is_found(tmp_path: Path) -> None:
     assert fine.locks is None
     assert found.locks is not None
     assert found.locks.code == "LOCKS_OFF"
+
+
+def test_the_versioning_of_a_copy_in_aws_is_read_and_no_refusal_is_taken_for_an_answer(aws: None) -> None:
+    destination = s3("copy", region="us-east-1")
+    with closing(boto3.client("s3")) as client:
+        client.create_bucket(Bucket="copy", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+        vault = Vault(S3Store("copy", client=client))
+        off = place_of(destination, vault)
+        client.put_bucket_versioning(Bucket="copy", VersioningConfiguration={"Status": "Enabled"})
+        on = place_of(destination, vault)
+        unopened = place_of(destination, Vault(S3Store("absent", client=client)))
+
+    assert (off.versioning, on.versioning) == ("Off", "Enabled")
+    # The function can list it, and this look cannot: what was not read is said to be unread.
+    merged = as_tried(CopiesFacts((unopened,)), [CopyPlace("offsite")])
+    (result,) = [one for one in run_checks(facts_of(merged)) if one.code == "COPY_VERSIONING_OFF"]
+    assert result.state is State.COULD_NOT_LOOK
+    (result,) = [one for one in run_checks(facts_of(CopiesFacts((off,)))) if one.code == "COPY_VERSIONING_OFF"]
+    assert (result.state, result.subject) == (State.FINDING, "offsite")
+    assert "put-bucket-versioning --bucket copy" in str(result)
 
 
 MANIFEST = "v1/backups/shop/01K9X000000000000000000000/manifest.json"

@@ -32,6 +32,14 @@ FIXTURES: Final = (
         spares=(CopiesFacts((PLACE,)),),
     ),
     Fixture(
+        "COPY_VERSIONING_OFF",
+        provokes=(
+            CopiesFacts((replace(PLACE, bucket="copy", versioning="Suspended"),)),
+            CopiesFacts((replace(PLACE, bucket="copy", versioning="Off"),)),
+        ),
+        spares=(CopiesFacts((replace(PLACE, bucket="copy", versioning="Enabled"), CopyPlace("disk"))),),
+    ),
+    Fixture(
         "COPY_NOT_ELSEWHERE",
         provokes=(CopiesFacts((replace(PLACE, near="the same bucket"),)),),
         spares=(CopiesFacts((PLACE,)),),

@@ -9,6 +9,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
@@ -21,6 +22,7 @@ from coffre.operations.stored_backup.copied_records import copy_records_of
 from coffre.operations.stored_backup.open import refuse_other_backups
 from coffre.stores.store import Store, put_new
 from coffre.stores.transfer import Transfer
+from coffre.vault.locks import is_shorter
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
@@ -57,6 +59,8 @@ class CopyJob:
         Called before each pack and before the manifest; what it raises stops the copy.
     is_time_over
         Whether to stop between two packs; the next run continues there.
+    locked_until
+        Returns until when a pack is known to be locked there; None: it is not known.
     on_progress
         Gets what was sent until now, and how many packs and bytes have to be sent in all.
     """
@@ -67,6 +71,7 @@ class CopyJob:
     name: str
     check: Callable[[], None] = lambda: None
     is_time_over: Callable[[], bool] = lambda: False
+    locked_until: Callable[[str], datetime | None] = lambda _: None
     on_progress: Callable[[Sent, int, int], None] = lambda _sent, _packs, _bytes: None
 
 
@@ -181,7 +186,8 @@ def _lock_what_was_there(job: CopyJob, packs: PackList, places: array[int]) -> N
     locks, end = job.destination.locks, job.destination.new_locked_until
     if locks is not None and end is not None:
         sent = set(places)
-        locks.extend((pack.key for place, pack in packs if place not in sent), end, job.check)
+        shared = (pack.key for place, pack in packs if place not in sent)
+        locks.extend((key for key in shared if is_shorter(job.locked_until(key), end)), end, job.check)
 
 
 def _has_manifest(job: CopyJob, key: str) -> bool:

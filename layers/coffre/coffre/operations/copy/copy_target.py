@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +13,9 @@ from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError, IntegrityError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
 from coffre.operations.copy.copy_points import copy_point, due_points
+from coffre.operations.stored_backup.copied import as_copied
 from coffre.operations.stored_backup.copied_records import copy_records
+from coffre.operations.stored_backup.known_locks import KnownLocks
 from coffre.policy.copies import due_copies, is_copied
 from coffre.vault.vault import Vault
 
@@ -207,6 +209,7 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
                 name=job.destination.name,
                 check=job.check,
                 is_time_over=job.is_time_over,
+                locked_until=KnownLocks(vault, lambda: _whole_there(job)).until,
                 on_progress=progress,
             )
         )
@@ -220,6 +223,15 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
     if sent.is_whole or not is_there:
         ended(CopyStatus.COMPLETED if sent.is_whole else CopyStatus.IN_PROGRESS)
     return sent
+
+
+def _whole_there(job: TargetCopyJob) -> Iterator[Backup]:
+    """Yield the backups of the target that are complete at the destination, as the destination has them."""
+    copies = {copy.backup_id: copy for copy in job.catalog.copies.of(job.destination.name)}
+    for backup in job.catalog.completed_backups(job.target):
+        copy = copies.get(backup.id)
+        if copy is not None and copy.status is CopyStatus.COMPLETED:
+            yield as_copied(backup, copy)
 
 
 def _was_deleted(job: TargetCopyJob, backup: Backup, error: CoffreError) -> bool:

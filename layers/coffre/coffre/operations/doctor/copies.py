@@ -9,8 +9,13 @@ from typing import Final
 
 from coffre.model.copies import Destination, DirectoryDestination, S3Destination
 from coffre.model.errors import CoffreError
+from coffre.operations.doctor.asking import ask
+from coffre.operations.doctor.vault_settings import versioning_of
 from coffre.operations.doctor.vault_use import attempt, trouble, try_writing
+from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
+from coffre.stores.s3 import S3Store
+from coffre.stores.tally import is_aws
 from coffre.vault.layout import BACKUPS
 from coffre.vault.vault import Vault
 
@@ -58,19 +63,27 @@ def try_copies(
         if place.trouble is None and one.copied_by == "coffre":
             _, written, _ = try_writing(open_copy(one), newest(one), now, probe=probe)
             place = replace(place, written=written)
-        found.append(replace(place, is_certain=True, locks=None))
+        found.append(replace(place, is_certain=True, locks=None, versioning=None))
     return tuple(found)
 
 
 def as_tried(facts: CopiesFacts, tried: Iterable[CopyPlace]) -> CopiesFacts:
     """Return the facts with what the function found of the places that it can reach.
 
-    The command's own look stays for locks, and for what is near the vault.
+    The command's own look stays for locks and versioning, and for what is near the vault.
     """
     known = {place.name: place for place in tried}
     return CopiesFacts(
         tuple(
-            replace(known[place.name], locks=place.locks, near=place.near) if place.name in known else place
+            replace(
+                known[place.name],
+                locks=place.locks,
+                near=place.near,
+                bucket=place.bucket,
+                versioning=place.versioning,
+            )
+            if place.name in known
+            else place
             for place in facts.places
         )
     )
@@ -81,9 +94,26 @@ def _place(destination: Destination, open_copy: Callable[[Destination], Vault], 
         vault = open_copy(destination)
         next(vault.store.list(BACKUPS), None)
     except CoffreError as error:
-        return CopyPlace(destination.name, trouble(error), _is_certain(destination, error.code), near=near)
+        found = trouble(error)
+        # The function may reach what this look does not: then the check has to know that it was not asked.
+        unknown = Refused("s3:ListBucket", str(found)) if _bucket(destination) else None
+        certain = _is_certain(destination, error.code)
+        return CopyPlace(destination.name, found, certain, near=near, bucket=_bucket(destination), versioning=unknown)
     locks = None if vault.locks is None else attempt(vault.locks.store.require_locking)
-    return CopyPlace(destination.name, locks=locks, near=near)
+    asked = _versioning(vault)
+    return CopyPlace(destination.name, locks=locks, near=near, bucket=_bucket(destination), versioning=asked)
+
+
+def _bucket(destination: Destination) -> str | None:
+    place = destination.store
+    return place.bucket if isinstance(place, S3Destination) and place.endpoint is None else None
+
+
+def _versioning(vault: Vault) -> Answer[str] | None:
+    store = vault.store
+    if not isinstance(store, S3Store) or not is_aws(store.client.meta.endpoint_url):
+        return None
+    return ask("s3:GetBucketVersioning", lambda: versioning_of(store.client, store.bucket))
 
 
 def _is_certain(destination: Destination, code: str) -> bool:

@@ -44,7 +44,7 @@ def read_settings(client: S3Client, bucket: str, prefix: str, account: str) -> V
     return VaultSettings(
         bucket=bucket,
         prefix=prefix,
-        versioning=ask("s3:GetBucketVersioning", lambda: _versioning(client, bucket)),
+        versioning=ask("s3:GetBucketVersioning", lambda: versioning_of(client, bucket)),
         public=_public(client, bucket),
         lifecycle=ask_unless(
             "s3:GetLifecycleConfiguration", lambda: _lifecycle(client, bucket), "NoSuchLifecycleConfiguration", ()
@@ -85,7 +85,8 @@ def _delete_version(client: S3Client, bucket: str, key: str, version: str) -> An
     return ask("s3:DeleteObjectVersion", delete)
 
 
-def _versioning(client: S3Client, bucket: str) -> str:
+def versioning_of(client: S3Client, bucket: str) -> str:
+    """Return `Enabled`, `Suspended` or `Off`."""
     return client.get_bucket_versioning(Bucket=bucket).get("Status", "Off")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
@@ -16,7 +17,6 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, LockProgress, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.model.target import AnyTarget, Retention
@@ -28,14 +28,11 @@ from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, BackupSummary, SweepJob, running_restores
 from coffre.operations.rotate.turn import Turn
 from coffre.operations.stored_backup.copied import as_copied, described_copy
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.known_locks import KnownLocks
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 _ACTOR: Final = Actor("rotate", verified=True)
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
-# Three monthly backups and a yearly one hold nearly every pack that lives long; each takes one request to read.
-_READ: Final = 4
 
 
 def rotate_copy(
@@ -214,7 +211,7 @@ class _Rotation:
             self.job.now(),
             self.turn.check,
             has_time=lambda: self.job.remaining_seconds() > SWEEP_SECONDS,
-            known=_KnownLocks(self.job, found).of,
+            known=KnownLocks(self.job.vault, lambda: chain.from_iterable(found.values())).of,
             dry_run=self.dry_run,
         )
         report = keeper.keep(needs)
@@ -264,36 +261,3 @@ class _CopyNotes:
 
     def note_locking(self, backup_id: str, progress: LockProgress) -> None:
         """Nothing is noted: extending again what is locked already does no harm."""
-
-
-@dataclass
-class _KnownLocks:
-    """Until when packs are locked in the copy, by the records of the backups there that refer to them.
-
-    What manifests say of locks is about the vault. So that a daily copy extends no pack that a monthly one has locked
-    for longer, the manifests of the copies that are locked for longest are read, each once.
-    """
-
-    job: RotateJob
-    found: Mapping[str, Sequence[Backup]]
-    _until: dict[str, datetime] | None = None
-
-    def of(self, manifest: Manifest) -> Mapping[str, datetime | None]:
-        if self._until is None:
-            self._until = {}
-            for backups in self.found.values():
-                for backup in _locked_for_longest(backups):
-                    for pack in self._packs(backup):
-                        self._until[pack] = max(backup.locked_until or self.job.now(), self._until.get(pack, _NEVER))
-        return {pack.key: self._until.get(pack.key) for pack in manifest.packs}
-
-    def _packs(self, backup: Backup) -> Iterable[str]:
-        try:
-            return [pack.key for pack in manifest_of(self.job.vault, backup).packs]
-        except IntegrityError:
-            return ()  # the sweep reports it
-
-
-def _locked_for_longest(backups: Sequence[Backup]) -> list[Backup]:
-    locked = [backup for backup in backups if backup.locked_until is not None]
-    return sorted(locked, key=lambda backup: (backup.locked_until, backup.id), reverse=True)[:_READ]

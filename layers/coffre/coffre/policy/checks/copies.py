@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coffre.model.checkup import Severity
+from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.check import Finding, Unread, check
 from coffre.policy.checks.copies_facts import CopiesFacts
 
@@ -68,6 +69,30 @@ def copy_locks_off(copies: CopiesFacts) -> Found:
                 f"Backups in the copy {place.name} are to be locked, and the bucket takes no locks.",
                 str(place.locks),
                 place.locks.hint,
+                place.name,
+            )
+
+
+@check(
+    "COPY_VERSIONING_OFF",
+    Severity.WARNING,
+    CopiesFacts,
+    fine="Each copy in AWS keeps deleted objects as older versions.",
+    cure="Enable versioning on the bucket.",
+)
+def copy_versioning_off(copies: CopiesFacts) -> Found:
+    """Find buckets of copies in AWS without versioning. Other stores are not asked."""
+    for place in copies.places:
+        if place.trouble is not None or place.versioning in (None, "Enabled"):
+            continue
+        if isinstance(place.versioning, Refused):
+            yield place.versioning.unread(f"Versioning of the copy {place.name}")
+        else:
+            yield Finding(
+                f"The copy {place.name} has no versioning: what is deleted by mistake or by an attacker is lost "
+                "immediately.",
+                f"versioning: {place.versioning}",
+                f"aws s3api put-bucket-versioning --bucket {place.bucket} --versioning-configuration Status=Enabled",
                 place.name,
             )
 

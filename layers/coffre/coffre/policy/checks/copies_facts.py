@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coffre.policy.checks.answers import Trouble
+from coffre.policy.checks.answers import Answer, Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class CopyPlace:
         Why nothing can be written there; None: it can, or that was not tried.
     locks
         Why it cannot lock as it is configured to; None: it can, or needs not.
+    bucket
+        Its bucket in AWS; None: it is elsewhere.
+    versioning
+        `Enabled`, `Suspended` or `Off`; None: it was not asked, as outside AWS.
     near
         What it shares with the vault, in words; None: nothing that is known.
     """
@@ -31,6 +35,8 @@ class CopyPlace:
     written: Trouble | None = None
     locks: Trouble | None = None
     near: str | None = None
+    bucket: str | None = None
+    versioning: Answer[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
