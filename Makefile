@@ -14,7 +14,7 @@ UV := .venv/bin/uv
 
 # `sam build` looks for python3.13 on PATH; what pyenv puts there works in some directories only.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli:$(CURDIR)
+export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/layers/console:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
 # Further arguments, as in `make test-fast ARGS='-k retention -x'` or `make bench ARGS='--scale 0.1'`.

@@ -1,0 +1,95 @@
+"""The table of routes and roles: complete, and what a role may for some targets it may for no other."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coffre_console.access.caller import Caller, Grant
+from coffre_console.access.permissions import (
+    NOT_FOR_MACHINES,
+    OPEN,
+    ROLES,
+    ROUTES,
+    SCOPES,
+    WHOLE_STACK,
+    WORKFLOW_SCOPES,
+    Permission,
+    Role,
+    RouteUnknownError,
+    needed_for,
+)
+
+MATRIX = [(role, route) for role in ROLES for route, needed in ROUTES.items() if needed != OPEN]
+TARGETS = ("shop", "files", "billing")
+
+
+def person(*grants: Grant) -> Caller:
+    return Caller("person", "ada", "ada@example.com", grants)
+
+
+@pytest.mark.parametrize(("role", "route"), MATRIX, ids=lambda one: str(one))
+def test_each_role_passes_exactly_the_routes_of_its_permissions(role: Role, route: str) -> None:
+    needed = needed_for(*route.split(" ", 1))
+    assert needed is not None
+    everywhere, somewhere = person(Grant.of_role(role)), person(Grant.of_role(role, ["shop"]))
+    assert everywhere.may_somewhere(needed) == (needed in ROLES[role])
+    assert somewhere.may_somewhere(needed) == (needed in ROLES[role] and needed not in WHOLE_STACK)
+    assert somewhere.may(needed, "shop") == somewhere.may_somewhere(needed)
+    assert not somewhere.may(needed, "billing")
+    assert not somewhere.may(needed)
+
+
+def test_a_route_without_an_entry_is_an_error() -> None:
+    with pytest.raises(RouteUnknownError, match="GET /api/v1/secrets has no entry"):
+        needed_for("get", "/api/v1/secrets")
+
+
+def test_only_signing_in_and_the_consoles_own_files_are_open() -> None:
+    assert {route for route, needed in ROUTES.items() if needed == OPEN} == {
+        "GET /login",
+        "GET /callback",
+        "POST /logout",
+        "GET /assets/<name>",
+        "GET /api/v1/openapi.json",
+    }
+    assert needed_for("GET", "/login") is None
+
+
+def test_machines_never_restore_delete_or_make_keys() -> None:
+    assert {Permission.RESTORE, Permission.RESTORE_ALL, Permission.DELETE, Permission.KEYS} <= NOT_FOR_MACHINES
+    assert not SCOPES & NOT_FOR_MACHINES
+    assert WORKFLOW_SCOPES < SCOPES
+
+
+def test_a_restorer_restores_parts_and_changes_nothing_else() -> None:
+    assert ROLES["restorer"] - ROLES["viewer"] == {Permission.RESTORE}
+
+
+def test_every_permission_is_needed_or_asked_inside_a_route() -> None:
+    # RESTORE_ALL is asked by the handler that knows the scope of a restore.
+    assert set(Permission) - {Permission.RESTORE_ALL} == {one for one in ROUTES.values() if one != OPEN}
+
+
+grants = st.builds(
+    Grant,
+    st.frozensets(st.sampled_from(Permission)),
+    st.none() | st.frozensets(st.sampled_from(TARGETS)),
+)
+
+
+@given(st.lists(grants, max_size=4), st.sampled_from(Permission), st.none() | st.sampled_from(TARGETS))
+def test_a_permission_holds_where_one_grant_gives_it_and_nowhere_else(
+    given_: list[Grant], permission: Permission, target: str | None
+) -> None:
+    caller = Caller("key", "key", "key", tuple(given_))
+    giving = [one for one in given_ if permission in one.permissions]
+    expected = any(
+        one.targets is None or (target is not None and target in one.targets and permission not in WHOLE_STACK)
+        for one in giving
+    )
+    assert caller.may(permission, target) == expected
+    if expected:
+        assert caller.may_somewhere(permission)
+    assert caller.targets_for(permission, TARGETS) == tuple(one for one in TARGETS if caller.may(permission, one))
