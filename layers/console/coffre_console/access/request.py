@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 UNSAFE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Lambda's own limit is 6 MB; no form and no event of the console has a hundredth of it.
@@ -23,9 +23,10 @@ class BadRequestError(ValueError):
 class Request:
     """One request of an HTTP API (payload format 2.0).
 
-    `path` begins with `/` and has no prefix of a stage. Names of `headers` are in lower case. Of a query field or a
-    cookie that comes twice, nothing is chosen: such a request is refused. `address` is who is connected, an IP address.
-    `origin` is the console's own, such as `https://backups.example.com`: from the configuration, never from `Host`.
+    `path` begins with `/` and has no prefix. Names of `headers` are in lower case. Of a query field or a cookie that
+    comes twice, nothing is chosen: such a request is refused. `address` is who is connected, an IP address.
+    `origin` is the console's own, such as `https://backups.example.com`, and `prefix` what comes before each path in a
+    browser: empty, or `/prod`. Both are from the console's known address, never from the header `Host`.
     """
 
     method: str
@@ -36,11 +37,17 @@ class Request:
     body: str
     address: str
     origin: str
+    prefix: str = ""
     event: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of_event(cls, event: Mapping[str, Any], *, origin: str) -> Self:
+    def of_event(cls, event: Mapping[str, Any], *, base: str) -> Self:
         """Read an event of an HTTP API.
+
+        Parameters
+        ----------
+        base
+            The console's address as browsers use it: an origin, and perhaps a path (a stage, a mapping of a domain).
 
         Raises
         ------
@@ -48,10 +55,11 @@ class Request:
             A body that is too long or no text, a field or a cookie that comes twice.
         """
         http = event["requestContext"]["http"]
-        stage = event["requestContext"].get("stage", "$default")
+        parts = urlsplit(base)
+        prefix = parts.path.rstrip("/")
         path = str(event.get("rawPath") or "/")
-        if stage != "$default" and (path == f"/{stage}" or path.startswith(f"/{stage}/")):
-            path = path.removeprefix(f"/{stage}") or "/"
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            path = path.removeprefix(prefix) or "/"
         return cls(
             method=str(http["method"]).upper(),
             path=path,
@@ -60,9 +68,15 @@ class Request:
             cookies=_cookies(event.get("cookies") or ()),
             body=_body(event),
             address=str(http.get("sourceIp", "")),
-            origin=origin,
+            origin=f"{parts.scheme}://{parts.netloc}",
+            prefix=prefix,
             event=event,
         )
+
+    @property
+    def base(self) -> str:
+        """The console's address without a slash at its end: what comes before each path in a browser."""
+        return f"{self.origin}{self.prefix}"
 
     @property
     def form(self) -> Mapping[str, str]:

@@ -22,8 +22,8 @@ def event(**changes: Any) -> dict[str, Any]:
     return {"rawPath": "/", "headers": {}, "requestContext": {"http": http, "stage": "$default"}, **changes}
 
 
-def read(**changes: Any) -> Request:
-    return Request.of_event(event(**changes), origin=ORIGIN)
+def read(base: str = ORIGIN, **changes: Any) -> Request:
+    return Request.of_event(event(**changes), base=base)
 
 
 def test_an_event_becomes_a_request() -> None:
@@ -45,9 +45,10 @@ def test_an_event_becomes_a_request() -> None:
 @pytest.mark.parametrize(
     ("path", "read_path"), [("/prod", "/"), ("/prod/login", "/login"), ("/production", "/production")]
 )
-def test_the_prefix_of_a_stage_is_no_part_of_the_path(path: str, read_path: str) -> None:
-    context = {"http": {"method": "GET", "sourceIp": "192.0.2.1"}, "stage": "prod"}
-    assert read(rawPath=path, requestContext=context).path == read_path
+def test_the_prefix_of_a_stage_or_a_mapping_is_no_part_of_the_path(path: str, read_path: str) -> None:
+    request = read(f"{ORIGIN}/prod/", rawPath=path)
+    assert (request.path, request.prefix, request.origin) == (read_path, "/prod", ORIGIN)
+    assert request.base == f"{ORIGIN}/prod"
 
 
 @pytest.mark.parametrize(
