@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
 
-Role = Literal["viewer", "operator", "restorer", "admin"]
+from coffre.model.console import Role
 
 
 class Permission(StrEnum):
