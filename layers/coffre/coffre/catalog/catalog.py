@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from coffre.catalog.api_keys import ApiKeys
+from coffre.catalog.attempts import Attempts
 from coffre.catalog.audit import Audit
 from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
@@ -23,6 +25,7 @@ from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.runs import BACKUP, RESTORE, Runs
 from coffre.catalog.servers import Servers
+from coffre.catalog.sessions import Sessions
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.spread import Spread
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
@@ -80,6 +83,8 @@ class Catalog:
         Which restore points of a database and its buckets were taken.
     parts
         What the records of finished parts are: a run continues from those of one that did not finish.
+    sessions, api_keys, attempts
+        Who is signed in to the console; the keys of its API; how often requests were refused.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -116,6 +121,9 @@ class Catalog:
         self.points = Points(self._table)
         self.parts = Parts(self._table)
         self.spread = Spread(self._table)
+        self.sessions = Sessions(self._table)
+        self.api_keys = ApiKeys(self._table)
+        self.attempts = Attempts(self._table)
 
     # --- backups: one run ---
 

@@ -168,4 +168,5 @@ class Console(Document):
     @property
     def named_targets(self) -> frozenset[str]:
         """Every target that a role or an entry of `trust` names."""
-        return frozenset(name for one in (*self.roles, *self.trust) for name in one.targets)
+        named = [*(one.targets for one in self.roles), *(one.targets for one in self.trust)]
+        return frozenset(name for targets in named for name in targets)

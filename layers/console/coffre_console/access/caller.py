@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from coffre.model.audit import Actor
-from coffre_console.access.permissions import ROLES, WHOLE_STACK, Permission, Role
+from coffre.model.console import Role
+from coffre_console.access.permissions import ROLES, WHOLE_STACK, Permission
 
 CallerKind = Literal["person", "key", "workflow"]
 

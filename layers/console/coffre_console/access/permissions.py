@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
 
+from coffre.model.api_key import ApiScope
 from coffre.model.console import Role
 
 
@@ -58,9 +59,7 @@ ROLES: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
 )
 """Role -> its permissions. A person may have several roles, each with targets of its own."""
 
-SCOPES: Final = frozenset(
-    {Permission.READ, Permission.METRICS, Permission.BACKUP, Permission.VERIFY, Permission.EXPORT}
-)
+SCOPES: Final = frozenset(Permission(scope) for scope in ApiScope)
 """What an API key can be made for."""
 WORKFLOW_SCOPES: Final = frozenset({Permission.BACKUP})
 """What a CI job can be trusted with that brings a token of its forge and no key."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coffre.model.console import Role
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import (
     NOT_FOR_MACHINES,
@@ -16,7 +17,6 @@ from coffre_console.access.permissions import (
     WHOLE_STACK,
     WORKFLOW_SCOPES,
     Permission,
-    Role,
     RouteUnknownError,
     needed_for,
 )
