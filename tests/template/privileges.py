@@ -48,6 +48,9 @@ PARTITIONS: Final = (
     "POINT",
     "PART",
     "SPREAD",
+    "APIKEY",
+    "SESSION",
+    "ATTEMPT",
 )
 
 FUNCTIONS: Final = {

@@ -20,6 +20,7 @@ LONGEST_LIFE: Final = timedelta(days=366)
 OVERLAP: Final = timedelta(hours=24)
 """How long the secret before a rotation still opens: machines get the new one meanwhile."""
 MOST_SCOPES: Final = 50
+LONGEST_LABEL: Final = 100
 _KEY: Final = re.compile(r"coffre_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
