@@ -23,7 +23,7 @@ from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
-from coffre.catalog.runs import BACKUP, RESTORE, Runs
+from coffre.catalog.runs import BACKUP, RESTORE, RunPage, Runs
 from coffre.catalog.servers import Servers
 from coffre.catalog.sessions import Sessions
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
@@ -33,6 +33,7 @@ from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
+from coffre.model.kinds import TargetKind
 from coffre.policy.recency import newest_first
 
 
@@ -303,6 +304,25 @@ class Catalog:
         """
         return self._backups.records(self._backups.listing(target, status, since, until))
 
+    def page_of_backups(
+        self,
+        size: int,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        kind: TargetKind | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: str | None = None,
+        fits: Callable[[Backup], bool] | None = None,
+    ) -> RunPage[Backup]:
+        """Return a page of what `backups` lists, of one kind of target, that fits, in one call (`Runs.page`).
+
+        `before` is the `next` of the page before.
+        """
+        listing = self._backups.listing(target, status, since, until, before)
+        return self._backups.page(listing, size, kind=kind, fits=fits)
+
     def completed_backups(self, target: str) -> list[Backup]:
         """Return the COMPLETED backups of a target, the one that was completed last first.
 
@@ -447,6 +467,18 @@ class Catalog:
     def restores(self, target: str | None = None, *, status: Status | None = None) -> Iterator[Restore]:
         """Yield restores newest first, reading as they are taken."""
         return self._restores.records(self._restores.listing(target, status))
+
+    def page_of_restores(
+        self,
+        size: int,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        before: str | None = None,
+        fits: Callable[[Restore], bool] | None = None,
+    ) -> RunPage[Restore]:
+        """Return a page of restores, as `page_of_backups` does."""
+        return self._restores.page(self._restores.listing(target, status, before=before), size, fits=fits)
 
 
 def _refused(backup: Backup, cannot: str, hint: str) -> BackupStateError:

@@ -123,6 +123,21 @@ class Callers:
         return arn
 
 
+def for_console(actor: Actor, named: str | None, role: str | None) -> Actor:
+    """Return who used the console, if its role has signed an event: it knows who signed in there.
+
+    Parameters
+    ----------
+    named
+        The `actor` of the event, which the signature covers.
+    role
+        The name of the console's role; None: the stack has no console.
+    """
+    if role is None or named is None or not actor.verified or f":assumed-role/{role}/" not in actor.name:
+        return actor
+    return Actor(f"{named} (console)", verified=True)
+
+
 def unverified(why: str) -> IdentityError:
     """Return the error for an event whose sender is not verified."""
     return IdentityError(

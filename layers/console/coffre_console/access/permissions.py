@@ -98,6 +98,7 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/backups/<backup_id>/restore": Permission.RESTORE,
         "POST /api/v1/backups/<backup_id>/verify": Permission.VERIFY,
         "POST /api/v1/backups/<backup_id>/drill": Permission.DRILL,
+        "GET /api/v1/runs": Permission.READ,
         "GET /api/v1/restores": Permission.READ,
         "GET /api/v1/restores/<restore_id>": Permission.READ,
         "POST /api/v1/restores/<restore_id>/cancel": Permission.RESTORE,
