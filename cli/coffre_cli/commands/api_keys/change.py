@@ -14,6 +14,7 @@ from coffre.model.api_key import (
     MOST_SCOPES,
     ApiScope,
     checked_scopes,
+    hash_of,
     new_key,
     read_key,
     renewed,
@@ -69,7 +70,7 @@ def create(
         raise typer.BadParameter(f"--scope: a key has at most {MOST_SCOPES} scopes")
     text, key_id = new_key()
     change = {"act": "create", "label": label, "scopes": list(chosen), "expires_in": _span(expires)}
-    key = _change(stack, key_id, {**change, "sha256": _hash_of(text)})
+    key = _change(stack, key_id, {**change, "sha256": hash_of(text)})
     _show(text, key, as_json=as_json)
     if not as_json:
         say(f"It may {', '.join(chosen)}, until {key['expires_at'][:10]}. A machine uses it so:")
@@ -84,7 +85,7 @@ def rotate(
     refuse_vault("api-keys")
     wanted = _known_form(key_id)
     text = renewed(wanted)
-    key = _change(stack, wanted, {"act": "rotate", "sha256": _hash_of(text), "expires_in": _span(expires)})
+    key = _change(stack, wanted, {"act": "rotate", "sha256": hash_of(text), "expires_in": _span(expires)})
     _show(text, key, as_json=as_json)
     if not as_json:
         until = str(key["previous_until"])[:16].replace("T", " ")
@@ -135,9 +136,3 @@ def _known_form(key_id: str) -> str:
     if len(key_id) != 16 or not set(key_id) <= set("0123456789abcdef"):
         raise typer.BadParameter("ID has 16 digits and letters a to f: coffre api-keys list shows it")
     return key_id
-
-
-def _hash_of(text: str) -> str:
-    known = read_key(text)
-    assert known is not None, "it was made in this process"  # noqa: S101
-    return known[1]

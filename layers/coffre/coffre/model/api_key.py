@@ -113,6 +113,14 @@ def read_key(text: str) -> tuple[str, str] | None:
     return (found[1], hashlib.sha256(found[2].encode()).hexdigest()) if found else None
 
 
+def hash_of(text: str) -> str:
+    """Return the SHA-256 of a key's secret; raises ValueError for what is no key."""
+    known = read_key(text)
+    if known is None:
+        raise ValueError("it is no key of the API")
+    return known[1]
+
+
 def checked_scopes(texts: Iterable[str]) -> tuple[str, ...]:
     """Return scopes as they are kept: each once, sorted; raises ValueError as `KeyScope.parse` does."""
     return tuple(sorted({str(KeyScope.parse(text)) for text in texts}))

@@ -8,7 +8,7 @@ from coffre.model.api_key import ApiKey
 from coffre.model.backup import Failure
 from coffre.model.errors import CoffreError
 from coffre.model.times import parse_span
-from coffre.operations.admin.api_keys import KeyAdmin, NewSecret
+from coffre.operations.admin.api_keys import KeyAdmin, SecretOfKey
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events import ApiKeyEvent
 from coffre.runtime.function import utc_now
@@ -37,7 +37,7 @@ def _changed(services: Services, event: ApiKeyEvent) -> ApiKey:
     admin = KeyAdmin(services.catalog, services.actor(event), utc_now())
     if wanted.sha256 is None or wanted.expires_in is None:
         return admin.revoke(wanted.id)
-    secret = NewSecret(wanted.sha256, parse_span(wanted.expires_in))
+    secret = SecretOfKey(wanted.sha256, parse_span(wanted.expires_in))
     if wanted.label is None:
         return admin.rotate(wanted.id, secret)
     return admin.create(wanted.id, wanted.label, wanted.scopes, secret, services.configuration())

@@ -15,7 +15,7 @@ from coffre.model.errors import ApiKeyError, TargetUnknownError
 
 
 @dataclass(frozen=True)
-class NewSecret:
+class SecretOfKey:
     """What is known of a key's new secret: its SHA-256, and how long it opens."""
 
     sha256: str
@@ -31,7 +31,7 @@ class KeyAdmin:
     now: datetime
 
     def create(
-        self, key_id: str, label: str, scopes: Sequence[str], secret: NewSecret, configuration: Configuration
+        self, key_id: str, label: str, scopes: Sequence[str], secret: SecretOfKey, configuration: Configuration
     ) -> ApiKey:
         """Make a key.
 
@@ -61,7 +61,7 @@ class KeyAdmin:
                 raise _taken(key_id)
         return key
 
-    def rotate(self, key_id: str, secret: NewSecret) -> ApiKey:
+    def rotate(self, key_id: str, secret: SecretOfKey) -> ApiKey:
         """Give a key another secret; the one before opens it for 24 h more.
 
         Raises
@@ -92,7 +92,7 @@ class KeyAdmin:
             )
         return key
 
-    def _end(self, secret: NewSecret) -> datetime:
+    def _end(self, secret: SecretOfKey) -> datetime:
         if secret.expires_in > LONGEST_LIFE:
             raise ApiKeyError(
                 f"A key of the API works for at most {LONGEST_LIFE.days} days.",
