@@ -20,6 +20,7 @@ EVERYTHING: Final = {
     "RestoreBuckets": "photos-back",
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
+    "Console": "on",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
 }
@@ -48,8 +49,8 @@ PARTITIONS: Final = (
     "POINT",
     "PART",
     "SPREAD",
-    "APIKEY",
     "SESSION",
+    "APIKEY",
     "ATTEMPT",
 )
 
@@ -62,6 +63,7 @@ FUNCTIONS: Final = {
     "drill": "DrillRole",
     "verify": "VerifyRole",
     "notify": "NotifyRole",
+    "console": "ConsoleRole",
 }
 MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
 PEOPLE: Final = {

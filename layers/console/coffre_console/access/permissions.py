@@ -18,8 +18,8 @@ from coffre.model.console import Role
 class Permission(StrEnum):
     """One thing that a caller may do, to all targets or to some.
 
-    `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `EXPORT` hands rows
-    and objects out. `RESTORE` restores rows, tables and objects; `RESTORE_ALL` whole backups.
+    `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `RESTORE` restores
+    rows, tables and objects; `RESTORE_ALL` whole backups.
     """
 
     READ = "backup:read"
@@ -29,7 +29,6 @@ class Permission(StrEnum):
     KEEP = "backup:keep"
     VERIFY = "verify:run"
     DRILL = "drill:run"
-    EXPORT = "export:run"
     RESTORE = "restore:part"
     RESTORE_ALL = "restore:all"
     DELETE = "backup:delete"
@@ -93,8 +92,6 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "DELETE /api/v1/backups/<backup_id>/pin": Permission.KEEP,
         "POST /api/v1/backups/<backup_id>/hold": Permission.KEEP,
         "DELETE /api/v1/backups/<backup_id>/hold": Permission.DELETE,
-        "POST /api/v1/backups/<backup_id>/export": Permission.EXPORT,
-        "GET /api/v1/backups/<backup_id>/download": Permission.EXPORT,
         "POST /api/v1/backups/<backup_id>/restore": Permission.RESTORE,
         "POST /api/v1/backups/<backup_id>/verify": Permission.VERIFY,
         "POST /api/v1/backups/<backup_id>/drill": Permission.DRILL,
@@ -115,7 +112,6 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/trigger/backup-database": Permission.BACKUP,
         "POST /api/v1/trigger/backup-buckets": Permission.BACKUP,
         "POST /api/v1/trigger/verify": Permission.VERIFY,
-        "POST /api/v1/trigger/export": Permission.EXPORT,
         # Pages.
         "GET /": Permission.READ,
     }

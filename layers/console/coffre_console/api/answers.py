@@ -87,7 +87,7 @@ class DrillShown(Shown):
 
 
 class Asked(Shown):
-    """What a function did immediately, or (`is_late`) continues to do."""
+    """What a function did, or (`is_late`) continues to do."""
 
     id: str
     is_late: bool = False
