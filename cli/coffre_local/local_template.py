@@ -99,8 +99,8 @@ def localised(template: Template, code: Mapping[str, str], parameters: Mapping[s
 def with_local_console(text: str, endpoint: str) -> str:
     """Return a template's text with the console's address as the local AWS serves it: a host below `localhost`.
 
-    Browsers and resolvers lead every such name to this machine (RFC 6761). ministack 1.5.33 puts the bus before the name
-    of a rule when it decides who may see it; AWS does that for other buses than the default one alone.
+    Browsers and resolvers lead every such name to this machine (RFC 6761). ministack 1.5.33 puts the bus before the
+    name of a rule when it decides who may see it; AWS does that for other buses than the default one alone.
     """
     named = text.replace(":rule/${AWS::StackName}-*", ":rule/default/${AWS::StackName}-*")
     return named.replace(CONSOLE_HOST, f"http://${{ConsoleApi}}.execute-api.localhost:{urlsplit(endpoint).port}")

@@ -326,8 +326,8 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
-        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
+        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE", "APIKEY"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY", "APIKEY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.errors import (
+    ApiKeyError,
     BackupStateError,
     CatalogError,
     CoffreError,
@@ -23,7 +24,7 @@ from coffre.model.errors import (
 from coffre_console.access.identify import Refused
 
 CONTENT_TYPE: Final = "application/problem+json"
-_UNKNOWN: Final = ("BACKUP_UNKNOWN", "RESTORE_UNKNOWN", "RUN_UNKNOWN", "KEY_UNKNOWN", "NOT_FOUND", "PLAN_UNKNOWN")
+_UNKNOWN: Final = ("BACKUP_UNKNOWN", "RESTORE_UNKNOWN", "RUN_UNKNOWN", "API_KEY_UNKNOWN", "NOT_FOUND", "PLAN_UNKNOWN")
 _FORBIDDEN: Final = ("APPROVAL_REFUSED", "ACTOR_UNVERIFIED")
 
 
@@ -118,7 +119,7 @@ def _status(error: CoffreError) -> int:
         return 404
     if error.code in _FORBIDDEN:
         return 403
-    if isinstance(error, ConfirmationError | BackupStateError):
+    if isinstance(error, ConfirmationError | BackupStateError | ApiKeyError):
         return 409
     if isinstance(error, EventError):
         return 422

@@ -27,7 +27,7 @@ def console_refused(who: str, why: str, count: int, minutes: int, now: datetime)
             why=why,
             hint="If it is a machine of yours, its key has expired or was rotated: give it the new one. If you do not "
             "know it, revoke the key that is named, and look at the audit.",
-            commands=["coffre audit --since 24h"],
+            commands=["coffre audit --since 24h", "coffre api-keys list"],
         ),
         fingerprint=f"{now:%Y-%m-%d %H}",
     )

@@ -20,6 +20,7 @@ LONGEST_LIFE: Final = timedelta(days=366)
 OVERLAP: Final = timedelta(hours=24)
 """How long the secret before a rotation still opens: machines get the new one meanwhile."""
 MOST_SCOPES: Final = 50
+LONGEST_LABEL: Final = 100
 _KEY: Final = re.compile(r"coffre_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
@@ -110,6 +111,14 @@ def read_key(text: str) -> tuple[str, str] | None:
     """Return the id of a key and the SHA-256 of its secret; None: it is no key."""
     found = _KEY.fullmatch(text)
     return (found[1], hashlib.sha256(found[2].encode()).hexdigest()) if found else None
+
+
+def hash_of(text: str) -> str:
+    """Return the SHA-256 of a key's secret; raises ValueError for what is no key."""
+    known = read_key(text)
+    if known is None:
+        raise ValueError("it is no key of the API")
+    return known[1]
 
 
 def checked_scopes(texts: Iterable[str]) -> tuple[str, ...]:

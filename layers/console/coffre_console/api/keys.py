@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, field_validator
 
-from coffre.model.api_key import LONGEST_LIFE, MOST_SCOPES, ApiKey, checked_scopes, new_key, read_key, renewed
+from coffre.model.api_key import LONGEST_LIFE, MOST_SCOPES, ApiKey, checked_scopes, hash_of, new_key, renewed
+from coffre.operations.admin.api_keys import KeyAdmin, SecretOfKey
 from coffre_console.api.answers import Body, Shown
-from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes, Visit
 
 _TAG = "keys"
@@ -79,65 +78,29 @@ def register(routes: Routes) -> None:
     @routes.add("POST", _KEYS, summary="Make a key; its secret is shown once", tag=_TAG)
     def create(body: KeyWanted) -> NewSecret:
         visit = routes.visit
-        secret, key_id = new_key()
-        key = ApiKey(
-            id=key_id,
-            label=body.label,
-            scopes=body.scopes,
-            made_by=visit.actor.name,
-            made_at=visit.now,
-            expires_at=visit.now + timedelta(days=body.days),
-            sha256=_hash(secret),
-        )
-        _record(visit, "key.made", key, f"{body.label}: {', '.join(body.scopes)}")
-        if not visit.source.catalog.api_keys.create(key):
-            raise _changed(key_id)
-        return NewSecret(key=_shown(key, visit.now), secret=secret)
+        text, key_id = new_key()
+        secret = _secret(text, body.days)
+        key = _admin(visit).create(key_id, body.label, body.scopes, secret, visit.source.configuration())
+        return NewSecret(key=_shown(key, visit.now), secret=text)
 
     @routes.add("POST", f"{_KEYS}/<key_id>/rotate", summary="Give a key another secret", tag=_TAG)
     def rotate(key_id: KeyId, body: Rotation) -> NewSecret:
-        visit = routes.visit
-        seen, secret = _find(visit, key_id), renewed(key_id)
-        if seen.state(visit.now) == "revoked":
-            raise _changed(key_id)
-        _record(visit, "key.rotated", seen)
-        until = visit.now + timedelta(days=body.days)
-        changed = visit.source.catalog.api_keys.rotate(seen, _hash(secret), visit.now, until)
-        if changed is None:
-            raise _changed(key_id)
-        return NewSecret(key=_shown(changed, visit.now), secret=secret)
+        visit, text = routes.visit, renewed(key_id)
+        key = _admin(visit).rotate(key_id, _secret(text, body.days))
+        return NewSecret(key=_shown(key, visit.now), secret=text)
 
     @routes.add("DELETE", f"{_KEYS}/<key_id>", summary="Revoke a key", tag=_TAG)
     def revoke(key_id: KeyId) -> KeyShown:
         visit = routes.visit
-        seen = _find(visit, key_id)
-        if seen.revoked_at is not None:
-            return _shown(seen, visit.now)
-        _record(visit, "key.revoked", seen)
-        changed = visit.source.catalog.api_keys.revoke(seen, visit.actor.name, visit.now)
-        if changed is None:
-            raise _changed(key_id)
-        return _shown(changed, visit.now)
+        return _shown(_admin(visit).revoke(key_id), visit.now)
 
 
-def _find(visit: Visit, key_id: str) -> ApiKey:
-    found = visit.source.catalog.api_keys.find(key_id)
-    if found is None:
-        raise ProblemError(404, "KEY_UNKNOWN", "No key has this id.", f"GET {_KEYS} lists them.")
-    return found
+def _admin(visit: Visit) -> KeyAdmin:
+    return KeyAdmin(visit.source.catalog, visit.actor, visit.now)
 
 
-def _changed(key_id: str) -> ProblemError:
-    return ProblemError(409, "KEY_CHANGED", f"The key {key_id} was changed or revoked.", f"Look at GET {_KEYS}.")
-
-
-def _record(visit: Visit, action: str, key: ApiKey, detail: str | None = None) -> None:
-    visit.source.catalog.audit.record(visit.now, visit.actor, action, None, key.id, detail)
-
-
-def _hash(secret: str) -> str:
-    found = read_key(secret)
-    return found[1] if found is not None else hashlib.sha256(secret.encode()).hexdigest()
+def _secret(text: str, days: int) -> SecretOfKey:
+    return SecretOfKey(hash_of(text), timedelta(days=days))
 
 
 def _shown(key: ApiKey, now: datetime) -> KeyShown:

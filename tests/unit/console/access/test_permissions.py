@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.console.access.conftest import configuration
 
+from coffre.model.api_key import ApiScope, KeyScope
+from coffre.model.configuration import parse_configuration
 from coffre.model.console import Role
+from coffre.model.server import SeenDatabase
 from coffre_console.access.caller import Caller, Grant
+from coffre_console.access.grants import of_scopes
 from coffre_console.access.permissions import (
     NOT_FOR_MACHINES,
     OPEN,
@@ -93,3 +102,60 @@ def test_a_permission_holds_where_one_grant_gives_it_and_nowhere_else(
     if expected:
         assert caller.may_somewhere(permission)
     assert caller.targets_for(permission, TARGETS) == tuple(one for one in TARGETS if caller.may(permission, one))
+
+
+scopes = st.builds(KeyScope, st.sampled_from(ApiScope), st.none() | st.sampled_from(TARGETS))
+
+
+@given(st.lists(scopes, max_size=5), st.sampled_from(Permission), st.none() | st.sampled_from((*TARGETS, "removed")))
+def test_a_key_may_what_one_of_its_scopes_names_for_a_target_that_it_names(
+    chosen: list[KeyScope], permission: Permission, target: str | None
+) -> None:
+    caller = Caller("key", "key", "key", of_scopes(configuration(), map(str, chosen)))
+    expected = any(one.scope.value == permission.value and one.target in (None, target) for one in chosen)
+    # A scope for one target is never one for all: `target` None asks for all of them.
+    expected &= target is not None or any(one.scope.value == permission.value and one.target is None for one in chosen)
+    assert caller.may(permission, target) == expected
+
+
+def test_a_server_stands_for_its_databases_and_no_other_name_does() -> None:
+    seen = SeenDatabase("cluster-shop", "cluster", "shop", datetime(2026, 11, 29, tzinfo=UTC))
+    server = {"name": "cluster", "secret": "coffre/database/cluster", "databases": "all"}
+    document = {"encryption": "none", "targets": [server, {"name": "files", "secret": "coffre/database/files"}]}
+    known = parse_configuration(json.dumps(document), where="a test").expanded([seen])
+    caller = Caller("key", "key", "key", of_scopes(known, ["backup:run:cluster"]))
+    names = ("cluster", "cluster-shop", "files", "cluster-other")
+    assert caller.targets_for(Permission.BACKUP, names) == ("cluster", "cluster-shop")
+
+
+# --- docs/console.md ---
+
+ROWS = {
+    "see backups, alerts, reports, metrics": {Permission.READ, Permission.METRICS},
+    "back up, cancel, verify, drill, pin, hold, test alerts": {
+        Permission.BACKUP,
+        Permission.CANCEL,
+        Permission.KEEP,
+        Permission.VERIFY,
+        Permission.DRILL,
+        Permission.ALERTS,
+    },
+    "read the audit": {Permission.AUDIT},
+    "restore rows, tables and objects": {Permission.RESTORE},
+    "restore whole backups": {Permission.RESTORE_ALL},
+    "download backups": {Permission.EXPORT},
+    "delete backups, end holds, make keys": {Permission.DELETE, Permission.KEYS},
+}
+
+
+def test_the_guide_says_what_each_role_may() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "console.md").read_text()
+    head, _, *lines = text.partition("### Roles\n")[2].strip().partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, *lines)]
+    shown = {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[1:]}
+    assert shown == {
+        row: {role: "yes" if needed <= ROLES[role] else "no" for role in ROLES} for row, needed in ROWS.items()
+    }
+    assert set().union(*ROWS.values()) == set(Permission)
+    scopes = text.partition("| scope | what it opens |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split("`")[1] for line in scopes] == list(ApiScope)

@@ -28,7 +28,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(client: Client, scene: ConsoleSc
     assert stored.expires_at == NOW + timedelta(days=30)
     assert secret not in listed.body
     assert found[1] not in listed.body
-    assert [one.action for one in scene.catalog.audit.events()] == ["key.made"]
+    assert [one.action for one in scene.catalog.audit.events()] == ["api_key.created"]
 
 
 def test_a_rotated_key_opens_with_both_secrets_and_a_revoked_one_with_none(client: Client, scene: ConsoleScene) -> None:
@@ -45,7 +45,7 @@ def test_a_rotated_key_opens_with_both_secrets_and_a_revoked_one_with_none(clien
     assert rotated is not None
     assert [rotated.is_opened_by(one[1], NOW) for one in (first, second)] == [True, True]
     assert revoked.json["state"] == "revoked"
-    assert (after.status, after.json["code"]) == (409, "KEY_CHANGED")
+    assert (after.status, after.json["code"]) == (409, "API_KEY_REVOKED")
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,17 @@ def test_no_key_restores_deletes_or_lives_for_ever(client: Client, scene: Consol
     assert list(scene.catalog.api_keys.all()) == []
 
 
+def test_a_key_for_a_target_that_does_not_exist_is_refused(client: Client, scene: ConsoleScene) -> None:
+    found = client.post("/api/v1/keys", {"label": "x", "scopes": ["backup:run:nope"]})
+
+    assert (found.status, found.json["code"]) == (404, "TARGET_UNKNOWN")
+    assert list(scene.catalog.api_keys.all()) == []
+
+
 def test_an_unknown_key_is_not_found(client: Client) -> None:
     found = client.delete("/api/v1/keys/0123456789abcdef")
 
-    assert (found.status, found.json["code"]) == (404, "KEY_UNKNOWN")
+    assert (found.status, found.json["code"]) == (404, "API_KEY_UNKNOWN")
 
 
 def test_nothing_is_done_that_cannot_be_recorded(
