@@ -121,6 +121,6 @@ minors: setup ## Warn about minors of PostgreSQL that are newer than what is pin
 
 clean: ## Stop the local stack and remove everything that make made
 	@if test -f .coffre/local.json && test -x .venv/bin/coffre; then .venv/bin/coffre local down; fi
-	rm -f layers/coffre/coffre/postgres/source/libcopydata.so
+	rm -f layers/coffre/coffre/postgres/source/libcopydata.so layers/coffre/coffre/vault/libsha256.so
 	rm -rf .venv .tools .aws-sam .coffre .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,7 +37,7 @@ PACKAGES: Final = (ROOT / "layers" / "coffre" / "coffre", ROOT / "cli" / "coffre
 ROLES: Final = ROOT / "docs" / "roles"
 BUILT: Final = ROOT / ".aws-sam" / "release"
 # Not in it: byte code (each Python writes its own), and what is compiled for a checkout's own machine.
-_LEFT_OUT: Final = frozenset({"__pycache__", "bundle", "libcopydata.so", ".mypy_cache", ".ruff_cache"})
+_LEFT_OUT: Final = frozenset({"__pycache__", "bundle", "libcopydata.so", "libsha256.so", ".mypy_cache", ".ruff_cache"})
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _DEFINITION: Final = re.compile(r"^ +DefinitionUri: (\.\./\S+)$", re.MULTILINE)
 # The archive does not change by itself, and is read once for each deployment: as small as it can be.

@@ -21,7 +21,7 @@ from coffre_local.toolchain import CHECKOUT, Toolchain, copy_tree, quiet
 MACHINES = "statemachine"
 # What a build depends on, besides the tools.
 SOURCES = ("template.yaml", "functions", "layers", MACHINES)
-NOT_SOURCES = {"__pycache__", "libcopydata.so", ".mypy_cache", ".ruff_cache"}
+NOT_SOURCES = {"__pycache__", "libcopydata.so", "libsha256.so", ".mypy_cache", ".ruff_cache"}
 # AWS's runtime client and what it imports: all that Lambda adds to a function besides its layers.
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "snapshot_restore_py", "simplejson")
 STAMP = "inputs"

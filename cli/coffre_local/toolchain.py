@@ -111,7 +111,7 @@ class Toolchain:
         return self._ready("postgresql-embedded", self._stamp_of("dev"), _copy_embedded_postgresql)
 
     def copydata(self) -> None:
-        """Build the package's loop in C (`layers/coffre/copydata`) where the checkout's package finds it."""
+        """Build the package's loops in C (`layers/coffre/copydata`) where the checkout's package finds them."""
         self._on_step("Building the loop in C")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = ["make", "-C", str(self.checkout / "layers" / "coffre"), "copydata"]

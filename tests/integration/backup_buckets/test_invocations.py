@@ -158,7 +158,7 @@ def test_an_invocation_that_stores_nothing_is_an_end() -> None:
         with pytest.raises(DeadlineError) as stopped:
             scene.invoke(scene.begin())
 
-        assert "too large for a function" in (stopped.value.hint or "")
+        assert "buckets[].exclude" in (stopped.value.hint or "")
         assert not list((scene.root / "vault").rglob("progress.json"))
 
 

@@ -32,14 +32,14 @@ class Wanted:
         return max(_LEAST_BYTES, min(PIECE_BYTES, self.found.listed.size - self.offset))
 
 
-def pieces_of(found: SourceObject, *, as_listed: bool = False) -> list[Wanted]:
-    """Return the pieces of an object. A small one has one, even if it has changed since it was listed: unless it is
-    wanted as it was listed, and not otherwise.
+def pieces_of(found: SourceObject, *, as_listed: bool = False, start: int = 0) -> list[Wanted]:
+    """Return the pieces of an object, of a large one from `start`. A small one has one, even if it has changed since it
+    was listed: unless it is wanted as it was listed, and not otherwise.
     """
     size = found.listed.size
     if size <= PIECE_BYTES:
         return [Wanted(found, 0, found.listed.etag if as_listed else None)]
-    return [Wanted(found, offset, found.listed.etag) for offset in range(0, size, PIECE_BYTES)]
+    return [Wanted(found, offset, found.listed.etag) for offset in range(start, size, PIECE_BYTES)]
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,15 @@ class ObjectReading:
         In order; the first may show that the object is not what was listed.
     known_md5
         The MD5 that an earlier reading came to and that its etag does not have: twice the same is no damage on the way.
+    start
+        Where the pieces begin: an earlier invocation has read what is before.
     """
 
     reader: ObjectSource
     found: SourceObject
     pieces: Iterator[Future[Piece]]
     known_md5: str | None = None
+    start: int = 0
     md5: str | None = field(default=None, init=False)
     _headers: Mapping[str, str] = field(default_factory=dict, init=False)
 
@@ -48,7 +51,10 @@ class ObjectReading:
             `OBJECT_CHANGED`, `DOWNLOAD_CORRUPTED`: the reading is of no use; another one may be.
         CoffreError
         """
-        received = 0
+        received = self.start
+        if received >= self.found.listed.size > 0:  # all was read; the headers are needed again
+            listed = self.found.listed
+            self._begin(self.reader.piece(self.found.bucket, listed, 0, etag=listed.etag))
         for number, future in enumerate(self.pieces):
             piece = future.result()
             if number == 0:

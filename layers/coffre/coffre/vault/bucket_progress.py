@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.manifest import EntriesFile, PackReference
+from coffre.model.manifest import EntriesFile, Frame, PackReference
 from coffre.stores.store import put_small
 from coffre.vault.layout import progress_key
 from coffre.vault.vault import Vault
@@ -55,6 +55,22 @@ class Counts(BaseModel):
     orphans: int = 0
 
 
+class BegunObject(BaseModel):
+    """An object that one invocation could not read to its end: the frames that are stored, and which object it was.
+
+    It is continued only while the store has the object with this `etag` and `size`. `hash_state` is that of its SHA-256
+    after the bytes of `frames`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    etag: str
+    size: int
+    hash_state: str
+    frames: tuple[Frame, ...]
+
+
 class BucketProgress(BaseModel):
     """Everything that the next invocation has to know.
 
@@ -62,6 +78,7 @@ class BucketProgress(BaseModel):
     invocation continues after it. `previous` is the id of the backup that this one is compared with.
     `unread` are objects that could not be read, by why. `source` says what is backed up, and from where: a run
     does not continue with anything else.
+    `begun` are large objects after `position` of which a part is stored.
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
     """
 
@@ -78,6 +95,7 @@ class BucketProgress(BaseModel):
     unread: tuple[UnreadGroup, ...] = ()
     source: str = ""
     unsorted: tuple[str, ...] = ()
+    begun: tuple[BegunObject, ...] = ()
 
 
 def write_progress(vault: Vault, target: str, backup_id: str, progress: BucketProgress) -> None:

@@ -15,6 +15,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, PackReference, RelationName
 from coffre.vault.codec import Plaintext
 from coffre.vault.pack import PackWriter
+from coffre.vault.resumable_hash import ResumableSha256
 
 # The plaintext of a frame: big enough that the age header (200 bytes a recipient) and zstd's start do not show, small
 # enough that a change costs little in the next backup, and that zstd stays in the processor's cache. Readers must take
@@ -26,6 +27,22 @@ _SOLID_FRAME_BYTES: Final = 1024 * 1024
 _LIST_LEVEL: Final = 6
 # About 300,000 frames.
 _LINE_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass
+class Begun:
+    """What is stored of an entry that an earlier invocation did not finish; `EntryWriter.add` keeps it up to date.
+
+    It can be continued at the border of a frame, if the hash has a state there.
+    """
+
+    whole: ResumableSha256 = field(default_factory=ResumableSha256)
+    frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are stored."""
+        return sum(frame.size for frame in self.frames)
 
 
 class EntryWriter:
@@ -56,6 +73,7 @@ class EntryWriter:
         relation: RelationName | None = None,
         rows: Callable[[], int] | None = None,
         facts: Callable[[], ObjectFacts] | None = None,
+        begun: Begun | None = None,
     ) -> Entry:
         """Store the plaintext of one entry and return it; one that waits in a solid frame has no frames yet.
 
@@ -75,21 +93,24 @@ class EntryWriter:
         facts
             Asked for what a bucket says about the object after the last piece. Objects have nothing in common with
             each other: the frames themselves decide how they are compressed.
+        begun
+            Of an entry too large for solid frames: what is stored already. `chunks` are what follows. When they raise,
+            it has what was stored until then.
         """
         previous = self._known.get(name)
         reusable = _own_frames(previous)
-        whole = hashlib.sha256()
-        frames: list[Frame] = []
+        whole = begun.whole if begun else hashlib.sha256()
+        frames: list[Frame] = begun.frames if begun else []
         self._solid_alike = None if facts else ""
-        size, start, is_solid = 0, 0, False
+        size, start, is_solid = begun.size if begun else 0, 0, False
         alike = f"{relation.schema_name}.{relation.relation_name}" if relation else None if facts else name
         for chunk in chunks:
             if is_solid:
                 raise ValueError(f"{name}: a small first piece was not the only one")
             whole.update(chunk)
             size += len(chunk)
-            digest = hashlib.sha256(chunk).hexdigest() if frames else whole.hexdigest()
-            if not frames and len(chunk) <= SOLID_ENTRY_BYTES:
+            digest = whole.hexdigest() if size == len(chunk) else hashlib.sha256(chunk).hexdigest()
+            if begun is None and not frames and len(chunk) <= SOLID_ENTRY_BYTES:
                 is_solid = True
                 if previous is not None and (previous.size, previous.sha256) == (size, digest):
                     frames, start = list(previous.frames), previous.start

@@ -14,7 +14,7 @@ from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.unread import Unread
-from coffre.vault.bucket_progress import BucketProgress, Counts
+from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
 
 # If this number of objects may not be read and none may, the cause is the role, not the objects.
@@ -32,6 +32,8 @@ class Collector:
         Everything up to this name is stored.
     advanced
         Whether this invocation stored anything.
+    begun
+        Objects after `position` that the time was over in the middle of.
     """
 
     def __init__(self, job: BucketBackupJob, backup: Backup) -> None:
@@ -50,6 +52,7 @@ class Collector:
         self.position = begun.position if begun else ""
         self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
+        self.begun: list[BegunObject] = []
 
     def add(self, result: BucketPartResult) -> None:
         """Take the result of a part.
@@ -59,6 +62,10 @@ class Collector:
         StoreError
             `STORE_DENIED`: no object of a bucket may be read.
         """
+        if result.begun is not None:  # nothing after it can be taken
+            self._keep_packs(result)
+            self.begun.append(result.begun)
+            return
         self._waiting[result.number] = result
         while self._next in self._waiting:
             self._append(self._waiting.pop(self._next))
@@ -78,6 +85,10 @@ class Collector:
     ) -> BucketProgress:
         """Return what the next invocation needs."""
         begun = self._job.begun
+        names = {one.name for one in self.begun}
+        not_reached = [
+            one for one in (begun.begun if begun else ()) if one.name > self.position and one.name not in names
+        ]
         counts = Counts(
             objects=dict(self.tally.objects),
             sizes=dict(self.tally.sizes),
@@ -108,6 +119,7 @@ class Collector:
             counts=counts,
             unread=self.tally.unread.groups,
             source=source_of(self._job),
+            begun=(*self.begun, *not_reached),
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
@@ -115,12 +127,15 @@ class Collector:
         if result.first:
             with zstd.open(result.lines, "rb") as lines:
                 self._files.add(lines, result.first, result.last)
-        result.lines.unlink()
-        self.packs.update({pack.key: pack for pack in result.packs})
+        self._keep_packs(result)
         self.tally.add(result.tally)
         self.position = result.end
-        self.advanced = True
         self.refuse_denied(at_least=_DENIED_IN_A_ROW)
+
+    def _keep_packs(self, result: BucketPartResult) -> None:
+        result.lines.unlink()
+        self.packs.update({pack.key: pack for pack in result.packs})
+        self.advanced = True
 
     def refuse_denied(self, *, at_least: int = 1) -> None:
         """Fail if no object of a bucket may be read: that is no backup with exceptions."""

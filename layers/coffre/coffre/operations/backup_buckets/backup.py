@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import TracebackType
 
 from coffre.buckets.read_ahead import ReadAhead
 from coffre.concurrency.memory_budget import MemoryBudget
@@ -57,7 +58,7 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     )
     planner = Planner(job, past, run.meter, may_continue=lambda: _has_time(job, run))
     stopped = _store_parts(job, run, planner, collector)
-    if planner.is_over and stopped is None and _may_seal(job, run, collector, past):
+    if planner.is_over and stopped is None and not collector.begun and _may_seal(job, run, collector, past):
         run.meter.begin("seal")
         return seal(job, run, collector, past, planner.notes)
     return _pause(job, run, planner, collector, stopped)
@@ -82,7 +83,7 @@ def _refuse_another_source(job: BucketBackupJob) -> None:
 
 def _has_time(job: BucketBackupJob, run: Run) -> bool:
     run.watch.check()
-    return job.remaining_seconds() > job.time_budget.no_new_parts
+    return job.remaining_seconds() > job.time_budget.no_new_parts and not job.reader.stopping.is_set()
 
 
 def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector) -> Exception | None:
@@ -94,17 +95,42 @@ def _store_parts(job: BucketBackupJob, run: Run, planner: Planner, collector: Co
         contextlib.closing(planner.parts()) as parts,
     ):
         ahead = ReadAhead(job.reader, pool, MemoryBudget(READ_AHEAD_BYTES))
+        interruption = _Interruption(job)
 
-        def store(part: BucketPart) -> BucketPartResult:
-            return run_part(job, part, ahead, packs, run.meter, run.backup.id)
+        def store(part: BucketPart) -> BucketPartResult | None:
+            with interruption:
+                return run_part(job, part, ahead, packs, run.meter, run.backup.id)
+            return None
 
-        try:
-            for result in job.runner(store, parts):
+        def planned() -> Iterator[BucketPart]:
+            with interruption:
+                yield from parts
+
+        # What is interrupted ends the others early, and what they have stored until then counts.
+        for result in job.runner(store, planned()):
+            if result is not None:
                 collector.add(result)
-        except (RunStoppedError, StoreTransientError) as error:
-            run.watch.check()
-            return error
-    return None
+    if interruption.error is not None:
+        run.watch.check()
+    return interruption.error
+
+
+class _Interruption(contextlib.AbstractContextManager[None]):
+    """Takes errors after which the next invocation can continue; the first stops the reading of all others."""
+
+    def __init__(self, job: BucketBackupJob) -> None:
+        self._stopping = job.reader.stopping
+        self.error: Exception | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, (RunStoppedError, StoreTransientError)):
+            return False
+        if self.error is None or isinstance(self.error, RunStoppedError):
+            self.error = error
+        self._stopping.set()
+        return True
 
 
 @contextlib.contextmanager
@@ -138,8 +164,8 @@ def _no_progress(collector: Collector) -> DeadlineError:
     return DeadlineError(
         "The function's time is nearly over, and no part of the backup was finished in it.",
         detail=f"The backup is stored up to {collector.position!a}." if collector.position else None,
-        hint="Raise the function's timeout (up to 900 s) or memory; an object that takes longer than that to read is "
-        "too large for a function: leave it out (buckets[].exclude).",
+        hint="Raise the function's timeout (up to 900 s) or memory, or find out why the store is slow. Objects that "
+        "cannot be read in time can be left out (buckets[].exclude).",
     )
 
 

@@ -17,7 +17,7 @@ from coffre.model.target import ObjectTarget
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner
-from coffre.vault.bucket_progress import BucketProgress
+from coffre.vault.bucket_progress import BegunObject, BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.points import Reference
 from coffre.vault.vault import Vault
@@ -29,6 +29,8 @@ READ_AHEAD_BYTES: Final = 24 * 1024 * 1024
 PACKS_IN_MEMORY: Final = 5
 # Of one part: an object of gigabytes is one part, and a single connection is slower than its worker.
 UPLOADS: Final = 3
+# An object of this size is a part of its own, and continued by the next invocation when the time is over in the middle.
+LARGE_BYTES: Final = 1024**3
 # The watch ends the whole run a little later.
 _LEAST_STOP_SECONDS: Final = 25.0
 
@@ -173,7 +175,10 @@ class BucketPart:
 
 @dataclass(frozen=True)
 class BucketPartResult:
-    """The result of a part: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`."""
+    """The result of a part: `lines` is a zstd file of its entries' lines, sorted by name, from `first` to `last`.
+
+    With `begun` the time was over in the middle of the only object of the part: there are no lines, only packs.
+    """
 
     number: int
     lines: Path
@@ -182,3 +187,4 @@ class BucketPartResult:
     end: str
     packs: tuple[PackReference, ...]
     tally: BucketTally
+    begun: BegunObject | None = None

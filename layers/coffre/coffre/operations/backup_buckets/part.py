@@ -37,10 +37,11 @@ from coffre.operations.backup_buckets.job import (
     ToRead,
     Unchanged,
 )
+from coffre.operations.backup_buckets.large_object import LargeObject
 from coffre.operations.backup_buckets.references import PointOfRun, as_rows_say, dangling, find_version, is_meant
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
-from coffre.vault.entries import EntryWriter, live_bytes
+from coffre.vault.entries import Begun, EntryWriter, live_bytes
 from coffre.vault.points import Reference
 
 _ATTEMPTS: Final = 3
@@ -69,13 +70,23 @@ def run_part(
     meter.add(size_bytes=sum(tally.sizes.values()), objects=kept)
     compared = compare_attributes(job.reader, ahead.pool, part, tally, meter)
     wanted = [item for item in part.items if isinstance(item, ToRead)]
+    large = LargeObject(job.begun.begun if job.begun else ())
     with job.vault.pack_writer(backup_id, part.number, job.encoder, memory, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
-        work = _Reader(ahead, EntryWriter(packs, known), tally, meter, job.point)
-        work.read(wanted)
+        work = _Reader(ahead, EntryWriter(packs, known), tally, meter, job.point, large)
+        is_stopped = False
+        try:
+            work.read(wanted)
+        except RunStoppedError:
+            is_stopped = True
+            if not large.is_begun:
+                raise
         entries = {entry.name: entry for entry in (*work.entries.close(), *work.unread)}
-    lines = _lines(part, {**entries, **compared})
     file = job.scratch / f"part-{part.number:06d}.jsonl.zst"
+    if is_stopped:
+        _write(iter(()), file)
+        return BucketPartResult(part.number, file, "", "", part.end, tuple(packs.packs), BucketTally(), large.begun())
+    lines = _lines(part, {**entries, **compared})
     names = _write(lines, file)
     for entry in entries.values():
         for pack, length in live_bytes(entry):
@@ -97,8 +108,8 @@ class _Wanted:
         """Whether only the very object that the row means will do."""
         return self.item.reference is not None and self.error is None
 
-    def pieces(self) -> list[PieceWanted]:
-        return pieces_of(self.found, as_listed=self.is_pinned)
+    def pieces(self, start: int = 0) -> list[PieceWanted]:
+        return pieces_of(self.found, as_listed=self.is_pinned, start=start)
 
 
 @dataclass
@@ -110,11 +121,12 @@ class _Reader:
     tally: BucketTally
     meter: Meter
     point: PointOfRun | None = None
+    large: LargeObject = field(default_factory=LargeObject)
     unread: list[Entry] = field(default_factory=list)
 
     def read(self, items: list[ToRead]) -> None:
         wanted = [one for one in self.ahead.pool.map(self._locate, items) if isinstance(one, _Wanted)]
-        plans = [one.pieces() for one in wanted]
+        plans = [one.pieces(self.large.size_stored(one.found)) for one in wanted]
         fetching = self.ahead.fetch(chain.from_iterable(plans))
         for one, plan in zip(wanted, plans, strict=True):
             pieces = islice(fetching, len(plan))
@@ -125,11 +137,13 @@ class _Reader:
     def _object(self, one: _Wanted, pieces: Iterator[Future[Piece]]) -> None:
         md5, code = None, ""
         for attempt in range(1, _ATTEMPTS + 1):
-            reading = ObjectReading(self.ahead.reader, one.found, pieces, md5)
+            begun = self.large.begin(one.found) if attempt == 1 else None
+            reading = ObjectReading(self.ahead.reader, one.found, pieces, md5, begun.size if begun else 0)
             try:
                 if attempt > 1:
                     reading = self._again(one, md5, is_other=code == "OBJECT_CHANGED")
-                entry = self._add(one, reading)
+                    begun = self.large.begin(one.found, is_again=True)
+                entry = self._add(one, reading, begun)
             except RunStoppedError:
                 raise
             except ObjectMissingError as error:
@@ -157,10 +171,12 @@ class _Reader:
             one.found = refreshed(self.ahead.reader, one.found)
         return ObjectReading(self.ahead.reader, one.found, self.ahead.fetch(one.pieces()), md5)
 
-    def _add(self, one: _Wanted, reading: ObjectReading) -> Entry:
-        return self.entries.add(
-            one.item.name, EntryKind.OBJECT, reading.chunks(), facts=lambda: self._facts(one, reading)
+    def _add(self, one: _Wanted, reading: ObjectReading, begun: Begun | None) -> Entry:
+        entry = self.entries.add(
+            one.item.name, EntryKind.OBJECT, reading.chunks(), facts=lambda: self._facts(one, reading), begun=begun
         )
+        self.large.end()
+        return entry
 
     def _count(self, item: ToRead, found: SourceObject, entry: Entry) -> None:
         self.tally.count(found.bucket, entry.size, item.change)

@@ -12,6 +12,7 @@ from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.model.target import BucketSource
+from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
 from coffre.operations.backup_buckets.references import (
     Matched,
@@ -103,8 +104,14 @@ class Planner:
         builder = self._builder()
         compared = compare(self._found(), self._previous(), frozenset(self.past.packs))
         for one in matched(compared, self._references()):
+            is_large = one.compared.found is not None and one.compared.found.listed.size >= jobs.LARGE_BYTES
+            if is_large and builder.end:
+                if not self.may_continue():
+                    return
+                yield builder.part(number)
+                number, builder = number + 1, self._builder()
             builder.take(one)
-            if builder.is_full:
+            if is_large or builder.is_full:
                 if not self.may_continue():
                     return
                 yield builder.part(number)
