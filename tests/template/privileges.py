@@ -49,8 +49,8 @@ PARTITIONS: Final = (
     "POINT",
     "PART",
     "SPREAD",
-    "SESSION",
     "APIKEY",
+    "SESSION",
     "ATTEMPT",
 )
 

@@ -159,7 +159,7 @@ class Services:
             if event.proof is None:
                 raise unverified("The event has no proof.")
             signer = self.callers.verified(event.proof, event.digest)
-            actor = for_console(signer, event.actor, self.settings.console_role)
+            actor = for_console(signer, event.actor, self.settings.console_role, self.callers.audience)
             self.edge.logger.info("the caller is verified", extra={"actor": actor.name})
             return actor
         except IdentityError as error:

@@ -123,7 +123,7 @@ class Callers:
         return arn
 
 
-def for_console(actor: Actor, named: str | None, role: str | None) -> Actor:
+def for_console(actor: Actor, named: str | None, role: str | None, audience: Audience) -> Actor:
     """Return who used the console, if its role has signed an event: it knows who signed in there.
 
     Parameters
@@ -131,9 +131,10 @@ def for_console(actor: Actor, named: str | None, role: str | None) -> Actor:
     named
         The `actor` of the event, which the signature covers.
     role
-        The name of the console's role; None: the stack has no console.
+        The name of the console's role, in the function's own account; None: the stack has no console.
     """
-    if role is None or named is None or not actor.verified or f":assumed-role/{role}/" not in actor.name:
+    console = f"arn:{audience.partition}:sts::{audience.account}:assumed-role/{role}/"
+    if role is None or named is None or not actor.verified or not actor.name.startswith(console):
         return actor
     return Actor(f"{named} (console)", verified=True)
 
