@@ -86,17 +86,25 @@ class Scene:
         return json.dumps(scan, default=str)
 
 
+@pytest.fixture(scope="module")
+def connected() -> Iterator[Catalog]:
+    """A catalog whose client the tests of a module share: making one takes most of a test's time."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+        yield Catalog("coffre-catalog")
+
+
 @pytest.fixture
-def catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
-    with mock_aws():
-        found = Catalog("coffre-catalog")
-        create(found._table)
-        yield found
+def catalog(connected: Catalog) -> Iterator[Catalog]:
+    found = Catalog("coffre-catalog")
+    found._table._connection = connected._table._connection
+    create(found._table)
+    yield found
+    found._table._connection.connection.dispatch("DeleteTable", {"TableName": found._table.name})
 
 
 @pytest.fixture

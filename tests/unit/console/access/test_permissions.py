@@ -104,6 +104,7 @@ def test_a_permission_holds_where_one_grant_gives_it_and_nowhere_else(
     assert caller.targets_for(permission, TARGETS) == tuple(one for one in TARGETS if caller.may(permission, one))
 
 
+CONFIGURATION = configuration()
 scopes = st.builds(KeyScope, st.sampled_from(ApiScope), st.none() | st.sampled_from(TARGETS))
 
 
@@ -111,7 +112,7 @@ scopes = st.builds(KeyScope, st.sampled_from(ApiScope), st.none() | st.sampled_f
 def test_a_key_may_what_one_of_its_scopes_names_for_a_target_that_it_names(
     chosen: list[KeyScope], permission: Permission, target: str | None
 ) -> None:
-    caller = Caller("key", "key", "key", of_scopes(configuration(), map(str, chosen)))
+    caller = Caller("key", "key", "key", of_scopes(CONFIGURATION, map(str, chosen)))
     expected = any(one.scope.value == permission.value and one.target in (None, target) for one in chosen)
     # A scope for one target is never one for all: `target` None asks for all of them.
     expected &= target is not None or any(one.scope.value == permission.value and one.target is None for one in chosen)
