@@ -93,8 +93,6 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "DELETE /api/v1/backups/<backup_id>/pin": Permission.KEEP,
         "POST /api/v1/backups/<backup_id>/hold": Permission.KEEP,
         "DELETE /api/v1/backups/<backup_id>/hold": Permission.DELETE,
-        "POST /api/v1/backups/<backup_id>/export": Permission.EXPORT,
-        "GET /api/v1/backups/<backup_id>/download": Permission.EXPORT,
         "POST /api/v1/backups/<backup_id>/restore": Permission.RESTORE,
         "POST /api/v1/backups/<backup_id>/verify": Permission.VERIFY,
         "POST /api/v1/backups/<backup_id>/drill": Permission.DRILL,
@@ -115,7 +113,6 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/trigger/backup-database": Permission.BACKUP,
         "POST /api/v1/trigger/backup-buckets": Permission.BACKUP,
         "POST /api/v1/trigger/verify": Permission.VERIFY,
-        "POST /api/v1/trigger/export": Permission.EXPORT,
         # Pages.
         "GET /": Permission.READ,
     }
