@@ -50,6 +50,7 @@ def test_a_console_is_read() -> None:
         ({"issuer": "https://a@login.example.com"}, "no user name"),
         ({"issuer": "https://login.example.com/?realm=1"}, "no query"),
         ({"issuer": "https://login.example.com/\u202e"}, "console.issuer"),
+        ({"client_secret": "coffre/identity/main"}, "console.client_secret"),
         ({"roles": []}, "console.roles"),
         ({"roles": [{"group": "dba", "role": "root"}]}, "'viewer', 'operator', 'restorer' or 'admin'"),
         ({"roles": [{"group": "dba", "role": "viewer", "targets": ["nope"]}]}, "do not exist: nope"),

@@ -121,7 +121,7 @@ def find_target(stack: str | None, target: str | None, url: str | None) -> tuple
 
 def _address_of(deployed: DeployedStack) -> str:
     console = deployed.configuration.console
-    address = (console.address if console is not None else None) or deployed.outputs.get("ConsoleUrl")
+    address = (console.address if console is not None else None) or deployed.outputs.get("ConsoleAddress")
     if address is None:
         raise typer.BadParameter("--url is needed: neither the configuration nor the stack says where its console is")
     return address.rstrip("/")

@@ -31,7 +31,6 @@ class ApiScope(StrEnum):
     METRICS = "metrics:read"
     BACKUP = "backup:run"
     VERIFY = "verify:run"
-    EXPORT = "export:run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ Address = Annotated[
     str, Field(min_length=8, max_length=512, pattern=r"^[!-~]+$", description="a URL"), AfterValidator(_address)
 ]
 _Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# The role of the console reads no other secret.
+_Secret = Annotated[
+    str, Field(pattern=r"^coffre/console/[A-Za-z0-9/_+=.@-]{1,200}$", description="a secret below coffre/console/")
+]
 _Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,19}$", description="a number, as text")]
 _Ref = Annotated[str, Field(pattern=r"^refs/(heads|tags)/[^\x00-\x20\x7f*?\[\\^~:]{1,200}$", description="a full ref")]
 
@@ -114,7 +118,7 @@ class Console(Document):
         examples=["https://login.example.com/realms/acme"],
     )
     client_id: _Line = Field(description="The console's client id at the issuer.", examples=["coffre"])
-    client_secret: _Line | None = Field(
+    client_secret: _Secret | None = Field(
         default=None,
         description="The name of the secret with the client's secret. null: a public client, with PKCE alone.",
         examples=["coffre/console/client"],

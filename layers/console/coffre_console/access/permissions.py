@@ -18,8 +18,8 @@ from coffre.model.console import Role
 class Permission(StrEnum):
     """One thing that a caller may do, to all targets or to some.
 
-    `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `EXPORT` hands rows
-    and objects out. `RESTORE` restores rows, tables and objects; `RESTORE_ALL` whole backups.
+    `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `RESTORE` restores
+    rows, tables and objects; `RESTORE_ALL` whole backups.
     """
 
     READ = "backup:read"
@@ -29,7 +29,6 @@ class Permission(StrEnum):
     KEEP = "backup:keep"
     VERIFY = "verify:run"
     DRILL = "drill:run"
-    EXPORT = "export:run"
     RESTORE = "restore:part"
     RESTORE_ALL = "restore:all"
     DELETE = "backup:delete"

@@ -145,7 +145,6 @@ ROWS = {
     "read the audit": {Permission.AUDIT},
     "restore rows, tables and objects": {Permission.RESTORE},
     "restore whole backups": {Permission.RESTORE_ALL},
-    "download backups": {Permission.EXPORT},
     "delete backups, end holds, make keys": {Permission.DELETE, Permission.KEYS},
 }
 
