@@ -77,10 +77,8 @@ def test_a_restorer_restores_parts_and_changes_nothing_else() -> None:
 
 
 def test_every_permission_is_needed_or_asked_inside_a_route() -> None:
-    # RESTORE_ALL is asked by the handler that knows the scope of a restore. Nothing exports over HTTP yet.
-    assert set(Permission) - {Permission.RESTORE_ALL, Permission.EXPORT} == {
-        one for one in ROUTES.values() if one != OPEN
-    }
+    # RESTORE_ALL is asked by the handler that knows the scope of a restore.
+    assert set(Permission) - {Permission.RESTORE_ALL} == {one for one in ROUTES.values() if one != OPEN}
 
 
 grants = st.builds(
