@@ -60,12 +60,14 @@ class Request:
         path = str(event.get("rawPath") or "/")
         if prefix and (path == prefix or path.startswith(f"{prefix}/")):
             path = path.removeprefix(prefix) or "/"
+        headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         return cls(
             method=str(http["method"]).upper(),
             path=path,
-            headers={name.lower(): str(value) for name, value in (event.get("headers") or {}).items()},
+            headers=headers,
             query=fields_of(str(event.get("rawQueryString") or "")),
-            cookies=_cookies(event.get("cookies") or ()),
+            # AWS moves cookies out of the headers; the local AWS (ministack 1.5.33) leaves them there.
+            cookies=_cookies(event.get("cookies") or (headers.get("cookie", ""),)),
             body=_body(event),
             address=str(http.get("sourceIp", "")),
             origin=f"{parts.scheme}://{parts.netloc}",

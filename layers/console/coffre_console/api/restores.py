@@ -13,6 +13,7 @@ from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Act, Confirmation, Plan, Request, token_id
 from coffre.model.copies import DESTINATION_NAME
 from coffre.model.errors import ConfirmationError
+from coffre.model.kinds import Tier
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.operations.stored_backup.open import refuse_unrestorable
@@ -38,10 +39,11 @@ from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.runs import list_restores, one_restore
 from coffre_console.routing import Routes, Visit
+from coffre_console.starting import function_of
 
 RESTORES = "/api/v1/restores"
 _TAG = "restores"
-_NOT_IN_EVENT = {"storage", "dry_run_id", "confirmation", "destination", "streams", "source"}
+_NOT_IN_EVENT = {"storage", "safety_backup", "dry_run_id", "confirmation", "destination", "streams", "source"}
 
 
 class RestoreWanted(Scope):
@@ -58,6 +60,9 @@ class RestoreWanted(Scope):
     streams: int | None = Field(default=None, ge=1, le=16)
     source: str | None = Field(default=None, pattern=DESTINATION_NAME, description="`vault`, or the name of a copy.")
     storage: StorageScope | None = None
+    safety_backup: bool = Field(
+        default=False, description="Only back up what this restore would overwrite (SAFETY), and restore nothing."
+    )
     dry_run_id: str | None = Field(default=None, pattern=ULID_PATTERN)
     confirmation: Confirmation | None = None
 
@@ -127,6 +132,11 @@ def permission_of(wanted: RestoreWanted) -> Permission:
 
 def restore_or_plan(visit: Visit, backup: Backup, body: RestoreWanted) -> Answer[Started | PlanShown]:
     """Start a restore or a dry run of it, or answer with the plan of a dry run that has ended."""
+    if body.safety_backup:
+        safety_id = new_id(visit.now)
+        event = {"target": backup.target, "tier": Tier.SAFETY.value, "backup_id": safety_id}
+        visit.console.functions.start(function_of(backup.kind), event, visit.actor)
+        return accepted(safety_id, f"{PATH}/{safety_id}")  # type: ignore[return-value]
     restore_id = body.dry_run_id or new_id(visit.now)
     event = event_of(backup, body, restore_id)
     parsed = parse_restore(event)

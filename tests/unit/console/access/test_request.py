@@ -113,3 +113,10 @@ def test_every_answer_is_protected_and_only_assets_are_stored(kind: Any) -> None
     assert "unsafe" not in headers["content-security-policy"]
     assert ("immutable" in headers["cache-control"]) == (kind == "asset")
     assert kind == "asset" or headers["cache-control"] == "no-store"
+
+
+def test_cookies_in_a_header_count_where_the_event_has_none() -> None:
+    assert read(headers={"Cookie": "__Host-session=abc; other=1"}).cookies == {"__Host-session": "abc"}
+    assert read(headers={"Cookie": "__Host-session=abc"}, cookies=["__Host-session=def"]).cookies == {
+        "__Host-session": "def"
+    }

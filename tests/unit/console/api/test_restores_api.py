@@ -222,3 +222,15 @@ def test_restores_are_listed_shown_and_cancelled(client: Client, scene: ConsoleS
     assert [(one["type"], one["dry_run"]) for one in running.json["runs"]] == [("restore", True)]
     assert shown.json["report"] is None
     assert cancelled.json["restore"]["id"] == trial.id
+
+
+def test_what_is_overwritten_is_backed_up_first_by_who_may_restore_it(scene: ConsoleScene) -> None:
+    backup = scene.backup(3)
+    client = Client(scene, Caller("person", "ben", "ben", (Grant.of_role("restorer", ["shop"]),)))
+
+    found = client.post(f"/api/v1/backups/{backup.id}/restore", {**WANTED, "safety_backup": True})
+
+    [(name, how, event)] = client.functions.invoked
+    assert (found.status, name, how) == (202, "coffre-backup-database", "Event")
+    assert found.headers["location"] == f"/api/v1/backups/{event['backup_id']}"
+    assert (event["target"], event["tier"]) == ("shop", "SAFETY")
