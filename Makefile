@@ -14,7 +14,7 @@ UV := .venv/bin/uv
 
 # `sam build` looks for python3.13 on PATH; what pyenv puts there works in some directories only.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/cli:$(CURDIR)
+export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/layers/console:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
 # Further arguments, as in `make test-fast ARGS='-k retention -x'` or `make bench ARGS='--scale 0.1'`.
@@ -105,7 +105,7 @@ release: .tools/sam/.ready ## Build dist/coffre-VERSION-py3-none-any.whl: the co
 	.venv/bin/python -m supply_chain.release $(ARGS)
 
 lock: setup ## Compile requirements/*.in into locked files
-	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/coffre/copydata/compiler.in; do \
+	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/console/requirements.in layers/coffre/copydata/compiler.in; do \
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done

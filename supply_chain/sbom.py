@@ -30,7 +30,7 @@ from layers.pg_dump.recipe.model import ARCHITECTURES, Input, read_lock
 from packageurl import PackageURL
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PYTHON_LAYERS: Final = {"CoffreLayer": "coffre", "NotifyLayer": "notify"}
+PYTHON_LAYERS: Final = {"CoffreLayer": "coffre", "NotifyLayer": "notify", "ConsoleLayer": "console"}
 POSTGRESQL_LAYERS: Final = {"PostgresqlClientLayer": "pg_dump", "PostgresqlServerLayer": "postgres_server"}
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _COFFRE_VERSION: Final = re.compile(r'^version = "([^"]+)"', re.MULTILINE)
@@ -92,7 +92,7 @@ def licences_of(layers: Mapping[str, Path]) -> list[str]:
 
 
 def build_layers(architecture: str, directory: Path) -> dict[str, Path]:
-    """Build the four layers as `sam build` does, and return their directories."""
+    """Build the layers as `sam build` does, and return their directories."""
     environment = {**os.environ, "COFFRE_ARCHITECTURE": architecture}
     built = {}
     for layer, folder in {**PYTHON_LAYERS, **POSTGRESQL_LAYERS}.items():
@@ -109,11 +109,12 @@ def build_layers(architecture: str, directory: Path) -> dict[str, Path]:
 def _python_parts(layer: str, built: Path) -> list[Part]:
     pinned = _pinned_wheels(ROOT / "layers" / PYTHON_LAYERS[layer] / "requirements.txt")
     parts = [_distribution(one, pinned) for one in distributions(path=[str(built / "python")])]
-    package = built / "python" / "coffre"
-    if package.is_dir():
-        (version,) = _COFFRE_VERSION.findall((ROOT / "pyproject.toml").read_text())
-        files = [str(path.relative_to(built)) for path in package.rglob("*") if path.is_file()]
-        parts.append(Part("coffre", version, PackageURL("generic", None, "coffre", version), ("MIT",), (), files))
+    for own in ("coffre", "coffre_console"):
+        package = built / "python" / own
+        if package.is_dir():
+            (version,) = _COFFRE_VERSION.findall((ROOT / "pyproject.toml").read_text())
+            files = [str(path.relative_to(built)) for path in package.rglob("*") if path.is_file()]
+            parts.append(Part(own, version, PackageURL("generic", None, own, version), ("MIT",), (), files))
     return parts
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from coffre.model.errors import PermanentError, SecretError, TargetUnknownError
+from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli import aws
 from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 STACK_VARIABLE = "COFFRE_STACK"
 # A function runs for up to 15 minutes; the client must not time out and invoke it a second time.
 _LONGEST_RUN_SECONDS = 910
-_WITH_CODE = re.compile(r"(.+) \[([A-Z][A-Z0-9_]*)\]", re.DOTALL)
 _SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
 
 StackOption = Annotated[
@@ -66,22 +65,6 @@ class StackUnreachableError(PermanentError):
     """The stack cannot be found, or does not answer."""
 
     default_code = "STACK_UNREACHABLE"
-
-
-class FunctionFailedError(PermanentError):
-    """A function raised an error instead of an answer."""
-
-    default_code = "FUNCTION_FAILED"
-
-    @classmethod
-    def of(cls, function: str, answer: object) -> Self:
-        """Return the error that a function's answer describes: `CoffreError.__str__` in Lambda's `errorMessage`."""
-        words = str(answer.get("errorMessage", "")) if isinstance(answer, dict) else ""
-        told, _, hint = words.partition("\n  What to do: ")
-        first, _, detail = told.partition("\n  ")
-        found = _WITH_CODE.fullmatch(first)
-        message, code = (found[1], found[2]) if found else (first or f"The function {function} failed.", None)
-        return cls(message, code=code, detail=detail[:2000] or None, hint=hint or None)
 
 
 class Started:

@@ -15,7 +15,7 @@ import yaml
 
 from coffre_local.aws import isolated, session
 from coffre_local.errors import DeploymentError
-from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised
+from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised, with_local_console
 from coffre_local.toolchain import CHECKOUT, Toolchain, copy_tree, quiet
 
 MACHINES = "statemachine"
@@ -68,6 +68,7 @@ class Deployment:
         """
         with _exclusive(self._checkout / ".aws-sam" / "local.lock"):
             staged = self.stage(self.build(), parameters)
+        staged.write_text(with_local_console(staged.read_text(), environment["AWS_ENDPOINT_URL"]))
         self._on_step(f"Deploying the template as {stack}")
         bucket = f"{stack}-code"
         _make_bucket(environment, bucket)

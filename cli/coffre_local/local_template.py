@@ -11,7 +11,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from coffre_local.conditions import decided
 
@@ -39,6 +40,10 @@ class LocalFunction:
 
     name: str
     layers: tuple[str, ...]
+
+
+# As template.yaml writes the console's own address.
+CONSOLE_HOST: Final = "https://${ConsoleApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"
 
 
 def functions_of(template: Template) -> list[LocalFunction]:
@@ -89,6 +94,16 @@ def localised(template: Template, code: Mapping[str, str], parameters: Mapping[s
     outputs = local.get("Outputs", {})
     local["Outputs"] = {name: output for name, output in outputs.items() if not layers & _references(output)}
     return local
+
+
+def with_local_console(text: str, endpoint: str) -> str:
+    """Return a template's text with the console's address as the local AWS serves it: a host below `localhost`.
+
+    Browsers and resolvers lead every such name to this machine (RFC 6761). ministack 1.5.33 puts the bus before the
+    name of a rule when it decides who may see it; AWS does that for other buses than the default one alone.
+    """
+    named = text.replace(":rule/${AWS::StackName}-*", ":rule/default/${AWS::StackName}-*")
+    return named.replace(CONSOLE_HOST, f"http://${{ConsoleApi}}.execute-api.localhost:{urlsplit(endpoint).port}")
 
 
 def bootstrap(python: Path, client: Path, layers: list[Path]) -> str:

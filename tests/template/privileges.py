@@ -20,6 +20,7 @@ EVERYTHING: Final = {
     "RestoreBuckets": "photos-back",
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
+    "Console": "on",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
 }
@@ -48,6 +49,9 @@ PARTITIONS: Final = (
     "POINT",
     "PART",
     "SPREAD",
+    "APIKEY",
+    "SESSION",
+    "ATTEMPT",
 )
 
 FUNCTIONS: Final = {
@@ -59,6 +63,7 @@ FUNCTIONS: Final = {
     "drill": "DrillRole",
     "verify": "VerifyRole",
     "notify": "NotifyRole",
+    "console": "ConsoleRole",
 }
 MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
 PEOPLE: Final = {

@@ -14,7 +14,13 @@ from coffre_cli.deploying.template import parse_template
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION, STACK = "111122223333", "eu-west-1", "safe"
-PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::StackName": STACK, "AWS::Partition": "aws"}
+PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Region": REGION,
+    "AWS::StackName": STACK,
+    "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
+}
 NO_VALUE = object()
 # Over TLS, and an object only where none exists.
 AS_COFFRE_CALLS = {"aws:SecureTransport": "true", "s3:if-none-match": "*", "s3:ObjectCreationOperation": "true"}

@@ -208,18 +208,18 @@ def test_audit_events_are_put_by_functions_and_read_by_people_and_changed_by_no_
     functions = {*FUNCTIONS} - {"notify"}
     assert of_partition(privileges, "put", "AUDIT#main") == functions | {"operator"}
     assert of_partition(privileges, "update", "AUDITHEAD") == functions | {"operator"}
-    assert of_partition(privileges, "list", "AUDIT#main") == {"rotate", "verify", *PEOPLE}
+    assert of_partition(privileges, "list", "AUDIT#main") == {"rotate", "verify", "console", *PEOPLE}
     for verb in ("update", "delete"):
         assert of_partition(privileges, verb, "AUDIT#main") == set()
 
 
 def test_confirmations_are_made_and_used_by_the_functions_that_ask_for_them(privileges: Privileges) -> None:
     """No person and no other function can make one for itself. Who may approve sees which plans wait."""
-    approvers = {"operator", "restorer"}
+    readers = {"operator", "restorer", "console"}  # the console sees that a token is not valid, and takes none
     for verb in ("put", "update", "delete"):
         assert of_partition(privileges, verb, "CONFIRM") == {"restore", "rotate"}
-    assert of_partition(privileges, "read", "CONFIRM") == {"restore", "rotate"} | approvers
-    assert of_partition(privileges, "list", "CONFIRM") == approvers
+    assert of_partition(privileges, "read", "CONFIRM") == {"restore", "rotate"} | readers
+    assert of_partition(privileges, "list", "CONFIRM") == readers
 
 
 def test_the_configuration_is_read_by_all_and_written_by_the_function_that_asks_for_a_confirmation(
@@ -261,7 +261,7 @@ def test_a_person_writes_audit_events_and_no_record(privileges: Privileges) -> N
 def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privileges: Privileges) -> None:
     deleters = {name: of_partition(privileges, "delete", name) for name in PARTITIONS}
 
-    takers = {"LOCK": WRITERS | {"rotate", "copy"}, "CONFIRM": {"restore", "rotate"}}
+    takers = {"LOCK": WRITERS | {"rotate", "copy"}, "CONFIRM": {"restore", "rotate"}, "SESSION": {"console"}}
     assert deleters == {name: takers.get(name, set()) for name in PARTITIONS}
     assert of_partition(privileges, "put", "LOCK") == deleters["LOCK"]
 
@@ -283,9 +283,14 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("update", "DRILL", set()),
         ("put", "VAULT", {"rotate"}),
         ("update", "VAULT", set()),
-        ("read", "USAGE", {"verify", *PEOPLE}),
+        ("read", "USAGE", {"verify", "console", *PEOPLE}),
         ("put", "USAGE", set()),
-        ("update", "USAGE", {*FUNCTIONS} - {"notify"}),
+        ("update", "USAGE", {*FUNCTIONS} - {"notify", "console"}),
+        *((verb, name, {"console"}) for verb in ("put", "update") for name in ("SESSION", "ATTEMPT")),
+        ("put", "APIKEY", {"console", "rotate"}),
+        ("update", "APIKEY", {"console", "rotate"}),
+        ("read", "SESSION", {"console"}),
+        ("list", "APIKEY", {"console", "operator"}),
         ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
         ("update", "COPY", set()),
     ],
@@ -322,6 +327,28 @@ def test_no_person_reads_a_secret_or_a_pack(privileges: Privileges) -> None:
     assert not {*PEOPLE} & who(privileges, "Vault: read", "read", "a pack")
 
 
+def test_the_console_asks_others_and_reaches_no_pack_no_key_and_no_database(privileges: Privileges) -> None:
+    reached = {(call.group, call.verb, call.what) for call in privileges.calls if "console" in privileges.allowed(call)}
+    groups = {group for group, _, _ in reached}
+
+    assert ("Vault: read", "read", "a pack") not in reached
+    assert {one for one in reached if one[0] in ("Secrets", "Vault: write", "Vault: delete")} == set()
+    assert not {"Buckets of users", "Logs of accesses to the vault", "Vault: rules"} & groups
+    written = {
+        (verb, name)
+        for verb in ("put", "update", "delete")
+        for name in PARTITIONS
+        if "console" in of_partition(privileges, verb, name)
+    }
+    own = {(verb, name) for verb in ("put", "update") for name in ("SESSION", "APIKEY", "ATTEMPT")}
+    assert written == own | {
+        ("delete", "SESSION"),
+        ("put", "AUDIT#main"),
+        ("update", "AUDITHEAD"),
+        ("put", "ALERT"),
+    }
+
+
 def test_secrets_of_coffre_and_of_others_are_changed_by_no_caller(privileges: Privileges) -> None:
     assert who(privileges, "Secrets", "change") == set()
     for what in ("the identity", "a database's address"):
@@ -332,15 +359,16 @@ def test_secrets_of_coffre_and_of_others_are_changed_by_no_caller(privileges: Pr
 
 
 def test_people_see_schedules_and_stop_none(privileges: Privileges) -> None:
-    assert who(privileges, "Alerts, events and logs", "see", "a schedule") == {*PEOPLE}
+    assert who(privileges, "Alerts, events and logs", "see", "a schedule") == {"console", *PEOPLE}
     assert not {*PEOPLE} & who(privileges, "Alerts, events and logs", "stop", "a schedule")
 
 
 def test_only_restorers_start_restores(privileges: Privileges) -> None:
-    assert who(privileges, "Functions", "start", "`restore`") == {"restore", "restorer"}
+    assert who(privileges, "Functions", "start", "`restore`") == {"restore", "restorer", "console"}
     assert who(privileges, "Functions", "start", "`restore` from another rule of the account") == {
         "restore",
         "restorer",
+        "console",
     }
 
 
@@ -351,14 +379,15 @@ def test_a_function_starts_no_other_but_verify_and_the_database_of_a_restore_poi
         started_by = who(privileges, "Functions", "start", f"`{name}`") & {*FUNCTIONS}
         asks_doctor = {"verify"} if name.startswith("backup-") else set()
         starts_buckets = {"backup-database"} if name == "backup-storage" else set()  # of a restore point
-        assert started_by == ({name} & STARTERS) | asks_doctor | starts_buckets
+        asked_by_people = {"console"} if name not in ("copy", "console") else set()
+        assert started_by == ({name} & STARTERS) | asks_doctor | starts_buckets | asked_by_people
 
 
 def test_services_start_what_the_template_says_and_reach_nothing_else(privileges: Privileges) -> None:
     def reached(name: str) -> set[str]:
         return {call.what for call in privileges.calls if name in privileges.allowed(call)}
 
-    scheduled = {f"`{name}`" for name in FUNCTIONS} - {"`restore`", "`notify`"}
+    scheduled = {f"`{name}`" for name in FUNCTIONS} - {"`restore`", "`notify`", "`console`"}
     assert reached(RULES) == scheduled
     assert reached(TOPIC) == {"`notify`", "a failed event"}
     assert reached(ALARMS) == {"an alert"}

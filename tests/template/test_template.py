@@ -48,7 +48,7 @@ from coffre.runtime.events import (
     parse_restore,
     parse_rotate,
 )
-from coffre.runtime.settings import NotifySettings, PostgresSettings, Settings
+from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_local.schedule_rules import scheduled_event, target_input
 
@@ -57,6 +57,7 @@ COPY = "CopyFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
+CONSOLE = "ConsoleFunction"
 MACHINE, MACHINE_ROLE = "SpreadMachine", "SpreadMachineRole"
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
@@ -68,6 +69,7 @@ SETTINGS: dict[str, type[Settings]] = {
     DRILL: PostgresSettings,
     VERIFY: Settings,
     NOTIFY: NotifySettings,
+    CONSOLE: ConsoleSettings,
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": parse_database_backup,
@@ -112,8 +114,8 @@ CONFIRMS = "GiveOutPlansAndTakeTheirTokens"
 
 @pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
 def deployed(request: pytest.FixtureRequest) -> Rendered:
-    """The template for a vault that is a whole bucket, and for one below a prefix."""
-    return render(VaultPrefix=request.param)
+    """The template with a console, for a vault that is a whole bucket, and for one below a prefix."""
+    return render(VaultPrefix=request.param, Console="on")
 
 
 @pytest.fixture(scope="module")
@@ -324,8 +326,8 @@ def test_the_rotate_role_reads_manifests_and_writes_nothing(deployed: Rendered, 
 
 def test_the_rotate_role_changes_backups_and_its_lock_and_adds_audit_events(deployed: Rendered) -> None:
     assert partitions(deployed, ROTATE_ROLE) == {
-        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE"},
-        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY"},
+        "dynamodb:UpdateItem": {"BACKUP", "RESTORE", "LOCK", "AUDITHEAD", "CONFIRM", "USAGE", "APIKEY"},
+        "dynamodb:PutItem": {"LOCK", "ALERT", "AUDIT#*", "CONFIRM", "CONFIG", "VAULT", "COPY", "APIKEY"},
         "dynamodb:DeleteItem": {"LOCK", "CONFIRM"},
     }
 
@@ -720,7 +722,17 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         name: function["EventInvokeConfig"]["MaximumRetryAttempts"] for name, function in deployed.functions().items()
     }
 
-    assert attempts == {BACKUP: 1, STORAGE: 1, RESTORE: 0, ROTATE: 1, COPY: 1, DRILL: 1, VERIFY: 1, NOTIFY: 2}
+    assert attempts == {
+        BACKUP: 1,
+        STORAGE: 1,
+        RESTORE: 0,
+        ROTATE: 1,
+        COPY: 1,
+        DRILL: 1,
+        VERIFY: 1,
+        NOTIFY: 2,
+        CONSOLE: 1,
+    }
 
 
 def test_failed_events_wait_for_two_weeks_and_ring_an_alarm(deployed: Rendered) -> None:
@@ -744,6 +756,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
                 BACKUP: [f"{STACK}-postgresqlclientlayer"],
                 DRILL: [f"{STACK}-postgresqlserverlayer"],
                 NOTIFY: [f"{STACK}-notifylayer"],
+                CONSOLE: [f"{STACK}-consolelayer"],
             }
             assert function["Layers"] == [f"{STACK}-coffrelayer", *layers.get(name, [])]
             assert function["Architectures"] == [architecture]
@@ -755,7 +768,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY])
+@pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY, CONSOLE])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in SETTINGS[name].model_fields}
@@ -787,6 +800,7 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
         DRILL: identity,
         VERIFY: identity,
         NOTIFY: "",
+        CONSOLE: "",
     }
 
 
@@ -1201,4 +1215,25 @@ def test_a_handler_is_small_and_imports_the_package_alone(handler: Path) -> None
             continue
         for module in modules:
             root = module.partition(".")[0]
-            assert root == "coffre" or root in sys.stdlib_module_names, module
+            own = ("coffre", "coffre_console") if handler.parent.name == "console" else ("coffre",)
+            assert root in own or root in sys.stdlib_module_names, module
+
+
+def test_a_console_that_is_off_is_nothing_at_all(template: dict[str, Any]) -> None:
+    """Each resource of it has the condition, so that off makes nothing and costs nothing."""
+    of_console = {name for name in template["Resources"] if name.startswith("Console")}
+
+    assert {template["Resources"][name].get("Condition") for name in of_console} == {"HasConsole"}
+    assert template["Outputs"]["ConsoleAddress"]["Condition"] == "HasConsole"
+    assert template["Parameters"]["Console"]["Default"] == "off"
+    assert len(of_console) == 11
+
+
+def test_the_access_log_of_the_console_has_no_query_and_no_header(template: dict[str, Any]) -> None:
+    """A code of the identity provider is in the query of the callback."""
+    text = template["Resources"]["ConsoleStage"]["Properties"]["AccessLogSettings"]["Format"]
+
+    assert "$context.path" in text
+    assert "query" not in text.lower()
+    assert "header" not in text.lower()
+    assert "authorizer" not in text.lower()

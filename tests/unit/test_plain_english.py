@@ -21,6 +21,7 @@ CHECKED: Final = (
     "docs/**/*.md",
     "template.yaml",
     "layers/coffre/coffre/**/*.py",
+    "layers/console/coffre_console/**/*.py",
     "layers/coffre/coffre/**/*.jinja",
     "functions/**/*.py",
     "cli/**/*.py",

@@ -24,6 +24,7 @@ from coffre.alerts.anomalies import (
     success_rate_low,
 )
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
+from coffre.alerts.console import console_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
@@ -92,6 +93,7 @@ def audits() -> list[Alert]:
         audit_broken(
             [Finding("EVENT_MISSING", "shop", 12, "Event 12 is missing."), Finding("ANCHOR_STALE", "", None, "x")]
         ),
+        console_refused("192.0.2.1", "a key that does not exist", 5, 10, NOW),
         audit_anchored(Anchor(id="01KB3M7Q0000000000000000A1", at=NOW, heads=heads)),
     ]
 

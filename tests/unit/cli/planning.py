@@ -19,6 +19,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.deletion import decide
 from coffre.runtime.events import (
+    ApiKeyEvent,
     ConfigurationEvent,
     RestoreEvent,
     RotateEvent,
@@ -82,7 +83,7 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
 
     def play(function: str, event: Mapping[str, Any]) -> object:
         wanted = parse_rotate(event)
-        if function != "rotate" or isinstance(wanted, ConfigurationEvent):
+        if function != "rotate" or isinstance(wanted, ApiKeyEvent | ConfigurationEvent):
             return None
         if isinstance(wanted, RotateEvent) and wanted.cancel is not None:
             return answer_cancel(cast(Services, services), wanted, wanted.cancel).model_dump(mode="json")

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from coffre_local.local_template import LocalFunction, bootstrap, functions_of, localised
+from coffre_local.local_template import (
+    CONSOLE_HOST,
+    LocalFunction,
+    bootstrap,
+    functions_of,
+    localised,
+    with_local_console,
+)
 
 BUILT: dict[str, Any] = {
     "Globals": {"Function": {"Runtime": "python3.13", "Architectures": ["arm64"], "Layers": [{"Ref": "CoffreLayer"}]}},
@@ -170,3 +177,13 @@ def test_the_bootstrap_starts_the_client_in_the_functions_environment(layers: li
 
 def test_a_function_without_the_client_layer_has_no_postgresql(layers: list[Path], tmp_path: Path) -> None:
     assert "COFFRE_POSTGRES_HOME" not in bootstrap(tmp_path / "python", tmp_path, layers[:1])
+
+
+def test_the_console_is_found_where_the_local_aws_serves_it() -> None:
+    template = (Path(__file__).parents[3] / "template.yaml").read_text()
+
+    local = with_local_console(template, "http://127.0.0.1:4566")
+
+    assert CONSOLE_HOST in template
+    assert CONSOLE_HOST not in local
+    assert "http://${ConsoleApi}.execute-api.localhost:4566" in local

@@ -145,7 +145,7 @@ def written(field: FieldInfo) -> str:
 
 
 DOCUMENTED: Final[dict[str, tuple[tuple[str, ...], type[BaseModel]]]] = {
-    "the whole document": (("The whole document", "Restore points", "Copies"), Configuration),
+    "the whole document": (("The whole document", "Restore points", "Copies", "The console"), Configuration),
     "a database": ((*SHARED, *DATABASE), DatabaseTarget),
     "buckets": ((*SHARED, *BUCKETS), BucketTarget),
     "settings": ((*SHARED, *SETTINGS), SettingsTarget),

@@ -16,7 +16,7 @@ from tests.sts import ANSWER, Sts, sts_server
 from coffre.model.audit import Actor
 from coffre.model.errors import EventError, IdentityError
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.callers import VALID_FOR, Callers
+from coffre.runtime.callers import VALID_FOR, Callers, for_console
 from coffre.runtime.events import (
     BackupStorageEvent,
     DrillEvent,
@@ -374,3 +374,30 @@ def test_what_a_proof_is_of_survives_the_way_through_json(event: dict[str, Any])
     received = json.loads(json.dumps(dict(reversed(event.items()))))
 
     assert digest_of(received) == digest_of({**event, "proof": {"any": "thing"}})
+
+
+CONSOLE = "arn:aws:sts::123456789012:assumed-role/coffre-ConsoleRole-1A2B/coffre-console"
+
+
+def test_the_consoles_role_says_who_signed_in() -> None:
+    found = for_console(Actor(CONSOLE, verified=True), "anna@example.com", "coffre-ConsoleRole-1A2B", RESTORE)
+
+    assert found == Actor("anna@example.com (console)", verified=True)
+
+
+@pytest.mark.parametrize(
+    ("arn", "role", "verified"),
+    [
+        (ROLE_ARN, "coffre-ConsoleRole-1A2B", True),
+        (CONSOLE, None, True),
+        (CONSOLE, "coffre-ConsoleRole-1A2B", False),
+        (CONSOLE, "coffre-ConsoleRole", True),
+        (CONSOLE.replace("123456789012", "999988887777"), "coffre-ConsoleRole-1A2B", True),
+        ("arn:aws:iam::123456789012:user/:assumed-role/coffre-ConsoleRole-1A2B/x", "coffre-ConsoleRole-1A2B", True),
+    ],
+    ids=["another role", "no console", "claimed", "longer name", "other account", "a user's path"],
+)
+def test_no_one_else_says_who_someone_is(arn: str, role: str | None, verified: bool) -> None:
+    actor = Actor(arn, verified=verified)
+
+    assert for_console(actor, "anna@example.com", role, RESTORE) == actor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.words import size
+from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli.backup_argument import find_backup
 from coffre_cli.confirming import (
     Confirmed,
@@ -19,7 +20,6 @@ from coffre_cli.confirming import (
 )
 from coffre_cli.deployed import (
     DeployedStack,
-    FunctionFailedError,
     JsonOption,
     StackOption,
     StackUnreachableError,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coffre.model.configuration_version import LONGEST_NOTE
+from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli.commands.config.documents import (
     NamedDocument,
     file_document,
@@ -16,7 +17,7 @@ from coffre_cli.commands.config.documents import (
     stored_document,
 )
 from coffre_cli.confirming import PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
-from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say
 from coffre_cli.vault_choice import refuse_vault

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli.commands.doctor.here import find, look_here
 from coffre_cli.commands.doctor.show import show_checkups
-from coffre_cli.deployed import DeployedStack, FunctionFailedError, JsonOption, StackOption
+from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import error_console, print_json

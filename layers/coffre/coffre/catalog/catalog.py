@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from coffre.catalog.api_keys import ApiKeys
+from coffre.catalog.attempts import Attempts
 from coffre.catalog.audit import Audit
 from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
@@ -22,8 +24,9 @@ from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
-from coffre.catalog.runs import BACKUP, RESTORE, Runs
+from coffre.catalog.runs import BACKUP, RESTORE, RunPage, Runs
 from coffre.catalog.servers import Servers
+from coffre.catalog.sessions import Sessions
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.spread import Spread
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
@@ -31,6 +34,7 @@ from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages
 from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError
+from coffre.model.kinds import TargetKind
 from coffre.policy.recency import newest_first
 
 
@@ -83,6 +87,8 @@ class Catalog:
         Which restore points of a database and its buckets were taken.
     parts
         What the records of finished parts are: a run continues from those of one that did not finish.
+    sessions, api_keys, attempts
+        Who is signed in to the console; the keys of its API; how often requests were refused.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -120,6 +126,9 @@ class Catalog:
         self.points = Points(self._table)
         self.parts = Parts(self._table)
         self.spread = Spread(self._table)
+        self.sessions = Sessions(self._table)
+        self.api_keys = ApiKeys(self._table)
+        self.attempts = Attempts(self._table)
 
     # --- backups: one run ---
 
@@ -299,6 +308,25 @@ class Catalog:
         """
         return self._backups.records(self._backups.listing(target, status, since, until))
 
+    def page_of_backups(
+        self,
+        size: int,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        kind: TargetKind | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: str | None = None,
+        fits: Callable[[Backup], bool] | None = None,
+    ) -> RunPage[Backup]:
+        """Return a page of what `backups` lists, of one kind of target, that fits, in one call (`Runs.page`).
+
+        `before` is the `next` of the page before.
+        """
+        listing = self._backups.listing(target, status, since, until, before)
+        return self._backups.page(listing, size, kind=kind, fits=fits)
+
     def completed_backups(self, target: str) -> list[Backup]:
         """Return the COMPLETED backups of a target, the one that was completed last first.
 
@@ -443,6 +471,18 @@ class Catalog:
     def restores(self, target: str | None = None, *, status: Status | None = None) -> Iterator[Restore]:
         """Yield restores newest first, reading as they are taken."""
         return self._restores.records(self._restores.listing(target, status))
+
+    def page_of_restores(
+        self,
+        size: int,
+        *,
+        target: str | None = None,
+        status: Status | None = None,
+        before: str | None = None,
+        fits: Callable[[Restore], bool] | None = None,
+    ) -> RunPage[Restore]:
+        """Return a page of restores, as `page_of_backups` does."""
+        return self._restores.page(self._restores.listing(target, status, before=before), size, fits=fits)
 
 
 def _refused(backup: Backup, cannot: str, hint: str) -> BackupStateError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from coffre.catalog.records import read_record, sorted_tiers
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
+from coffre.model.kinds import TargetKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
@@ -39,6 +40,14 @@ class RunKind[R: (Backup, Restore)]:
     def noun(self) -> str:
         """How a person calls it."""
         return self.partition.lower()
+
+
+@dataclass(frozen=True)
+class RunPage[R: (Backup, Restore)]:
+    """Some records, newest first, and the id before which the next page begins; None: this is the last page."""
+
+    records: tuple[R, ...]
+    next: str | None
 
 
 BACKUP = RunKind("BACKUP", BackupItem, Backup, "`coffre list` shows the backups and their ids.")
@@ -181,15 +190,40 @@ class Runs[R: (Backup, Restore)]:
         status: Status | None,
         since: datetime | None = None,
         until: datetime | None = None,
+        before: str | None = None,
     ) -> ItemQuery:
-        """Return how to list the records of a target, of a status, of a time, or all."""
-        kind, keys = self._kind, id_range(since, until)
+        """Return how to list the records of a target, of a status, of a time, with ids before one, or all."""
+        kind, keys = self._kind, id_range(since, until, before)
         if target is not None:
             where = RunItem.status == status.value if status else None
             return ItemQuery(index_value(kind.partition, target), BY_TARGET, keys, where)
         if status is not None:
             return ItemQuery(index_value(kind.partition, status.value), BY_STATUS, keys)
         return ItemQuery(kind.partition, None, keys)
+
+    def page(
+        self,
+        listing: ItemQuery,
+        size: int,
+        *,
+        kind: TargetKind | None = None,
+        fits: Callable[[R], bool] | None = None,
+    ) -> RunPage[R]:
+        """Return at most `size` records of a listing, of one kind of target, that fit: whatever exists, in one call.
+
+        What fits rarely can give a short page, even an empty one, that has a next page.
+        """
+        where = listing.where
+        if kind is not None:
+            of_kind = BackupItem.kind == kind.value
+            where = of_kind if where is None else where & of_kind
+        is_sparse = where is not None or fits is not None
+        raws, last = self._table.page(replace(listing, where=where, page=None if is_sparse else size))
+        records = [read_record(raw, self._kind.item, self._kind.record) for raw in raws]
+        found = [record for record in records if fits is None or fits(record)]
+        if len(found) > size:
+            return RunPage(tuple(found[:size]), found[size - 1].id)
+        return RunPage(tuple(found), last)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
@@ -239,15 +273,26 @@ def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:
     )
 
 
-def id_range(since: datetime | None, until: datetime | None) -> Condition | None:
-    """Return the condition on ids (ULIDs) made at or after `since` and before `until`, to the millisecond."""
-    if since is None and until is None:
+def id_range(since: datetime | None, until: datetime | None, before: str | None = None) -> Condition | None:
+    """Return the condition on ids (ULIDs) made at or after `since` and before `until`, to the millisecond.
+
+    `before` is an id: only those below it.
+    """
+    if since is None and until is None and before is None:
         return None
     first = 0 if since is None else _milliseconds(since)
     last = _LAST_MILLISECOND if until is None else _milliseconds(until) - 1
-    if first > last:  # DynamoDB refuses a reversed BETWEEN; no id is below the first ULID.
+    lowest, highest = _ulid(first, b"\x00"), _ulid(last, b"\xff") if last >= 0 else ""
+    if before is not None:
+        highest = min(highest, _before(before))
+    if lowest > highest:  # DynamoDB refuses a reversed BETWEEN; no id is below the first ULID.
         return RunItem.sk < _ulid(0, b"\x00")
-    return RunItem.sk.between(_ulid(first, b"\x00"), _ulid(last, b"\xff"))
+    return RunItem.sk.between(lowest, highest)
+
+
+def _before(run_id: str) -> str:
+    number = int.from_bytes(ULID.from_str(run_id).bytes)
+    return str(ULID.from_bytes((number - 1).to_bytes(16))) if number else ""
 
 
 def _milliseconds(time: datetime) -> int:

@@ -172,21 +172,30 @@ class DynamoTable:
         """
         start = None
         while True:
-            with self._translated("Query"):
-                page = self._connection.query(
-                    listing.partition,
-                    range_key_condition=listing.keys,
-                    filter_condition=listing.where,
-                    index_name=listing.index,
-                    consistent_read=listing.index is None,
-                    exclusive_start_key=start,
-                    limit=listing.page,
-                    scan_index_forward=listing.oldest_first,
-                )
+            page = self._query(listing, start)
             yield from page["Items"]
             start = page.get("LastEvaluatedKey")
             if start is None:
                 return
+
+    def page(self, listing: ItemQuery) -> tuple[list[RawItem], str | None]:
+        """Return what one call finds, and the sort key of the last item that it looked at; None: it saw all."""
+        page = self._query(listing, None)
+        last: RawItem | None = page.get("LastEvaluatedKey")
+        return page["Items"], str(last["sk"]["S"]) if last else None
+
+    def _query(self, listing: ItemQuery, start: RawItem | None) -> Any:
+        with self._translated("Query"):
+            return self._connection.query(
+                listing.partition,
+                range_key_condition=listing.keys,
+                filter_condition=listing.where,
+                index_name=listing.index,
+                consistent_read=listing.index is None,
+                exclusive_start_key=start,
+                limit=listing.page,
+                scan_index_forward=listing.oldest_first,
+            )
 
     @contextmanager
     def _translated(self, call: str, *, needs: str | None = None) -> Iterator[None]:

@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, mo
 
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.confirmation import ConfirmationRules
+from coffre.model.console import Console
 from coffre.model.copies import Destination
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
@@ -143,6 +144,17 @@ class Configuration(Document):
         description="Who may access the vault besides Coffre.",
         examples=[{"expected": ["arn:aws:sts::123456789012:assumed-role/Operators/*"]}],
     )
+    console: Console | None = Field(
+        default=None,
+        description="Who may use the console and its API. null: it lets no one in.",
+        examples=[
+            {
+                "issuer": "https://login.example.com/realms/acme",
+                "client_id": "coffre",
+                "roles": [{"group": "dba", "role": "admin"}],
+            }
+        ],
+    )
     _servers: tuple[DatabaseTarget, ...] = PrivateAttr(default=())
 
     @model_validator(mode="after")
@@ -182,6 +194,13 @@ class Configuration(Document):
         unknown = sorted({name for copy in self.copies for name in copy.targets} - known)
         if unknown:
             raise ValueError(f"copies name targets that do not exist: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _console_names_targets(self) -> Configuration:
+        known = {target.name for target in self.targets}
+        if self.console and (unknown := sorted(self.console.named_targets - known)):
+            raise ValueError(f"console names targets that do not exist: {', '.join(unknown)}")
         return self
 
     @model_validator(mode="after")

@@ -105,6 +105,12 @@ class CopyError(PermanentError):
     default_code = "COPY_FAILED"
 
 
+class ApiKeyError(PermanentError):
+    """A key of the API does not exist, or not as it was meant."""
+
+    default_code = "API_KEY_UNKNOWN"
+
+
 class SecretError(PermanentError):
     """A secret is missing, not readable, or does not have the expected shape."""
 

@@ -13,7 +13,7 @@ from coffre.model.configuration import Configuration
 _SHOWN: Final = 60
 _LISTED: Final = 200
 # Lists of things with names: compared by name, so that another order or one thing more is no change of the others.
-_NAMED: Final = frozenset({"targets", "buckets", "checks"})
+_NAMED: Final = frozenset({"targets", "buckets", "checks", "trust"})
 # An address with a secret part: a person who knows it can silence the dead man's switch.
 _HIDDEN: Final = ("heartbeat_url",)
 _NOTHING: Final = object()
@@ -88,7 +88,7 @@ def _approvals(rules: object) -> bool:
 def _flat(value: object, path: str = "") -> dict[str, Any]:
     """Return the fields of a document by their paths; what has a name is found by it, and has a path of its own."""
     last = path.rpartition(".")[2]
-    if isinstance(value, list) and last in _NAMED:
+    if isinstance(value, list) and last in _NAMED and all(isinstance(one, dict) for one in value):
         found: dict[str, Any] = {}
         for one in value:
             found |= {f"{path}.{one['name']}": _PRESENT, **_flat(one, f"{path}.{one['name']}")}

@@ -20,7 +20,7 @@ from coffre.model.errors import IdentityError
 from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
-from coffre.runtime.callers import Callers, unverified
+from coffre.runtime.callers import Callers, for_console, unverified
 from coffre.runtime.events import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.identities import read_identities
@@ -158,7 +158,8 @@ class Services:
         try:
             if event.proof is None:
                 raise unverified("The event has no proof.")
-            actor = self.callers.verified(event.proof, event.digest)
+            signer = self.callers.verified(event.proof, event.digest)
+            actor = for_console(signer, event.actor, self.settings.console_role, self.callers.audience)
             self.edge.logger.info("the caller is verified", extra={"actor": actor.name})
             return actor
         except IdentityError as error:

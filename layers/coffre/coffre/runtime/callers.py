@@ -123,6 +123,22 @@ class Callers:
         return arn
 
 
+def for_console(actor: Actor, named: str | None, role: str | None, audience: Audience) -> Actor:
+    """Return who used the console, if its role has signed an event: it knows who signed in there.
+
+    Parameters
+    ----------
+    named
+        The `actor` of the event, which the signature covers.
+    role
+        The name of the console's role, in the function's own account; None: the stack has no console.
+    """
+    console = f"arn:{audience.partition}:sts::{audience.account}:assumed-role/{role}/"
+    if role is None or named is None or not actor.verified or not actor.name.startswith(console):
+        return actor
+    return Actor(f"{named} (console)", verified=True)
+
+
 def unverified(why: str) -> IdentityError:
     """Return the error for an event whose sender is not verified."""
     return IdentityError(

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from coffre.alerts.message import Message
+from coffre.model.api_key import LONGEST_LABEL, MOST_SCOPES, checked_scopes
 from coffre.model.audit import Actor
 from coffre.model.backup import Tier
 from coffre.model.confirmation import Confirmation
@@ -459,6 +460,35 @@ class ConfigurationEvent(SentEvent):
     confirmation: Confirmation | None = None
 
 
+class ApiKeyChange(_Event):
+    """What is done to the key of the API with this id: it is made, gets another secret, or is ended.
+
+    `sha256` is of the secret, which stays with who sends the event. `label` and `scopes` are of a new key. `expires_in`
+    is how long it works from now.
+    """
+
+    act: Literal["create", "rotate", "revoke"]
+    id: str = Field(pattern=r"^[0-9a-f]{16}$", description="the id of a key")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", repr=False)
+    label: Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), AfterValidator(_checked_name)] | None = None
+    scopes: Annotated[tuple[str, ...], Field(max_length=MOST_SCOPES), AfterValidator(checked_scopes)] = ()
+    expires_in: _Span | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_the_act(self) -> Self:
+        if (self.act == "create") != (self.label is not None and bool(self.scopes)):
+            raise ValueError("label and scopes go with create, which needs both")
+        if (self.act == "revoke") == (self.sha256 is not None and self.expires_in is not None):
+            raise ValueError("sha256 and expires_in go with create and rotate, which need both")
+        return self
+
+
+class ApiKeyEvent(SentEvent):
+    """Make, rotate or revoke a key of the console's API (docs/console.md)."""
+
+    api_key: ApiKeyChange
+
+
 class RotateEvent(SentEvent):
     """Rotate every configured target, or one; in the vault, or with `at` in the copy of this name.
 
@@ -497,13 +527,15 @@ class RotateEvent(SentEvent):
         return self.model_copy(update={"at": name}).model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent:
-    """Validate an event of `rotate`: a rotation, the deletion of one backup, a configuration, or an approval."""
+def parse_rotate(event: object) -> RotateEvent | DeletionEvent | ConfigurationEvent | ApprovalEvent | ApiKeyEvent:
+    """Validate an event of `rotate`: a rotation, a deletion, a configuration, an approval, or a key of the API."""
     fields = event if isinstance(event, Mapping) else {}
     if "approve" in fields:
         return ApprovalEvent.parse(event)
     if "configuration" in fields:
         return ConfigurationEvent.parse(event)
+    if "api_key" in fields:
+        return ApiKeyEvent.parse(event)
     return (DeletionEvent if "delete" in fields else RotateEvent).parse(event)
 
 

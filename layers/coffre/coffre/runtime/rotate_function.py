@@ -20,6 +20,7 @@ from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.rotate.rotate_copy import rotate_copy
+from coffre.runtime.api_keys import answer_api_key
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
@@ -27,7 +28,7 @@ from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.configuring import answer_configuration, keep_configuration
 from coffre.runtime.copies import open_copy
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import ConfigurationEvent, RotateEvent, parse_rotate
+from coffre.runtime.events import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.metering import metered
@@ -61,6 +62,8 @@ class RotateFunction:
             wanted = parse_rotate(event)
         if isinstance(wanted, ConfigurationEvent):
             return answer_configuration(self.services, wanted, request_id)
+        if isinstance(wanted, ApiKeyEvent):
+            return answer_api_key(self.services, wanted)
         if not isinstance(wanted, RotateEvent):
             return decide(self.services, wanted, request_id)
         with self.services.edge.beginning(context, event):

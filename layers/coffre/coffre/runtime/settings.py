@@ -26,7 +26,8 @@ class Settings(BaseModel):
     doctor sees, and the backup of a database starts those of the buckets of its restore point.
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
-    function that backs its parameters up.
+    function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
+    it says who sent an event (docs/identity.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -45,6 +46,7 @@ class Settings(BaseModel):
     backup_storage_function: str | None = None
     own_roles: str = ""
     stack: str | None = None
+    console_role: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -92,6 +94,20 @@ class NotifySettings(Settings):
 
     alert_urls_secret: str = Field(min_length=1)
     runbooks_url: str | None = None
+
+
+class ConsoleSettings(Settings):
+    """Settings of the console.
+
+    `stack` begins the names of the functions. `console_address` is where browsers find it, unless the configuration
+    says another address. `schedules` is the stack's output of this name. `alert_urls` says whether the stack has the
+    function notify.
+    """
+
+    stack: str = Field(min_length=1)
+    console_address: str = Field(min_length=1)
+    schedules: str = ""
+    alert_urls: bool = False
 
 
 def _named(error: ValidationError) -> list[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""`coffre api-keys`: keys with which machines use the console's API."""

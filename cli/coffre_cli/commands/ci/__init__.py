@@ -1,0 +1,1 @@
+"""`coffre ci`: the pipeline that starts backups without a stored key."""

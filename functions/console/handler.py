@@ -1,0 +1,16 @@
+"""Lambda function `console`: the pages and the API, behind an HTTP API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre.runtime.bootstrap import once
+from coffre.runtime.function import LambdaContext
+from coffre_console.deployed import make_app
+
+app = once(make_app)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer a request (payload format 2.0)."""
+    return app().handle(event, context)

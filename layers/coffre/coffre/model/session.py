@@ -1,0 +1,23 @@
+"""A person's session in the console."""
+
+from __future__ import annotations
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+
+class Session(BaseModel):
+    """One session. `id` is the SHA-256 of what the browser has, in lower-case hex: the table opens no session.
+
+    `name` is who it is (stable, unique), `shown` what a page calls the person, `groups` what the identity provider said
+    at the sign-in: which roles they give is decided at each request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str
+    name: str
+    shown: str
+    groups: tuple[str, ...] = ()
+    began_at: AwareDatetime
+    seen_at: AwareDatetime
+    expires_at: AwareDatetime

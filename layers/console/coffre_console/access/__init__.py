@@ -1,0 +1,1 @@
+"""Who calls the console, and what they may do there (ADR 56)."""

@@ -1,0 +1,89 @@
+"""Sessions of people: 256 random bits in the browser, their hash in the catalog, and roles asked at each request."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.catalog.sessions import Sessions
+from coffre.model.configuration import Configuration
+from coffre.model.session import Session
+from coffre_console.access import grants
+from coffre_console.access.caller import Caller
+from coffre_console.access.cookies import SESSION_COOKIE, set_cookie
+from coffre_console.access.identify import Refused
+from coffre_console.access.request import Request
+
+LIFETIME: Final = timedelta(hours=8)
+IDLE: Final = timedelta(minutes=30)
+# A page with progress asks every few seconds: not each of them is worth a write.
+_SEEN_EVERY: Final = timedelta(minutes=1)
+_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_OVER: Final = Refused(401, "Your session is over: sign in again.", "SESSION_OVER")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDoor:
+    """Begins, finds and ends sessions."""
+
+    sessions: Sessions
+    configuration: Callable[[], Configuration]
+
+    def begin(self, name: str, shown: str, groups: Iterable[str], now: datetime) -> str:
+        """Begin a session for who has just signed in, and return its cookie."""
+        value = secrets.token_urlsafe(32)
+        self.sessions.begin(
+            Session(
+                id=_hash(value),
+                name=name,
+                shown=shown,
+                groups=tuple(sorted(set(groups))),
+                began_at=now,
+                seen_at=now,
+                expires_at=now + LIFETIME,
+            )
+        )
+        return set_cookie(SESSION_COOKIE, value, seconds=int(LIFETIME.total_seconds()))
+
+    def caller(self, request: Request, now: datetime) -> Caller | Refused | None:
+        """Return whose session a request brings; None: it brings no cookie of one."""
+        value = request.cookies.get(SESSION_COOKIE)
+        if not value:
+            return None
+        if not _VALUE.fullmatch(value):
+            return _OVER
+        session = self.sessions.find(_hash(value))
+        if session is None:
+            return _OVER
+        if now >= session.expires_at or now - session.seen_at >= IDLE:
+            self.sessions.end(session.id)
+            return _OVER
+        if not self.sessions.seen(session, now, every=_SEEN_EVERY):
+            return _OVER
+        return Caller(
+            kind="person",
+            name=session.name,
+            shown=session.shown,
+            grants=grants.of_groups(self.configuration(), session.groups),
+            form_token=form_token(value),
+            session=session.id,
+        )
+
+    def end(self, request: Request) -> bool:
+        """End the session that a request brings, if it brings one that runs."""
+        value = request.cookies.get(SESSION_COOKIE, "")
+        return bool(_VALUE.fullmatch(value)) and self.sessions.end(_hash(value))
+
+
+def form_token(value: str) -> str:
+    """Return what a form of a session sends back: no other site knows it, and it opens nothing by itself."""
+    return hashlib.sha256(f"form {value}".encode()).hexdigest()
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""Are all targets safe, and each of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from coffre.model.kinds import TargetKind
+from coffre.model.status import Measured, Standing, StatusReport
+from coffre_console.api.answers import Shown
+from coffre_console.reading.overview import read_status
+from coffre_console.routing import Routes
+
+_TAG = "status"
+
+
+class Target(Shown):
+    """One target: how it stands, and the age of its newest good backup next to what it may be."""
+
+    name: str
+    kind: TargetKind
+    standing: Standing
+    last_backup: str | None
+    last_backup_at: datetime | None
+    age_hours: float | None
+    limit_hours: float | None
+    verified_at: datetime | None
+    next_run_at: datetime | None
+    size_bytes: int | None
+
+
+class TargetList(Shown):
+    """The targets that the caller may see."""
+
+    targets: tuple[Target, ...]
+
+
+class Goal(Shown):
+    """What happened to a target, next to its objectives; `measured` is absent for a target without objectives."""
+
+    target: str
+    measured: Measured | None
+
+
+class GoalList(Shown):
+    """The objectives of targets."""
+
+    objectives: tuple[Goal, ...]
+
+
+def register(routes: Routes) -> None:
+    """Register the routes."""
+
+    @routes.add("GET", "/api/v1/status", summary="Whether all targets are safe, and what is not", tag=_TAG)
+    def status() -> StatusReport:
+        visit = routes.visit
+        return read_status(visit.source, visit.may())
+
+    @routes.add("GET", "/api/v1/targets", summary="Targets, and how each stands", tag=_TAG)
+    def targets() -> TargetList:
+        visit = routes.visit
+        found = read_status(visit.source, visit.may()).targets
+        return TargetList(
+            targets=tuple(
+                Target.model_validate({name: getattr(one, name) for name in Target.model_fields}) for one in found
+            )
+        )
+
+    @routes.add("GET", "/api/v1/objectives", summary="What happened, next to the objectives", tag=_TAG)
+    def objectives() -> GoalList:
+        visit = routes.visit
+        found = read_status(visit.source, visit.may()).targets
+        return GoalList(objectives=tuple(Goal(target=one.name, measured=one.measured) for one in found))

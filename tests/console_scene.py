@@ -1,0 +1,134 @@
+"""A deployment for tests of the console: a catalog in a played AWS, a vault in a directory, functions that note."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from tests.catalog_table import create
+from tests.synthetic import manifest_of
+from ulid import ULID
+
+from coffre.catalog.catalog import Catalog
+from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.configuration import Configuration
+from coffre.model.manifest import EntriesFile
+from coffre.operations.stored_backup.record import completed
+from coffre.policy.prices import prices_of
+from coffre.stores.directory import DirectoryStore
+from coffre.stores.store import put_small
+from coffre.vault.vault import Vault
+from coffre_console.reading.source import Source
+
+NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
+TABLES = {"orders": b"1\ta\n2\tb\n", "customers": b"1\tx\n"}
+
+
+@dataclass
+class ConsoleScene:
+    """One deployment, with the targets `shop` and `billing`."""
+
+    root: Path
+    catalog: Catalog
+    now: datetime = NOW
+    document: dict[str, Any] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    @classmethod
+    def make(cls, root: Path) -> ConsoleScene:
+        """Make an empty one; the caller has started moto."""
+        catalog = Catalog("catalog", now=lambda: NOW, origin="console, eu-west-3")
+        create(catalog._table)
+        (root / "vault").mkdir()
+        targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in ("shop", "billing")]
+        return cls(root, catalog, document={"encryption": "none", "targets": targets})
+
+    @property
+    def vault(self) -> Vault:
+        return Vault(DirectoryStore(self.root / "vault"))
+
+    @property
+    def configuration(self) -> Configuration:
+        return Configuration.model_validate(self.document)
+
+    @property
+    def source(self) -> Source:
+        return Source(
+            catalog=self.catalog,
+            configuration=lambda: self.configuration,
+            vault=self.vault,
+            events=boto3.client("events"),
+            rules={},
+            prices=prices_of("eu-west-3"),
+            now=self.now,
+        )
+
+    def begin(self, hours_ago: float, *, target: str = "shop", tier: Tier = Tier.DAILY, **fields: Any) -> Backup:
+        """Record a backup that begins."""
+        created_at = self.now - timedelta(hours=hours_ago)
+        backup = Backup(
+            id=fields.pop("id", str(ULID.from_datetime(created_at))),
+            target=target,
+            tiers=(tier,),
+            status=Status.IN_PROGRESS,
+            created_at=created_at,
+            started_at=created_at,
+            heartbeat_at=fields.pop("heartbeat_at", created_at),
+            **fields,
+        )
+        self.catalog.create_backup(backup)
+        return backup
+
+    def backup(self, hours_ago: float, *, target: str = "shop", verified: bool = True) -> Backup:
+        """Leave a completed backup of two tables."""
+        backup = self.begin(hours_ago, target=target)
+        key = f"v1/backups/{target}/{backup.id}/entries.jsonl.zst"
+        sha256 = put_small(self.vault.store, key, b"x" * 100)
+        entries = EntriesFile(key=key, sha256=sha256, length=100, count=0)
+        manifest = manifest_of(backup, TABLES, entries, (), ())
+        committed = self.vault.commit(
+            manifest, lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256)
+        )
+        done = self.catalog.complete_backup(completed(backup, manifest, committed))
+        if not verified:
+            return done
+        self.vault.mark_verified(target, backup.id, str(ULID.from_datetime(self.now)), self.now)
+        return self.catalog.keeping.mark_verified(done.id, self.now)
+
+    def failed(self, hours_ago: float, *, target: str = "shop", message: str = "It broke.") -> Backup:
+        """Leave a backup that failed."""
+        backup = self.begin(hours_ago, target=target)
+        return self.catalog.fail_backup(backup.id, Failure(code="DUMP_FAILED", message=message), self.now)
+
+
+@dataclass
+class NotedFunctions:
+    """Stands for Lambda: notes what is invoked, and answers what a test has given."""
+
+    answers: dict[str, Any] = field(default_factory=dict)
+    invoked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def invoke(self, **asked: Any) -> Mapping[str, Any]:
+        """As boto3's client of Lambda does."""
+        event, name = json.loads(asked["Payload"]), asked["FunctionName"]
+        self.invoked.append((name, asked["InvocationType"], event))
+        if asked["InvocationType"] == "Event":
+            return {"StatusCode": 202}
+        answer = self.answers.get(name, {})
+        body = json.dumps(answer(event) if callable(answer) else answer).encode()
+        is_error = b'"errorMessage"' in body
+        return {"StatusCode": 200, "Payload": _Body(body), **({"FunctionError": "Unhandled"} if is_error else {})}
+
+
+@dataclass
+class _Body:
+    body: bytes
+
+    def read(self) -> bytes:
+        return self.body
