@@ -16,6 +16,8 @@ from coffre.model.errors import DeadlineError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.runs.run import Paused
+from coffre.stores.s3_connections import Answer
+from coffre.stores.s3_errors import Call
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 
 pytestmark = pytest.mark.usefixtures("copydata")
@@ -169,4 +171,25 @@ def test_what_changed_little_is_not_stored_again_by_any_invocation() -> None:
         assert invocations >= 2
         new = {path for path in (scene.root / "vault").rglob("*") if "packs" in path.parts and path.is_file()} - packs
         assert len(new) == 1
+        assert scene.bodies(manifest) == store.bodies()
+
+
+def test_a_piece_that_came_short_does_not_shift_what_the_next_invocation_reads() -> None:
+    with scene_of(SMALL) as scene:
+        store = with_large(scene, "large")
+        cut: list[str] = []
+
+        def shorten(call: Call, answer: Answer) -> Answer:
+            said = f"bytes {PIECE_BYTES}-"
+            if cut or call.key != "large" or not answer.headers.get("content-range", "").startswith(said):
+                return answer
+            cut.append(call.key)
+            body = answer.body[: PIECE_BYTES // 2]
+            headers = {**answer.headers, "content-range": f"{said}{PIECE_BYTES + len(body) - 1}/{SIZE}"}
+            return Answer(answer.status, headers, body)
+
+        store.change = shorten
+        manifest, _ = until_done(scene, [5, 5])
+
+        assert cut
         assert scene.bodies(manifest) == store.bodies()

@@ -59,6 +59,8 @@ class ObjectReading:
             piece = future.result()
             if number == 0:
                 self._begin(piece)
+            if len(piece.body) != min(PIECE_BYTES, self.found.listed.size - received):
+                raise self._changed()  # what follows would be taken for another place of the object
             received += len(piece.body)
             if piece.body:
                 yield piece.body
