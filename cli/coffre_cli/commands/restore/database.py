@@ -36,7 +36,7 @@ EXAMPLES = examples(
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
     "coffre restore database latest --to env:DESTINATION --here  # no time limit",
-    "coffre restore database 01K9X... --to env:DESTINATION --resume 01K9Y... --here",
+    "coffre restore database 01K9X... --to env:DESTINATION --resume 01K9Y...",
 )
 
 

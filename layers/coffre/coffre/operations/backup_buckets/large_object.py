@@ -24,6 +24,7 @@ class LargeObject:
     earlier: tuple[BegunObject, ...] = ()
     _found: SourceObject | None = None
     _begun: Begun | None = None
+    _start: int = 0
 
     def size_stored(self, found: SourceObject) -> int:
         """Return how many bytes of an object are stored already, as long as it is the same."""
@@ -43,6 +44,7 @@ class LargeObject:
         if earlier is not None:
             whole = ResumableSha256.of_state(earlier.hash_state, self.size_stored(found))
             self._begun = Begun(whole, list(earlier.frames))
+        self._start = self._begun.size
         return self._begun
 
     def end(self) -> None:
@@ -51,8 +53,9 @@ class LargeObject:
 
     @property
     def is_begun(self) -> bool:
-        """Whether the reading of an object ended in the middle of it, and the next invocation can continue."""
-        return self._begun is not None and 0 < self._begun.size == self._begun.whole.size
+        """Whether the reading of an object ended in the middle of it, and came further than earlier invocations."""
+        begun = self._begun
+        return begun is not None and self._start < begun.size == begun.whole.size
 
     def begun(self) -> BegunObject:
         """Return what the next invocation has to know."""

@@ -78,7 +78,7 @@ def run_part(
         is_stopped = False
         try:
             work.read(wanted)
-        except RunStoppedError:
+        except (RunStoppedError, StoreTransientError):
             is_stopped = True
             if not large.is_begun:
                 raise
