@@ -22,7 +22,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz test test-fast demo ci bench release lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz checks test test-fast demo ci bench release lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,7 +86,11 @@ test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
 
-ci: lint types imports validate scan sbom test ## Everything that has to pass before a change lands
+checks: lint types imports validate scan sbom
+
+ci: setup ## Everything that has to pass before a change lands
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target checks
+	$(MAKE) --no-print-directory test
 	.venv/bin/python -m tests.fuzz --runs 500
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md
