@@ -98,7 +98,8 @@ def place(template: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
             Capabilities=["CAPABILITY_IAM"],
         )
         formation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
-        resources = formation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+        pages = formation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+        resources = [one for page in pages for one in page["StackResourceSummaries"]]
         made.names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources}
         _fill(made)
         yield made
