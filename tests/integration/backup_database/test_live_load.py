@@ -224,7 +224,7 @@ def scratch(postgres_server: PostgresServer) -> Iterator[Callable[[], str]]:
         postgres_server.drop_database(name)
 
 
-@pytest.mark.parametrize("writers", [1, 2], indirect=True)
+@pytest.mark.parametrize("writers", [2], indirect=True)
 def test_backups_under_load_equal_a_pg_dump_of_the_same_snapshot(
     round_trip: RoundTrip,
     writers: Writers,

@@ -21,6 +21,8 @@ CASES = [
 ]
 # The majors around which privileges changed: 14 brought pg_read_all_data, 16 made CREATEROLE less, 18 is the newest.
 TURNS = [case for case in CASES if str(case.id).endswith(("-12", "-14", "-16", "-17", "-18"))]
+# The newest of each provider, where the majors make no difference.
+NEWEST = list({str(case.id).rsplit("-", 1)[0]: case for case in TURNS}.values())
 OWN = (
     "CREATE TABLE customers (id int PRIMARY KEY, name text)",
     "INSERT INTO customers SELECT n, 'Ada ' || n FROM generate_series(1, 50) n",
@@ -218,7 +220,7 @@ def test_the_role_can_change_nothing(scene: Scene, provider: Provider, major: in
             run_sql(reader, "SELECT rolpassword FROM pg_authid")
 
 
-@pytest.mark.parametrize(("provider", "major"), TURNS)
+@pytest.mark.parametrize(("provider", "major"), NEWEST)
 def test_the_restoring_role_owns_one_database_and_removing_leaves_nothing(
     coffre: Coffre, scene: Scene, provider: Provider, major: int
 ) -> None:
