@@ -31,8 +31,10 @@ def large_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LARGE_BYTES", 2 * PIECE_BYTES)
 
 
-def with_large(scene: Scene, *keys: str, size: int = SIZE, **how: Any) -> MemoryStore:
+def with_large(scene: Scene, *keys: str, size: int = SIZE, workers: int = 1, **how: Any) -> MemoryStore:
+    """Put large objects into the store. With one worker, the order of all reads is that of the names."""
     assert isinstance(scene.store, MemoryStore)
+    scene.workers = workers
     scene.document["limits"] = {"invocations": 50, "streams": 1}
     for key in keys:
         scene.store.put_huge("a", key, size, **how)
@@ -65,7 +67,7 @@ def until_done(scene: Scene, stops: list[int], limit: int = 30) -> tuple[Manifes
 @settings(max_examples=6)
 def test_any_borders_give_the_object_that_one_reading_gives(stops: list[int], keys: set[str]) -> None:
     with scene_of(SMALL) as scene:
-        store = with_large(scene, *keys)
+        store = with_large(scene, *keys, workers=3)
 
         manifest, _ = until_done(scene, stops)
 
