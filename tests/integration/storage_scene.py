@@ -47,7 +47,7 @@ class Scene:
         return Vault(DirectoryStore(folder))
 
     def sending(self) -> Sending:
-        """Return what stops the run after so many parts were sent."""
+        """Return what stops the run when a number of parts was sent."""
         return Sending(self)
 
     @property

@@ -42,7 +42,7 @@ def with_large(scene: Scene, *keys: str, size: int = SIZE, workers: int = 1, **h
 
 
 def until_done(scene: Scene, stops: list[int], limit: int = 30) -> tuple[Manifest, int]:
-    """Take a backup whose invocations are stopped after so many reads; the rest is not disturbed."""
+    """Take a backup whose invocations are stopped after these numbers of reads; the rest is not disturbed."""
     backup = scene.begin()
     begun: BucketProgress | None = None
     for invocation in range(limit):
@@ -153,7 +153,8 @@ def test_an_object_beyond_the_limit_is_named_and_costs_no_other(monkeypatch: pyt
 
         manifest = scene.backup()
 
-        assert "[OBJECT_TOO_LARGE]" in manifest.exceptions[0] or "the most that is backed up" in manifest.exceptions[0]
+        assert "the most that is backed up of one object" in manifest.exceptions[0]
+        assert "'a/large'" in manifest.exceptions[0]
         bodies = store.bodies()
         del bodies["a/large"]
         assert scene.bodies(manifest) == bodies

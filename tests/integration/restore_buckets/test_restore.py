@@ -14,8 +14,10 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
+from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, RestoreReport
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, ObjectMissingError
+from coffre.model.manifest import ObjectFacts
 from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets import write_object
 from coffre.stores.s3 import make_client
@@ -285,6 +287,21 @@ def test_an_upload_that_the_store_has_forgotten_begins_again(scene: Scene, monke
 
     assert isinstance(report, RestoreReport)
     assert scene.contents(bucket) == {"big": body}
+
+
+def test_an_upload_whose_bytes_are_missing_leaves_no_parts(scene: Scene) -> None:
+    bucket = scene.new_bucket()
+
+    def pieces(start: int) -> Iterator[bytes]:
+        yield bytes(9 * MIB - start)
+        raise ObjectMissingError("It is gone.")
+
+    with pytest.raises(ObjectMissingError):
+        BucketWriter(scene.client, bucket, is_aws=False).upload(
+            "big", pieces, ObjectFacts(), size=20 * MIB, if_absent=True
+        )
+
+    assert scene.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
 def test_an_object_that_came_meanwhile_is_left_and_the_upload_ended(

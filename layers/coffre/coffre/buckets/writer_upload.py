@@ -82,12 +82,10 @@ class MultipartUpload:
                 )  # fmt: skip
             self.abort(upload_id, error)
             raise
-        except ObjectMissingError:
-            if begun is None:
-                raise
-            return self.run(pieces, facts, size=size, if_absent=if_absent, pauses=pauses)
         except BaseException as error:
             self.abort(upload_id, error)
+            if isinstance(error, ObjectMissingError) and begun is not None:
+                return self.run(pieces, facts, size=size, if_absent=if_absent, pauses=pauses)
             raise
         return None
 

@@ -161,19 +161,21 @@ class StorageRestores:
             ) from error
 
     def _start_next(self, backup: Backup, wanted: StorageRestoreEvent, state: StorageState, function: str) -> None:
-        if state.invocation > MOST_INVOCATIONS:
-            raise DeadlineError(
-                f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.",
-                detail=f"It came as far as {state.after}",
-                hint="Restore it in pieces (--bucket, --prefix). "
-                "Objects that are restored already are found to be identical, and skipped.",
-            )
         event = wanted.next_invocation(backup.id, state.restore_id, state.invocation)
         hint = "Run the restore again: objects that are restored already are found to be identical, and skipped."
         try:
+            if state.invocation > MOST_INVOCATIONS:
+                raise DeadlineError(
+                    f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.",
+                    detail=f"It came as far as {state.after}",
+                    hint="Restore it in pieces (--bucket, --prefix). "
+                    "Objects that are restored already are found to be identical, and skipped.",
+                )
             start_next(self.services.functions, function, event, what="The restore", hint=hint)
         except CoffreError as error:
             error.add_note(said_so_far(state.result))
+            for upload in state.begun:
+                error.add_note(f"Parts of the upload {upload.upload_id} of {upload.key} are left in {upload.bucket}.")
             raise
 
 

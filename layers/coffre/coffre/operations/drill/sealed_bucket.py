@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyrage
 
@@ -36,26 +36,10 @@ class SealedBucket(BucketWriter):
         super().put(key, sealed, facts, sha256=hashlib.sha256(sealed).hexdigest(), if_absent=if_absent)
 
     def upload(
-        self,
-        key: str,
-        pieces: Callable[[int], Iterable[bytes]],
-        facts: ObjectFacts,
-        *,
-        size: int,
-        if_absent: bool,
-        begun: BegunUpload | None = None,
-        pauses: bool = False,
+        self, key: str, pieces: Callable[[int], Iterable[bytes]], facts: ObjectFacts, **how: Any
     ) -> BegunUpload | None:
-        """Write a large object, each piece sealed."""
-        return super().upload(
-            key,
-            lambda start: map(self._seal, pieces(start)),
-            facts,
-            size=size,
-            if_absent=if_absent,
-            begun=begun,
-            pauses=pauses,
-        )
+        """Write a large object as `BucketWriter.upload` does, each piece sealed."""
+        return super().upload(key, lambda start: map(self._seal, pieces(start)), facts, **how)
 
     def read_back(
         self, key: str, facts: ObjectFacts, opened: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None
