@@ -21,7 +21,8 @@ from tests.integration.vault_copies import copy_vault
 
 from coffre.model.backup import Backup, Progress, Status
 from coffre.model.errors import CoffreError
-from coffre.runtime import bootstrap
+from coffre.model.storage import BegunUpload
+from coffre.runtime import bootstrap, restore_storage_function
 from coffre.runtime.sources import read_secret
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import public_key
@@ -240,8 +241,18 @@ def test_a_continuation_that_is_delivered_twice_is_worked_on_once(
     assert len(bodies()) == 9
 
 
-def test_a_continuation_that_cannot_be_started_says_what_was_done_until_then(uploads: Coffre, tmp_path: Path) -> None:
+def test_a_continuation_that_cannot_be_started_says_what_was_done_until_then(
+    uploads: Coffre, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep(uploads, FILES, tmp_path)
+    # Given a large object of which a part is uploaded when the time is over
+    begun = BegunUpload(name="photos/film", bucket="photos", key="film", upload_id="U-1", part_bytes=8)
+    restore = vars(restore_storage_function)["restore_storage"]
+
+    def restore_some(*arguments: Any) -> Any:
+        return restore(*arguments).model_copy(update={"begun": (begun,)})
+
+    monkeypatch.setattr(restore_storage_function, "restore_storage", restore_some)
     counts = iter(range(6))
     context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
 
@@ -258,6 +269,7 @@ def test_a_continuation_that_cannot_be_started_says_what_was_done_until_then(upl
     assert 0 < written < 9
     assert record.failure is not None
     assert f"Changed before that, and stays: {written} object" in record.failure.message
+    assert "Parts of the upload U-1 of film are left in photos." in record.failure.message
 
 
 def test_another_store_is_reached_by_a_secret(uploads: Coffre, tmp_path: Path, weed: Weed) -> None:
