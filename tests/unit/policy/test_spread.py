@@ -56,6 +56,12 @@ def test_16_connections_are_4_functions_of_4() -> None:
     assert divided.part_bytes == LARGEST_PART_BYTES
 
 
+def test_one_function_alone_has_all_in_one_group() -> None:
+    divided = shape(4 * GB, Earlier((Read(40 * GB, 600.0),)), streams=4, connections=4)
+
+    assert (divided.width, divided.group_bytes) == (1, 4 * GB)
+
+
 @given(
     total=st.integers(0, 10**13),
     rate=st.floats(1e5, 1e9),

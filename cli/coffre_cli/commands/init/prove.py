@@ -13,7 +13,7 @@ from coffre.model.kinds import Status
 from coffre.model.target import AnyTarget, DatabaseTarget, FoundDatabase, is_gone
 from coffre.model.words import duration, size
 from coffre_cli import aws
-from coffre_cli.commands.backups.backup import Wanted, start_backup, start_servers, wait_for_backup
+from coffre_cli.commands.backups.run_backup import Wanted, start_backup, start_servers, wait_for_backup
 from coffre_cli.commands.doctor.doctor import look_at_targets
 from coffre_cli.commands.verify.drill import await_report
 from coffre_cli.deployed import DeployedStack

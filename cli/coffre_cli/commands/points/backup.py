@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.kinds import Status
-from coffre_cli.commands.backups.backup import Wanted, event_of, follow_backup
+from coffre_cli.commands.backups.run_backup import Wanted, event_of, follow_backup
 from coffre_cli.commands.points.show import point_json, references_line, show_point
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exits import Exit

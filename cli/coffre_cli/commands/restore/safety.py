@@ -9,7 +9,7 @@ import typer
 
 from coffre.model.errors import BackupStateError, CoffreError, DestinationError, SettingsError
 from coffre.model.kinds import SafetyState, Status, TargetKind, Tier
-from coffre_cli.commands.backups.backup import wait_for_backup
+from coffre_cli.commands.backups.run_backup import wait_for_backup
 from coffre_cli.confirming import is_interactive
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place

@@ -21,7 +21,7 @@ _CAUTIOUS_BYTES_PER_SECOND: Final = 10_000_000
 _SHARE_OF_THE_TIME: Final = 0.7
 # A third of what a function lives: a group that is three times as slow as expected still ends.
 _GROUP_SECONDS: Final = 300
-# Fewer would leave workers idle while the last group is read.
+# Fewer would leave workers idle while the last group is read. One worker alone needs no balance.
 _GROUPS_A_WORKER: Final = 3
 _SMALLEST_GROUP_BYTES: Final = 64 * 1024**2
 _PARTS_A_STREAM: Final = 2
@@ -114,7 +114,8 @@ def shape(
     streams = min(streams, connections)
     width = max(1, connections // streams)
     of_time = int(earlier.bytes_per_second * _GROUP_SECONDS)
-    of_balance = max(total_bytes // (width * _GROUPS_A_WORKER), _SMALLEST_GROUP_BYTES)
+    groups = width * _GROUPS_A_WORKER if width > 1 else 1
+    of_balance = max(total_bytes // groups, _SMALLEST_GROUP_BYTES)
     group = max(1, min(of_time, of_balance, group_bytes or of_time))
     part = max(1, min(group // (streams * _PARTS_A_STREAM), LARGEST_PART_BYTES))
     return Shape(width, streams, group, part if group_bytes else max(part, SMALLEST_PART_BYTES))
