@@ -16,26 +16,23 @@ from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.pages import ListingPage
-from coffre.buckets.reader import PIECE_BYTES, Piece
+from coffre.buckets.reader import Piece
 from coffre.buckets.repositories.credentials import Credentials
 from coffre.buckets.repositories.lfs import LfsServer, needed
-from coffre.buckets.repositories.packs import Bundle, LocalRepository
+from coffre.buckets.repositories.on_disk import OnDisk
+from coffre.buckets.repositories.packs import LocalRepository
 from coffre.buckets.repositories.remote import Refs, Remote
+from coffre.buckets.repositories.stored_objects import BUNDLES, HEAD, LFS, REFS, Chain, as_before, kind_of
 from coffre.buckets.repositories.wire import Wire
 from coffre.model.errors import CoffreError, RunStoppedError, StoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.repositories import RepositoryAddress
 from coffre.policy.bundle_chain import is_full_due
 from coffre.stores.s3_errors import Call
-
-BUNDLES: Final = "bundles/"
-LFS: Final = "lfs/"
-HEAD: Final = "HEAD"
-REFS: Final = "refs/"
 
 
 @dataclass(frozen=True)
@@ -44,28 +41,6 @@ class Wanted:
 
     address: RepositoryAddress
     credentials: Credentials
-
-
-@dataclass
-class _Chain:
-    """What the previous backup has of a repository; it is `usable` if every bundle can be pointed at."""
-
-    entries: Sequence[Entry]
-    usable: frozenset[str]
-
-    def below(self, folder: str, kind: str) -> list[Entry]:
-        return [entry for entry in self.entries if entry.name.startswith(f"{folder}/{kind}")]
-
-    def bundles(self, folder: str) -> list[Entry]:
-        """Return the chain, the full one first; none if it is broken."""
-        found = self.below(folder, BUNDLES)
-        is_whole = all(
-            entry.object is not None
-            and entry.object.unread is None
-            and all(frame.pack in self.usable for frame in entry.frames)
-            for entry in found
-        )
-        return found if is_whole else []
 
 
 @dataclass
@@ -98,14 +73,13 @@ class RepositoryReader:
     notes: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
     _found: Mapping[str, Sequence[Wanted]] | None = None
-    _bundles: dict[tuple[str, str], Bundle] = field(default_factory=dict)
-    _lfs: dict[tuple[str, str], LfsServer] = field(default_factory=dict)
-    _served: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _downloads: defaultdict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _read_any: bool = False
     _first_error: CoffreError | None = None
+
+    def __post_init__(self) -> None:
+        self._disk = OnDisk(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -180,18 +154,14 @@ class RepositoryReader:
         """
         self.wire.check()
         place = (bucket, listed.key)
-        kind = _kind_of(listed.key)
-        if place in self._bundles:
-            body = self._bundles[place].read(offset, PIECE_BYTES)
-        elif kind == LFS and place in self._lfs:
-            body = self._lfs_piece(place, listed, offset)
-        elif kind in (REFS, HEAD):
+        body = self._disk.piece(place, listed, offset)
+        if body is None and kind_of(listed.key) in (REFS, HEAD):
             body = f"{listed.etag}\n".encode()
-        else:
+        if body is None:
             raise StoreError(
                 "What is stored of it is damaged, and its repository could not be read now.", code="BUNDLE_DAMAGED"
             )
-        self._done_with(place, listed.size, len(body))
+        self._disk.done_with(place, listed.size, len(body))
         modified = format_datetime(listed.last_modified) if listed.last_modified else ""
         headers = {"etag": listed.etag or "", "last-modified": modified}
         return Piece(body, listed.size, {name: value for name, value in headers.items() if value})
@@ -255,7 +225,7 @@ class RepositoryReader:
 
     def _look(self, wanted: Wanted) -> list[Listed]:
         address = wanted.address
-        chain = _Chain(list(self.previous(f"{address.name}/")), self.usable)
+        chain = Chain(list(self.previous(f"{address.name}/")), self.usable)
         try:
             objects = self._of_now(wanted, chain)
         except RunStoppedError:
@@ -268,11 +238,11 @@ class RepositoryReader:
                 + (f"{error.hint} " if error.hint else "")
                 + ("The backup has it as the one before." if kept else "It is not in this backup.")
             )
-            return [_as_before(entry) for entry in chain.entries]
+            return [as_before(entry) for entry in chain.entries]
         self._read_any = True
         return objects
 
-    def _of_now(self, wanted: Wanted, chain: _Chain) -> list[Listed]:
+    def _of_now(self, wanted: Wanted, chain: Chain) -> list[Listed]:
         remote = self.remote(wanted)
         refs = remote.refs()
         for name in refs.strange:
@@ -283,7 +253,7 @@ class RepositoryReader:
         bundles = [] if self.is_full else chain.bundles(wanted.address.name)
         facts = bundles[-1].object if bundles else None
         if facts is not None and facts.etag == self._digest(refs):
-            stored = [_as_before(entry) for entry in (*bundles, *chain.below(wanted.address.name, LFS))]
+            stored = [as_before(entry) for entry in (*bundles, *chain.below(wanted.address.name, LFS))]
             self._expect_lfs(wanted, stored)
             return [*_names(wanted, refs), *stored]
         return self._changed(wanted, remote, bundles)
@@ -308,8 +278,8 @@ class RepositoryReader:
             shutil.rmtree(place, ignore_errors=True)
         number = 1 + max((int(entry.name.rpartition("/")[2][:6]) for entry in bundles), default=0)
         key = f"{address.folder}/{BUNDLES}{number:06d}-{'more' if addition else 'full'}.bundle"
-        self._bundles[address.bucket, key] = bundle
-        stored = [_as_before(entry) for entry in before] if addition else []
+        self._disk.keep((address.bucket, key), bundle)
+        stored = [as_before(entry) for entry in before] if addition else []
         stored.append(Listed(key, bundle.size, self._digest(refs), self.now().replace(microsecond=0)))
         objects = [Listed(f"{address.folder}/{LFS}{oid}", size, oid) for oid, size in sizes.items()]
         self._expect_lfs(wanted, objects)
@@ -325,54 +295,8 @@ class RepositoryReader:
     def _expect_lfs(self, wanted: Wanted, objects: Sequence[Listed]) -> None:
         server = LfsServer(wanted.address, wanted.credentials, self.wire)
         for found in objects:
-            if _kind_of(found.key) == LFS:
-                self._lfs[wanted.address.bucket, found.key] = server
-
-    # --- reading ---
-
-    def _lfs_piece(self, place: tuple[str, str], listed: Listed, offset: int) -> bytes:
-        oid = listed.key.rpartition("/")[2]
-        file = self.folder / f"lfs-{oid}"
-        with self._downloads[oid]:
-            if not file.exists():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                part = file.with_suffix(".part")
-                part.unlink(missing_ok=True)
-                self._download(place, oid, listed.size, part)
-                part.rename(file)
-            with file.open("rb") as content:
-                content.seek(offset)
-                return content.read(PIECE_BYTES)
-
-    def _download(self, place: tuple[str, str], oid: str, size: int, file: Path) -> None:
-        try:
-            self._lfs[place].download(oid, size, file)
-        except RunStoppedError:
-            raise
-        except CoffreError as error:  # of this object: the others, and the history, can be stored
-            raise StoreError(error.message, code="LFS_UNREADABLE", detail=error.code, hint=error.hint) from None
-
-    def _done_with(self, place: tuple[str, str], size: int, amount: int) -> None:
-        """Remove what has been read completely from the disk."""
-        with self._lock:
-            self._served[place] += amount
-            if self._served[place] < size:
-                return
-            self._served.pop(place)
-            bundle = self._bundles.pop(place, None)
-        if bundle is not None:
-            folder = bundle.pack.parent.parent.parent
-            if folder.parent == self.folder:
-                shutil.rmtree(folder, ignore_errors=True)
-            bundle.pack.unlink(missing_ok=True)
-        elif _kind_of(place[1]) == LFS:
-            (self.folder / f"lfs-{place[1].rpartition('/')[2]}").unlink(missing_ok=True)
-
-
-def _kind_of(key: str) -> str:
-    """Return what an object of a repository is; its key begins with a path that ends in `.git`."""
-    below = key.partition(".git/")[2]
-    return next((kind for kind in (BUNDLES, LFS, REFS) if below.startswith(kind)), HEAD)
+            if kind_of(found.key) == LFS:
+                self._disk.expect((wanted.address.bucket, found.key), server)
 
 
 def _is_before(wanted: Wanted, after: str) -> bool:
@@ -388,8 +312,3 @@ def _names(wanted: Wanted, refs: Refs) -> Iterator[Listed]:
     if refs.head is not None:
         text = f"ref: {refs.head.decode(errors='backslashreplace')}"
         yield Listed(f"{folder}/{HEAD}", len(text.encode()) + 1, text)
-
-
-def _as_before(entry: Entry) -> Listed:
-    facts = entry.object or ObjectFacts()
-    return Listed(entry.name.partition("/")[2], entry.size, facts.etag, facts.last_modified)

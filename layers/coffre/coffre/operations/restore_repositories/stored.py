@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from coffre.buckets.repositories.reader import BUNDLES, HEAD, LFS, REFS
+from coffre.buckets.repositories.stored_objects import BUNDLES, HEAD, LFS, REFS
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry, Manifest
 from coffre.policy.object_keys import key_choice
