@@ -78,6 +78,7 @@ _COMMANDS: Final = {
     "approve": _Command("backups.approve", "Approve another person's plan to replace or delete.", "approve"),
     "keys": _Command("keys.app", "Create, list, check and rotate keys; the recovery kit."),
     "api-keys": _Command("api_keys.app", "Make, list, rotate and revoke keys of the console's API."),
+    "console": _Command("stack.console", "Open the stack's console in a browser, or print its address.", "console"),
     "ci": _Command("ci.app", "Print a pipeline that starts backups, without a stored key."),
     "config": _Command("config.app", "Show, change and check the configuration, and its history."),
     "catalog": _Command("backups.catalog_rebuild", "Maintain the catalog, the table with the records of backups."),

@@ -17,6 +17,7 @@ import psutil
 from coffre_local.aws import session, start_aws
 from coffre_local.deployment import Deployment
 from coffre_local.errors import DeploymentError, StackError, tail_of
+from coffre_local.issuer import start_issuer, with_people
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.processes import ProcessMark, end
 from coffre_local.sample import load
@@ -52,6 +53,8 @@ class StackOptions:
         1.0 is about 770,000 rows.
     parameters
         Values of the template's parameters.
+    console
+        Turn the console on, with an identity provider and test users.
     prepare
         Called with the AWS environment after the secrets exist and before the template is deployed; returns further
         parameters.
@@ -60,6 +63,7 @@ class StackOptions:
     databases: Mapping[str, str] | None = None
     sample: bool = False
     sample_scale: float = 1.0
+    console: bool = False
     parameters: Mapping[str, str] | None = None
     prepare: Prepare = no_parameters
 
@@ -177,7 +181,7 @@ class _Builder:
             files = pool.submit(self._load_files, options.sample_scale) if options.sample else None
             self._protect(options.databases or {})
             parameters = {**(options.parameters or {}), **options.prepare(environment_of(self.state))}
-            self._deploy(parameters)
+            self._deploy(self._with_console(parameters) if options.console else parameters)
             if sample is not None:
                 self._protect({SAMPLE: sample.result()})
             if files is not None:
@@ -192,9 +196,17 @@ class _Builder:
             self._load_files(options.sample_scale)
         self._protect(databases)
         parameters = {**self.state.parameters, **(options.parameters or {})}
+        if options.console:
+            parameters = self._with_console(parameters)
         if parameters != self.state.parameters or self._deployment().fingerprint() != self.state.code:
             self._deploy(parameters)
         return self.state
+
+    def _with_console(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        issuer = self.state.issuer or start_issuer(self.state.directory)
+        self._note(issuer=issuer)
+        document = with_people(parameters["ConfigurationDocument"], issuer)
+        return {**parameters, "Console": "on", "ConfigurationDocument": document}
 
     def _deployment(self) -> Deployment:
         return Deployment(

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from coffre_local.aws import LocalAws
 from coffre_local.errors import StackError
+from coffre_local.issuer import LocalIssuer
 from coffre_local.processes import ProcessMark
 from coffre_local.toolchain import CHECKOUT
 
@@ -47,6 +48,8 @@ class LocalState:
         `starting` until everything is deployed: what a crash of `up` leaves behind.
     directory
         Below it is everything that the stack keeps on disk.
+    issuer
+        The identity provider, if the console is on.
     databases
         Names of the databases whose URLs are in secrets, sorted.
     buckets
@@ -62,6 +65,7 @@ class LocalState:
     directory: Path
     aws: LocalAws | None = None
     postgres: LocalPostgres | None = None
+    issuer: LocalIssuer | None = None
     databases: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +75,8 @@ class LocalState:
     def is_alive(self) -> bool:
         """Return whether everything that was started still runs."""
         postgres = self.postgres is None or self.postgres.mark.process() is not None
-        return self.status == "up" and self.aws is not None and self.aws.is_healthy() and postgres
+        issuer = self.issuer is None or self.issuer.is_alive()
+        return self.status == "up" and self.aws is not None and self.aws.is_healthy() and postgres and issuer
 
 
 @cache

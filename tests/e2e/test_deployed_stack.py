@@ -20,6 +20,7 @@ import psycopg2
 import pytest
 from botocore.exceptions import ClientError
 from tests.access_logs import MALLORY, line
+from tests.e2e.browser import Browser
 from tests.e2e.conftest import Checkout, Said, ended, until
 from tests.integration.exports import program, psql
 from tests.web import Received, Web, web_server
@@ -219,6 +220,7 @@ def stack(checkout: Checkout, chats: Web) -> Iterator[Stack]:
         databases={BROKEN: "postgresql://nobody@127.0.0.1/none"},
         sample=True,
         sample_scale=0.02,
+        console=True,
         prepare=partial(prepare, chats),
     )
     state = up(options, checkout=checkout.root)
@@ -380,6 +382,67 @@ def test_a_table_and_rows_are_brought_back_into_the_targets_own_database(
             cursor.execute(statement)
         session.commit()
     assert fingerprint(source) == before
+
+
+def test_a_person_signs_in_at_the_console_and_restores_the_database_in_use(stack: Stack, checkout: Checkout) -> None:
+    """By HTTP alone: a test user of the local identity provider, a backup, the plan, its token, and the rows."""
+    console = checkout.coffre("console", "--no-browser").out.strip()
+    api, source, browser = f"{console}/api/v1", stack.server.dsn(SAMPLE), Browser()
+
+    def ended_at(location: str, what: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            answer = browser.get(f"{console}{location}")
+            # 404: the function has not begun.
+            run = answer.json[what] if answer.status == 200 else {"status": "PENDING"}
+            return answer.json if run["status"] in ("COMPLETED", "FAILED") else None
+
+        return until(look, f"the end of {location}")
+
+    assert browser.get(f"{api}/status").status == 401
+    assert browser.sign_in(console, "noah").json["code"] == "NO_ROLE"
+    browser.sign_in(console, "vera")
+    refused = browser.send("POST", f"{api}/backups", body={"target": SAMPLE})
+    assert (refused.status, browser.get(f"{api}/status").status) == (403, 200)
+    browser.sign_in(console, "ada")
+
+    started = browser.send("POST", f"{api}/backups", body={"target": SAMPLE})
+    assert started.status == 202, started.body
+    backup = ended_at(started.json["location"], "backup")["backup"]
+    assert (backup["status"], backup["id"]) == ("COMPLETED", started.json["id"])
+    before = fingerprint(source)
+    with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
+        cursor.execute("DROP TABLE billing.payments CASCADE")
+        session.commit()
+
+    place, asked = f"{api}/backups/{backup['id']}/restore", {"replace": True}
+
+    safety = browser.send("POST", place, body={**asked, "dry_run": True, "safety_backup": True}).json
+    assert ended_at(safety["location"], "backup")["backup"]["status"] == "COMPLETED"
+    dry = browser.send("POST", place, body={**asked, "dry_run": True}).json
+    assert ended_at(dry["location"], "restore")["restore"]["status"] == "COMPLETED"
+    plan = browser.send("POST", place, body={**asked, "dry_run": True, "dry_run_id": dry["id"]}).json
+    confirmation = {"token": plan["token"], "name": plan["plan"]["name"]}
+    unconfirmed = browser.send("POST", place, body=asked)
+    misnamed = browser.send("POST", place, body={**asked, "confirmation": {**confirmation, "name": "other"}})
+    assert (unconfirmed.status, unconfirmed.json["code"]) == (409, "CONFIRMATION_NEEDED")
+    assert (misnamed.status, misnamed.json["code"]) == (409, "CONFIRMATION_MISMATCH")
+    restoring = browser.send("POST", place, body={**asked, "confirmation": confirmation})
+    assert restoring.status == 202, restoring.body
+    restored = ended_at(restoring.json["location"], "restore")
+
+    assert restored["restore"]["status"] == "COMPLETED", restored["restore"]["failure"]
+    assert fingerprint(source) == before
+    again = browser.send("POST", place, body={**asked, "confirmation": confirmation})
+    assert (again.status, again.json["code"]) == (409, "CONFIRMATION_INVALID")
+    [kept] = restored["report"]["kept"]
+    with closing(psycopg2.connect(stack.server.dsn("postgres"))) as session:
+        session.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute(kept["remove"])
+    signed_out = browser.send("POST", f"{console}/logout")
+    assert signed_out.url.startswith(console)
+    assert browser.get(f"{api}/status").status == 401
+    browser.close()
 
 
 @pytest.mark.parametrize("format_", ["custom", "plain"])

@@ -52,6 +52,7 @@ PARTITIONS: Final = (
     "APIKEY",
     "SESSION",
     "ATTEMPT",
+    "START",
 )
 
 FUNCTIONS: Final = {

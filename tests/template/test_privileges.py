@@ -286,7 +286,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("read", "USAGE", {"verify", "console", *PEOPLE}),
         ("put", "USAGE", set()),
         ("update", "USAGE", {*FUNCTIONS} - {"notify", "console"}),
-        *((verb, name, {"console"}) for verb in ("put", "update") for name in ("SESSION", "ATTEMPT")),
+        *((verb, name, {"console"}) for verb in ("put", "update") for name in ("SESSION", "ATTEMPT", "START")),
         ("put", "APIKEY", {"console", "rotate"}),
         ("update", "APIKEY", {"console", "rotate"}),
         ("read", "SESSION", {"console"}),
@@ -340,7 +340,7 @@ def test_the_console_asks_others_and_reaches_no_pack_no_key_and_no_database(priv
         for name in PARTITIONS
         if "console" in of_partition(privileges, verb, name)
     }
-    own = {(verb, name) for verb in ("put", "update") for name in ("SESSION", "APIKEY", "ATTEMPT")}
+    own = {(verb, name) for verb in ("put", "update") for name in ("SESSION", "APIKEY", "ATTEMPT", "START")}
     assert written == own | {
         ("delete", "SESSION"),
         ("put", "AUDIT#main"),

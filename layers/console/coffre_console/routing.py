@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore
+from coffre.model.kinds import TargetKind
 from coffre_console.access.caller import Caller
 from coffre_console.access.identify import Refused
 from coffre_console.access.permissions import Permission, needed_for
@@ -24,6 +25,7 @@ from coffre_console.access.request import Request, Response
 from coffre_console.console import Console
 from coffre_console.problems import NOT_FOUND, Problem, ProblemError, WrongField, of_refused
 from coffre_console.reading.source import May, Source, everyone
+from coffre_console.starting import begin_backup
 
 API = "/api/"
 _KEY = "visit"
@@ -91,6 +93,11 @@ class Visit:
         refused = self.gate.demand(self.caller, permission, target, self.request, self.now)
         if refused is not None:
             raise of_refused(refused)
+
+    def begin_backup(self, target: str, kind: TargetKind, **fields: object) -> str:
+        """Start a backup in the name of the caller; raises ProblemError (`BACKUP_RUNNING`) and NotInvokedError."""
+        functions = self.console.functions
+        return begin_backup(self.source.catalog, functions, target, kind, self.actor, self.now, **fields)
 
     def backup(self, backup_id: str, permission: Permission) -> Backup:
         """Return a backup to which the caller may do something; raises `BackupStateError` (`BACKUP_UNKNOWN`)."""

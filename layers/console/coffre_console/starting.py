@@ -6,14 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Status
-from coffre.model.errors import TransientError
+from coffre.model.backup import Status
+from coffre.model.errors import BackupStateError, TransientError
 from coffre.model.kinds import TargetKind
 from coffre.runtime.events import LONGEST_ACTOR
 from coffre.runtime.failed_answer import FunctionFailedError
@@ -115,22 +117,56 @@ def function_of(kind: TargetKind) -> str:
     return "backup_storage" if kind.has_objects else "backup_database"
 
 
-def refuse_while_one_runs(catalog: Catalog, target: str) -> None:
-    """Refuse a backup of a target while one of it runs. Of two requests at the same time the function's lock decides.
+def begin_backup(
+    catalog: Catalog,
+    functions: Functions,
+    target: str,
+    kind: TargetKind,
+    actor: Actor,
+    now: datetime,
+    **fields: object,
+) -> str:
+    """Start a backup of a target and return its id, unless one of it runs or was just started.
+
+    Two requests at the same time claim the start in the catalog, and one of them gets it. A schedule does not claim:
+    between its run and this one the function's lock decides.
 
     Raises
     ------
     ProblemError
         409, naming the run.
+    NotInvokedError
+        Nothing was started, and the request can be repeated.
     """
-    running: Backup | None = next(
-        (one for one in catalog.backups(status=Status.IN_PROGRESS) if one.target == target), None
-    )
+    running = next((one.id for one in catalog.backups(status=Status.IN_PROGRESS) if one.target == target), None)
     if running is not None:
-        raise ProblemError(
-            409,
-            "BACKUP_RUNNING",
-            f"A backup of {target} runs already: {running.id}, since {running.created_at:%H:%M} UTC.",
-            f"Wait for it (GET /api/v1/backups/{running.id}), or cancel it first.",
-            headers={"location": f"/api/v1/backups/{running.id}", "retry-after": "60"},
-        )
+        raise _running(target, running)
+    backup_id = str(ULID.from_datetime(now))
+    started = catalog.starts.claim(target, backup_id, now, has_ended=lambda known: _has_ended(catalog, known))
+    if started is not None:
+        raise _running(target, started)
+    event = {"target": target, "backup_id": backup_id, **{name: value for name, value in fields.items() if value}}
+    try:
+        functions.start(function_of(kind), event, actor)
+    except NotInvokedError:
+        catalog.starts.release(target, backup_id, now)
+        raise
+    return backup_id
+
+
+def _has_ended(catalog: Catalog, backup_id: str) -> bool:
+    try:
+        return catalog.get_backup(backup_id).status is not Status.IN_PROGRESS
+    except BackupStateError:
+        return False
+
+
+def _running(target: str, backup_id: str) -> ProblemError:
+    began = ULID.from_str(backup_id).datetime
+    return ProblemError(
+        409,
+        "BACKUP_RUNNING",
+        f"A backup of {target} runs already: {backup_id}, since {began:%H:%M} UTC.",
+        f"Wait for it (GET /api/v1/backups/{backup_id}), or cancel it first.",
+        headers={"location": f"/api/v1/backups/{backup_id}", "retry-after": "60"},
+    )

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.catalog.conftest import RawTable
 
 from coffre.catalog.catalog import Catalog
+from coffre.catalog.starts import BEGINS_WITHIN
 from coffre.model.api_key import ApiKey, KeyScope, checked_scopes, new_key, read_key, renewed
 from coffre.model.session import Session
 
@@ -149,3 +150,24 @@ def test_no_key_restores_deletes_or_makes_keys(text: str) -> None:
 def test_a_scopes_target_is_a_name(text: str) -> None:
     with pytest.raises(ValueError, match="should be followed by a target's name"):
         KeyScope.parse(text)
+
+
+def test_of_two_starts_at_the_same_time_one_is_made(catalog: Catalog, now: datetime) -> None:
+    """Both have read that none was started; and a call that is repeated finds its own."""
+    second: list[str | None] = []
+
+    def meanwhile(backup_id: str) -> bool:
+        if not second:
+            second.append("")
+            second.append(catalog.starts.claim("shop", "B", now, has_ended=lambda _: True))
+        return backup_id == "A"
+
+    assert catalog.starts.claim("shop", "A", now, has_ended=lambda _: False) is None
+    assert catalog.starts.claim("shop", "C", now, has_ended=meanwhile) == "B"
+    assert second[1:] == [None]
+    assert catalog.starts.claim("shop", "B", now + BEGINS_WITHIN - MINUTE, has_ended=lambda _: False) == "B"
+
+    catalog.starts.release("shop", "A", now)  # another's is not given back
+    assert catalog.starts.claim("shop", "D", now, has_ended=lambda _: False) == "B"
+    catalog.starts.release("shop", "B", now)
+    assert catalog.starts.claim("shop", "D", now, has_ended=lambda _: False) is None

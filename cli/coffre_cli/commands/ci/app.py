@@ -10,6 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from coffre_cli.commands.ci import workflows
+from coffre_cli.commands.stack.console import address_of
 from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark
@@ -120,11 +121,10 @@ def find_target(stack: str | None, target: str | None, url: str | None) -> tuple
 
 
 def _address_of(deployed: DeployedStack) -> str:
-    console = deployed.configuration.console
-    address = (console.address if console is not None else None) or deployed.outputs.get("ConsoleAddress")
+    address = address_of(deployed)
     if address is None:
-        raise typer.BadParameter("--url is needed: neither the configuration nor the stack says where its console is")
-    return address.rstrip("/")
+        raise typer.BadParameter("--url is needed: the stack's console is off, so it has no address")
+    return address
 
 
 def _checked(url: str) -> str:

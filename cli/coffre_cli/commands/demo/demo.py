@@ -23,7 +23,7 @@ from coffre_cli.commands.stack.local import start
 from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import console, say, show_failure
+from coffre_cli.screen import console, say, say_command, show_failure
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
@@ -71,6 +71,8 @@ def demo(
         raise typer.Exit(Exit.FAILED)
     console.print()
     say("That is the whole point of Coffre: lose something, and restore it." + ("" if keep else " (All cleaned up.)"))
+    say("The same in a browser, with test users of each role:")
+    say_command("coffre console" if keep else "coffre local up && coffre console")
 
 
 def _lose_and_restore(scene: Scene, folder: Path, *, keep: bool) -> bool:

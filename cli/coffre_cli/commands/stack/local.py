@@ -71,6 +71,8 @@ def up(
         say_command(
             f"coffre restore database latest --target {stack.SAMPLE} --to {server.dsn(f'{stack.SAMPLE}_restored')}"
         )
+    say("The console, with test users of each role (coffre console opens it):")
+    say_command(state.outputs["ConsoleAddress"])
     say("Reach it with aws:")
     say_command('eval "$(coffre local env)"')
     say("Stop it:")
@@ -125,7 +127,12 @@ def start(
         return {"ConfigurationDocument": _document(names, buckets, public_key(identity))}
 
     options = stack.StackOptions(
-        databases=databases, sample=sample, sample_scale=sample_scale, parameters=parameters, prepare=prepare
+        databases=databases,
+        sample=sample,
+        sample_scale=sample_scale,
+        console=True,
+        parameters=parameters,
+        prepare=prepare,
     )
     steps = (lambda _: None) if quiet else (lambda text: error_console.print(f"  {text}", style="dim"))
     return stack.up(options, port=port, on_step=steps)

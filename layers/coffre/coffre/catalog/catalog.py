@@ -29,6 +29,7 @@ from coffre.catalog.servers import Servers
 from coffre.catalog.sessions import Sessions
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.spread import Spread
+from coffre.catalog.starts import Starts
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages
@@ -87,8 +88,8 @@ class Catalog:
         Which restore points of a database and its buckets were taken.
     parts
         What the records of finished parts are: a run continues from those of one that did not finish.
-    sessions, api_keys, attempts
-        Who is signed in to the console; the keys of its API; how often requests were refused.
+    sessions, api_keys, attempts, starts
+        Who is signed in to the console; the keys of its API; how often requests were refused; what it has started.
     ticks
         Up to which time the runs of schedules were started.
     """
@@ -129,6 +130,7 @@ class Catalog:
         self.sessions = Sessions(self._table)
         self.api_keys = ApiKeys(self._table)
         self.attempts = Attempts(self._table)
+        self.starts = Starts(self._table)
 
     # --- backups: one run ---
 

@@ -1,4 +1,4 @@
-"""What the console keeps in the table: sessions, keys of the API, and counters of refused attempts."""
+"""What the console keeps in the table: sessions, keys of the API, counters of refused attempts, and what it starts."""
 
 from __future__ import annotations
 
@@ -47,4 +47,11 @@ class AttemptItem(Item):
     """How many attempts of one origin were refused in one window. `sk` is the window's number and a digest of it."""
 
     refused = NumberAttribute(null=True)
+    expires_at_epoch = NumberAttribute(null=True)
+
+
+class StartItem(Item):
+    """Which backup of a target the console has started last. `sk` is the target."""
+
+    backup_id = UnicodeAttribute(null=True)
     expires_at_epoch = NumberAttribute(null=True)

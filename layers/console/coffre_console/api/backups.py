@@ -30,13 +30,12 @@ from coffre_console.api.answers import (
     Until,
     Versions,
     accepted,
-    new_id,
 )
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE, Filter, count_backups, list_backups
 from coffre_console.reading.one_backup import OneBackup, one_backup
 from coffre_console.routing import Routes, Visit
-from coffre_console.starting import LateError, function_of, refuse_while_one_runs
+from coffre_console.starting import LateError
 
 PATH = "/api/v1/backups"
 _ONE = f"{PATH}/<backup_id>"
@@ -187,11 +186,7 @@ def start_backup(visit: Visit, target: str, *, keep: str | None = None, full: bo
     """Start a backup of a target, unless one of it runs; raises ProblemError and `TargetUnknownError`."""
     visit.demand(Permission.BACKUP, target)
     kind = visit.source.configuration().target(target).kind
-    refuse_while_one_runs(visit.source.catalog, target)
-    backup_id = new_id(visit.now)
-    event = {"target": target, "tier": Tier.MANUAL.value, "backup_id": backup_id, "keep": keep, "full": full}
-    sent = {name: value for name, value in event.items() if value}
-    visit.console.functions.start(function_of(kind), sent, visit.actor)
+    backup_id = visit.begin_backup(target, kind, tier=Tier.MANUAL.value, keep=keep, full=full)
     return accepted(backup_id, f"{PATH}/{backup_id}")
 
 

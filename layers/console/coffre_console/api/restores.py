@@ -39,7 +39,6 @@ from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.runs import list_restores, one_restore
 from coffre_console.routing import Routes, Visit
-from coffre_console.starting import function_of
 
 RESTORES = "/api/v1/restores"
 _TAG = "restores"
@@ -133,9 +132,7 @@ def permission_of(wanted: RestoreWanted) -> Permission:
 def restore_or_plan(visit: Visit, backup: Backup, body: RestoreWanted) -> Answer[Started | PlanShown]:
     """Start a restore or a dry run of it, or answer with the plan of a dry run that has ended."""
     if body.safety_backup:
-        safety_id = new_id(visit.now)
-        event = {"target": backup.target, "tier": Tier.SAFETY.value, "backup_id": safety_id}
-        visit.console.functions.start(function_of(backup.kind), event, visit.actor)
+        safety_id = visit.begin_backup(backup.target, backup.kind, tier=Tier.SAFETY.value)
         return accepted(safety_id, f"{PATH}/{safety_id}")  # type: ignore[return-value]
     restore_id = body.dry_run_id or new_id(visit.now)
     event = event_of(backup, body, restore_id)

@@ -1,9 +1,12 @@
 """Backups over the API: what is asked of the functions, what is refused, and nothing is done by the console."""
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from tests.console_client import Client
 from tests.console_scene import NOW, ConsoleScene
 
+from coffre.catalog.starts import BEGINS_WITHIN
+from coffre.model.backup import Failure
 from coffre_console.access.caller import Caller, Grant
 
 UNKNOWN = "01K9X000000000000000000000"
@@ -73,6 +76,42 @@ def test_a_backup_is_refused_while_one_of_its_target_runs(client: Client, scene:
     assert refused.headers["location"] == f"/api/v1/backups/{running.id}"
     assert other.status == 202
     assert len(client.functions.invoked) == 1
+
+
+def test_the_second_of_two_requests_is_refused_before_the_function_has_begun(
+    client: Client, scene: ConsoleScene
+) -> None:
+    first = client.post("/api/v1/backups", {"target": "shop"})
+
+    second = client.post("/api/v1/backups", {"target": "shop"})
+    triggered = client.post("/api/v1/trigger/backup-database?target=shop")
+    safety = client.post(f"/api/v1/backups/{scene.backup(9).id}/restore", {"replace": True, "safety_backup": True})
+
+    for refused in (second, triggered, safety):
+        assert (refused.status, refused.json["code"]) == (409, "BACKUP_RUNNING")
+        assert refused.headers["location"] == first.headers["location"]
+    assert client.post("/api/v1/backups", {"target": "billing"}).status == 202
+    assert [event["target"] for _, _, event in client.functions.invoked] == ["shop", "billing"]
+
+    # Once it has ended, however soon, the next one may begin
+    begun = scene.begin(0, id=first.json["id"])
+    scene.catalog.fail_backup(begun.id, Failure(code="DUMP_FAILED", message="It broke."), scene.now)
+    third = client.post("/api/v1/backups", {"target": "shop"})
+    assert third.status == 202
+    # A function that never began blocks no one for long
+    scene.now += BEGINS_WITHIN
+    assert client.post("/api/v1/backups", {"target": "shop"}).status == 202
+
+
+def test_a_start_that_failed_can_be_repeated(client: Client, scene: ConsoleScene) -> None:
+    def unreachable(**asked: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://lambda.example.com")
+
+    working = client.functions.invoke
+    client.functions.invoke = unreachable  # type: ignore[assignment, method-assign]
+    assert client.post("/api/v1/backups", {"target": "shop"}).status == 503
+    client.functions.invoke = working  # type: ignore[method-assign]
+    assert client.post("/api/v1/backups", {"target": "shop"}).status == 202
 
 
 @pytest.mark.parametrize(
