@@ -77,6 +77,7 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /callback": OPEN,
         "POST /logout": OPEN,
         "GET /assets/<name>": OPEN,
+        "GET /language": OPEN,
         # The API.
         "GET /api/v1/openapi.json": OPEN,
         "GET /api/v1/status": Permission.READ,
@@ -114,6 +115,28 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/trigger/verify": Permission.VERIFY,
         # Pages.
         "GET /": Permission.READ,
+        "GET /backups": Permission.READ,
+        "GET /backups/new": Permission.BACKUP,
+        "POST /backups/new": Permission.BACKUP,
+        "GET /backups/<backup_id>": Permission.READ,
+        "GET /backups/<backup_id>/cancel": Permission.CANCEL,
+        "POST /backups/<backup_id>/cancel": Permission.CANCEL,
+        "GET /backups/<backup_id>/verify": Permission.VERIFY,
+        "POST /backups/<backup_id>/verify": Permission.VERIFY,
+        "GET /backups/<backup_id>/drill": Permission.DRILL,
+        "POST /backups/<backup_id>/drill": Permission.DRILL,
+        "GET /backups/<backup_id>/pin": Permission.KEEP,
+        "POST /backups/<backup_id>/pin": Permission.KEEP,
+        "GET /backups/<backup_id>/unpin": Permission.KEEP,
+        "POST /backups/<backup_id>/unpin": Permission.KEEP,
+        "GET /backups/<backup_id>/hold": Permission.KEEP,
+        "POST /backups/<backup_id>/hold": Permission.KEEP,
+        "GET /backups/<backup_id>/release": Permission.DELETE,
+        "POST /backups/<backup_id>/release": Permission.DELETE,
+        "GET /running": Permission.READ,
+        "GET /restores/<restore_id>": Permission.READ,
+        "GET /restores/<restore_id>/cancel": Permission.RESTORE,
+        "POST /restores/<restore_id>/cancel": Permission.RESTORE,
     }
 )
 """`METHOD /path` as the route is registered -> what it needs. A route's handler asks again about the target."""
