@@ -30,7 +30,7 @@ from coffre_console.access.web import IssuerError
 
 LOGIN_SECONDS: Final = 600
 _SCOPES: Final = "openid profile email"
-_NEXT: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
+_NEXT: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 _CODE: Final = re.compile(r"[!-~]{1,2048}")
 _FIELDS: Final = frozenset({"state", "nonce", "verifier", "next"})
 

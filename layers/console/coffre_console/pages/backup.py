@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup
+from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Status
 from coffre_console.access.permissions import Permission
-from coffre_console.pages.acts import ACTS, Act
+from coffre_console.pages.acts import ACTS
 from coffre_console.pages.show import backup_of, known_fields, show
-from coffre_console.problems import ProblemError
 from coffre_console.reading.one_backup import one_backup
 from coffre_console.reading.runs import running
 from coffre_console.routing import Routes, Visit
 
 SHOWN_PARTS: Final = 100
+
+
+class Button(NamedTuple):
+    """Leads to the page of something that can be done; its text is `act.NAME`."""
+
+    name: str
+    is_grave: bool = False
 
 
 def register(routes: Routes) -> None:
@@ -29,10 +36,10 @@ def register(routes: Routes) -> None:
         done = known_fields(visit.request.query, ("done",))["done"]
         try:
             backup = backup_of(visit, backup_id, Permission.READ)
-        except Exception as error:
-            if done == "start" and getattr(error, "code", "") == "BACKUP_UNKNOWN":
-                raise _not_yet(backup_id) from error
-            raise
+        except BackupStateError:
+            if done != "start":
+                raise
+            return show(visit, "starting", command=f"coffre show {backup_id}")
         found = one_backup(visit.source, backup_id)
         return show(
             visit,
@@ -43,20 +50,17 @@ def register(routes: Routes) -> None:
             parts=found.parts[:SHOWN_PARTS],
             run=running(backup, visit.now) if backup.status is Status.IN_PROGRESS else None,
             acts=possible(visit, found.backup),
-            done=done if done in ACTS else "",
+            done=done if done in (*ACTS, "start", "delete") else "",
         )
 
 
-def possible(visit: Visit, backup: Backup) -> Sequence[Act]:
+def possible(visit: Visit, backup: Backup) -> Sequence[Button]:
     """Return what may be done to a backup, and makes sense in its state."""
-    return [act for act in ACTS.values() if act.fits(backup) and visit.caller.may(act.permission, backup.target)]
 
+    def may(permission: Permission) -> bool:
+        return visit.caller.may(permission, backup.target)
 
-def _not_yet(backup_id: str) -> ProblemError:
-    return ProblemError(
-        404,
-        "RUN_STARTING",
-        f"The backup {backup_id} was started a moment ago, and its function has not recorded it yet.",
-        "Load this page again in some seconds.",
-        headers={"retry-after": "3"},
-    )
+    is_kept = backup.status is Status.COMPLETED
+    found = [Button("restore")] if is_kept and may(Permission.RESTORE) else []
+    found += [Button(act.name, act.is_grave) for act in ACTS.values() if act.fits(backup) and may(act.permission)]
+    return [*found, Button("delete", is_grave=True)] if is_kept and may(Permission.DELETE) else found

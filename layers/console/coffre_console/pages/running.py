@@ -5,6 +5,7 @@ from __future__ import annotations
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup
+from coffre.model.errors import BackupStateError
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate
 from coffre_console.pages.show import known_fields, restore_of, see_other, show
@@ -29,8 +30,13 @@ def register(routes: Routes) -> None:
     @routes.add("GET", "/restores/<restore_id>")
     def one(restore_id: str) -> Answer[str]:
         visit = routes.visit
-        known_fields(visit.request.query, ())
-        restore = restore_of(visit, restore_id, Permission.READ)
+        done = known_fields(visit.request.query, ("done",))["done"]
+        try:
+            restore = restore_of(visit, restore_id, Permission.READ)
+        except BackupStateError:
+            if done != "start":
+                raise
+            return show(visit, "starting", command=f"coffre show {restore_id}")
         found = one_restore(visit.source, restore.id)
         return show(
             visit,

@@ -59,7 +59,7 @@ async function follow(section) {
       if (!answer.ok) throw new Error(String(answer.status));
       const sent = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = sent.getElementById(section.id);
-      if (!fresh || !("live" in fresh.dataset)) return location.reload();
+      if (!fresh || !("live" in fresh.dataset) || sent.title !== document.title) return location.reload();
       lost = 0;
       showTimes(fresh);
       section.replaceChildren(...fresh.childNodes);
@@ -78,6 +78,7 @@ async function follow(section) {
 // The last step of what cannot be undone: it counts down, and can be stopped until the end.
 function countDown(form) {
   const shown = form.querySelector("output");
+  shown.parentElement.hidden = false;
   const end = Date.now() + 1000 * Number(form.dataset.countdown);
   form.querySelector("[data-stop]").addEventListener("click", () => clearInterval(timer));
   const timer = setInterval(() => {
