@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import botocore.session
 from tests.console_scene import ConsoleScene, NotedFunctions
@@ -19,7 +19,7 @@ from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.identify import NOT_SIGNED_IN, Refused
 from coffre_console.access.permissions import Permission, needed_for
 from coffre_console.access.request import Request, Response
-from coffre_console.app import App
+from coffre_console.app import App, Pages
 from coffre_console.console import Console
 from coffre_console.reading.source import Source
 from coffre_console.starting import Functions, Signer
@@ -101,6 +101,7 @@ class Client:
     scene: ConsoleScene
     caller: Caller | None = ADMIN
     notify: bool = True
+    pages: Pages | None = None
 
     def __post_init__(self) -> None:
         settings = ConsoleSettings(
@@ -114,7 +115,7 @@ class Client:
         )
         self.console = PlayedConsole(Services("console", settings), settings, scene=self.scene)
         self.gate = PlayedGate(self.caller)
-        self.app = App.make(self.console, self.gate, now=lambda: self.scene.now)
+        self.app = App.make(self.console, self.gate, self.pages, now=lambda: self.scene.now)
 
     @property
     def functions(self) -> NotedFunctions:
@@ -128,6 +129,10 @@ class Client:
 
     def delete(self, url: str, body: object = None) -> Reply:
         return self.send("DELETE", url, body)
+
+    def submit(self, url: str, **fields: str) -> Reply:
+        """Send a form."""
+        return self.send("POST", url, urlencode(fields), {"content-type": "application/x-www-form-urlencoded"})
 
     def send(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         text = body if isinstance(body, str) else None if body is None else json.dumps(body)

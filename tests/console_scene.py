@@ -85,13 +85,20 @@ class ConsoleScene:
         self.catalog.create_backup(backup)
         return backup
 
-    def backup(self, hours_ago: float, *, target: str = "shop", verified: bool = True) -> Backup:
-        """Leave a completed backup of two tables."""
+    def backup(
+        self,
+        hours_ago: float,
+        *,
+        target: str = "shop",
+        verified: bool = True,
+        tables: Mapping[str, bytes] = TABLES,
+    ) -> Backup:
+        """Leave a completed backup of tables."""
         backup = self.begin(hours_ago, target=target)
         key = f"v1/backups/{target}/{backup.id}/entries.jsonl.zst"
         sha256 = put_small(self.vault.store, key, b"x" * 100)
         entries = EntriesFile(key=key, sha256=sha256, length=100, count=0)
-        manifest = manifest_of(backup, TABLES, entries, (), ())
+        manifest = manifest_of(backup, tables, entries, (), ())
         committed = self.vault.commit(
             manifest, lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256)
         )

@@ -47,6 +47,9 @@ class Pages(Protocol):
     def error(self, problem: ProblemError, request: Request | None) -> dict[str, Any]:
         """Return the answer that shows an error as a page."""
 
+    def signed_out(self, request: Request, place: str) -> str:
+        """Return the page that ends a session; `place` is where the identity provider ends its own."""
+
 
 @dataclass(frozen=True)
 class App:
@@ -99,6 +102,12 @@ class App:
         found: Response | Refused = getattr(self.gate, act)(request, now)
         if isinstance(found, Refused):
             raise of_refused(found)
+        if act == "logout" and self.pages is not None:
+            # No redirect: browsers let a form lead to the console alone (`form-action`), also by way of a redirect.
+            headers = {name: value for name, value in found.headers.items() if name != "location"}
+            page = self.pages.signed_out(request, found.headers.get("location", ""))
+            html = {"content-type": "text/html; charset=utf-8"}
+            return {**Response(200, page, {**headers, **headers_of("page"), **html}, found.cookies).as_event()}
         kind: AnswerKind = "redirect" if 300 <= found.status < 400 else "page"
         return {**found.as_event(), "headers": {**headers_of(kind), **found.headers}}
 

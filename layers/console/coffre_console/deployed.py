@@ -8,6 +8,7 @@ from coffre.runtime.function import utc_now
 from coffre_console.access.gate import Gate
 from coffre_console.app import App
 from coffre_console.console import Console
+from coffre_console.pages.site import Site
 
 
 def make_app(environment: Mapping[str, str]) -> App:
@@ -15,4 +16,4 @@ def make_app(environment: Mapping[str, str]) -> App:
     console = Console.make(environment)
     services = console.services
     gate = Gate(services.catalog, services.edge, lambda: console.configuration(utc_now()), services.secret)
-    return App.make(console, gate)
+    return App.make(console, gate, Site())

@@ -30,7 +30,7 @@ from coffre_console.access.web import IssuerError
 
 LOGIN_SECONDS: Final = 600
 _SCOPES: Final = "openid profile email"
-_NEXT: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
+_NEXT: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 _CODE: Final = re.compile(r"[!-~]{1,2048}")
 _FIELDS: Final = frozenset({"state", "nonce", "verifier", "next"})
 
@@ -75,7 +75,7 @@ class Login:
             "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        kept = json.dumps({**begun, "next": _local(request.query.get("next", "/"))})
+        kept = json.dumps({**begun, "next": local_path(request.query.get("next", "/"))})
         cookie = base64.urlsafe_b64encode(kept.encode()).decode().rstrip("=")
         return _redirect(
             _with_query(endpoints.authorization, query), set_cookie(LOGIN_COOKIE, cookie, seconds=LOGIN_SECONDS)
@@ -110,7 +110,7 @@ class Login:
             return _with_why(_NO_ROLE, "no group of this person has a role", name=person.name)
         self.sessions.end(request)
         cookie = self.sessions.begin(person.name, person.shown, person.groups, now)
-        answer = _redirect(f"{request.prefix}{_local(begun['next'])}", cookie, remove_cookie(LOGIN_COOKIE))
+        answer = _redirect(f"{request.prefix}{local_path(begun['next'])}", cookie, remove_cookie(LOGIN_COOKIE))
         return answer, person
 
     def logout(self, request: Request, now: datetime) -> Response:
@@ -162,7 +162,7 @@ def _begun(cookie: str) -> dict[str, str] | None:
     return found if len(found["state"]) >= 43 else None
 
 
-def _local(path: str) -> str:
+def local_path(path: str) -> str:
     """Return a path of this console: never another site, and `/` for what is none."""
     return path if _NEXT.fullmatch(path) else "/"
 

@@ -111,6 +111,15 @@ def one_backup(source: Source, backup_id: str) -> OneBackup:
         )
 
 
+def parts_of_backup(source: Source, backup: Backup) -> tuple[Part, ...]:
+    """Return the tables or buckets of a backup; none of one whose manifest cannot be read."""
+    try:
+        manifest = _manifest(source, backup)
+    except CoffreError:
+        return ()
+    return parts_of(manifest) if manifest is not None else ()
+
+
 def parts_of(manifest: Manifest) -> tuple[Part, ...]:
     """Return the tables or buckets of a backup, the largest first."""
     from coffre.model.names import shown

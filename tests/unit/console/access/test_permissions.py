@@ -57,6 +57,7 @@ def test_a_route_without_an_entry_is_an_error() -> None:
 
 def test_only_signing_in_and_the_consoles_own_files_are_open() -> None:
     assert {route for route, needed in ROUTES.items() if needed == OPEN} == {
+        "GET /language",
         "GET /login",
         "GET /callback",
         "POST /logout",

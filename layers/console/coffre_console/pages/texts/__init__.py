@@ -1,0 +1,92 @@
+"""The words of pages, one dictionary for each language; which language a reader wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from coffre.model.words import size, span
+from coffre_console.access.request import Request
+from coffre_console.pages.texts.en import TEXTS as ENGLISH
+from coffre_console.pages.texts.fr import TEXTS as FRENCH
+
+LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = {"en": ENGLISH, "fr": FRENCH}
+LANGUAGE_COOKIE: Final = "__Host-language"
+_FRENCH_SPAN: Final = (("days", "jours"), ("day", "jour"))
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one language, and numbers as its readers write them."""
+
+    language: str
+
+    @property
+    def other(self) -> str:
+        """The language that the page's switch leads to."""
+        return next(one for one in LANGUAGES if one != self.language)
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return a text. A key that does not exist is a defect: `KeyError`."""
+        text = LANGUAGES[self.language][key]
+        return text.format(**values) if values else text
+
+    def has(self, key: str) -> bool:
+        """Return whether a text exists."""
+        return key in LANGUAGES[self.language]
+
+    def counted(self, count: int, key: str) -> str:
+        """Return a number with its noun: the texts `key.one` and `key.many`."""
+        singular = count == 1 or (count == 0 and self.language == "fr")
+        return self(f"{key}.one" if singular else f"{key}.many", count=self.number(count))
+
+    def number(self, count: int) -> str:
+        """Return an integer with groups of three digits."""
+        return f"{count:,}".replace(",", "\u202f" if self.language == "fr" else ",")
+
+    def size(self, count: float | None) -> str:
+        """Return a number of bytes: `1.5 MB`, `1,5 Mo`."""
+        text = size(count)
+        return text.replace(".", ",").replace("B", "o") if self.language == "fr" else text
+
+    def span(self, seconds: float) -> str:
+        """Return a duration: `1 day 4 h`, `1 jour 4 h`."""
+        text = span(seconds)
+        for word, french in _FRENCH_SPAN if self.language == "fr" else ():
+            text = text.replace(word, french)
+        return text
+
+    def ago(self, seconds: float) -> str:
+        """Return how long ago something was."""
+        return self("just_now") if seconds < 10 else self("ago", span=self.span(seconds))
+
+
+def words_of(request: Request | None) -> Words:
+    """Return the language that a reader has chosen, or that the browser prefers; English for any other."""
+    if request is None:
+        return Words("en")
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    return Words(chosen if chosen in LANGUAGES else _preferred(request.headers.get("accept-language", "")))
+
+
+def _preferred(header: str) -> str:
+    """Return the first of our languages by the header's weights (RFC 9110, 12.5.4)."""
+    wanted: list[tuple[float, str]] = []
+    for one in header[:500].split(","):
+        tag, _, weight = one.partition(";")
+        language = tag.strip().lower().partition("-")[0]
+        if language in LANGUAGES:
+            wanted.append((_weight(weight), language))
+    best = max(wanted, key=lambda pair: pair[0], default=(0.0, "en"))
+    return best[1] if best[0] > 0 else "en"
+
+
+def _weight(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    if not name:
+        return 1.0
+    try:
+        return float(value) if name.strip() == "q" else 0.0
+    except ValueError:
+        return 0.0

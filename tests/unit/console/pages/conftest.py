@@ -1,0 +1,17 @@
+"""The pages over a deployment, asked by an administrator with a hostile name."""
+
+from dataclasses import replace
+
+import pytest
+from tests.console_client import ADMIN, Client
+from tests.console_scene import ConsoleScene
+
+from coffre_console.pages.site import Site
+
+HOSTILE = "x</script><script>alert(1)</script>\u202e\x1b[31m\"'🧨 שלום"
+PERSON = replace(ADMIN, form_token="f" * 64, session="s")
+
+
+@pytest.fixture
+def client(scene: ConsoleScene) -> Client:
+    return Client(scene, replace(PERSON, shown=HOSTILE), pages=Site())

@@ -1,0 +1,70 @@
+"""Templates and texts: nothing in them turns escaping off or runs in a page, and no text is missing."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from tests.console_client import ADDRESS, event_of
+
+from coffre_console import pages
+from coffre_console.access.request import Request
+from coffre_console.pages.texts import LANGUAGES, Words, words_of
+
+TEMPLATES = sorted((Path(pages.__file__).parent / "templates").iterdir())
+REFUSED = re.compile(r"\|\s*safe|Markup|autoescape|\bon[a-z]+=|\bstyle=|<style|javascript:|https?://|src=\"data:")
+KEY = re.compile(r"\bt(?:\.counted)?\([^()]*?'([a-z_.]+)'(?! ?[+%~])")
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.name)
+def test_a_template_runs_nothing_and_its_texts_exist(template: Path) -> None:
+    text = template.read_text()
+    assert not REFUSED.findall(text)
+    for form in re.findall(r'<form[^>]*method="post".*?</form>', text, re.DOTALL):
+        assert "token()" in form or "{{ token_field }}" in form
+    english = LANGUAGES["en"]
+    for key in re.findall(r"\bt\('([a-zA-Z_.]+)'[,)]", text):
+        assert key in english, key
+    for key in re.findall(r"t\.counted\([^)]*'([a-z_]+)'\)", text):
+        assert {f"{key}.one", f"{key}.many"} <= english.keys()
+
+
+def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
+    english, french = LANGUAGES["en"], LANGUAGES["fr"]
+    assert list(english) == list(french)
+    for key, text in english.items():
+        assert _values(text) == _values(french[key]), key
+    assert not [key for key, text in french.items() if re.search(r"(?<![\u202f\u00a0 ])[?!;:](?: |$)", text)]
+
+
+def _values(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize(
+    ("header", "cookie", "language"),
+    [
+        ("", "", "en"),
+        ("de", "", "en"),
+        ("fr-CA,en;q=0.8", "", "fr"),
+        ("de, en;q=0.4, fr;q=0.5", "", "fr"),
+        ("fr;q=0", "", "en"),
+        ("fr;q=x,,;q=1", "", "en"),
+        ("fr", "en", "en"),
+        ("en", "fr", "fr"),
+        ("fr", "../etc", "fr"),
+    ],
+)
+def test_the_readers_language(header: str, cookie: str, language: str) -> None:
+    event = event_of("GET", "/", headers={"accept-language": header})
+    event["cookies"] = [f"__Host-language={cookie}"] if cookie else []
+    assert words_of(Request.of_event(event, base=ADDRESS)).language == language
+
+
+def test_numbers_as_the_readers_of_a_language_write_them() -> None:
+    english, french = Words("en"), Words("fr")
+    assert (english.size(1_530_000), french.size(1_530_000)) == ("1.5 MB", "1,5 Mo")
+    assert (english.number(12345), french.number(12345)) == ("12,345", "12\u202f345")
+    assert (english.span(90_000), french.span(90_000)) == ("1 day 1 h", "1 jour 1 h")
+    assert (english.counted(0, "rows"), french.counted(0, "rows")) == ("0 rows", "0 ligne")
+    assert (english.ago(3), french.ago(172_800)) == ("just now", "il y a 2 jours")

@@ -1,0 +1,195 @@
+"""Restoring and deleting by pages: compared first, planned, the name typed, and every step of it by plain forms."""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.console_client import Client
+from tests.console_scene import NOW, ConsoleScene
+from tests.unit.console.pages.conftest import HOSTILE, PERSON
+from tests.unit.console.pages.markup import Form, Markup
+
+from coffre.model.backup import Backup, Comparison, Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
+from coffre.model.kinds import SafetyState
+from coffre.model.restore import Scope
+from coffre.model.safety import Safety
+from coffre.stores.store import put_small
+from coffre_console.access.caller import Caller, Grant
+
+DESTINATION = f"db.example.org:5432/{HOSTILE}"
+LOST = Overwritten(database=HOSTILE, size_bytes=1_500_000, tables=2, rows_estimate=12)
+
+
+def started(scene: ConsoleScene, backup: Backup, restore_id: str) -> Restore:
+    """Record a dry run, as the function does when it begins."""
+    restore = Restore(
+        id=restore_id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=DESTINATION,
+        status=Status.IN_PROGRESS,
+        created_at=NOW,
+        heartbeat_at=NOW,
+        dry_run=True,
+    )
+    return scene.catalog.create_restore(restore) or restore
+
+
+def ended(scene: ConsoleScene, backup: Backup, restore: Restore, safety: SafetyState, **fields: Any) -> Plan:
+    """Record the end of a dry run with its report and plan."""
+    scope = Scope(tables=("orders",), replace=True)
+    request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, scope)
+    plan = Plan(request=request, seen=Seen(destination=DESTINATION, name="shop", facts=Facts(), overwrites=LOST))
+    report = RestoreReport(
+        id=restore.id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=DESTINATION,
+        dry_run=True,
+        steps=(f"Replace the rows of {HOSTILE}",),
+        comparisons=(Comparison(table=HOSTILE, beside="x", missing=1234, changed=2, same=3, extra=4),),
+        rows=5,
+        phases_ms={},
+        exceptions=(),
+        plan=plan,
+        safety=Safety(state=safety, text="A SAFETY backup is needed.", target=backup.target),
+    )
+    key = f"v1/restores/{restore.id}/report.json"
+    put_small(scene.vault.store, key, report.model_dump_json().encode())
+    done = {"status": Status.COMPLETED, "completed_at": NOW, "report_key": key, **fields}
+    scene.catalog.finish_restore(restore.model_copy(update=done))
+    return plan
+
+
+def form_of(client: Client, url: str, step: str) -> Form:
+    reply = client.get(url)
+    assert reply.status == 200, reply.body
+    page = Markup(reply.body)
+    assert page.faults == []
+    assert "<script>alert" not in reply.body
+    return next(form for form in page.forms if form.fields.get("step") == step)
+
+
+def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: ConsoleScene, client: Client) -> None:
+    backup = scene.backup(5)
+    url = f"/backups/{backup.id}/restore"
+    chosen = {"what": "replace", "tables": "orders\r\n", "with_dependencies": "", "column": "", "start": "", "end": ""}
+    form = form_of(client, f"{url}?tables=orders&what=replace", "dry_run")
+    assert form.fields["what"] == "whole"  # the last radio; the choice is marked in the page
+    compared = client.submit(url, **{**form.fields, **chosen})
+    name, how, event = client.functions.invoked[-1]
+    assert (compared.status, name, how) == (303, "coffre-restore", "Event")
+    assert {"tables": ["orders"], "replace": True, "dry_run": True}.items() <= event.items()
+
+    plan_url = compared.headers["location"]
+    assert "The dry run was started" in Markup(client.get(plan_url).body).text
+    restore = started(scene, backup, event["restore_id"])
+    scene.catalog.heartbeat_restore(restore.id, scene.now, Progress(phase="compare", done_bytes=1, total_bytes=4))
+    assert "25 %" in Markup(client.get(plan_url).body).text
+    plan = ended(scene, backup, restore, SafetyState.NEEDED)
+    taken = client.submit(url, **form_of(client, plan_url, "safety").fields)
+    assert client.functions.invoked[-1][2]["tier"] == "SAFETY"
+    assert "safety_id=" in taken.headers["location"]
+    assert "The SAFETY backup was started" in Markup(client.get(taken.headers["location"]).body).text
+
+    key = f"v1/restores/{restore.id}/report.json"
+    report = scene.vault.read_report(key)
+    assert report.safety is not None
+    present = report.safety.model_copy(update={"state": SafetyState.PRESENT})
+    (scene.root / "vault" / key).unlink()
+    put_small(scene.vault.store, key, report.model_copy(update={"safety": present}).model_dump_json().encode())
+    confirm = form_of(client, plan_url, "confirm")
+    shown = Markup(client.get(plan_url).body)
+    assert "1,234" in shown.text
+    assert shown.commands == [f"coffre restore tables {backup.id} orders --replace --dry-run"]
+
+    answer = {"name": "shop", "destination": DESTINATION, "overwrites": LOST.model_dump(mode="json"), "approvals": 0}
+    client.functions.answers["coffre-restore"] = {"plan": {**answer, "id": "p" * 64}, "token": "t" * 43}
+    wrong = client.submit(url, **{**confirm.fields, "name": "shopp"})
+    assert (wrong.status, "expected shop" in Markup(wrong.body).text) == (422, True)
+    last = client.submit(url, **{**confirm.fields, "name": "shop"})
+    page = Markup(last.body)
+    assert (last.status, page.faults) == (200, [])
+    assert 'data-countdown="10"' in last.body
+    run = next(form for form in page.forms if form.fields.get("step") == "run")
+    assert run.fields["token"] == "t" * 43
+
+    stale = client.submit(url, **run.fields)
+    assert (stale.status, "CONFIRMATION_INVALID" in stale.body) == (409, True)
+    assert [one[2] for one in client.functions.invoked if "confirmation" in one[2]] == []
+    token = scene.catalog.confirmations.issue(plan, PERSON.actor, NOW, lifetime=timedelta(minutes=10), approvals=0)[0]
+    begun = client.submit(url, **{**run.fields, "token": token})
+    event = client.functions.invoked[-1][2]
+    assert event["confirmation"] == {"token": token, "name": "shop"}
+    assert begun.headers["location"] == f"/restores/{event['restore_id']}?done=start"
+    assert "It was started" in client.get(begun.headers["location"]).body
+
+
+def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, client: Client) -> None:
+    backup = scene.backup(5)
+    url = f"/backups/{backup.id}/restore"
+    fields = form_of(client, url, "dry_run").fields
+    period = {"what": "rows", "tables": "orders", "column": "day", "start": "2026-11-17", "with_dependencies": ""}
+    choices: list[tuple[dict[str, str], dict[str, Any]]] = [
+        ({"what": "gone", "tables": "orders"}, {"tables": ["orders"], "with_dependencies": True}),
+        (period, {"tables": ["orders"], "rows": {"column": "day", "start": "2026-11-17"}, "apply": True}),
+        ({"what": "whole"}, {"replace": True}),
+        ({"what": "whole", "destination": "coffre/destination/x"}, {"destination": "coffre/destination/x"}),
+    ]
+    for chosen, expected in choices:
+        reply = client.submit(url, **{**fields, "csrf_token": "f", **chosen})
+        assert reply.status == 303, reply.body
+        assert expected.items() <= client.functions.invoked[-1][2].items()
+    for wrong, where in (
+        ({"what": "gone"}, "tables"),
+        ({"what": "x"}, "what"),
+        ({"what": "rows", "tables": "orders", "column": "day"}, "rows"),
+        ({"what": "gone", "tables": "x" * 2000}, "tables"),
+        ({"what": "gone", "step": "x"}, "step"),
+    ):
+        reply = client.submit(url, **{**fields, **wrong})
+        assert (reply.status, where in Markup(reply.body).text) == (422, True)
+    client.gate.current = Caller(
+        "person", "r", "r", (Grant.of_role("restorer", ["shop"]),), form_token="f", session="s"
+    )
+    assert "destination" not in form_of(client, url, "dry_run").fields
+    assert client.submit(url, **{**fields, "what": "whole"}).status == 403
+    client.gate.current = None
+    expired = client.submit(url, **{**fields, "what": "rows", "tables": "orders", "column": "day"})
+    login = next(link for link in Markup(expired.body).links if link.startswith("/login"))
+    assert "column%3Dday" in login
+
+
+def test_a_dry_run_that_failed_or_is_another_ones_confirms_nothing(scene: ConsoleScene, client: Client) -> None:
+    backup, other = scene.backup(5), scene.backup(4)
+    restore = started(scene, backup, "01M80T0000000000000000000A")
+    failure = Failure(code="DESTINATION_MISSING", message=HOSTILE, hint="Create it.")
+    ended(scene, backup, restore, SafetyState.PRESENT, status=Status.FAILED, failure=failure)
+    query = "restore?what=gone&tables=orders&dry_run_id"
+    page = Markup(client.get(f"/backups/{backup.id}/{query}={restore.id}").body)
+    assert "DESTINATION_MISSING" in page.text
+    assert client.get(f"/backups/{other.id}/{query}={restore.id}").status == 409
+    assert client.get(f"/backups/{other.id}/{query}=x").status == 422
+    assert client.get(f"/backups/{scene.failed(3).id}/restore").status == 409
+
+
+def test_a_deletion_shows_what_goes_and_is_confirmed(scene: ConsoleScene, client: Client) -> None:
+    backup = scene.backup(5)
+    url = f"/backups/{backup.id}/delete"
+    lost = Overwritten(backup=backup.id, remaining_backups=3)
+    plan = {"id": "p" * 64, "name": "shop", "destination": "the vault", "approvals": 0}
+    plan["overwrites"] = lost.model_dump(mode="json", exclude_none=True)
+    client.functions.answers["coffre-rotate"] = {"plan": plan, "token": "t" * 43}
+    asked = client.submit(url, **form_of(client, url, "plan").fields)
+    planned = Markup(asked.body)
+    assert client.functions.invoked[-1][2]["delete"] == {"backup_id": backup.id, "force": True, "dry_run": True}
+    assert "Good backups that remain" in planned.text
+    confirm = next(form for form in planned.forms if form.fields.get("step") == "confirm").fields
+    assert client.submit(url, **{**confirm, "name": "x"}).status == 422
+    last = Markup(client.submit(url, **{**confirm, "name": "shop"}).body)
+    run = next(form for form in last.forms if form.fields.get("step") == "run").fields
+    client.functions.answers["coffre-rotate"] = {"backup_id": backup.id, "deleted": True}
+    assert client.submit(url, **run).status == 303
+    sent = client.functions.invoked[-1][2]
+    assert sent["confirmation"] == {"token": "t" * 43, "name": "shop"}
+    assert client.submit(url, step="x").status == 422
