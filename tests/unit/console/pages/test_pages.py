@@ -5,9 +5,10 @@ import shlex
 from datetime import timedelta
 
 from tests.console_client import Client
+from tests.console_restores import HOSTILE
 from tests.console_scene import ConsoleScene
 from tests.synthetic import Writer
-from tests.unit.console.pages.conftest import HOSTILE, PERSON
+from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 from tests.unit.docs.command_line import why_refused
 
