@@ -22,7 +22,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz checks test test-fast demo ci bench release lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz checks test test-fast test-browser demo ci bench release lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,10 +78,13 @@ fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest
 	.venv/bin/python -m tests.fuzz $(ARGS)
 
 test: setup ## Run every test, the deployed template on the local stack included
-	.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(ARGS)
 
 test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)
+
+test-browser: setup ## Try the console's pages in Debian's Chromium
+	.venv/bin/pytest tests/browser $(ARGS)
 
 demo: setup ## Back up, lose and restore a sample database on a local AWS
 	.venv/bin/coffre demo
@@ -91,6 +94,7 @@ checks: lint types imports validate scan sbom
 ci: setup ## Everything that has to pass before a change lands
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target checks
 	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-browser
 	.venv/bin/python -m tests.fuzz --runs 500
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md

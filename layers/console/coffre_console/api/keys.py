@@ -77,22 +77,35 @@ def register(routes: Routes) -> None:
 
     @routes.add("POST", _KEYS, summary="Make a key; its secret is shown once", tag=_TAG)
     def create(body: KeyWanted) -> NewSecret:
-        visit = routes.visit
-        text, key_id = new_key()
-        secret = _secret(text, body.days)
-        key = _admin(visit).create(key_id, body.label, body.scopes, secret, visit.source.configuration())
-        return NewSecret(key=_shown(key, visit.now), secret=text)
+        return create_key(routes.visit, body)
 
     @routes.add("POST", f"{_KEYS}/<key_id>/rotate", summary="Give a key another secret", tag=_TAG)
     def rotate(key_id: KeyId, body: Rotation) -> NewSecret:
-        visit, text = routes.visit, renewed(key_id)
-        key = _admin(visit).rotate(key_id, _secret(text, body.days))
-        return NewSecret(key=_shown(key, visit.now), secret=text)
+        return rotate_key(routes.visit, key_id, body)
 
     @routes.add("DELETE", f"{_KEYS}/<key_id>", summary="Revoke a key", tag=_TAG)
     def revoke(key_id: KeyId) -> KeyShown:
-        visit = routes.visit
-        return _shown(_admin(visit).revoke(key_id), visit.now)
+        return revoke_key(routes.visit, key_id)
+
+
+def create_key(visit: Visit, wanted: KeyWanted) -> NewSecret:
+    """Make a key."""
+    text, key_id = new_key()
+    secret = _secret(text, wanted.days)
+    key = _admin(visit).create(key_id, wanted.label, wanted.scopes, secret, visit.source.configuration())
+    return NewSecret(key=_shown(key, visit.now), secret=text)
+
+
+def rotate_key(visit: Visit, key_id: str, wanted: Rotation) -> NewSecret:
+    """Give a key another secret."""
+    text = renewed(key_id)
+    key = _admin(visit).rotate(key_id, _secret(text, wanted.days))
+    return NewSecret(key=_shown(key, visit.now), secret=text)
+
+
+def revoke_key(visit: Visit, key_id: str) -> KeyShown:
+    """End a key."""
+    return _shown(_admin(visit).revoke(key_id), visit.now)
 
 
 def _admin(visit: Visit) -> KeyAdmin:

@@ -16,7 +16,7 @@ from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.records import list_alerts, list_audit
 from coffre_console.reading.reports import kept_reports, report_now
-from coffre_console.routing import Routes
+from coffre_console.routing import Routes, Visit
 from coffre_console.starting import LateError
 
 _TAG = "records"
@@ -76,21 +76,7 @@ def register(routes: Routes) -> None:
 
     @routes.add("POST", "/api/v1/alerts/test", summary="Send a test to every chat and webhook", tag=_TAG)
     def test() -> Tried:
-        visit = routes.visit
-        functions = visit.console.functions
-        if not functions.has_notify:
-            raise ProblemError(
-                409,
-                "NOTIFY_OFF",
-                "This stack notifies only the subscribers of its topic.",
-                "Give the template AlertUrlsSecret (docs/alerts.md). Mail is not tested.",
-            )
-        visit.source.catalog.audit.record(visit.now, visit.actor, "alerts.tested")
-        try:
-            answer = functions.ask("notify", {"test": True}, visit.actor)
-        except LateError:
-            return Tried(is_late=True)
-        return Tried(tried=tuple(answer.get("tried", ())))
+        return test_alerts(routes.visit)
 
     @routes.add("GET", "/api/v1/audit", summary="Who did what, newest first", tag=_TAG)
     def audit(
@@ -105,3 +91,21 @@ def register(routes: Routes) -> None:
             routes.visit.source, target=target, since=since, until=until, actor=actor, action=action, size=size
         )
         return AuditList(events=page.events, has_more=page.has_more)
+
+
+def test_alerts(visit: Visit) -> Tried:
+    """Send a test to every chat and webhook, and record that in the audit."""
+    functions = visit.console.functions
+    if not functions.has_notify:
+        raise ProblemError(
+            409,
+            "NOTIFY_OFF",
+            "This stack notifies only the subscribers of its topic.",
+            "Give the template AlertUrlsSecret (docs/alerts.md). Mail is not tested.",
+        )
+    visit.source.catalog.audit.record(visit.now, visit.actor, "alerts.tested")
+    try:
+        answer = functions.ask("notify", {"test": True}, visit.actor)
+    except LateError:
+        return Tried(is_late=True)
+    return Tried(tried=tuple(answer.get("tried", ())))

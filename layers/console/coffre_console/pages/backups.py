@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -13,8 +11,8 @@ from coffre.model.kinds import Status, TargetKind
 from coffre.model.target import TARGET_NAME
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import ULID_PATTERN
+from coffre_console.pages.fields import day_of, one_of, refuse_unlike
 from coffre_console.pages.show import known_fields, show
-from coffre_console.problems import ProblemError, WrongField
 from coffre_console.reading.backups import PAGE_SIZE, Filter, list_backups
 from coffre_console.routing import Routes, Visit
 
@@ -47,46 +45,17 @@ def register(routes: Routes) -> None:
 def _filter(visit: Visit, sent: dict[str, str]) -> Filter:
     """Read the filter; raises ProblemError, naming the field, for a value that it cannot have."""
     if sent["target"]:
-        _match("target", sent["target"], TARGET_NAME, "the name of a target")
+        refuse_unlike("target", sent["target"], TARGET_NAME, "the name of a target")
         visit.demand(Permission.READ, sent["target"])
     if sent["cursor"]:
-        _match("cursor", sent["cursor"], ULID_PATTERN, "the end of the page before")
-    until = _day("until", sent["until"])
+        refuse_unlike("cursor", sent["cursor"], ULID_PATTERN, "the end of the page before")
+    until = day_of("until", sent["until"])
     return Filter(
         target=sent["target"] or None,
-        kind=_one_of(TargetKind, "type", sent["type"]),
-        status=_one_of(Status, "status", sent["status"]),
-        since=_day("since", sent["since"]),
+        kind=one_of(TargetKind, "type", sent["type"]),
+        status=one_of(Status, "status", sent["status"]),
+        since=day_of("since", sent["since"]),
         until=until + timedelta(days=1) if until is not None else None,
-    )
-
-
-def _one_of[E: StrEnum](values: type[E], where: str, text: str) -> E | None:
-    if not text:
-        return None
-    try:
-        return values(text)
-    except ValueError:
-        raise _wrong(where, f"expected one of {', '.join(values)}") from None
-
-
-def _day(where: str, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise _wrong(where, "expected a day, as 2026-11-17") from None
-
-
-def _match(where: str, text: str, pattern: str, what: str) -> None:
-    if not re.fullmatch(pattern, text):
-        raise _wrong(where, f"expected {what}")
-
-
-def _wrong(where: str, what: str) -> ProblemError:
-    return ProblemError(
-        422, "REQUEST_INVALID", "A filter cannot be read.", errors=(WrongField(where=where, what=what),)
     )
 
 

@@ -7,9 +7,11 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.backup import Backup
 from coffre.model.errors import BackupStateError
 from coffre_console.access.permissions import Permission
+from coffre_console.api.answers import ULID_PATTERN
 from coffre_console.api.backups import ask_rotate
+from coffre_console.pages.fields import refuse_unlike
 from coffre_console.pages.show import known_fields, restore_of, see_other, show
-from coffre_console.reading.runs import Running, list_running, one_restore, running
+from coffre_console.reading.runs import Running, list_restores, list_running, one_restore, running
 from coffre_console.routing import Routes
 
 
@@ -26,6 +28,17 @@ def register(routes: Routes) -> None:
             return visit.caller.may(needed, one.run.target)
 
         return show(visit, "running", command="coffre list --status in_progress", runs=found, may_cancel=may_cancel)
+
+    @routes.add("GET", "/restores")
+    def restores() -> Answer[str]:
+        visit = routes.visit
+        sent = known_fields(visit.request.query, ("target", "cursor"))
+        if sent["cursor"]:
+            refuse_unlike("cursor", sent["cursor"], ULID_PATTERN, "the end of the page before")
+        page = list_restores(
+            visit.source, target=sent["target"] or None, cursor=sent["cursor"] or None, may=visit.may()
+        )
+        return show(visit, "restores", command="coffre audit --action restore", sent=sent, page=page)
 
     @routes.add("GET", "/restores/<restore_id>")
     def one(restore_id: str) -> Answer[str]:

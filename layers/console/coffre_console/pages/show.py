@@ -14,6 +14,7 @@ from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup, Restore
 from coffre.model.names import visible
+from coffre_console.access.caller import Caller
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Request
@@ -32,17 +33,29 @@ _ID: Final = re.compile(ULID_PATTERN)
 
 
 class Link(NamedTuple):
-    """An entry of the navigation; its text is `nav.NAME`."""
+    """An entry of the navigation; its text is `nav.NAME`. `of_all`: its page is about all targets together."""
 
     name: str
     path: str
     permission: Permission
+    of_all: bool = False
+
+    def is_for(self, caller: Caller) -> bool:
+        """Return whether the page lets a caller in."""
+        return caller.may(self.permission, None) if self.of_all else caller.may_somewhere(self.permission)
 
 
 NAVIGATION: Final = (
     Link("dashboard", "/", Permission.READ),
     Link("backups", "/backups", Permission.READ),
+    Link("targets", "/targets", Permission.READ),
     Link("running", "/running", Permission.READ),
+    Link("restores", "/restores", Permission.READ),
+    Link("alerts", "/alerts", Permission.READ),
+    Link("report", "/report", Permission.READ, of_all=True),
+    Link("audit", "/audit", Permission.AUDIT),
+    Link("keys", "/keys", Permission.KEYS),
+    Link("settings", "/settings", Permission.READ, of_all=True),
 )
 
 
@@ -56,7 +69,7 @@ def show(visit: Visit, template: str, *, command: str, status: int = 200, **valu
     command
         The command that shows, or does, the same in a terminal.
     """
-    links = [one for one in NAVIGATION if visit.caller.may_somewhere(one.permission)]
+    links = [one for one in NAVIGATION if one.is_for(visit.caller)]
     text = rendered(
         visit.request,
         template,
@@ -125,6 +138,7 @@ def environment() -> Environment:
     """Return the templates. What is not trusted is escaped, and invisible characters are written out."""
     # Here, for a function's start that answers the API does not need it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -140,6 +154,7 @@ def environment() -> Environment:
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "seconds_since": _seconds_since,
         "address": address,
+        "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"
     return made

@@ -8,12 +8,40 @@ from typing import Any, Final
 
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.request import BadRequestError, Request
-from coffre_console.pages import acts, backup, backups, dashboard, deletion, files, language, running, wizard
+from coffre_console.pages import (
+    acts,
+    backup,
+    backups,
+    contents,
+    dashboard,
+    deletion,
+    files,
+    keys,
+    language,
+    records,
+    running,
+    targets,
+    wizard,
+)
 from coffre_console.pages.show import HTML, address, rendered
 from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes
 
-_PAGES: Final = (files, language, dashboard, backups, backup, acts, running, wizard, deletion)
+_PAGES: Final = (
+    files,
+    language,
+    dashboard,
+    targets,
+    backups,
+    backup,
+    contents,
+    acts,
+    wizard,
+    deletion,
+    running,
+    records,
+    keys,
+)
 # What a form sends and an address must not have: they open something, or are of one session.
 _NOT_KEPT: Final = (TOKEN_FIELD, "token")
 

@@ -6,7 +6,6 @@ All of it has one address, whose query holds what was chosen: a sign-in in the m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import ULID_PATTERN
 from coffre_console.api.restores import PlanShown, RestoreWanted, permission_of, restore_or_plan
+from coffre_console.pages.fields import refuse_unlike
 from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
 from coffre_console.pages.show import backup_of, known_fields, see_other, show
 from coffre_console.problems import ProblemError, of_wrong_fields
@@ -129,7 +129,7 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
 
 def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | None, RestoreReport | None]:
     """Return a dry run of this backup with its report; None for one whose function has not begun yet."""
-    _refuse_no_id("dry_run_id", dry_run_id)
+    refuse_unlike("dry_run_id", dry_run_id, ULID_PATTERN, "an id")
     try:
         found = one_restore(visit.source, dry_run_id)
     except BackupStateError:
@@ -142,7 +142,7 @@ def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | N
 def _safety_backup(visit: Visit, backup: Backup, safety_id: str) -> Backup | None:
     if not safety_id:
         return None
-    _refuse_no_id("safety_id", safety_id)
+    refuse_unlike("safety_id", safety_id, ULID_PATTERN, "an id")
     try:
         found = visit.source.catalog.get_backup(safety_id)
     except BackupStateError:
@@ -188,8 +188,3 @@ def _address_of(backup: Backup, query: Mapping[str, str]) -> tuple[str, Mapping[
 
 def _overwrites(wanted: RestoreWanted) -> bool:
     return wanted.storage.touches if wanted.storage is not None else wanted.overwrites
-
-
-def _refuse_no_id(where: str, text: str) -> None:
-    if not re.fullmatch(ULID_PATTERN, text):
-        raise of_wrong_fields([{"loc": (where,), "type": "value_error", "msg": "expected an id"}])

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 from tests.console_client import ADMIN, Client
+from tests.console_restores import HOSTILE
 from tests.console_scene import ConsoleScene
 
 from coffre_console.pages.site import Site
 
-HOSTILE = "x</script><script>alert(1)</script>\u202e\x1b[31m\"'🧨 שלום"
 PERSON = replace(ADMIN, form_token="f" * 64, session="s")
 
 

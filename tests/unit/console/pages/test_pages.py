@@ -2,13 +2,17 @@
 
 import re
 import shlex
+from datetime import timedelta
 
 from tests.console_client import Client
+from tests.console_restores import HOSTILE
 from tests.console_scene import ConsoleScene
-from tests.unit.console.pages.conftest import HOSTILE, PERSON
+from tests.synthetic import Writer
+from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 from tests.unit.docs.command_line import why_refused
 
+from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Progress
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import ROUTES
@@ -23,6 +27,7 @@ def backups_of(scene: ConsoleScene) -> dict[str, Backup]:
     running = scene.begin(0.01, target="billing", heartbeat_at=scene.now)
     done = Progress(phase="tables", done_bytes=3, total_bytes=9, done_tables=1, total_tables=4, current=HOSTILE)
     scene.catalog.heartbeat_backup(running.id, scene.now, done)
+    scene.catalog.audit.record(scene.now, Actor(HOSTILE), "backup.held", "shop", good.id, HOSTILE)
     return {"good": good, "failed": failed, "running": running}
 
 
@@ -37,9 +42,15 @@ def test_every_page_is_whole_in_both_languages_and_shows_hostile_names_harmlessl
         f"/backups/{good}/{act}" for act in ("verify", "drill", "pin", "unpin", "hold", "release", "delete", "restore")
     ]
     urls += [f"/backups/{running}/cancel", f"/backups/{good}/hold?reason=%3C/script%3E%E2%80%AE%01"]
+    urls += ["/targets", "/restores", "/alerts", "/audit", "/audit?action=backup", "/report", "/settings", "/keys"]
+    urls += [f"/backups/{good}/contents", f"/backups/{good}/contents?q=ORD", f"/diff?first={good}"]
+    writer = Writer(scene.catalog, scene.vault, scene.root, ())
+    first = writer.backup({HOSTILE: b"1\n", "orders": b"1\n"}, scene.now - timedelta(hours=31))
+    second = writer.backup({"orders": b"1\n2\n"}, scene.now - timedelta(hours=30))
+    urls += [f"/diff?first={second.id}&second={first.id}"]
     seen = ""
-    for language in ("en", "fr"):
-        for url in urls:
+    for language, some in (("en", urls), ("fr", urls[::-4])):
+        for url in some:
             reply = client.send("GET", url, headers={"accept-language": language})
             assert reply.status == 200, (url, reply.body)
             page = Markup(reply.body)
@@ -51,6 +62,8 @@ def test_every_page_is_whole_in_both_languages_and_shows_hostile_names_harmlessl
             for command in page.commands:
                 assert why_refused(_arguments(command)) is None, (url, command)
             seen += page.text
+    assert "removed" in seen
+    assert "retiré" in seen
     assert r"\u202e\x1b[31m" in seen
     assert "🧨 שלום" in seen
 
@@ -126,7 +139,7 @@ def test_who_may_not_do_something_sees_no_button_of_it_and_is_refused(scene: Con
     good, other = scene.backup(5), scene.backup(4, target="billing")
     client.gate.current = Caller("person", "v", "v", (Grant.of_role("viewer", ["shop"]),), form_token="f", session="s")
     page = Markup(client.get(f"/backups/{good.id}").body)
-    assert not [link for link in page.links if link.startswith(f"/backups/{good.id}/")]
+    assert not [link for link in page.links if re.match(f"/backups/{good.id}/(?!contents)", link)]
     assert "/backups/new" not in client.get("/").body
     assert other.id not in client.get("/backups").body
     for method, url in (("GET", f"/backups/{other.id}"), ("POST", f"/backups/{good.id}/pin"), ("GET", "/backups/new")):
@@ -162,3 +175,33 @@ def _arguments(command: str) -> list[str]:
     words = shlex.split(command)
     assert words[0] == "coffre"
     return words[1:]
+
+
+def test_keys_are_shown_once_and_records_are_refused_in_words(scene: ConsoleScene, client: Client) -> None:
+    fields = {"label": "cron", "scope": "backup:run", "target": "shop", "days": "30"}
+    made = client.submit("/keys", **fields)
+    key = next(iter(scene.catalog.api_keys.all()))
+    secret = next(command for command in Markup(made.body).commands if command.startswith("coffre_"))
+    assert (key.label, key.scopes) == ("cron", ("backup:run:shop",))
+    assert secret not in client.get("/keys").body
+    rotated = client.submit(f"/keys/{key.id}/rotate")
+    assert secret not in rotated.body
+    assert f"coffre_{key.id}" in rotated.body
+    assert client.submit(f"/keys/{key.id}/revoke").status == 303
+    assert next(iter(scene.catalog.api_keys.all())).revoked_at is not None
+    for method, url, status in (
+        ("POST", "/keys", 422),
+        ("POST", "/keys/x/revoke", 404),
+        ("GET", f"/keys/{key.id}/rotate", 303),
+        ("GET", "/report?period=x", 422),
+        ("GET", "/audit?since=x", 422),
+        ("GET", "/diff?first=x", 422),
+        ("GET", "/restores?cursor=x", 422),
+        ("POST", "/alerts/test", 200),
+    ):
+        assert client.send(method, url).status == status, url
+    assert ("coffre-notify", {"test": True}) in [(name, event) for name, _, event in client.functions.invoked]
+    client.gate.current = Caller("person", "v", "v", (Grant.of_role("admin", ["shop"]),), form_token="f", session="s")
+    assert [client.get(url).status for url in ("/report", "/settings", "/audit", "/keys")] == [403] * 4
+    links = Markup(client.get("/").body).links
+    assert not {"/report", "/settings", "/audit", "/keys"} & set(links)
