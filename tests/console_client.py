@@ -25,6 +25,7 @@ from coffre_console.reading.source import Source
 from coffre_console.starting import Functions, Signer
 
 ADDRESS = "https://backups.example.com"
+EXPORTS = "exports"
 TOPIC = "arn:aws:sns:eu-west-3:123456789012:coffre-alerts"
 ADMIN = Caller("person", "anna", "anna@example.com", (Grant.of_role("admin"),))
 
@@ -112,6 +113,8 @@ class Client:
             stack="coffre",
             console_address=ADDRESS,
             alert_urls=self.notify,
+            export_bucket=EXPORTS,
+            download_role="arn:aws:iam::123456789012:role/download",
         )
         self.console = PlayedConsole(Services("console", settings), settings, scene=self.scene)
         self.gate = PlayedGate(self.caller)

@@ -219,9 +219,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 def server_of(port: int) -> ThreadingHTTPServer:
     """Return the provider's server on a port of 127.0.0.1 (0: a free one), which listens and does not answer yet."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    handler.provider = Provider(f"http://127.0.0.1:{server.server_port}")
+
+    class Handler(_Handler):
+        """Of this server."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    Handler.provider = Provider(f"http://127.0.0.1:{server.server_port}")
     return server
 
 

@@ -57,7 +57,7 @@ class Browser:
             headers["cookie"] = "; ".join(f"{name}={value}" for name, value in sent.items())
         if token := sent.get("__Host-session"):
             headers[TOKEN_HEADER] = form_token(token)
-        content = {} if form is None else {"fields": form, "encode_multipart": False}
+        content: dict[str, Any] = {} if form is None else {"fields": form, "encode_multipart": False}
         if body is not None:
             content, headers["content-type"] = {"body": json.dumps(body)}, "application/json"
         here = place._replace(netloc=f"127.0.0.1:{place.port}").geturl()

@@ -17,7 +17,9 @@ from typing import Any
 
 import boto3
 import psycopg2
+import pyrage
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 from tests.access_logs import MALLORY, line
 from tests.e2e.browser import Browser
@@ -409,6 +411,17 @@ def test_a_person_signs_in_at_the_console_and_restores_the_database_in_use(stack
     assert started.status == 202, started.body
     backup = ended_at(started.json["location"], "backup")["backup"]
     assert (backup["status"], backup["id"]) == ("COMPLETED", started.json["id"])
+    theirs = new_identity()
+    exporting = browser.send(
+        "POST", f"{api}/backups/{backup['id']}/download", body={"recipients": [public_key(theirs)]}
+    )
+    assert exporting.status == 202, exporting.body
+    ended_at(f"/api/v1/restores/{exporting.json['id']}", "restore")
+    exported = browser.get(f"{console}{exporting.json['location']}").json
+    file = urllib3.request("GET", exported["url"])
+    assert (file.status, len(file.data)) == (200, exported["size_bytes"])
+    assert pyrage.decrypt(file.data, [pyrage.x25519.Identity.from_str(theirs)]).startswith(b"PGDMP")
+
     before = fingerprint(source)
     with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
         cursor.execute("DROP TABLE billing.payments CASCADE")

@@ -67,6 +67,7 @@ FUNCTIONS: Final = {
     "console": "ConsoleRole",
 }
 MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
+DOWNLOADS, DOWNLOAD_ROLE = "signed address", "DownloadRole"
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),
     "operator": ("ReadersPolicy", "OperatorsPolicy"),
@@ -100,6 +101,7 @@ class Privileges:
             *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in FUNCTIONS.items()),
             *(Principal(name, _role(name), None, self._managed(policies)) for name, policies in PEOPLE.items()),
             Principal(MACHINE, _role(MACHINE), None, self.template.statements(MACHINE_ROLE)),
+            Principal(DOWNLOADS, _role(DOWNLOADS), None, self.template.statements(DOWNLOAD_ROLE)),
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
             Principal(ALARMS, service="cloudwatch.amazonaws.com"),
@@ -116,6 +118,7 @@ class Privileges:
             *self._message_calls(),
             *self._bucket_calls(),
             *self._log_calls(),
+            *self._export_calls(),
             *self._setting_calls(),
         )
 
@@ -391,6 +394,14 @@ class Privileges:
         yield Call(group, "read", "logs without TLS", "s3:GetObject", line, {"aws:SecureTransport": "false"})
         yield Call(group, "list", "logs", "s3:ListBucket", bucket)
         yield Call(group, "delete", "logs", "s3:DeleteObject", line)
+        for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "DeleteBucket"):
+            yield Call(group, "", f"`{action}`", f"s3:{action}", bucket)
+
+    def _export_calls(self) -> Iterator[Call]:
+        group, bucket = "Exported files", self.arn("ExportBucket")
+        for verb, action in {"read": "GetObject", "write": "PutObject", "delete": "DeleteObject"}.items():
+            yield Call(group, verb, "a file", f"s3:{action}", f"{bucket}/exports/{ID}/shop.dump.age")
+        yield Call(group, "list", "files", "s3:ListBucket", bucket)
         for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "DeleteBucket"):
             yield Call(group, "", f"`{action}`", f"s3:{action}", bucket)
 

@@ -10,6 +10,8 @@ from tests.template.privileges import (
     ADMINISTRATOR,
     ALARMS,
     ANYONE,
+    DOWNLOAD_ROLE,
+    DOWNLOADS,
     FUNCTIONS,
     LOGGING,
     MACHINE_ROLE,
@@ -73,8 +75,9 @@ def test_every_role_and_every_policy_for_people_is_a_caller() -> None:
         if resource["Type"].startswith("AWS::IAM::")
     }
 
-    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == {*FUNCTIONS.values(), MACHINE_ROLE}
-    assert set(of_type) == {*FUNCTIONS.values(), MACHINE_ROLE, *(name for names in PEOPLE.values() for name in names)}
+    roles = {*FUNCTIONS.values(), MACHINE_ROLE, DOWNLOAD_ROLE}
+    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == roles
+    assert set(of_type) == {*roles, *(name for names in PEOPLE.values() for name in names)}
 
 
 def test_every_partition_of_the_catalog_is_looked_at() -> None:
@@ -325,6 +328,15 @@ def test_addresses_of_databases_are_read_by_those_who_connect(privileges: Privil
 def test_no_person_reads_a_secret_or_a_pack(privileges: Privileges) -> None:
     assert not {*PEOPLE} & who(privileges, "Secrets", "read")
     assert not {*PEOPLE} & who(privileges, "Vault: read", "read", "a pack")
+
+
+def test_exported_files_are_written_by_restore_and_read_by_no_function(privileges: Privileges) -> None:
+    """The console gives out addresses that another role's credentials sign."""
+    assert who(privileges, "Exported files", "write") == {"restore"}
+    assert who(privileges, "Exported files", "read") == {DOWNLOADS}
+    assert each(privileges, "Exported files") == {frozenset({"restore"}), frozenset({DOWNLOADS}), frozenset()}
+    own = {(call.group, call.verb) for call in privileges.calls if DOWNLOADS in privileges.allowed(call)}
+    assert own == {("Exported files", "read")}
 
 
 def test_the_console_asks_others_and_reaches_no_pack_no_key_and_no_database(privileges: Privileges) -> None:

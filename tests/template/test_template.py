@@ -134,7 +134,7 @@ def test_the_table_is_the_one_that_the_catalog_expects(deployed: Rendered) -> No
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 
-@pytest.mark.parametrize("name", ["VaultBucket", "CatalogTable", "AccessLogBucket"])
+@pytest.mark.parametrize("name", ["VaultBucket", "CatalogTable", "AccessLogBucket", "ExportBucket"])
 def test_storage_stays_when_the_stack_is_deleted_or_the_resource_is_replaced(deployed: Rendered, name: str) -> None:
     resource = deployed.resources[name]
 
@@ -144,7 +144,7 @@ def test_storage_stays_when_the_stack_is_deleted_or_the_resource_is_replaced(dep
 def test_nothing_but_storage_stays(deployed: Rendered) -> None:
     kept = {name for name, resource in deployed.resources.items() if resource.get("DeletionPolicy") == "Retain"}
 
-    assert kept == {"VaultBucket", "CatalogTable", "AccessLogBucket"}
+    assert kept == {"VaultBucket", "CatalogTable", "AccessLogBucket", "ExportBucket"}
 
 
 def test_the_vault_is_private_encrypted_and_versioned(deployed: Rendered) -> None:
@@ -675,6 +675,8 @@ def test_managed_policies_come_with_a_vpc_only() -> None:
 def test_only_lambda_can_take_a_role_and_the_state_machine_its_own(deployed: Rendered) -> None:
     for name, properties in deployed.of_type("AWS::IAM::Role").items():
         [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
+        if name == "DownloadRole":
+            continue
         service = "states" if name == MACHINE_ROLE else "lambda"
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
         if name == MACHINE_ROLE:
@@ -1222,11 +1224,30 @@ def test_a_handler_is_small_and_imports_the_package_alone(handler: Path) -> None
 def test_a_console_that_is_off_is_nothing_at_all(template: dict[str, Any]) -> None:
     """Each resource of it has the condition, so that off makes nothing and costs nothing."""
     of_console = {name for name in template["Resources"] if name.startswith("Console")}
+    of_console |= {"ExportBucket", "ExportBucketPolicy", "DownloadRole"}
 
     assert {template["Resources"][name].get("Condition") for name in of_console} == {"HasConsole"}
     assert template["Outputs"]["ConsoleAddress"]["Condition"] == "HasConsole"
     assert template["Parameters"]["Console"]["Default"] == "off"
-    assert len(of_console) == 11
+    assert len(of_console) == 14
+
+
+def test_exports_live_a_day_and_their_addresses_an_hour(deployed: Rendered) -> None:
+    """The role whose credentials sign them is for the console alone, and reads nothing else."""
+    [rule] = deployed.resources["ExportBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert (rule["ExpirationInDays"], rule["AbortIncompleteMultipartUpload"]) == (1, {"DaysAfterInitiation": 1})
+    assert "VersioningConfiguration" not in deployed.resources["ExportBucket"]["Properties"]
+    statements = deployed.resources["ExportBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    [old] = [one for one in statements if one["Sid"] == "NoAddressIsOlderThanAnHour"]
+    assert (old["Effect"], old["Principal"]) == ("Deny", "*")
+    assert old["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": 3_600_000}}, "milliseconds"
+    role = deployed.resources["DownloadRole"]["Properties"]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": deployed.attribute("ConsoleRole", "Arn")}
+    [policy] = role["Policies"]
+    [allowed] = policy["PolicyDocument"]["Statement"]
+    assert allowed["Action"] == "s3:GetObject"
+    assert allowed["Resource"] == f"{deployed.attribute('ExportBucket', 'Arn')}/exports/*"
 
 
 def test_the_access_log_of_the_console_has_no_query_and_no_header(template: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from coffre.model.configuration import Configuration
 from coffre.policy.prices import prices_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.settings import ConsoleSettings
+from coffre_console.downloads import Downloads
 from coffre_console.reading.source import Source
 from coffre_console.starting import Functions, Signer
 
@@ -74,6 +75,11 @@ class Console:
         region = os.environ.get("AWS_REGION", "")
         signer = Signer(self.services.session, self.settings.alert_topic_arn, region)
         return Functions(self._client, self.settings.stack, signer, has_notify=self.settings.alert_urls)
+
+    @cached_property
+    def downloads(self) -> Downloads:
+        """What signs the addresses of exported files."""
+        return Downloads(self.services.session, self.settings.download_role, self.settings.export_bucket or "")
 
     @cached_property
     def _client(self) -> LambdaClient:

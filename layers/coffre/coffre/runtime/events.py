@@ -26,6 +26,7 @@ from coffre.model.copies import DESTINATION_NAME, DestinationName
 from coffre.model.document import describe_validation
 from coffre.model.drill import DrillState
 from coffre.model.errors import EventError
+from coffre.model.export import ExportScope
 from coffre.model.names import visible
 from coffre.model.restore import Scope
 from coffre.model.setting import Sealed, SettingFileName
@@ -418,9 +419,19 @@ class ApprovalEvent(SentEvent):
     approve: ApprovedPlan
 
 
-def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent | ApprovalEvent:
+class ExportEvent(_ReadsBackups):
+    """Write a backup, or a part of it, into a file that can be downloaded for a day, encrypted with age."""
+
+    backup_id: Ulid
+    export: ExportScope
+    restore_id: Ulid | None = None
+
+
+def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent | ExportEvent | ApprovalEvent:
     """Validate an event of `restore`: one with the field `storage` is about objects; raises what `parse` raises."""
     fields = event if isinstance(event, Mapping) else {}
+    if "export" in fields:
+        return ExportEvent.parse(event)
     if "approve" in fields:
         return ApprovalEvent.parse(event)
     return (StorageRestoreEvent if "storage" in fields else RestoreEvent).parse(event)

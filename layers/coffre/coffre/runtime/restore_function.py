@@ -29,7 +29,8 @@ from coffre.runtime.confirming import (
     logged,
     refuse_bare,
 )
-from coffre.runtime.events import ApprovalEvent, RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.events import ApprovalEvent, ExportEvent, RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
@@ -63,6 +64,8 @@ class RestoreFunction:
         request_id = context.aws_request_id
         with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
+        if isinstance(wanted, ExportEvent):
+            return Exports(self.services).handle(wanted, context)
         confirming = confirming_of(self.services, wanted)
         if isinstance(wanted, ApprovalEvent):
             with logged(self.services, plan=wanted.approve.plan):

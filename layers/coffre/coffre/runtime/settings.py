@@ -27,7 +27,7 @@ class Settings(BaseModel):
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
-    it says who sent an event (docs/identity.md).
+    it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -47,6 +47,7 @@ class Settings(BaseModel):
     own_roles: str = ""
     stack: str | None = None
     console_role: str | None = None
+    export_bucket: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -101,13 +102,14 @@ class ConsoleSettings(Settings):
 
     `stack` begins the names of the functions. `console_address` is where browsers find it, unless the configuration
     says another address. `schedules` is the stack's output of this name. `alert_urls` says whether the stack has the
-    function notify.
+    function notify. `download_role` is the ARN of the role whose credentials sign the addresses of exported files.
     """
 
     stack: str = Field(min_length=1)
     console_address: str = Field(min_length=1)
     schedules: str = ""
     alert_urls: bool = False
+    download_role: str = Field(min_length=1)
 
 
 def _named(error: ValidationError) -> list[tuple[str, str]]:

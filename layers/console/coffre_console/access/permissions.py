@@ -19,7 +19,7 @@ class Permission(StrEnum):
     """One thing that a caller may do, to all targets or to some.
 
     `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `RESTORE` restores
-    rows, tables and objects; `RESTORE_ALL` whole backups.
+    rows, tables and objects; `RESTORE_ALL` whole backups. `EXPORT` takes rows and objects out of the stack.
     """
 
     READ = "backup:read"
@@ -31,6 +31,7 @@ class Permission(StrEnum):
     DRILL = "drill:run"
     RESTORE = "restore:part"
     RESTORE_ALL = "restore:all"
+    EXPORT = "backup:export"
     DELETE = "backup:delete"
     ALERTS = "alerts:test"
     AUDIT = "audit:read"
@@ -94,6 +95,8 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/backups/<backup_id>/hold": Permission.KEEP,
         "DELETE /api/v1/backups/<backup_id>/hold": Permission.DELETE,
         "POST /api/v1/backups/<backup_id>/restore": Permission.RESTORE,
+        "POST /api/v1/backups/<backup_id>/download": Permission.EXPORT,
+        "GET /api/v1/backups/<backup_id>/download": Permission.EXPORT,
         "POST /api/v1/backups/<backup_id>/verify": Permission.VERIFY,
         "POST /api/v1/backups/<backup_id>/drill": Permission.DRILL,
         "GET /api/v1/runs": Permission.READ,

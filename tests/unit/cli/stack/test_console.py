@@ -19,7 +19,12 @@ def test_the_address_is_opened_or_printed_and_a_console_that_is_off_is_an_error(
     coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or len(opened) > 1)
+
+    def opens(address: str) -> bool:
+        opened.append(address)
+        return len(opened) > 1
+
+    monkeypatch.setattr(webbrowser, "open", opens)
 
     off = coffre("console")
     assert (off.status, opened) == (1, [])

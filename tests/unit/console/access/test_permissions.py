@@ -145,6 +145,7 @@ ROWS = {
     "read the audit": {Permission.AUDIT},
     "restore rows, tables and objects": {Permission.RESTORE},
     "restore whole backups": {Permission.RESTORE_ALL},
+    "export backups, and download the files": {Permission.EXPORT},
     "delete backups, end holds, make keys": {Permission.DELETE, Permission.KEYS},
 }
 
