@@ -5,22 +5,15 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import botocore.hooks
-import botocore.loaders
-import botocore.session
-import moto.core.models
 import psycopg2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
-from moto.core.serialize import ResponseSerializer
-from moto.sns.models import Subscription
 from psycopg2 import sql
 from tests.contract.weed import Weed
+from tests.quick_answers import answer_quickly
+from tests.quick_clients import make_clients_quickly
 from tests.web import Web, web_server
 
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -52,33 +45,12 @@ def lost_rows(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@cache
-def _shared_loader(data_path: str | None = None) -> botocore.loaders.Loader:
-    return botocore.loaders.create_loader(data_path)
-
-
-_ATTRIBUTE_TYPES = frozenset(("S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS", "BS"))
-
-
 @pytest.fixture(scope="session", autouse=True)
-def quick_answers() -> Iterator[None]:
-    """Answer as moto does, without what takes it long.
-
-    It tries many names for each value of DynamoDB, makes a key of RSA for each subscription, and registers hundreds of
-    addresses for `requests`, by which no test asks AWS.
-    """
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    look = ResponseSerializer.get_value
-
-    def look_up(serializer: ResponseSerializer, value: Any, key: str, shape: Any) -> Any:
-        if key in _ATTRIBUTE_TYPES and type(value) is dict and len(value) == 1 and value.keys() <= _ATTRIBUTE_TYPES:
-            return value.get(key)
-        return look(serializer, value, key, shape)
-
+def quick_aws() -> Iterator[None]:
+    """Make clients of AWS, and let moto answer them, in a fraction of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResponseSerializer, "get_value", look_up)
-        patch.setattr(Subscription, "private_key", lambda _: key)
-        patch.setattr(moto.core.models, "RESPONSES_METHODS", [])
+        make_clients_quickly(patch)
+        answer_quickly(patch)
         yield
 
 
@@ -89,24 +61,6 @@ def loggers_of_functions() -> Iterator[None]:
     known = logging.Logger.manager.loggerDict
     for name in [name for name, logger in known.items() if hasattr(logger, "init")]:  # the mark of powertools
         del known[name]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def service_descriptions() -> Iterator[None]:
-    """Read the descriptions of AWS's services once, and the aliases of events: each session reads its own otherwise.
-
-    That takes longer than all calls of a test together.
-    """
-    alias = vars(botocore.hooks.EventAliaser)["_alias_event_name"]
-    aliases: dict[str, str] = {}
-
-    def alias_once(emitter: botocore.hooks.EventAliaser, name: str) -> str:
-        return aliases.get(name) or aliases.setdefault(name, alias(emitter, name))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", _shared_loader)
-        patch.setattr(botocore.hooks.EventAliaser, "_alias_event_name", alias_once)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +109,8 @@ def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
     before = _roles(postgres_server)
     yield postgres_server.create_database(name)
     postgres_server.drop_database(name)
-    _drop_roles(postgres_server, _roles(postgres_server) - before)
+    if made := _roles(postgres_server) - before:
+        _drop_roles(postgres_server, made)
 
 
 def _roles(server: PostgresServer) -> set[str]:

@@ -1,0 +1,89 @@
+"""Clients of AWS as boto makes them, sooner: what depends on a service alone is made once, not for each client.
+
+Making a session with a client takes longer than the calls that most tests make with it. Clients share only what none
+changes: the descriptions of services and their models, the functions of their operations, the rules of endpoints.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+import botocore.hooks
+import botocore.loaders
+import botocore.regions
+import botocore.session
+import pytest
+from botocore.client import ClientCreator
+from botocore.endpoint_provider import EndpointProvider
+from botocore.hooks import EventAliaser, NodeList
+from botocore.model import ServiceModel
+
+_accepts_kwargs = vars(botocore.hooks)["accepts_kwargs"]
+_alias_event_name = vars(EventAliaser)["_alias_event_name"]
+_create_methods = vars(ClientCreator)["_create_methods"]
+_load_service_model = vars(ClientCreator)["_load_service_model"]
+
+_aliases: dict[str, str] = {}
+_models: dict[tuple[botocore.loaders.Loader, str, str | None], ServiceModel] = {}
+_methods: dict[ServiceModel, dict[str, Any]] = {}
+# With the rules, so that their identity stays theirs.
+_providers: dict[tuple[int, int, frozenset[str]], tuple[EndpointProvider, Any, Any]] = {}
+
+
+def make_clients_quickly(patch: pytest.MonkeyPatch) -> None:
+    """Let all sessions share what is the same for each of them."""
+    patch.setattr(botocore.session, "create_loader", _loader)
+    patch.setattr(botocore.hooks, "accepts_kwargs", _accepts)
+    patch.setattr(vars(botocore.hooks)["_PrefixTrie"], "_recursive_copy", _copy)
+    patch.setattr(EventAliaser, "_alias_event_name", _alias)
+    patch.setattr(ClientCreator, "_load_service_model", _model)
+    patch.setattr(ClientCreator, "_create_methods", _methods_of)
+    patch.setattr(botocore.regions, "EndpointProvider", _provider)
+
+
+@cache
+def _loader(data_path: str | None = None) -> botocore.loaders.Loader:
+    return botocore.loaders.create_loader(data_path)
+
+
+def _accepts(handler: Any) -> Any:
+    """Answer from the code of a handler; the way by its signature is a third of what a session takes."""
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    return code.co_flags & inspect.CO_VARKEYWORDS if code else _accepts_kwargs(handler)
+
+
+def _copy(trie: object, node: dict[str, Any]) -> dict[str, Any]:
+    """Copy the handlers of events without asking each of their lists how it is copied."""
+    copied: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, NodeList):
+            copied[key] = NodeList(value.first[:], value.middle[:], value.last[:])
+        else:
+            copied[key] = _copy(trie, value) if isinstance(value, dict) else value
+    return copied
+
+
+def _alias(emitter: EventAliaser, name: str) -> str:
+    return _aliases.get(name) or _aliases.setdefault(name, _alias_event_name(emitter, name))
+
+
+def _model(creator: ClientCreator, service: str, api_version: str | None = None) -> ServiceModel:
+    key = (vars(creator)["_loader"], service, api_version)
+    return _models.get(key) or _models.setdefault(key, _load_service_model(creator, service, api_version))
+
+
+def _methods_of(creator: ClientCreator, model: ServiceModel) -> dict[str, Any]:
+    """Give the functions in a dictionary of its own: sessions add theirs to it."""
+    if model not in _methods:
+        _methods[model] = _create_methods(creator, model)
+    return dict(_methods[model])
+
+
+def _provider(ruleset_data: Any, partition_data: Any, excluded_params: set[str] | None = None) -> Any:
+    key = (id(ruleset_data), id(partition_data), frozenset(excluded_params or ()))
+    if key not in _providers:
+        provider = EndpointProvider(ruleset_data, partition_data, excluded_params)
+        _providers[key] = (provider, ruleset_data, partition_data)
+    return _providers[key][0]
