@@ -24,8 +24,8 @@ from benchmarks.workbench import arguments_of, environment, job
 from coffre.buckets.reader import BucketReader
 from coffre.model.target import BucketSource, BucketTarget, TargetKind
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import Endpoint, S3Wire
 from coffre.vault.vault import Vault
 

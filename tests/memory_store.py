@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape
 from botocore.exceptions import ClientError
 
 from coffre.model.errors import RunStoppedError
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call, translated
+from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import Endpoint, too_much
 
 THEN = datetime(2026, 11, 17, 3, 0, 0, 250_000, tzinfo=UTC)

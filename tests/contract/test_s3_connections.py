@@ -7,7 +7,8 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
 from coffre.stores.s3_botocore import BotocoreConnections
-from coffre.stores.s3_connections import Answer, Connections, TooMuchError, Transport
+from coffre.stores.s3_connections import Connections, Transport
+from coffre.stores.s3_exchange import Answer, TooMuchError
 
 LIMITS = (100, 10)
 
@@ -266,3 +268,68 @@ def test_chunks_are_put_together(pieces: list[bytes]) -> None:
             assert get(script, connections).body == whole
             assert get(script, connections).body == b"hello"
         connections.close()
+
+
+# --- objects that are sent -------------------------------------------------------------------------------------------
+
+LARGE = b"0123456789abcdef" * 70_000  # more than what is sent without asking
+
+
+def plain(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
+def put(script: Script, connections: Transport, body: bytes) -> Answer:
+    return connections.put(script.host, "/b/k", {}, body, 100)
+
+
+def test_an_object_that_is_refused_before_it_is_sent_is_not_sent(play: Play) -> None:
+    script, connections = play([plain(b"<no>", b"412 Failed")], [plain(b"ok")])
+    assert put(script, connections, LARGE) == Answer(412, {"content-length": "4"}, b"<no>")
+    assert get(script, connections).body == b"ok"
+    # The store still waits for the body on that connection: it is not used again.
+    assert script.connections == 2
+    assert b"100-continue" in script.requests[0]
+
+
+def test_a_success_before_the_object_was_sent_is_none() -> None:
+    with (
+        Script([[plain(b"ok")]]) as script,
+        closing(Connections(urlsplit(f"http://{script.host}"), None, 5, 5)) as ours,
+        pytest.raises(ProtocolError, match="before it had the body"),
+    ):
+        put(script, ours, LARGE)
+
+
+def test_a_store_that_does_not_answer_the_question_gets_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coffre.stores.s3_exchange._AGREES_WITHIN_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> int:
+            connection, _ = listening.accept()
+            with connection, connection.makefile("rb") as reader:
+                while reader.readline() != b"\r\n":
+                    pass
+                taken = len(reader.read(len(LARGE)))
+                connection.sendall(plain(b""))
+            return taken
+
+        served = pool.submit(serve)
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        with closing(Connections(urlsplit(f"http://{host}"), None, 5, 5)) as ours:
+            assert ours.put(host, "/", {}, LARGE, 100).status == 200
+        assert served.result() == len(LARGE)
+
+
+@pytest.mark.parametrize("answer", [plain(b"123"), plain(b"12345"), plain(b"1234", b"206 Partial"), plain(b"")])
+def test_pieces_of_another_size_than_the_expected_one_are_refused(play: Play, answer: bytes) -> None:
+    script, connections = play([answer, plain(b"1234")], [plain(b"1234")])
+    with pytest.raises(ProtocolError):
+        list(connections.pieces(script.host, "/", {}, 4))
+    assert b"".join(connections.pieces(script.host, "/", {}, 4)) == b"1234"
+
+
+def test_pieces_that_end_too_early_are_an_error(play: Play) -> None:
+    script, connections = play([b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n12"])
+    with pytest.raises(ProtocolError):
+        list(connections.pieces(script.host, "/", {}, 4))

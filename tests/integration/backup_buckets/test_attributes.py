@@ -11,8 +11,8 @@ from tests.integration.capture_scene import Scene
 from tests.memory_store import MemoryStore, refusal
 
 from coffre.model.manifest import Manifest, ObjectFacts
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 
 
 @pytest.fixture

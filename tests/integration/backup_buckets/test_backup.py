@@ -17,8 +17,8 @@ from coffre.model.errors import CoffreError, StoreError, StoreTransientError
 from coffre.model.manifest import Frame, ObjectFacts
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.backup_buckets.job import READ_AHEAD_BYTES
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.vault.pack import PackWriter
 
 NOISE = random.Random(4)

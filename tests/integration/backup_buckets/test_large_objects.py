@@ -16,8 +16,8 @@ from coffre.model.errors import DeadlineError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.runs.run import Paused
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 
 pytestmark = pytest.mark.usefixtures("copydata")

@@ -22,8 +22,8 @@ from coffre.buckets.listing import LOOKED_AT, SortedListing, merged_prefixes, pa
 from coffre.buckets.reader import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import S3Wire
 
 NOISE = random.Random(7)

@@ -13,8 +13,8 @@ from typing import Final, Self
 from coffre.buckets.facts import Listed, etag_of
 from coffre.buckets.pages import ListingPage, parse_page, parse_pairs, parse_versions
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
-from coffre.stores.s3_connections import Answer
 from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import S3Wire
 
 # The length of one request for a part of an object, and of the frames that are stored: large enough that neither

@@ -1,11 +1,28 @@
-"""What is put into a store: the bytes of an object in one piece, or in several one after another."""
+"""What is put into a store: the bytes of an object in one piece, in several one after another, or as they come."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 Body = bytes | Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An object that is read while it is sent.
+
+    Parameters
+    ----------
+    size
+        The number of bytes in all.
+    read
+        Reads it from its start; a piece lasts until the next.
+    """
+
+    size: int
+    read: Callable[[], Iterable[bytes | memoryview]]
 
 
 def pieces_of(body: Body) -> Sequence[bytes]:

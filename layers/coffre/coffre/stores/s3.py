@@ -167,6 +167,11 @@ class S3Store(LocksOfBucket):
     count
         Counts requests that are sent past `client` (`transfer`).
 
+    Attributes
+    ----------
+    knows_conditions
+        Whether the store is thought to know `If-None-Match`.
+
     Notes
     -----
     IAM: `put` needs s3:PutObject, `get`, `get_range` and `head` s3:GetObject, `list` s3:ListBucket, `delete`
@@ -198,13 +203,13 @@ class S3Store(LocksOfBucket):
         self._page_size = page_size
         self.lock = lock
         self.count = count
-        self._knows_conditions = True
+        self.knows_conditions = True
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         call = self._call("s3:PutObject", check_key(key))
         check_size(key, size_of(body))
-        request = {**self._put_request(call, body, sha256), **headers_of(self.lock)}
-        if if_absent and self._knows_conditions:
+        request = {"Bucket": self.bucket, "Key": call.key, **self.fields_of_put(key, body, sha256)}
+        if if_absent and self.knows_conditions:
             try:
                 return self._send(call, key, body, sha256, {**request, "IfNoneMatch": "*"})
             except StoreError as error:
@@ -214,7 +219,7 @@ class S3Store(LocksOfBucket):
             raise object_exists(call)
         self._send(call, key, body, sha256, request)
         if if_absent:
-            self._knows_conditions = False  # the same request without the condition was right
+            self.knows_conditions = False  # the same request without the condition was right
         return None
 
     def _send(self, call: Call, key: str, body: Body, sha256: str, request: dict[str, Any]) -> None:
@@ -290,20 +295,21 @@ class S3Store(LocksOfBucket):
         """Return a key as the bucket has it."""
         return self._prefix + check_key(key)
 
-    def _call(self, action: str, key: str) -> Call:
-        return Call(action, self.bucket, self._prefix + key, self._client.meta.endpoint_url)
-
-    def _put_request(self, call: Call, body: Body, sha256: str) -> dict[str, Any]:
+    def fields_of_put(self, key: str, body: Body, sha256: str) -> dict[str, Any]:
+        """Return the fields of a `put_object`, besides the place and the body, that check an object and lock it."""
+        locked = headers_of(self.lock)
         digest = digest_of(sha256)
-        request: dict[str, Any] = {"Bucket": self.bucket, "Key": call.key}
         if self.checksum == "sha256":
             # The algorithm's name is redundant for S3 itself, but some emulators keep the checksum only with it.
-            return {**request, "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest)}
-        check_body(call.key, body, sha256)
+            return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(digest), **locked}
+        check_body(key, body, sha256)
         md5 = hashlib.md5(usedforsecurity=False)
         for piece in pieces_of(body):
             md5.update(piece)
-        return {**request, "ContentMD5": _base64(md5.digest()), "Metadata": {_METADATA_SHA256: sha256}}
+        return {"ContentMD5": _base64(md5.digest()), "Metadata": {_METADATA_SHA256: sha256}, **locked}
+
+    def _call(self, action: str, key: str) -> Call:
+        return Call(action, self.bucket, self._prefix + key, self._client.meta.endpoint_url)
 
     def _holds(self, key: str, size: int, sha256: str) -> bool:
         """Return whether an object is the one that was sent, as far as these credentials let one see it."""

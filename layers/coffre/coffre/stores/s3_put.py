@@ -1,11 +1,13 @@
-"""Sending an object by botocore at the speed of the machine: nothing is copied, and nothing hashed a second time."""
+"""Sending an object at the speed of the machine: nothing is copied, and nothing hashed a second time."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 
@@ -19,6 +21,27 @@ if TYPE_CHECKING:
 # before the connection times out.
 _BLOCK_BYTES: Final = 256 * 1024
 _SIGNER: Final = "coffre-s3v4"
+
+
+# The fields of a `put_object` that S3Store fills, by the headers that they become.
+_HEADERS: Final = {
+    "ChecksumAlgorithm": "x-amz-sdk-checksum-algorithm",
+    "ChecksumSHA256": "x-amz-checksum-sha256",
+    "ContentMD5": "content-md5",
+    "IfNoneMatch": "if-none-match",
+    "ObjectLockMode": "x-amz-object-lock-mode",
+    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+}
+
+
+def headers_of_fields(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that botocore makes of these fields of a `put_object`, for who sends it without botocore."""
+    metadata = {f"x-amz-meta-{name}": value for name, value in fields.get("Metadata", {}).items()}
+    plain = {_HEADERS[name]: value for name, value in fields.items() if name != "Metadata"}
+    return metadata | {
+        name: value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+        for name, value in plain.items()
+    }
 
 
 class BodyFile(io.RawIOBase):

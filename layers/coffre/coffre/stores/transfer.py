@@ -1,7 +1,7 @@
 """Whole objects from one store into another, with little of the interpreter's time for each.
 
-botocore takes 4 ms of it for an object that is read and written, obstore 0.6 (benchmarks/copy.py): a copy of many small
-packs is bound by that. Where AWS has both ends, S3 copies by itself.
+botocore takes 4 ms of it for an object that is read and written, `S3Wire` 0.7 (benchmarks/copy.py): a copy of many
+small packs is bound by that. A large object is written while it is read. Where AWS has both ends, S3 copies by itself.
 
 These ways are short cuts: where one of them fails, the stores do it their own way, which repeats, and explains.
 """
@@ -10,33 +10,54 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import where
+from urllib3.exceptions import HTTPError
 
+from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import CoffreError
-from coffre.stores.body import Body
-from coffre.stores.s3 import RetryLimits, S3Store
+from coffre.stores.body import Flow
+from coffre.stores.s3 import S3Credentials, S3Store
+from coffre.stores.s3_errors import Call
+from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_locks import headers_of
-from coffre.stores.store import Store, put_new
+from coffre.stores.s3_put import headers_of_fields
+from coffre.stores.s3_wire import Endpoint, S3Wire
+from coffre.stores.store import MAX_OBJECT_BYTES, Store, put_new
 from coffre.stores.tally import is_aws
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-    from obstore import Bytes
-    from obstore.store import S3Config
-    from obstore.store import S3Store as FastStore
-
 # Few: what fails on a short cut is tried again by the store itself.
-_LIMITS: Final = RetryLimits(attempts=2)
+_ATTEMPTS: Final = 2
 _WORTH_A_SHORT_CUT: Final = 8
-# Below this, what the interpreter does for a request counts more than bytes: reading and writing by obstore costs less
-# than the two requests of a server's copy by botocore. Above it, obstore would hash what is hashed already.
+_SAYS_NOTHING_OF_THE_NEXT: Final = frozenset(
+    {
+        "OBJECT_EXISTS",
+        "OBJECT_MISSING",
+        "STORE_CONFLICT",
+        "STORE_THROTTLED",
+        "STORE_UNAVAILABLE",
+        "UPLOAD_CORRUPTED",
+    }
+)
+# Below this, what the interpreter does for a request counts more than bytes: reading and writing costs less than the
+# two requests of a server's copy by botocore.
 _SMALL_BYTES: Final = 1024 * 1024
-_ASK_FOR_KEY_AFTER: Final = timedelta(minutes=5)
+# Of objects that are held whole: small ones, and those that are not read while they are written.
+_MEMORY_BYTES: Final = 96 * 1024 * 1024
+
+
+class _DiffersError(Exception):
+    """The source has other bytes than it should have."""
+
+
+class _BrokenError(Exception):
+    """The source could not be read to its end."""
 
 
 class Transfer:
@@ -51,10 +72,11 @@ class Transfer:
     def __init__(self, source: Store, destination: Store, *, objects: int) -> None:
         self._source = source
         self._destination = destination
+        self._memory = MemoryBudget(_MEMORY_BYTES)
         self._server = _ServerCopy.between(source, destination)
         are_many = objects >= _WORTH_A_SHORT_CUT
         self._reads = _ShortCut.to(source) if are_many else None
-        self._writes = _ShortCut.to(destination) if are_many and _takes_plain_objects(destination) else None
+        self._writes = _ShortCut.to(destination) if are_many else None
 
     def move(self, key: str, *, size: int, sha256: str) -> bool:
         """Copy an object whose size and SHA-256 are known. One that exists with these bytes is fine.
@@ -71,15 +93,31 @@ class Transfer:
         """
         if self._server is not None and self._server.copy(key, size, sha256):
             return True
-        body: bytes | Bytes | None = self._reads.get(key) if self._reads is not None else None
+        if self._reads is not None and self._writes is not None and size >= _SMALL_BYTES:
+            done = self._writes.put_from(self._reads, key, size, sha256)
+            if done is not None:
+                return done
+        taken = self._memory.take(size)
+        try:
+            return self._move_whole(key, size, sha256)
+        finally:
+            self._memory.give_back(taken)
+
+    def _move_whole(self, key: str, size: int, sha256: str) -> bool:
+        body = self._reads.get(key) if self._reads is not None else None
         if body is None:
             body = self._source.get(key)
         if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
             return False
-        if self._writes is None or size >= _SMALL_BYTES or not self._writes.put(key, body):
-            # As a view: what obstore has read is not copied.
-            put_new(self._destination, key, cast("Body", (memoryview(body),)), sha256)
+        if self._writes is None or not self._writes.put(key, body, sha256):
+            put_new(self._destination, key, body, sha256)
         return True
+
+    def close(self) -> None:
+        """Close what it has opened."""
+        for way in (self._reads, self._writes):
+            if way is not None:
+                way.close()
 
 
 @dataclass
@@ -145,10 +183,10 @@ class _ServerCopy:
 
 @dataclass
 class _ShortCut:
-    """Reads and writes whole objects of a bucket by obstore, until it fails where it should not."""
+    """Reads and writes whole objects of a bucket past botocore, until that fails where it should not."""
 
     store: S3Store
-    fast: FastStore
+    wire: S3Wire
     works: bool = field(default=True)
 
     @classmethod
@@ -156,80 +194,101 @@ class _ShortCut:
         """Return the short cut to a bucket; None: only the store itself reaches it."""
         if not isinstance(store, S3Store):
             return None
-        fast = _opened(store)
-        return cls(store, fast) if fast is not None else None
+        wire = _opened(store)
+        return cls(store, wire) if wire is not None else None
 
-    def get(self, key: str) -> Bytes | None:
+    def get(self, key: str) -> bytes | None:
         """Return an object; None: ask the store itself."""
-        import obstore
+        call = self._call("s3:GetObject", key)
+        answer = self._tried(lambda: self.wire.get(call, "GetObject", limit_bytes=MAX_OBJECT_BYTES))
+        if answer is None:
+            return None
+        self.store.count("GetObject", 0, len(answer.body))
+        return answer.body
 
+    def put(self, key: str, body: bytes | Flow, sha256: str) -> bool:
+        """Write an object where none is; False: leave it to the store itself."""
+        if not self.store.knows_conditions:
+            return False
+        call = self._call("s3:PutObject", key)
+        # Of a flow there are no bytes to look at; with SHA-256 nothing looks at them.
+        known = b"" if isinstance(body, Flow) else body
+        size = body.size if isinstance(body, Flow) else len(body)
+        headers = headers_of_fields({**self.store.fields_of_put(key, known, sha256), "IfNoneMatch": "*"})
+
+        def send() -> Answer:
+            self.store.count("PutObject", size, 0)
+            return self.wire.put_object(call, "PutObject", body=body, sha256=sha256, headers=headers)
+
+        return self._tried(send) is not None
+
+    def put_from(self, source: _ShortCut, key: str, size: int, sha256: str) -> bool | None:
+        """Write an object where none is while another bucket's short cut reads it.
+
+        Returns
+        -------
+        bool | None
+            False: the source has other bytes, and nothing was written. None: leave it to the stores themselves.
+        """
+        if not (source.works and self.works and self.store.checksum == "sha256" and self.store.knows_conditions):
+            return None
+        call = source._call("s3:GetObject", key)
+
+        def read() -> Iterator[memoryview]:
+            """Hold the last piece back until the whole is known to be right: without it nothing is stored."""
+            digest, left = hashlib.sha256(), size
+            source.store.count("GetObject", 0, size)
+            try:
+                for piece in source.wire.pieces(call, "GetObject", size=size):
+                    digest.update(piece)
+                    left -= len(piece)
+                    if not left and digest.hexdigest() != sha256:
+                        raise _DiffersError
+                    yield piece
+            except (HTTPError, CoffreError) as error:
+                raise _BrokenError from error
+
+        try:
+            return self.put(key, Flow(size, read), sha256) or None
+        except _DiffersError:
+            return False
+        except _BrokenError:
+            return None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.wire.close()
+
+    def _call(self, action: str, key: str) -> Call:
+        return Call(action, self.store.bucket, self.store.full_key(key), self.wire.endpoint.url)
+
+    def _tried(self, send: Callable[[], Answer]) -> Answer | None:
         if not self.works:
             return None
         try:
-            body = obstore.get(self.fast, self.store.full_key(key)).bytes()
-        except FileNotFoundError:
+            return send()
+        except CoffreError as error:
+            self.works = error.code in _SAYS_NOTHING_OF_THE_NEXT
             return None
-        except obstore.exceptions.BaseError:
-            self.works = False
-            return None
-        self.store.count("GetObject", 0, len(body))
-        return body
-
-    def put(self, key: str, body: bytes | Bytes) -> bool:
-        """Write an object where none is, with its SHA-256; False: leave it to the store itself."""
-        import obstore
-
-        if not self.works:
-            return False
-        self.store.count("PutObject", len(body), 0)
-        try:
-            obstore.put(self.fast, self.store.full_key(key), body, mode="create", use_multipart=False)
-        except obstore.exceptions.AlreadyExistsError:
-            return False
-        except obstore.exceptions.BaseError:
-            self.works = False
-            return False
-        return True
 
 
-def _takes_plain_objects(store: Store) -> bool:
-    """Return whether objects need no more than a SHA-256: no lock, and no digest in their metadata."""
-    return isinstance(store, S3Store) and store.lock is None and store.checksum == "sha256"
+def _opened(store: S3Store) -> S3Wire | None:
+    client: Any = store.client
+    credentials = client._request_signer._credentials  # no public way leads to what a client signs with
+    if credentials is None or ":" in store.bucket:  # an access point, whose address botocore knows
+        return None
 
+    def key() -> S3Credentials:
+        frozen = credentials.get_frozen_credentials()
+        return S3Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
-def _opened(store: S3Store) -> FastStore | None:
-    # It costs the start of a process memory: only what moves objects imports it.
-    from obstore.store import S3Store as FastStore
-
-    from coffre.stores.cloud_clients import client_options
-
-    client = store.client
-    address, region = urlsplit(client.meta.endpoint_url), client.meta.region_name
-    options: Any = client.meta.config  # its types do not know `s3`
-    style = (options.s3 or {}).get("addressing_style", "auto")
-    config: S3Config = {"region": region, "checksum_algorithm": "SHA256"}
-    if not is_aws(client.meta.endpoint_url):
-        if style == "virtual":
-            return None
-        config["endpoint"] = client.meta.endpoint_url
-    elif address.hostname not in (f"s3.{region}.amazonaws.com", "s3.amazonaws.com"):
-        return None  # of FIPS, of a VPC, of another partition: botocore knows them
-    else:
-        config["virtual_hosted_style_request"] = "." not in store.bucket
-    waits = client_options(config.get("endpoint"), _LIMITS)
-    return FastStore(store.bucket, config=config, credential_provider=_keys_of(client), **waits)
-
-
-def _keys_of(client: S3Client) -> Any:
-    signer = client._request_signer  # type: ignore[attr-defined]  # no public way leads to what a client signs with
-
-    def current() -> dict[str, Any]:
-        key = signer._credentials.get_frozen_credentials()
-        return {
-            "access_key_id": key.access_key,
-            "secret_access_key": key.secret_key,
-            "token": key.token,
-            "expires_at": datetime.now(UTC) + _ASK_FOR_KEY_AFTER,
-        }
-
-    return current
+    url: str = client.meta.endpoint_url
+    style = (client.meta.config.s3 or {}).get("addressing_style", "auto")
+    by_path = style == "path" or (style == "auto" and (not is_aws(url) or "." in store.bucket))
+    return S3Wire(
+        Endpoint(url, client.meta.region_name, by_path),
+        key,
+        threading.Event(),
+        ca_bundle=os.environ.get("AWS_CA_BUNDLE") or where(),
+        attempts=_ATTEMPTS,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -26,10 +27,9 @@ from coffre.vault.locks import is_shorter
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
-# Packs have 16 MiB, at most 64. A pack is held once: as it was read, until the destination has it. Small ones are bound
-# by the time of an answer.
 _WIDTH: Final = 16
-_MEMORY_BYTES: Final = 96 * 1024 * 1024
+# What is under way when the time is over still has to arrive. It is not memory: `Transfer` bounds that.
+_UNDER_WAY_BYTES: Final = 256 * 1024 * 1024
 # What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
 _ROUNDS: Final = 3
 
@@ -136,17 +136,17 @@ def _send_packs(job: CopyJob, packs: PackList, places: array[int], before: Sent)
                 return
             yield packs.at(place)
 
-    transfer = Transfer(job.source.store, job.destination.store_of_new, objects=len(places))
-    done = ordered_map(
-        lambda pack: _send_pack(job, transfer, pack),
-        until_time_is_over(),
-        cost_of=attrgetter("length"),
-        width=_WIDTH,
-        memory_bytes=_MEMORY_BYTES,
-    )
-    for length in done:
-        sent = Sent(sent.packs + 1, sent.bytes + length)
-        job.on_progress(sent, all_packs, all_bytes)
+    with closing(Transfer(job.source.store, job.destination.store_of_new, objects=len(places))) as transfer:
+        done = ordered_map(
+            lambda pack: _send_pack(job, transfer, pack),
+            until_time_is_over(),
+            cost_of=attrgetter("length"),
+            width=_WIDTH,
+            memory_bytes=_UNDER_WAY_BYTES,
+        )
+        for length in done:
+            sent = Sent(sent.packs + 1, sent.bytes + length)
+            job.on_progress(sent, all_packs, all_bytes)
     return Sent(sent.packs, sent.bytes, is_whole=not stopped)
 
 
