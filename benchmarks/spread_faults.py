@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 _TESTS: Final = "tests/integration/backup_database/test_spread_faults.py"
-# Runs of one pytest process: some minutes, so that what was counted by then is seen.
-_BATCH: Final = 25
+# Runs of one pytest process, whose start takes as long as three: some minutes, so that what was counted is seen.
+_BATCH: Final = 50
 _PASSED: Final = re.compile(r"::\S+\[(\d+)\] PASSED")
 _FAILED: Final = re.compile(r"::\S+\[(\d+)\] (?:FAILED|ERROR)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -27,13 +29,30 @@ from coffre.stores.s3 import S3Store
 from coffre.stores.store import Store
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:coffre-spread"
-# As the machine's definition has them: errors that are tried again.
-RETRIED = frozenset({"TransientError", "CatalogError", "Killed"})
-ATTEMPTS = 5
+DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "spread.asl.json").read_text())
 
 
 class Killed(BaseException):
     """The platform ends a function: nothing of it runs any more."""
+
+    # What Step Functions is told of it.
+    name = "Sandbox.Timedout"
+
+
+def tries_of(machine: dict[str, Any] = DEFINITION) -> dict[str, dict[str, int]]:
+    """Return how often the definition tries each step again, by the name of what it raised: Lambda has no others."""
+    found: dict[str, dict[str, int]] = {}
+    for state in machine["States"].values():
+        for inner in (*state.get("Branches", ()), *filter(None, [state.get("ItemProcessor")])):
+            found |= tries_of(inner)
+        if state["Type"] == "Task":
+            payload = state["Parameters"].get("Payload", {"step": "work"})
+            name = f"hold-{payload['holder']}" if payload["step"] == "hold" else payload["step"]
+            found[name] = {error: one["MaxAttempts"] for one in state["Retry"] for error in one["ErrorEquals"]}
+    return found
+
+
+TRIES = tries_of()
 
 
 class _Fatal:
@@ -144,13 +163,13 @@ class SpreadMachine:
             caught = {"Error": "States.Stopped", "Cause": ""}
         self._stopped.set()  # a state whose machine has ended starts nothing more; what runs is left behind
         if caught is not None and not self._is_abandoned:
-            self._invoke("settle", {"step": "settle", "caught": caught}, ATTEMPTS)
+            self._invoke("settle", {"step": "settle", "caught": caught})
         pool.shutdown()
         self.status = "FAILED" if caught else "SUCCEEDED"
 
     def _holders(self, holder: str) -> None:
         while not self._stopped.is_set():
-            if self._invoke(f"hold-{holder}", {"step": "hold", "holder": holder}, ATTEMPTS)["over"]:
+            if self._invoke(f"hold-{holder}", {"step": "hold", "holder": holder})["over"]:
                 return
 
     def _work(self) -> None:
@@ -167,7 +186,7 @@ class SpreadMachine:
             except BaseException:
                 self._stopped.set()
                 raise
-        self._invoke("seal", {"step": "seal"}, ATTEMPTS)
+        self._invoke("seal", {"step": "seal"})
 
     def _group(self, group: int) -> None:
         if self._stopped.is_set():
@@ -176,14 +195,15 @@ class SpreadMachine:
         name = f"work-{group}"
         if name in self.faults.doubled:
             with ThreadPoolExecutor(2) as pool:
-                for one in [pool.submit(self._invoke, name, event, ATTEMPTS) for _ in range(2)]:
+                for one in [pool.submit(self._invoke, name, event) for _ in range(2)]:
                     one.result()
         else:
-            self._invoke(name, event, ATTEMPTS)
+            self._invoke(name, event)
 
-    def _invoke(self, name: str, event: dict[str, Any], attempts: int) -> dict[str, Any]:
+    def _invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        tries = TRIES["work" if event["step"] == "work" else name]
         whole = {key: self.given[key] for key in ("target", "backup_id", "plan")} | event
-        for attempt in range(1, attempts + 1):
+        for attempt in itertools.count():
             self._stopped.wait(self.faults.delayed.get(name, 0.0))
             self.faults.before.pop(name, lambda: None)()
             self.invoked[name] += 1
@@ -195,7 +215,8 @@ class SpreadMachine:
                     self._idle.append(lane.function)
             except (CoffreError, Killed) as error:
                 self.errors.append(f"{name}: {type(error).__name__}: {error}")
-                may_repeat = type(error).__name__ in RETRIED and attempt < attempts
+                raised = error.name if isinstance(error, Killed) else type(error).__name__
+                may_repeat = attempt < tries.get(raised, tries.get("States.ALL", 0))
                 if not may_repeat or (self._stopped.is_set() and name != "settle"):
                     raise
                 time.sleep(0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +47,7 @@ from coffre.runtime.machine import TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
+from coffre.runtime.spread_failure import failure_of
 
 _BEAT_SECONDS: Final = 5.0
 _EARLIER_RUNS: Final = 5
@@ -96,13 +96,13 @@ class SpreadBackup:
         target = configuration.database(backup.target)
         self.services.metering.about(target.name, backup.id)
         if isinstance(event, SpreadStoppedEvent):
-            return self.settle(target, backup, _failure_of(f"status {event.status}"), context)
+            return self.settle(target, backup, failure_of(f"status {event.status}"), context)
         if backup.target != event.target:
             raise EventError(f"The backup {backup.id} is of {backup.target}, not of {event.target}.")
         self.services.metering.tally.add(transitions=TRANSITIONS[event.step])
         if event.step == "settle":
             caught = event.caught or CaughtError()
-            return self.settle(target, backup, _failure_of(caught.error, caught.cause), context)
+            return self.settle(target, backup, failure_of(caught.error, caught.cause), context)
         if backup.status.is_final:
             if event.step == "seal":
                 self._release(backup)  # an attempt that was killed may have left it
@@ -344,19 +344,3 @@ def _request(backup: Backup) -> Request:
 
 def _actor(header: SpreadHeader) -> Actor:
     return Actor(header.actor, verified=header.actor_verified)
-
-
-def _failure_of(name: str, cause: str = "") -> Failure:
-    """Return why a state machine ended, from what it caught: an error of a function is JSON."""
-    try:
-        said = json.loads(cause)
-    except ValueError:
-        said = {}
-    text = str(said.get("errorMessage", ""))[:500] if isinstance(said, dict) else ""
-    ended = f"The state machine of the backup was stopped, or a step of it could not be repeated: {name}. {text}"
-    return Failure(
-        code="SPREAD_STOPPED",
-        message=ended.rstrip(),
-        hint="Nothing was published. The execution of the state machine has the backup's id as its name; its events, "
-        "and the function's log, say more. Run the backup again.",
-    )

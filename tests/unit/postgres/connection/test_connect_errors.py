@@ -89,6 +89,7 @@ def test_each_refusal_has_a_code_a_message_and_a_hint(text: str, code: str, mess
         f"{AT}FATAL:  the database system is shutting down\n",
         f"{AT}FATAL:  the database system is in recovery mode\n",
         f"{AT}FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited\n",
+        f"{AT}FATAL:  (EMAXCONNSESSION) max clients reached in session mode - max clients are limited\n",
         f"{AT}FATAL:  no more connections allowed (max_client_conn)\n",
     ],
 )

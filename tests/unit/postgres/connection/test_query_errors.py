@@ -78,6 +78,13 @@ HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")
             "ACCESS EXCLUSIVE",
         ),
         (
+            "FATAL:  terminating connection due to conflict with recovery\nDETAIL:  User query might have needed to",
+            DumpTransientError,
+            "STANDBY_CONFLICT",
+            "held up the replay",
+            "hot_standby_feedback",
+        ),
+        (
             (
                 "FATAL:  57P01: terminating connection due to administrator command\nserver closed the connection"
                 " unexpectedly\n\tThis probably means the server terminated abnormally\n"

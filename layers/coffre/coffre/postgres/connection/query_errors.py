@@ -43,6 +43,12 @@ _PASSING: Final[tuple[tuple[str, str, str, str], ...]] = (
         "It is tried again. Find the session that holds an ACCESS EXCLUSIVE lock (ALTER TABLE, VACUUM FULL).",
     ),
     (
+        r"conflict with recovery",  # before the next: it can end the session, too
+        "STANDBY_CONFLICT",
+        "The standby ended a query of the backup, because its snapshot held up the replay.",
+        "Nothing was published. Read from the primary; or on the standby: ALTER SYSTEM SET hot_standby_feedback = on.",
+    ),
+    (
         CONNECTION_LOST,
         "CONNECTION_LOST",
         "The connection to the database was cut while it was being read.",

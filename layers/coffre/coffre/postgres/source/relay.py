@@ -33,6 +33,16 @@ class SnapshotGoneError(DumpTransientError):
     default_code = "SNAPSHOT_LOST"
 
 
+def snapshot_gone(detail: str | None = None) -> SnapshotGoneError:
+    """Return the error of a snapshot that no session holds any more."""
+    return SnapshotGoneError(
+        "The snapshot of the backup is gone: no session that held it is left.",
+        detail=detail,
+        hint="Nothing was published. Run the backup again. A server that restarts, or a pooler or firewall that ends "
+        "idle sessions, ends a snapshot.",
+    )
+
+
 @dataclass(frozen=True)
 class Joined:
     """A session that has imported a snapshot, and for how many transactions the server has kept it until then."""
@@ -85,12 +95,7 @@ def _import(session: psycopg2.extensions.connection, connection: Connection, sna
     except psycopg2.Error as error:
         if error.pgcode not in _GONE:
             raise
-        raise SnapshotGoneError(
-            "The snapshot of the backup is gone: no session that held it is left.",
-            detail=one_line(error),
-            hint="Nothing was published. Run the backup again. A server that restarts, or a pooler or firewall that "
-            "ends idle sessions, ends a snapshot.",
-        ) from error
+        raise snapshot_gone(one_line(error)) from error
     if read_identity(query) != expected:
         raise _wrong_server(connection, "Its snapshot of this name shows other transactions.")
     oldest, newest = expected.visible.split(":")[0], server.visible.split(":")[1]

@@ -31,6 +31,7 @@ from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
 from coffre.postgres.source.identity import Identity, read_identity
 from coffre.postgres.source.present_catalog import PresentCatalog
+from coffre.postgres.source.standby import refuse_unlogged
 from coffre.postgres.source.table_sizes import SIZES, TableSizes
 from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
@@ -94,11 +95,14 @@ class Holder:
         ------
         SchemaChangedError
             A new snapshot may succeed.
+        DumpError
+            `STANDBY_UNLOGGED`
         """
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
         rows += [(*row[:5], True, row[6]) for row in self._query(_TABLES, {"tables": list(members)})]
+        refuse_unlogged(self._query, self._connection, [row[0] for row in rows])
         then, self._schema_shown = self._schema_shown or self.remember_schema(), None
         names = {
             oid: f"ONLY {qualified(schema, name)}" for oid, schema, name in self._query(_NAMES, {"tables": dumped})

@@ -11,7 +11,7 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.spread import Epoch
 from coffre.model.audit import Actor
-from coffre.model.errors import DumpTransientError
+from coffre.model.errors import ConnectError, DumpTransientError
 from coffre.operations.backup_database.backup import store_metadata
 from coffre.operations.backup_database.plan import (
     LARGE_OBJECTS_PART,
@@ -28,6 +28,7 @@ from coffre.operations.backup_database.spread.work import packs_of
 from coffre.operations.runs.run import Run, Spread
 from coffre.policy.slicing import Part
 from coffre.policy.spread import grouped
+from coffre.postgres.source.identity import Identity
 from coffre.postgres.source.snapshot import Holder
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import write_part
@@ -59,17 +60,21 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
 
     Raises
     ------
+    ConnectError
+        `SPREAD_STANDBY`: nothing was stored.
     DumpTransientError
         `SPREAD_NOT_TAKEN_OVER`: no other holder came. And what storing, and starting the machine, raise.
     """
     division, backup, catalog = plan.division, run.backup, beginning.catalog
     if division is None:
         raise ValueError("the plan is not divided")
+    identity = holder.identity()
+    if identity.is_standby:
+        raise _standby(job, division)
     run.meter.begin("schema")
     plan = _stored_metadata(job, plan, run)
-    stored = write_plan(
-        job.vault, _header(job, plan, division, run, holder, beginning), plan, _groups(job, plan, division)
-    )
+    header = _header(job, plan, division, run, identity, beginning)
+    stored = write_plan(job.vault, header, plan, _groups(job, plan, division))
     catalog.spread_backup(backup.id, division.why, division.shape.width)
     now = job.now()
     until = now + timedelta(seconds=_TAKE_OVER_SECONDS)
@@ -84,6 +89,16 @@ def begin_spread(beginning: Beginning, job: DatabaseBackupJob, plan: BackupPlan,
         catalog.spread.end_epoch(backup.id, epoch.number)
     beginning.pause(_GRACE_SECONDS)  # for those who have just read that it lives
     return Spread(division.why)
+
+
+def _standby(job: DatabaseBackupJob, division: Division) -> ConnectError:
+    return ConnectError(
+        f"{job.connection} is a standby, and several functions cannot read one snapshot of a standby together.",
+        code="SPREAD_STANDBY",
+        detail=f"Several functions were to take it: {division.why}",
+        hint=f"Nothing was stored. Put the primary server's own address into {job.connection.place}. Or read the "
+        "standby in one process: limits.spread: never, or coffre backup database TARGET --here.",
+    )
 
 
 def _stored_metadata(job: DatabaseBackupJob, plan: BackupPlan, run: Run) -> BackupPlan:
@@ -109,13 +124,13 @@ def _has_large_objects(job: DatabaseBackupJob, plan: BackupPlan) -> bool:
 
 
 def _header(
-    job: DatabaseBackupJob, plan: BackupPlan, division: Division, run: Run, holder: Holder, beginning: Beginning
+    job: DatabaseBackupJob, plan: BackupPlan, division: Division, run: Run, identity: Identity, beginning: Beginning
 ) -> SpreadHeader:
     return SpreadHeader(
         backup_id=run.backup.id,
         target=run.backup.target,
         taken_at=job.now(),
-        identity=holder.identity(),
+        identity=identity,
         facts=plan.facts,
         total_bytes=sum(table.size_bytes for table in plan.tables),
         total_tables=len(plan.tables),

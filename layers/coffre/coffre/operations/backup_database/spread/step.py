@@ -13,7 +13,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, ConnectTransientError, DeadlineError, LockLostError, PermanentError
 from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader
-from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapshot
+from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapshot, snapshot_gone
 
 SILENT_AFTER: Final = timedelta(seconds=30)
 """A holder or a worker without a heartbeat for this long is taken for dead."""
@@ -26,6 +26,11 @@ _LONGEST_PAUSE_SECONDS: Final = 20.0
 _WORTH_WAITING_SECONDS: Final = 120.0
 # What a retry in the same snapshot cannot cure.
 _FINAL_CODES: Final = frozenset({"SNAPSHOT_LOST", "SCHEMA_CHANGED"})
+# What would be a mistake in the address at the start of a run worked when this one was planned: a network fails for a
+# moment, or the server restarts. Then the next attempt says that the snapshot is lost.
+_PASSING_CODES: Final = frozenset(
+    {"CONNECTION_REFUSED", "CONNECTION_TIMEOUT", "HOST_UNKNOWN", "HOST_UNREACHABLE", "SECRET_UNREADABLE"}
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def is_final(error: Exception) -> bool:
     """Tell whether an error ends the run, because another attempt at the step would fail as well."""
     if not isinstance(error, CoffreError):
         return True
+    if error.code in _PASSING_CODES:
+        return False
     # Out of time, another attempt has less to do: stored parts stay.
     return error.code in _FINAL_CODES or (isinstance(error, PermanentError) and not isinstance(error, DeadlineError))
 
@@ -102,10 +109,7 @@ def _join(step: Step, stack: ExitStack) -> Joined:
 
 def _join_once(step: Step, stack: ExitStack) -> Joined:
     job, now = step.job, step.job.now()
-    gone = SnapshotGoneError(
-        "The snapshot of the backup is gone: no session that held it is left.",
-        hint="Nothing was published. Run the backup again.",
-    )
+    gone = snapshot_gone()
     for epoch in step.catalog.spread.epochs(step.header.backup_id):
         if not epoch.is_alive(now, SILENT_AFTER):
             continue
