@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffre.model.backup import Backup, Status
-from coffre.model.errors import CoffreError, TargetUnknownError
+from coffre.model.errors import CoffreError
 from coffre.model.target import Limits
 from coffre.operations.restore_database.job import Sharing
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
@@ -93,6 +93,6 @@ class SharingRestores:
         return True
 
     def _limits(self, target: str) -> Limits:
-        with suppress(TargetUnknownError):  # a backup can outlive its target
+        with suppress(CoffreError):  # a backup can outlive its target, and is restored without a configuration too
             return self.services.configuration().database(target).limits
         return Limits()
