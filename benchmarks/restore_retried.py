@@ -2,6 +2,8 @@
 
 Each restore is a process that is killed (SIGKILL) after a random time, up to five times, and then ends. Its database
 and its report are compared with those of a restore in one attempt. `--runs` says how many; `--seed` begins the numbers.
+With `--workers`, that many processes load the rows together (docs/adr/0059). They are killed and begun again, one is
+doubled, one begins late, and some still run when the restore goes on without them.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +29,17 @@ from benchmarks.harness import progress
 from benchmarks.newest import newest
 from coffre.model.backup import Backup
 from coffre.operations.restore_database import batches, job, load_plan
-from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.job import RestoreJob, Sharing, open_source
 from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.restore_database.sharing import ShareOfRows
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.policy import slicing
+from coffre.policy.spread import Shape
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.sessions import sharing_id
+from coffre.postgres.destination import marks
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -84,28 +91,71 @@ class Bench:
         self._backup = backup
 
     def attempt(
-        self, name: str, restore_id: str, *, is_resumable: bool = True, continues: bool = False
+        self,
+        name: str,
+        restore_id: str,
+        *,
+        is_resumable: bool = True,
+        continues: bool = False,
+        sharing: Sharing | None = None,
     ) -> dict[str, Any]:
         """Restore, and return what the report says that does not depend on time."""
         children = Children(run_id=restore_id)
         with tempfile.TemporaryDirectory() as scratch, children.ending():
-            wanted = RestoreJob(
-                restore_id=restore_id,
-                backup=self._backup,
-                connection=children.watching(parse_secret(self._server.dsn(name), where="argument")),
-                children=children,
-                vault=self._vault,
-                decoder=FrameDecoder(),
-                scratch=Path(scratch),
-                streams=2,
-                runner=ThreadRunner(4, children.end_all),
-                is_resumable=is_resumable,
-                continues=continues,
-            )
+            wanted = self._job(name, restore_id, children, Path(scratch))
+            wanted = replace(wanted, is_resumable=is_resumable, continues=continues, sharing=sharing)
             report = restore_database(wanted, Meter())
         said = report.model_dump(mode="json", include={"exceptions", "notes", "left_out", "rows", "tables"})
         said["tables"] = sorted((one["table"], one["rows"], one["size_bytes"]) for one in said["tables"])
         return {key: sorted(value, key=str) if isinstance(value, list) else value for key, value in said.items()}
+
+    def _job(self, name: str, restore_id: str, children: Children, scratch: Path) -> RestoreJob:
+        return RestoreJob(
+            restore_id=restore_id,
+            backup=self._backup,
+            connection=children.watching(parse_secret(self._server.dsn(name), where="argument")),
+            children=children,
+            vault=self._vault,
+            decoder=FrameDecoder(),
+            scratch=scratch,
+            streams=2,
+            runner=ThreadRunner(4, children.end_all),
+            is_resumable=True,
+        )
+
+    def share(self, name: str, restore_id: str, sharing: str, number: int, width: int) -> None:
+        """Load a share of the rows."""
+        children = Children(run_id=sharing_id(restore_id))
+        with tempfile.TemporaryDirectory() as scratch, children.ending():
+            wanted = self._job(name, restore_id, children, Path(scratch))
+            ShareOfRows(wanted, sharing, number, width, Meter()).load(open_source(wanted))
+
+    def shared(self, name: str, chance: random.Random, seconds: float, width: int) -> tuple[dict[str, Any], int]:
+        """Restore with shares that are killed, doubled, late, and left behind; return as `retried` does."""
+        restore_id = str(ULID())
+        sharing = Sharing(lambda *_: (Shape(width, 2, 1, 1), "It is tried."), is_demanded=True)
+        os.waitpid(_begin(lambda: self.attempt(name, restore_id, sharing=sharing)), 0)
+        session = psycopg2.connect(self._server.dsn(name))
+        (found,) = marks.read(session, marks.SHARED)
+        session.close()
+
+        def begin(number: int, after: float = 0.0) -> int:
+            def late() -> None:
+                time.sleep(after)
+                self.share(name, restore_id, found, number, width)
+
+            return _begin(late)
+
+        pids = [begin(number) for number in (*range(width), chance.randrange(width))]
+        time.sleep(chance.uniform(0, seconds))
+        killed = [pid for pid in pids if chance.random() < 0.6]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        pids += [begin(chance.randrange(width)) for _ in killed[:2]]
+        pids.append(begin(0, chance.uniform(0, 1.5 * seconds)))
+        time.sleep(chance.uniform(0, seconds / 2))
+        said = self.attempt(name, restore_id, continues=True)
+        return said, sum(os.WIFSIGNALED(os.waitpid(pid, 0)[1]) for pid in pids)
 
     def contents(self, name: str) -> object:
         """Return the hashes of all tables, and the objects."""
@@ -124,12 +174,7 @@ class Bench:
         return self.attempt(name, restore_id, continues=True), kills
 
     def _killed(self, name: str, restore_id: str, after: float) -> bool:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.attempt(name, restore_id, continues=True)
-            finally:
-                os._exit(1)
+        pid = _begin(lambda: self.attempt(name, restore_id, continues=True))
         time.sleep(after)
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
@@ -138,6 +183,17 @@ class Bench:
     def drop(self, name: str) -> None:
         """Remove a database."""
         self._server.drop_database(name)
+
+
+def _begin(work: Callable[[], object]) -> int:
+    """Do something in a process of its own, and return its id."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    return pid
 
 
 @contextmanager
@@ -171,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0)
     given = parser.parse_args()
     with bench() as it:
         seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -185,7 +242,10 @@ def main() -> None:
         kills = differing = 0
         for number in range(given.runs):
             chance = random.Random(given.seed + number)
-            found, killed = it.retried("retried", chance, best["marked"])
+            if given.workers:
+                found, killed = it.shared("retried", chance, best["marked"], given.workers)
+            else:
+                found, killed = it.retried("retried", chance, best["marked"])
             kills += killed
             # A process that dies after the end leaves no report: then the contents alone prove it.
             has_ended = any("before the interruption" in note for note in found["notes"])

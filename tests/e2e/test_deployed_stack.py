@@ -1115,10 +1115,11 @@ def small_steps(stack: Stack) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
 
 
-def test_several_functions_take_a_backup_together_and_it_is_restored(
+def test_several_functions_take_a_backup_together_and_restore_it_together(
     stack: Stack, checkout: Checkout, tmp_path: Path, new_database: str
 ) -> None:
-    """By the deployed state machine, with its own role: holders that hand the snapshot on, groups, the seal."""
+    """By the deployed state machines, with their own roles: holders that hand the snapshot on, groups, the seal; shares
+    of the rows, and the restore that continues."""
     document = checkout.coffre("config", "show", "--json").json()["document"]
     limits = {"spread": "always", "streams": 8}
     document["targets"].append({"name": TOGETHER, "secret": f"coffre/database/{SAMPLE}", "limits": limits})
@@ -1151,4 +1152,13 @@ def test_several_functions_take_a_backup_together_and_it_is_restored(
 
     assert restored.status == 0, restored.err
     assert fingerprint(new_database) == fingerprint(stack.server.dsn(SAMPLE))
+    [execution] = machine.list_executions(stateMachineArn=stack.resource("SpreadRestoreMachine"))["executions"]
+    done = partial(machine.describe_execution, executionArn=execution["executionArn"])
+    assert until(lambda: done()["status"] if done()["status"] != "RUNNING" else None, "the end") == "SUCCEEDED"
+    shared = json.loads(done()["input"])
+    loaded = stack.catalog.spread.groups(shared["sharing"])
+    assert [one.failure for one in loaded] == [None] * len(shared["shares"])
+    report = restored.json()["report"]
+    assert 0 < sum(one.done_bytes for one in loaded) <= sum(one["size_bytes"] for one in report["tables"])
+    assert any("Hand the rows out to 2 functions with 4 connections each" in step for step in report["steps"])
     assert checkout.coffre("config", "restore", "template", "--yes").status == 0

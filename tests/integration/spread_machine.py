@@ -25,6 +25,7 @@ from coffre.operations.backup_database.spread import begin
 from coffre.runtime import spread_backup
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.machine import Machine
+from coffre.runtime.restore_function import RestoreFunction
 from coffre.stores.s3 import S3Store
 from coffre.stores.store import Store
 
@@ -80,10 +81,20 @@ class _Fatal:
 class Lane:
     """One environment of the function. It can be killed at its n-th call of the catalog or the vault."""
 
-    function: BackupDatabaseFunction
+    function: BackupDatabaseFunction | RestoreFunction
     kill_at: int | None = None
     calls: int = 0
     is_dead: bool = False
+
+    @classmethod
+    def mortal[F: (BackupDatabaseFunction, RestoreFunction)](cls, function: F, kill_at: int | None) -> F:
+        """Let a function be killed, and return it."""
+        lane = cls(function, kill_at)
+        catalog, vault = function.services.catalog, function.services.vault
+        for part in (catalog.spread, catalog.locks, catalog._backups):
+            part._table = cast("DynamoTable", _Fatal(part._table, lane))
+        vault.store = cast("Store", _Fatal(vault.store, lane))
+        return function
 
     def count(self) -> None:
         self.check()
@@ -208,11 +219,11 @@ class SpreadMachine:
             self.faults.before.pop(name, lambda: None)()
             self.invoked[name] += 1
             kill_at = self.faults.kill_at.pop(name, None)
-            lane = self._lane(kill_at)
+            function = self._function(kill_at)
             try:
-                answer = lane.function.handle(whole, Context())
+                answer = function.handle(whole, Context())
                 if kill_at is None:
-                    self._idle.append(lane.function)
+                    self._idle.append(function)
             except (CoffreError, Killed) as error:
                 self.errors.append(f"{name}: {type(error).__name__}: {error}")
                 raised = error.name if isinstance(error, Killed) else type(error).__name__
@@ -225,16 +236,11 @@ class SpreadMachine:
                 return answer
         raise AssertionError
 
-    def _lane(self, kill_at: int | None) -> Lane:
-        is_warm = kill_at is None and self._idle
-        function = self._idle.pop() if is_warm else BackupDatabaseFunction.make(self.coffre.environment)
-        lane = Lane(function, kill_at)
-        if kill_at is not None:
-            catalog, vault = function.services.catalog, function.services.vault
-            for part in (catalog.spread, catalog.locks, catalog._backups):
-                part._table = cast("DynamoTable", _Fatal(part._table, lane))
-            vault.store = cast("Store", _Fatal(vault.store, lane))
-        return lane
+    def _function(self, kill_at: int | None) -> BackupDatabaseFunction:
+        if kill_at is None and self._idle:
+            return self._idle.pop()
+        function = BackupDatabaseFunction.make(self.coffre.environment)
+        return function if kill_at is None else Lane.mortal(function, kill_at)
 
 
 @contextmanager
@@ -253,13 +259,13 @@ def spread_machine(
     monkeypatch.setattr(spread_backup, "STALE_AFTER", timedelta(seconds=3))
     monkeypatch.setattr(begin, "_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(Machine, "start", lambda self, run_id, given: played.start(run_id, given))
-    _atomic(monkeypatch)
+    atomic(monkeypatch)
     yield played
     if played._thread is not None:
         played.wait()
 
 
-def _atomic(monkeypatch: pytest.MonkeyPatch) -> None:
+def atomic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each write be atomic, as those of DynamoDB and S3 are: moto checks a condition and writes in two steps."""
     lock = threading.Lock()
 

@@ -66,7 +66,7 @@ FUNCTIONS: Final = {
     "notify": "NotifyRole",
     "console": "ConsoleRole",
 }
-MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
+MACHINES: Final = {"state machine": "SpreadMachineRole", "state machine of restores": "SpreadRestoreMachineRole"}
 DOWNLOADS, DOWNLOAD_ROLE = "signed address", "DownloadRole"
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),
@@ -100,7 +100,7 @@ class Privileges:
         self.principals: Sequence[Principal] = (
             *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in FUNCTIONS.items()),
             *(Principal(name, _role(name), None, self._managed(policies)) for name, policies in PEOPLE.items()),
-            Principal(MACHINE, _role(MACHINE), None, self.template.statements(MACHINE_ROLE)),
+            *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in MACHINES.items()),
             Principal(DOWNLOADS, _role(DOWNLOADS), None, self.template.statements(DOWNLOAD_ROLE)),
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
@@ -334,6 +334,10 @@ class Privileges:
         execution = f"arn:aws:states:{REGION}:{ACCOUNT}:execution{run}"
         yield Call("Functions", "stop", "an execution of the state machine", "states:StopExecution", execution)
         yield Call("Functions", "", "`UpdateStateMachine`", "states:UpdateStateMachine", machine)
+        restoring = f"{machine}-restore"
+        yield Call("Functions", "start", "the state machine of restores", "states:StartExecution", restoring)
+        share = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{STACK}-spread-restore/shares:{ID}"
+        yield Call("Functions", "stop", "a share of a restore", "states:StopExecution", share)
         stack = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/1"
         yield Call("Functions", "find", "the stack", "cloudformation:DescribeStacks", stack)
         yield Call("Functions", "change", "the stack", "cloudformation:UpdateStack", stack)

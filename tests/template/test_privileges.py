@@ -14,7 +14,7 @@ from tests.template.privileges import (
     DOWNLOADS,
     FUNCTIONS,
     LOGGING,
-    MACHINE_ROLE,
+    MACHINES,
     PARTITIONS,
     PEOPLE,
     RULES,
@@ -75,7 +75,7 @@ def test_every_role_and_every_policy_for_people_is_a_caller() -> None:
         if resource["Type"].startswith("AWS::IAM::")
     }
 
-    roles = {*FUNCTIONS.values(), MACHINE_ROLE, DOWNLOAD_ROLE}
+    roles = {*FUNCTIONS.values(), *MACHINES.values(), DOWNLOAD_ROLE}
     assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == roles
     assert set(of_type) == {*roles, *(name for names in PEOPLE.values() for name in names)}
 
@@ -376,11 +376,16 @@ def test_people_see_schedules_and_stop_none(privileges: Privileges) -> None:
 
 
 def test_only_restorers_start_restores(privileges: Privileges) -> None:
-    assert who(privileges, "Functions", "start", "`restore`") == {"restore", "restorer", "console"}
+    # The rule says of a state machine that it has stopped; the state machine continues what a restorer has begun.
+    continuing = {RULES, "state machine of restores"}
+    assert who(privileges, "Functions", "start", "`restore`") == {"restore", "restorer", "console", *continuing}
+    begun_by = who(privileges, "Functions", "start", "the state machine of restores")
+    assert begun_by == {"restore", "state machine of restores"}
     assert who(privileges, "Functions", "start", "`restore` from another rule of the account") == {
         "restore",
         "restorer",
         "console",
+        "state machine of restores",
     }
 
 
@@ -399,7 +404,7 @@ def test_services_start_what_the_template_says_and_reach_nothing_else(privileges
     def reached(name: str) -> set[str]:
         return {call.what for call in privileges.calls if name in privileges.allowed(call)}
 
-    scheduled = {f"`{name}`" for name in FUNCTIONS} - {"`restore`", "`notify`", "`console`"}
+    scheduled = {f"`{name}`" for name in FUNCTIONS} - {"`notify`", "`console`"}
     assert reached(RULES) == scheduled
     assert reached(TOPIC) == {"`notify`", "a failed event"}
     assert reached(ALARMS) == {"an alert"}

@@ -58,7 +58,7 @@ STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
 CONSOLE = "ConsoleFunction"
-MACHINE, MACHINE_ROLE = "SpreadMachine", "SpreadMachineRole"
+MACHINE_ROLES = ("SpreadMachineRole", "SpreadRestoreMachineRole")
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
@@ -677,9 +677,9 @@ def test_only_lambda_can_take_a_role_and_the_state_machine_its_own(deployed: Ren
         [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
         if name == "DownloadRole":
             continue
-        service = "states" if name == MACHINE_ROLE else "lambda"
+        service = "states" if name in MACHINE_ROLES else "lambda"
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
-        if name == MACHINE_ROLE:
+        if name in MACHINE_ROLES:
             assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
@@ -1001,6 +1001,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-copy") for rule in ("DailyCopyRule", "CopyAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
         (f"{STACK}-spreadendedrule", f"{STACK}-backup-database"),
+        (f"{STACK}-spreadrestoreendedrule", f"{STACK}-restore"),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *(

@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import OUTPUTS, REGION
 
 from coffre.model.audit import Actor
 from coffre.runtime.callers import Callers
-from coffre.runtime.events import parse_restore
+from coffre.runtime.events import SentEvent, parse_restore
 from coffre.runtime.function import utc_now
 from coffre.runtime.proof import Audience
 from coffre_cli.deployed import DeployedStack
@@ -65,6 +65,7 @@ def test_every_invocation_proves_who_runs_the_command(sts: Sts, stack: DeployedS
     function = Callers(Audience("aws", REGION, "123456789012", "safe-restore"), {"AWS_ENDPOINT_URL": sts.url}, utc_now)
     for event in sent(stack):
         received = parse_restore(event)
+        assert isinstance(received, SentEvent)
         assert received.actor == stack.caller == ARN
         assert received.proof is not None
         assert function.verified(received.proof, received.digest) == Actor(ARN, verified=True)

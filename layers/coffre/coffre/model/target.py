@@ -69,7 +69,7 @@ class Limits(Document):
 
     `streams` is the number of connections that read tables in parallel (default: as many as the function has cores).
     `lock_timeout_seconds` bounds how long another session can wait for a table that is being read. `spread` and
-    `snapshot_age` are about backups that several functions take together (docs/large-databases.md).
+    `snapshot_age` are about what several functions do together (docs/large-databases.md).
     """
 
     streams: int | None = Field(
@@ -106,7 +106,7 @@ class Limits(Document):
     )
     spread: Literal["auto", "never", "always"] = Field(
         default="auto",
-        description="Whether a backup is spread over several functions. auto: when one has not enough time.",
+        description="Whether several functions take a backup, or load a restore's rows. auto: if one is too slow.",
         examples=["never"],
     )
     snapshot_age: Annotated[str, AfterValidator(_checked_span)] = Field(

@@ -399,6 +399,55 @@ class StorageRestoreEvent(_ReadsBackups):
         return _next_invocation(self, backup_id, restore_id, invocation)
 
 
+class RestoreShareEvent(_Event):
+    """Load a share of the rows of a restore (docs/adr/0059): the state machine sends it.
+
+    `restore` is the event that continues the restore afterwards, `sharing` the id of the load at the destination,
+    `share` the number of this one of `width`. It loads over `streams` connections.
+    """
+
+    step: Literal["load"]
+    restore: RestoreEvent
+    sharing: Ulid
+    share: int = Field(ge=0)
+    width: int = Field(ge=1)
+    streams: int = Field(ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _continues_a_restore(self) -> Self:
+        if self.restore.invocation < 2:
+            raise ValueError("restore has to be the event of a further invocation")
+        if self.share >= self.width:
+            raise ValueError("share has to be less than width")
+        return self
+
+
+class RestoreStoppedEvent(_Event):
+    """The state machine of a restore has ended with this status: by a person, or by an error.
+
+    `stopped` is the name of its execution: the id of the restore, the number of the invocation that would follow, and
+    the id under which the destination is marked.
+    """
+
+    stopped: str = Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}-[0-9]{1,4}-[0-7][0-9A-HJKMNP-TV-Z]{25}$")
+    status: Literal["ABORTED", "TIMED_OUT", "FAILED"]
+
+    @property
+    def restore_id(self) -> str:
+        """The id of the restore."""
+        return self.stopped.split("-")[0]
+
+    @property
+    def invocation(self) -> int:
+        """The invocation that the state machine was to start."""
+        return int(self.stopped.split("-")[1])
+
+    @property
+    def owner_id(self) -> str:
+        """The id of the restore that began at the destination: this one, or an earlier one that it continues."""
+        return self.stopped.split("-")[2]
+
+
 def _next_invocation(
     event: RestoreEvent | StorageRestoreEvent, backup_id: str, restore_id: str, invocation: int
 ) -> dict[str, Any]:
@@ -427,11 +476,21 @@ class ExportEvent(_ReadsBackups):
     restore_id: Ulid | None = None
 
 
-def parse_restore(event: object) -> RestoreEvent | StorageRestoreEvent | ExportEvent | ApprovalEvent:
-    """Validate an event of `restore`: one with the field `storage` is about objects; raises what `parse` raises."""
+type AnyRestoreEvent = (
+    RestoreEvent | StorageRestoreEvent | ExportEvent | ApprovalEvent | RestoreShareEvent | RestoreStoppedEvent
+)
+
+
+def parse_restore(event: object) -> AnyRestoreEvent:
+    """Validate an event of `restore`: one with the field `storage` is about objects, one with `step` or `stopped` about
+    rows that several invocations load together; raises what `parse` raises."""
     fields = event if isinstance(event, Mapping) else {}
     if "export" in fields:
         return ExportEvent.parse(event)
+    if "step" in fields:
+        return RestoreShareEvent.parse(event)
+    if "stopped" in fields:
+        return RestoreStoppedEvent.parse(event)
     if "approve" in fields:
         return ApprovalEvent.parse(event)
     return (StorageRestoreEvent if "storage" in fields else RestoreEvent).parse(event)

@@ -1,4 +1,4 @@
-"""The state machine that maps the parts of a run over many functions (`statemachine/spread.asl.json`)."""
+"""The state machines that map the parts of a run over many functions (`statemachine/*.asl.json`)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ TRANSITIONS: Final[Mapping[str, int]] = {"begin": 6, "hold": 2, "work": 3, "seal
 execution of its own: its start, its step, its end. A step that is tried again counts again.
 Source: https://aws.amazon.com/step-functions/pricing/ (read 2026-11-28).
 """
+RESTORE_TRANSITIONS: Final[Mapping[str, int]] = {"begin": 4, "share": 3, "load": 2}
+"""The same of `statemachine/restore.asl.json`: of the execution, of each share, and of each of its steps."""
 
 # The same name with another input, or of one that has ended.
 _EXISTS: Final = "ExecutionAlreadyExists"

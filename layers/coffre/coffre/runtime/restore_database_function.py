@@ -12,7 +12,7 @@ from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError
 from coffre.model.target import Provider
-from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place
 from coffre.operations.runs.dead_runs import STALE_AFTER
@@ -33,6 +33,7 @@ from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_s
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup
 from coffre.runtime.restore_safety import RestoreSafety
+from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.scratch import scratch_directory
 
 OWN_DATABASE: Final = "the target's own database"
@@ -52,6 +53,7 @@ class _Attempt:
     wanted: RestoreEvent
     restore_id: str
     continues: bool
+    sharing: Sharing | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class DatabaseRestores:
     """What restores of databases need of the function's process.
 
     `report_started` reports a restore that begins, `report_died` an earlier one that died; `consent` is that of a job;
-    `watched` gets the watch of the run.
+    `watched` gets the watch of the run; `sharing` says when several invocations load rows together (None: never).
     """
 
     services: Services
@@ -67,6 +69,7 @@ class DatabaseRestores:
     report_died: Callable[[Restore], None]
     consent: Callable[[Plan], Plan]
     watched: Callable[[Watch], None] = lambda _: None
+    sharing: SharingRestores | None = None
 
     def restore(
         self, found: OpenBackup, wanted: RestoreEvent, restore_id: str, context: LambdaContext, *, continues: bool
@@ -113,21 +116,34 @@ class DatabaseRestores:
             self.report_started(restore)
         sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
 
+        sharing = self.sharing.of(backup, wanted, remaining_seconds(context)) if self.sharing else None
+
         def work(meter: Meter) -> RestoreReport | Paused:
-            attempt = _Attempt(found, wanted, restore_id, continues=continues)
+            attempt = _Attempt(found, wanted, restore_id, continues, sharing)
             done = self._work(attempt, children, meter, context)
-            return done or Paused(wanted.invocation, lambda: self._start_next(backup, sent, restore_id, context))
+            return done or Paused(
+                wanted.invocation, lambda: self._start_next(backup, sent, restore_id, context, sharing)
+            )
 
         return run.run(restore, work, continues=continues)
 
-    def _start_next(self, backup: Backup, wanted: RestoreEvent, restore_id: str, context: LambdaContext) -> None:
+    def _start_next(
+        self,
+        backup: Backup,
+        wanted: RestoreEvent,
+        restore_id: str,
+        context: LambdaContext,
+        sharing: Sharing | None,
+    ) -> None:
         invocation = wanted.invocation + 1
-        hint = _how_to_continue(backup, wanted, restore_id)
+        hint = continued_by_hand(backup.id, restore_id, wanted.resume or restore_id, replaces=wanted.replace)
         if invocation > MOST_INVOCATIONS:
             raise DeadlineError(
                 f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.", hint=hint
             )
         event = wanted.next_invocation(backup.id, restore_id, invocation)
+        if self.sharing is not None and sharing is not None and self.sharing.start(event, sharing):
+            return  # which sends the event when the rows are loaded
         start_next(
             self.services.functions,
             context.function_name,
@@ -148,7 +164,7 @@ class DatabaseRestores:
         streams, remaining = wanted.streams or os.cpu_count() or 1, remaining_seconds(context)
         # The CA's file is needed until the last session is ended.
         with scratch_directory() as scratch, children.ending():
-            connection = children.watching(self._connection(backup, wanted, scratch))
+            connection = children.watching(connection_to(self.services, backup, wanted, scratch))
             safety = None
             if not attempt.continues:
                 safety = RestoreSafety(self.services, found.vault).of_database(backup, wanted, connection, scratch)
@@ -166,10 +182,11 @@ class DatabaseRestores:
                 safety=safety,
                 remaining_seconds=remaining,
                 consent=self.consent,
-                provider=self._provider(backup, wanted),
+                provider=provider_of(self.services, backup, wanted),
                 is_resumable=wanted.is_resumable and remaining() >= _SHORTEST_SECONDS,
-                late_seconds=_late_seconds(remaining()),
+                late_seconds=late_seconds(remaining()),
                 continues=attempt.continues,
+                sharing=attempt.sharing,
             )
             try:
                 with named_on_error(safety):
@@ -179,35 +196,42 @@ class DatabaseRestores:
                     return None
                 raise
 
-    def _connection(self, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
-        """Return how to reach the destination, by default the target's own database with its own TLS settings."""
-        if wanted.destination is not None:
-            # The command stores the value of --to in a secret of this name while the restore runs.
-            place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
-            connection = connection_from(self.services.secret, wanted.destination, place=place)
-        else:
-            target = self.services.configuration().database(backup.target)
-            own = target_connection(self.services.secret, target)
-            timeout = target.limits.connect_timeout_seconds
-            connection = apply_tls(
-                own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
-            )
-        refuse_transaction_pooler(connection)
-        return connection
 
-    def _provider(self, backup: Backup, wanted: RestoreEvent) -> Provider:
-        """Return what the configuration says of the target's own database; another one is recognized."""
-        return "auto" if wanted.destination else self.services.configuration().database(backup.target).provider
+def continued_by_hand(backup_id: str, restore_id: str, owner_id: str, *, replaces: bool) -> str:
+    """Return what a person does when nothing continues a restore by itself.
 
-
-def _how_to_continue(backup: Backup, wanted: RestoreEvent, restore_id: str) -> str:
-    if not wanted.replace:
-        return how_to_continue(backup.id, wanted.resume or restore_id, "the destination")
+    Parameters
+    ----------
+    owner_id
+        The id of the restore that began at the destination.
+    """
+    if not replaces:
+        return how_to_continue(backup_id, owner_id, "the destination")
     place = f"the database with the name ..._restored_{restore_id.lower()}"
-    then = how_to_put_in_place(backup.id, restore_id)
-    return f"{how_to_continue(backup.id, restore_id, place)} {then}"
+    then = how_to_put_in_place(backup_id, restore_id)
+    return f"{how_to_continue(backup_id, restore_id, place)} {then}"
 
 
-def _late_seconds(lifetime_seconds: float) -> float:
+def late_seconds(lifetime_seconds: float) -> float:
     """Return how long before its end an invocation begins nothing more: nine tenths of its life are for work."""
     return min(_LATEST_SECONDS, max(_EARLIEST_SECONDS, lifetime_seconds / 10))
+
+
+def connection_to(services: Services, backup: Backup, wanted: RestoreEvent, scratch: Path) -> Connection:
+    """Return how to reach the destination, by default the target's own database with its own TLS settings."""
+    if wanted.destination is not None:
+        # The command stores the value of --to in a secret of this name while the restore runs.
+        place = "--to" if wanted.destination == f"{_FROM_TO}{wanted.restore_id}" else None
+        connection = connection_from(services.secret, wanted.destination, place=place)
+    else:
+        target = services.configuration().database(backup.target)
+        own = target_connection(services.secret, target)
+        timeout = target.limits.connect_timeout_seconds
+        connection = apply_tls(own, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=services.secret)
+    refuse_transaction_pooler(connection)
+    return connection
+
+
+def provider_of(services: Services, backup: Backup, wanted: RestoreEvent) -> Provider:
+    """Return what the configuration says of the target's own database; another one is recognized."""
+    return "auto" if wanted.destination else services.configuration().database(backup.target).provider

@@ -29,15 +29,25 @@ from coffre.runtime.confirming import (
     logged,
     refuse_bare,
 )
-from coffre.runtime.events import ApprovalEvent, ExportEvent, RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.events import (
+    ApprovalEvent,
+    ExportEvent,
+    RestoreEvent,
+    RestoreShareEvent,
+    RestoreStoppedEvent,
+    StorageRestoreEvent,
+    parse_restore,
+)
 from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
+from coffre.runtime.restore_shares import RestoreShares
+from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores
-from coffre.runtime.settings import Settings
+from coffre.runtime.settings import PostgresSettings
 from coffre.vault.vault import Vault
 
 _FUNCTION = Actor("restore", verified=True)
@@ -47,16 +57,18 @@ _FUNCTION = Actor("restore", verified=True)
 class RestoreFunction:
     """Everything that lives as long as the function's process.
 
-    `watched` gets the watch of each run.
+    `watched` gets the watch of each run; `machine` is the state machine that has rows loaded by several invocations.
     """
 
     services: Services
     watched: Callable[[Watch], None] = lambda _: None
+    machine: str | None = None
 
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
         """Put the function together from its environment."""
-        return cls(Services("restore", Settings.from_env(environment)))
+        settings = PostgresSettings.from_env(environment)
+        return cls(Services("restore", settings), machine=settings.spread_machine)
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
@@ -66,6 +78,8 @@ class RestoreFunction:
             wanted = parse_restore(event)
         if isinstance(wanted, ExportEvent):
             return Exports(self.services).handle(wanted, context)
+        if isinstance(wanted, RestoreShareEvent | RestoreStoppedEvent):
+            return self._share(wanted, context)
         confirming = confirming_of(self.services, wanted)
         if isinstance(wanted, ApprovalEvent):
             with logged(self.services, plan=wanted.approve.plan):
@@ -195,9 +209,18 @@ class RestoreFunction:
             report_died=self._report_died,
             consent=consent,
             watched=self.watched,
+            sharing=SharingRestores(self.services, self.machine) if self.machine else None,
         )
         continues = self._continues(restore_id, wanted)
         return restores.restore(found, wanted, restore_id, context, continues=continues)
+
+    def _share(self, event: RestoreShareEvent | RestoreStoppedEvent, context: LambdaContext) -> dict[str, Any]:
+        """Load a share of the rows of a restore, or end one whose state machine was stopped."""
+        shares = RestoreShares(self.services, self._report_died, self.watched)
+        if isinstance(event, RestoreStoppedEvent):
+            return shares.settle(event)
+        with logged(self.services, restore_id=event.restore.restore_id):
+            return shares.load(event, context)
 
     def _refuse_running(self, wanted: RestoreEvent | StorageRestoreEvent) -> None:
         """Refuse to continue a restore that continues by itself: that would end its sessions.

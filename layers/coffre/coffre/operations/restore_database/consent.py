@@ -11,7 +11,7 @@ from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Se
 from coffre.model.errors import ConfirmationError
 from coffre.model.names import TableName
 from coffre.model.restore_state import DatabaseState
-from coffre.operations.restore_database.job import Confirmed, RestoreJob, Source
+from coffre.operations.restore_database.job import Confirmed, RestoreJob, Source, is_marked
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.postgres.destination.destination import exists
@@ -58,7 +58,7 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     if job.scope.dry_run:
         return job, plan
     job.consent(plan)
-    if job.is_resumable and source.is_large:
+    if is_marked(job, source):
         write_database_state(job.vault, job.restore_id, DatabaseState(facts=facts, tables=tables, safety=job.safety))
     return replace(job, confirmed=Confirmed(facts, tables)), None
 

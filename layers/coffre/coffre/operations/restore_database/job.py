@@ -22,6 +22,7 @@ from coffre.model.target import Provider
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.confirmation import refuse_plan
+from coffre.policy.spread import Shape
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
 from coffre.postgres.connection.address import Connection
@@ -42,6 +43,20 @@ class Confirmed:
     tables: tuple[TableName, ...] | None
 
 
+@dataclass
+class Sharing:
+    """Whether several invocations load the rows of a restore together (docs/adr/0059).
+
+    `divide` gets the bytes of rows that are left, and how many connections the server has free, and returns how they
+    are divided, and why; None: they are not. `is_demanded`: however few they are. `begun` is the id of the load, and
+    how it is divided, once it is.
+    """
+
+    divide: Callable[[int, int], tuple[Shape, str] | None]
+    is_demanded: bool = False
+    begun: tuple[str, Shape] | None = None
+
+
 @dataclass(frozen=True)
 class RestoreJob:
     """What a restore needs: from where, to where, with what, and how wide. `in_order` is for drills, which compare.
@@ -52,6 +67,7 @@ class RestoreJob:
     `is_resumable` says that another attempt with the same `restore_id` can continue it: it marks
     what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
     was confirmed.
+    `sharing` says whether other invocations load its rows; None: none can.
     `provider` is whose server the destination is; `settings` are what each session at it sets.
     """
 
@@ -70,6 +86,7 @@ class RestoreJob:
     late_seconds: float = 0.0
     continues: bool = False
     safety: Safety | None = None
+    sharing: Sharing | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None
@@ -161,6 +178,11 @@ class Source:
         for chunk in job.vault.read_entry(entry, self.decoder, at_end=True):
             job.children.check()
             yield chunk
+
+
+def is_marked(job: RestoreJob, source: Source) -> bool:
+    """Whether a restore marks what it does: for an attempt that continues, or for those who share its rows."""
+    return job.is_resumable and (source.is_large or (job.sharing is not None and job.sharing.is_demanded))
 
 
 def open_source(job: RestoreJob) -> Source:

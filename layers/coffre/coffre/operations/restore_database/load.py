@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from itertools import chain, groupby
 from typing import Any
 
@@ -15,10 +16,10 @@ import psycopg2.extensions
 from coffre.model.backup import RestoredTable
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import Entry, TableContent
-from coffre.model.names import TableName
+from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.batches import Loaded, LoadTally, Unit, slices_of, table_of, transactions
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load_plan import Loading, groups_of, shared_tables, units_of
+from coffre.operations.restore_database.load_plan import Loading, Share, groups_of, shared_tables, units_of
 from coffre.operations.restore_database.refused_rows import DamagedSlices, Refused, may_be_left_out
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import rows_differ
@@ -29,6 +30,7 @@ from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, refuse_rows_of_others, translated, truncate
+from coffre.postgres.destination.guard import claim
 from coffre.postgres.destination.owners_code import our_path
 from coffre.postgres.destination.units import unit
 from coffre.vault.shared_frames import SharedFrames, is_shared
@@ -53,6 +55,21 @@ def load_tables(
             loader.load(group)
         lost = loader.salvage(how.report) if how.report is not None else set()
     return tally.tables(without=lost)
+
+
+def load_share(
+    job: RestoreJob, source: Source, tables: Mapping[TableName, TableContent], meter: Meter, how: Loading, share: Share
+) -> None:
+    """Load what of some tables no other invocation loads: first this one's share, then what is left of the others'.
+
+    What is refused is left to the restore itself. Transactions that others have begun are not waited for.
+    """
+    tally = LoadTally(tables, meter)
+    with SessionPool(lambda _: _prepared(job, how.first_statement), job.streams) as sessions:
+        loader = _Loader(job, source, tables, replace(how, share=share), tally, sessions)
+        loader.load(frozenset(tables), share.is_own)
+        loader.look_again()
+        loader.load(frozenset(tables), lambda slices: not share.is_own(slices))
 
 
 class _Loader:
@@ -81,10 +98,10 @@ class _Loader:
         self._slices: dict[TableName, list[Entry]] = {}  # of the refused ones
         self._given_up: dict[TableName, list[str]] = {}  # the names of their damaged slices
 
-    def load(self, group: frozenset[TableName]) -> None:
-        """Load some tables at the same time."""
+    def load(self, group: frozenset[TableName], is_wanted: Callable[[Sequence[Entry]], bool] = lambda _: True) -> None:
+        """Load some tables at the same time, or those of their transactions that are wanted."""
         slices = chain.from_iterable(slices_of(self._job, self._source, names) for names in self._in_order(group))
-        work = self._job.in_time(transactions(self._left(slices), self._units))
+        work = self._job.in_time(filter(is_wanted, transactions(self._left(slices), self._units)))
         alone = self._how.session is not None
         for _ in map(self._load, work) if alone else self._job.runner(self._load, work):
             pass
@@ -100,7 +117,7 @@ class _Loader:
             # What is left of this table comes to rows that stay.
             if self._units[table_of(entry)] is Unit.TABLE:
                 self._units[table_of(entry)] = Unit.SLICE
-            if mark["rows"] is not None:
+            if mark["rows"] is not None and self._how.share is None:
                 self._tally.add(Loaded(entry, mark["rows"], mark["ms"] / 1000))
 
     def _in_order(self, group: frozenset[TableName]) -> Iterator[frozenset[TableName]]:
@@ -138,8 +155,9 @@ class _Loader:
         with translated(self._job.connection), borrowed(self._sessions, self._how.session) as session:
             try:
                 with self.transaction(session):
-                    self._begin(session, slices)
-                    for entry in slices:
+                    free = self._free(session, slices)
+                    self._begin(session, free)
+                    for entry in free:
                         done.append(self._fill(session, entry, waiting if entry is slices[0] else self._chunks(entry)))
                         self._tally.add(done[-1])
                     self._mark(session, done)
@@ -161,8 +179,27 @@ class _Loader:
             with session.cursor() as cursor:
                 marks.add(cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out})
 
+    def _free(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> Sequence[Entry]:
+        """Return those slices of a transaction that no other invocation loads or has loaded; they are its own now."""
+        if self._how.share is None:
+            return slices
+        units = {entry.name: self._claimed_as(entry) for entry in slices}
+        with session.cursor() as cursor:
+            ours = set(claim(cursor, self._how.share.sharing, list(dict.fromkeys(units.values()))))
+            loaded = marks.held(cursor, marks.ROWS, units)
+        return [entry for entry in slices if units[entry.name] in ours and entry.name not in loaded]
+
+    def _claimed_as(self, entry: Entry) -> str:
+        """Return what is claimed to load a slice: itself, or its table, if that is loaded as a whole."""
+        name = table_of(entry)
+        return entry.name if self._units[name] is Unit.SLICE else shown(*name)
+
+    def look_again(self) -> None:
+        """Read what is loaded by now, also by others."""
+        self._marks = _marks(self._job)
+
     def _begin(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> None:
-        unit = self._units[table_of(slices[0])]
+        unit = self._units[table_of(slices[0])] if slices else Unit.SLICE
         if self._how.is_fresh and unit not in (Unit.SLICE, Unit.SHARED):
             places = [self.place(name) for name in dict.fromkeys(map(table_of, slices))]
             if unit is Unit.TABLE:

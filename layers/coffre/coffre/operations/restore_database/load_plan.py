@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from zlib import crc32
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.errors import RestoreError
-from coffre.model.manifest import TableContent
+from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName
 from coffre.operations.restore_database.batches import Unit, is_small, whole_tables
 from coffre.operations.restore_database.job import RestoreJob
@@ -27,6 +28,33 @@ LARGEST_WHOLE_BYTES: Final = 2 * 1024 * 1024 * 1024
 _MOST_BYTES_A_SECOND: Final = 200_000_000
 # Smaller tables are loaded by one stream in any case.
 _SMALL_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Share:
+    """A load that several invocations do together, and which of them this one is.
+
+    Parameters
+    ----------
+    sharing
+        The id of the load, which its mark at the destination has.
+    number, width
+        This one's number, from 0, and how many there are. What is whose only says where each begins.
+    streams
+        Connections of all of them together.
+    sliced
+        Tables of which some slices were loaded before, and so are not emptied.
+    """
+
+    sharing: str
+    number: int
+    width: int
+    streams: int
+    sliced: frozenset[TableName] = frozenset()
+
+    def is_own(self, slices: Sequence[Entry]) -> bool:
+        """Whether this invocation is the first that looks at the slices of a transaction."""
+        return crc32(slices[0].name.encode()) % self.width == self.number
 
 
 @dataclass(frozen=True)
@@ -63,6 +91,8 @@ class Loading:
         Returns the source's own for a table: what was refused is tried with them too.
     is_marked
         What is loaded is marked, in the transaction that loads it; what has a mark is loaded.
+    share
+        With `is_marked`: other invocations load the same tables at the same time.
     """
 
     into: Mapping[TableName, TableName] = field(default_factory=dict)
@@ -76,6 +106,7 @@ class Loading:
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
     is_marked: bool = False
+    share: Share | None = None
 
 
 def refuse_too_large(job: RestoreJob, size_bytes: int, what: str) -> None:
@@ -117,12 +148,16 @@ def units_of(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loa
     elif how.is_fresh:
         most = LARGEST_WHOLE_BYTES if how.is_marked else max((table.size for table in tables.values()), default=0)
         sizes = {name: table.size for name, table in tables.items() if table.size <= most}
-        whole = set(whole_tables(sizes, job.streams, _SMALL_BYTES))
+        streams = how.share.streams if how.share is not None else job.streams
+        whole = set(whole_tables(sizes, streams, _SMALL_BYTES))
     else:
         whole = set()
     # Only into a table that its own transaction has emptied rows go one behind the other.
     shares = {name: is_small(table) and not how.in_order for name, table in tables.items()}
-    return {name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if name in whole else Unit.SLICE for name in tables}
+    units = {
+        name: Unit.SMALL_TABLES if shares[name] else Unit.TABLE if name in whole else Unit.SLICE for name in tables
+    }
+    return units | dict.fromkeys(how.share.sliced & tables.keys() if how.share is not None else (), Unit.SLICE)
 
 
 def groups_of(

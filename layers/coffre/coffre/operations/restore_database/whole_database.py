@@ -25,7 +25,7 @@ from coffre.operations.restore_database.given_rows import (
     restore_sequences,
     without_left_out,
 )
-from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
@@ -36,6 +36,7 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
+from coffre.operations.restore_database.sharing import share_rows
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.archive.toc import is_of_database
@@ -86,7 +87,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             )
             destination = stack.enter_context(opened)
         job = replace(
-            job, settings=destination.profile.settings, is_resumable=destination.is_marked and source.is_large
+            job, settings=destination.profile.settings, is_resumable=destination.is_marked and is_marked(job, source)
         )
         stack.enter_context(job.pausing())
         source = with_extensions_placed(source, destination.profile)
@@ -224,6 +225,7 @@ class _Restore:
                     wanted = {name: table for name, table in given.items() if name not in self._memory.kept_out}
                     how = Loading(order=levels, report=self._report, is_marked=self._memory.is_kept)
                     self._report.tables += load_tables(self._job, self._source, wanted, self._report.meter, how)
+                share_rows(self._job, self._source, self._memory, own)
                 self._report.tables += load_tables(self._job, self._source, own, self._report.meter, self._fresh())
 
         def count() -> None:

@@ -27,7 +27,13 @@ from coffre.postgres.connection.libpq import CancelRequest, send_all
 PLAIN_NAME: Final = "coffre"
 """The `application_name` of sessions that continue when a run is stopped, and of those that clear away after it."""
 
+_SHARING: Final = "-share-"
 _LOOK_SECONDS: Final = 0.1
+
+
+def sharing_id(run_id: str) -> str:
+    """Return a new id for an invocation that loads a share of the rows of a run: to be ended with it, or alone."""
+    return f"{run_id}{_SHARING}{secrets.token_hex(4)}"
 
 
 class Sessions:
@@ -64,6 +70,11 @@ class Sessions:
     def guard_name(self) -> str:
         """The `application_name` of the session that keeps other restores out."""
         return f"{self.name}-guard"
+
+    @property
+    def sharing_name(self) -> str:
+        """How the `application_name` begins of those who load a share of the rows (`sharing_id`)."""
+        return f"{self.name}{_SHARING}"
 
     @property
     def has_ended(self) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.errors import CoffreError, DestinationError, LockLostError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.ending import terminate
-from coffre.postgres.destination import unfinished
+from coffre.postgres.destination import marks, unfinished
 from coffre.postgres.destination.unfinished import Unfinished
 
 # An idle session ends in milliseconds, one that loads rows when it has undone them.
@@ -22,7 +23,14 @@ _GONE_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.05
 _GUARD_KEY: Final = 0x636F66667265  # "coffre"
 _EARLIER: Final = """
-SELECT pid FROM pg_stat_activity WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()
+SELECT pid FROM pg_stat_activity
+WHERE (application_name = ANY(%s) OR starts_with(application_name, %s)) AND pid <> pg_backend_pid()
+"""
+# Of each unit: whether it is ours until the transaction ends; no answer when another restore holds the guard.
+_CLAIM: Final = """
+SELECT unit, CASE WHEN pg_catalog.pg_try_advisory_xact_lock_shared(%s)
+    THEN pg_catalog.pg_try_advisory_xact_lock(unit) END
+FROM pg_catalog.unnest(%s::bigint[]) AS unit
 """
 
 
@@ -55,15 +63,71 @@ def taken_over(connection: Connection, restore_id: str) -> Unfinished | None:
         if found is None or found.restore_id != restore_id:
             return None
         if connection.sessions is not None:
-            names = [connection.sessions.name, connection.sessions.guard_name]
-            terminate(cursor, _EARLIER, (names,))
+            marks.end_sharing(session)  # first: who begins to load after it finds no mark
+            earlier = ([connection.sessions.name, connection.sessions.guard_name], connection.sessions.sharing_name)
+            terminate(cursor, _EARLIER, earlier)
             deadline = time.monotonic() + _GONE_SECONDS
             while time.monotonic() < deadline:
-                cursor.execute(_EARLIER, (names,))
+                cursor.execute(_EARLIER, earlier)
                 if not cursor.fetchall():
                     break
                 time.sleep(_LOOK_SECONDS)
         return found
+
+
+def share_guard(session: psycopg2.extensions.connection, sharing: str) -> dict[str, Any]:
+    """Keep other restores out, for as long as this session lives, with all who load a share of the same rows.
+
+    Returns what the mark with this id says.
+
+    Raises
+    ------
+    LockLostError
+        `RUN_OVER`: the restore has gone on without them, or another one is at work.
+    """
+    said = marks.read(session, marks.SHARED) if marks.SHARED in marks.kinds(session) else {}
+    if sharing not in said:
+        raise sharing_is_over()
+    with session.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock_shared(%s)", (_GUARD_KEY,))
+        if cursor.fetchall() != [(True,)]:
+            raise sharing_is_over()
+    session.commit()
+    return dict(said[sharing])
+
+
+def claim(cursor: psycopg2.extensions.cursor, sharing: str, names: Sequence[str]) -> list[str]:
+    """Take units of rows for the open transaction, and return those that no one else loads now.
+
+    What of them is loaded by then, a further statement sees.
+
+    Parameters
+    ----------
+    sharing
+        The id of the load. Its mark is removed when the restore goes on, before its sessions are ended: whose session
+        is newer sees that, and takes no lock which the restore needs.
+
+    Raises
+    ------
+    LockLostError
+        `RUN_OVER`
+    """
+    keys = {int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True): name for name in names}
+    try:
+        if not marks.held(cursor, marks.SHARED, [sharing]):
+            raise sharing_is_over()
+    except psycopg2.errors.UndefinedTable as error:
+        raise sharing_is_over() from error
+    cursor.execute(_CLAIM, (_GUARD_KEY, list(keys)))
+    found = {keys[int(key)]: is_ours for key, is_ours in cursor.fetchall()}
+    if None in found.values():
+        raise sharing_is_over()
+    return [name for name in names if found[name]]
+
+
+def sharing_is_over() -> LockLostError:
+    """Return the error for who comes too late to load a share."""
+    return LockLostError("The rows are not loaded by several invocations any more.", code="RUN_OVER")
 
 
 def is_ours(connection: Connection, guard: psycopg2.extensions.connection) -> bool:

@@ -26,6 +26,8 @@ FILLED: Final = "filled"
 """Materialized views, and tables whose rows the provider was called with."""
 COUNTED: Final = "counted"
 """Tables whose rows were counted."""
+SHARED: Final = "shared"
+"""The shares of a load that several invocations do together, by its id: what each has to know."""
 STATE: Final = "state"
 """What the restore knows, as of its last step."""
 
@@ -78,6 +80,20 @@ def read(session: psycopg2.extensions.connection, kind: str) -> dict[str, dict[s
     with session.cursor() as cursor:
         cursor.execute(sql.SQL("SELECT name, said FROM {} WHERE kind = %s").format(_TABLE), (kind,))
         return {json.loads(f'"{name}"'): json.loads(said) for name, said in cursor.fetchall()}
+
+
+def held(cursor: psycopg2.extensions.cursor, kind: str, names: Iterable[str]) -> set[str]:
+    """Return which of these names have a mark."""
+    keys = {_key(name): name for name in names}
+    cursor.execute(sql.SQL("SELECT name FROM {} WHERE kind = %s AND name = ANY(%s)").format(_TABLE), (kind, list(keys)))
+    return {keys[str(key)] for (key,) in cursor.fetchall()}
+
+
+def end_sharing(session: psycopg2.extensions.connection) -> None:
+    """Remove the marks of shares. The session is in autocommit."""
+    if SHARED in kinds(session):
+        with session.cursor() as cursor:
+            cursor.execute(sql.SQL("DELETE FROM {} WHERE kind = %s").format(_TABLE), (SHARED,))
 
 
 def count(session: psycopg2.extensions.connection) -> int:
