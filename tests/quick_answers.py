@@ -9,7 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from copy import copy, deepcopy
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from typing import Any
 
 import botocore.parsers
@@ -69,6 +69,7 @@ def _take_values_as_they_are(patch: pytest.MonkeyPatch) -> None:
     """Skip the walk through all ten members of each value of DynamoDB, whose wire form is what code works with."""
     serialize = vars(BaseJSONSerializer)["_serialize_type_structure"]
 
+    @wraps(serialize)
     def serialized(serializer: BaseJSONSerializer, into: Any, value: Any, shape: Any, key: str) -> None:
         if shape.name == "AttributeValue" and _is_plain(value):
             serializer._default_serialize(into, value, shape, key)
@@ -84,6 +85,7 @@ def _take_values_as_they_are(patch: pytest.MonkeyPatch) -> None:
 
 
 def _unless_plain(parse: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(parse)
     def parsed(parser: object, shape: Any, value: Any) -> Any:
         return value if shape.name == "AttributeValue" and _is_plain(value) else parse(parser, shape, value)
 

@@ -1,0 +1,68 @@
+"""What moto answers by shorter ways is what it answers by its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import botocore.parsers
+import moto.core.parse
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.core.serialize import BaseJSONSerializer, JSONSerializer
+from moto.core.utils import get_service_model
+from tests.catalog_table import create_table
+
+PLAIN: list[dict[str, Any]] = [
+    {"S": ""}, {"S": "é"}, {"N": "-1.50"}, {"BOOL": False}, {"NULL": True}, {"L": []}, {"M": {}},
+    {"L": [{"S": "a"}, {"M": {"b": {"N": "1"}}}]}, {"M": {"a": {"L": [{"BOOL": True}]}, "b": {"B": "aGk="}}},
+]  # fmt: skip
+
+
+def test_values_are_taken_as_moto_and_boto_would_convert_them() -> None:
+    operation = get_service_model("dynamodb").operation_model("GetItem")
+    shape = operation.output_shape.members["Item"].value  # type: ignore[union-attr]
+    serializer = JSONSerializer(operation)
+    serialize = vars(BaseJSONSerializer)["_serialize_type_structure"]
+    parsers = [
+        (moto.core.parse.JSONParser(operation), vars(moto.core.parse.BaseJSONParser)["_parse_structure"]),
+        (botocore.parsers.JSONParser(), vars(botocore.parsers.BaseJSONParser)["_handle_structure"]),
+    ]
+    for value in PLAIN:
+        ours: dict[str, Any] = {}
+        theirs: dict[str, Any] = {}
+        serialize(serializer, ours, value, shape, "Item")
+        serialize.__wrapped__(serializer, theirs, value, shape, "Item")
+        assert ours == theirs
+        for parser, parse in parsers:
+            assert parse(parser, shape, value) == parse.__wrapped__(parser, shape, value)
+
+
+def test_a_transaction_that_fails_changes_nothing_and_large_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    key = {"pk": {"S": "a"}, "sk": {"S": "1"}}
+    item = {**key, "held": {"M": {"list": {"L": [{"N": "1"}]}, "bytes": {"B": b"\xff"}, "names": {"SS": ["x"]}}}}
+    change = {
+        "TableName": "catalog",
+        "Key": key,
+        "UpdateExpression": "SET held.#list[0] = :two, more = :two ADD held.#names :names",
+        "ExpressionAttributeNames": {"#list": "list", "#names": "names"},
+        "ExpressionAttributeValues": {":two": {"N": "2"}, ":names": {"SS": ["y"]}},
+    }
+    refused = {"TableName": "catalog", "Key": {**key, "sk": {"S": "2"}}, "ConditionExpression": "attribute_exists(pk)"}
+    with mock_aws():
+        create_table("catalog")
+        client: Any = boto3.client("dynamodb")
+        client.put_item(TableName="catalog", Item=item)
+
+        with pytest.raises(client.exceptions.TransactionCanceledException):
+            client.transact_write_items(TransactItems=[{"Update": change}, {"ConditionCheck": refused}])
+        assert client.get_item(TableName="catalog", Key=key)["Item"] == item
+        with pytest.raises(ClientError, match="Item size has exceeded"):
+            client.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 205_000}})
+        client.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 190_000}})
