@@ -30,7 +30,8 @@ def started(scene: ConsoleScene, backup: Backup, restore_id: str) -> Restore:
         heartbeat_at=NOW,
         dry_run=True,
     )
-    return scene.catalog.create_restore(restore) or restore
+    scene.catalog.create_restore(restore)
+    return restore
 
 
 def ended(scene: ConsoleScene, backup: Backup, restore: Restore, safety: SafetyState, **fields: Any) -> Plan:

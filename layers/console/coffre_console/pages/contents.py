@@ -108,9 +108,9 @@ def _diff(visit: Visit, first: str, second: str) -> Answer[str]:
         if other.target != one.target:
             raise BackupStateError("The two backups are of different targets.", code="BACKUP_KIND")
         pair = sorted((one, other), key=lambda backup: backup.id)
-        manifests = [_manifest(visit, backup) for backup in pair]
         one, other = pair
-        found = list(islice(differences(visit.source.vault, *manifests, ObjectChoice()), MOST + 1))
+        before, after = _manifest(visit, one), _manifest(visit, other)
+        found = list(islice(differences(visit.source.vault, before, after, ObjectChoice()), MOST + 1))
     return show(
         visit,
         "diff",

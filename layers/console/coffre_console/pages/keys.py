@@ -36,7 +36,7 @@ def register(routes: Routes) -> None:
         try:
             wanted = KeyWanted.model_validate({"label": sent["label"], "scopes": [scope], "days": sent["days"] or 90})
         except ValidationError as error:
-            raise of_wrong_fields(error.errors()) from None  # type: ignore[arg-type]
+            raise of_wrong_fields(error.errors()) from None
         return _page(visit, sent, secret=create_key(visit, wanted).secret)
 
     def act(key_id: str, what: str) -> Answer[str]:

@@ -42,7 +42,7 @@ def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> Restor
     try:
         return RestoreWanted.model_validate({**found, **further})
     except ValidationError as error:
-        raise of_wrong_fields(error.errors()) from None  # type: ignore[arg-type]
+        raise of_wrong_fields(error.errors()) from None
 
 
 def _of_tables(sent: Mapping[str, str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Markup(HTMLParser):
         self.faults: list[str] = []
         self.text = ""
         self.links: list[str] = []
+        self.files: list[str] = []
         self.forms: list[Form] = []
         self.commands: list[str] = []
         self.ids: list[str] = []
@@ -48,8 +49,10 @@ class Markup(HTMLParser):
             self._open.append(tag)
         if wrong := [name for name in given if name.startswith("on") or name == "style"]:
             self.faults.append(f"<{tag}> has {wrong}")
-        if tag == "style" or (tag == "script" and not given.get("src", "").startswith("/assets/")):
+        if tag == "style" or (tag == "script" and "/assets/" not in given.get("src", "")):
             self.faults.append(f"<{tag}> inside the page")
+        if tag in ("link", "script", "img"):
+            self.files.append(given.get("href") or given.get("src") or "")
         if tag == "form":
             self.forms.append(Form(given.get("method", "get"), given.get("action", "")))
         if tag in ("input", "button", "select", "textarea") and "name" in given and self.forms:

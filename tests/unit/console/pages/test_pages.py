@@ -4,7 +4,8 @@ import re
 import shlex
 from datetime import timedelta
 
-from tests.console_client import Client
+import pytest
+from tests.console_client import ADDRESS, Client
 from tests.console_restores import HOSTILE
 from tests.console_scene import ConsoleScene
 from tests.synthetic import Writer
@@ -12,8 +13,10 @@ from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 from tests.unit.docs.command_line import why_refused
 
+from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Progress
+from coffre.model.errors import CatalogError
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import ROUTES
 from coffre_console.pages.files import files
@@ -205,3 +208,36 @@ def test_keys_are_shown_once_and_records_are_refused_in_words(scene: ConsoleScen
     assert [client.get(url).status for url in ("/report", "/settings", "/audit", "/keys")] == [403] * 4
     links = Markup(client.get("/").body).links
     assert not {"/report", "/settings", "/audit", "/keys"} & set(links)
+
+
+def test_below_a_stage_every_address_has_its_prefix(scene: ConsoleScene, client: Client) -> None:
+    good = scene.backup(5)
+    object.__setattr__(client.console.settings, "console_address", f"{ADDRESS}/prod")
+    for path in ("/", "/backups", f"/backups/{good.id}", f"/backups/{good.id}/restore", "/keys", "/nothing"):
+        page = Markup(client.get(f"/prod{path}").body)
+        led = [*page.links, *(form.action for form in page.forms), *page.files]
+        assert [one for one in led if not one.startswith(("/prod/", "#"))] == []
+    moved = client.submit(f"/prod/backups/{good.id}/pin", csrf_token="f")
+    assert moved.headers["location"] == f"/prod/backups/{good.id}?done=pin"
+
+
+def test_what_does_not_answer_and_what_has_changed_meanwhile_is_said(
+    scene: ConsoleScene, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = scene.backup(5)
+    client.functions.answers["coffre-rotate"] = {"errorType": "BackupStateError", "errorMessage": "It is deleted."}
+    refused = client.submit(f"/backups/{good.id}/pin")
+    assert (refused.status >= 409, Markup(refused.body).faults) == (True, [])
+    gone = scene.failed(3)
+    assert "not in a state" in Markup(client.get(f"/backups/{gone.id}/pin").body).text
+    assert client.submit(f"/backups/{gone.id}/drill").status == 409
+
+    def fail(*args: object, **keys: object) -> None:
+        raise CatalogError("The catalog does not answer.", hint="Try again.")
+
+    monkeypatch.setattr(Catalog, "page_of_backups", fail)
+    reply = client.get("/backups?target=shop")
+    page = Markup(reply.body)
+    assert (reply.status, reply.headers["retry-after"], page.faults) == (503, "30", [])
+    assert "Something does not answer" in page.text
+    assert "/backups?target=shop" in page.links
