@@ -2,7 +2,8 @@
 
 First all of it, then the next backup, which adds a hundredth. Both buckets are on one SeaweedFS server on this machine,
 which shares its cores. Coffre is the data path of the function as a process of its own, interpreter start and imports
-included; it hashes every pack and compares it with the manifest. The others copy objects, and know no backup.
+included; it hashes every pack and compares it with the manifest. The others copy objects, and know no backup. With
+`--rate`, every connection to the server has this many bytes a second in each direction, as between two providers.
 
 Two pairs: between two stores (`rclone copy` reads and writes, as Coffre does), and within one (`aws s3 sync` lets the
 store copy, as Coffre does within AWS).
@@ -14,18 +15,21 @@ import os
 import random
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from tests.contract.weed import OWNER, Weed
 from ulid import ULID
 
 from benchmarks.backup_storage import runs_here, variables
 from benchmarks.harness import Contender, Sample, Surroundings, measure, median, progress
+from benchmarks.link import open_link
 from benchmarks.workbench import arguments_of, has_tool, job
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.kinds import TargetKind
@@ -134,28 +138,31 @@ class Bench:
 def main() -> None:
     """Fill a vault and compare."""
     parser = arguments_of(__doc__)
+    parser.add_argument("--rate", type=float, default=0, help="bytes a second of each connection; default: no limit")
     parser.add_argument("--shape", choices=SHAPES, action="append", help="which packs; default: both")
     arguments = parser.parse_args()
     for shape in arguments.shape or SHAPES:
         packs, size = SHAPES[shape]
         packs = max(int(packs * arguments.scale), 1)
         print(f"\n## {packs:,} packs of {size / 1024:,.0f} KiB\n")
-        for stage, samples in compare(packs, size, arguments.runs).items():
+        for stage, samples in compare(packs, size, arguments.runs, arguments.rate).items():
             show(stage, samples)
 
 
-def compare(packs: int, size: int, runs: int) -> dict[str, dict[str, list[Sample]]]:
+def compare(packs: int, size: int, runs: int, rate: float = 0) -> dict[str, dict[str, list[Sample]]]:
     """Measure both stages of every contender in turn, `runs` times round, each with a server of its own."""
     samples: dict[str, dict[str, list[Sample]]] = {stage: defaultdict(list) for stage in STAGES}
     for number in range(runs):
         with (
+            ExitStack() as stack,
             Weed(Toolchain(on_step=progress).weed()) as server,
             tempfile.TemporaryDirectory(prefix="coffre-bench-") as made,
             closing(make_client(region="us-east-1", endpoint_url=server.endpoint_url, credentials=OWNER)) as client,
         ):
-            found = Bench(client, server.endpoint_url, Path(made), size)
+            endpoint = stack.enter_context(_linked(server.endpoint_url, rate))
+            found = Bench(client, endpoint, Path(made), size)
             client.create_bucket(Bucket=SOURCE)
-            around = Surroundings(variables(server.endpoint_url, found.directory), Path(os.devnull))
+            around = Surroundings(variables(endpoint, found.directory), Path(os.devnull))
             found.add(packs)
             first = found.contenders(number)
             for stage in STAGES:
@@ -170,6 +177,16 @@ def compare(packs: int, size: int, runs: int) -> dict[str, dict[str, list[Sample
                     samples[stage][contender.name].append(sample)
                     progress(f"  [{number + 1}/{runs}] {stage}: {contender.name}: {sample.wall:.2f} s")
     return samples
+
+
+@contextmanager
+def _linked(endpoint: str, rate: float) -> Iterator[str]:
+    """Give out the address by which contenders reach a server."""
+    if not rate:
+        yield endpoint
+        return
+    with open_link(urlsplit(endpoint).port or 80, rate) as link:
+        yield f"http://127.0.0.1:{link.port}"
 
 
 def show(stage: str, samples: dict[str, list[Sample]]) -> None:
