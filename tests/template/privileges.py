@@ -65,7 +65,7 @@ FUNCTIONS: Final = {
     "notify": "NotifyRole",
     "console": "ConsoleRole",
 }
-MACHINE, MACHINE_ROLE = "state machine", "SpreadMachineRole"
+MACHINES: Final = {"state machine": "SpreadMachineRole", "state machine of buckets": "RangesMachineRole"}
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),
     "operator": ("ReadersPolicy", "OperatorsPolicy"),
@@ -98,7 +98,7 @@ class Privileges:
         self.principals: Sequence[Principal] = (
             *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in FUNCTIONS.items()),
             *(Principal(name, _role(name), None, self._managed(policies)) for name, policies in PEOPLE.items()),
-            Principal(MACHINE, _role(MACHINE), None, self.template.statements(MACHINE_ROLE)),
+            *(Principal(name, _role(name), None, self.template.statements(role)) for name, role in MACHINES.items()),
             Principal(RULES, service="events.amazonaws.com"),
             Principal(TOPIC, service="sns.amazonaws.com"),
             Principal(ALARMS, service="cloudwatch.amazonaws.com"),

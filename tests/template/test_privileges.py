@@ -12,7 +12,7 @@ from tests.template.privileges import (
     ANYONE,
     FUNCTIONS,
     LOGGING,
-    MACHINE_ROLE,
+    MACHINES,
     PARTITIONS,
     PEOPLE,
     RULES,
@@ -73,8 +73,9 @@ def test_every_role_and_every_policy_for_people_is_a_caller() -> None:
         if resource["Type"].startswith("AWS::IAM::")
     }
 
-    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == {*FUNCTIONS.values(), MACHINE_ROLE}
-    assert set(of_type) == {*FUNCTIONS.values(), MACHINE_ROLE, *(name for names in PEOPLE.values() for name in names)}
+    roles = {*FUNCTIONS.values(), *MACHINES.values()}
+    assert {name for name, kind in of_type.items() if kind == "AWS::IAM::Role"} == roles
+    assert set(of_type) == {*roles, *(name for names in PEOPLE.values() for name in names)}
 
 
 def test_every_partition_of_the_catalog_is_looked_at() -> None:

@@ -43,10 +43,10 @@ from coffre.runtime.events import (
     NotifyEvent,
     RotateEvent,
     VerifyEvent,
-    parse_backup,
     parse_database_backup,
     parse_restore,
     parse_rotate,
+    parse_storage_backup,
 )
 from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
@@ -58,7 +58,7 @@ STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
 CONSOLE = "ConsoleFunction"
-MACHINE, MACHINE_ROLE = "SpreadMachine", "SpreadMachineRole"
+MACHINE_ROLES = {"SpreadMachineRole", "RangesMachineRole"}
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
@@ -73,7 +73,7 @@ SETTINGS: dict[str, type[Settings]] = {
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": parse_database_backup,
-    "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
+    "backup_storage": parse_storage_backup,
     "restore": parse_restore,
     "rotate": parse_rotate,
     "copy": CopyEvent.parse,
@@ -675,9 +675,9 @@ def test_managed_policies_come_with_a_vpc_only() -> None:
 def test_only_lambda_can_take_a_role_and_the_state_machine_its_own(deployed: Rendered) -> None:
     for name, properties in deployed.of_type("AWS::IAM::Role").items():
         [statement] = properties["AssumeRolePolicyDocument"]["Statement"]
-        service = "states" if name == MACHINE_ROLE else "lambda"
+        service = "states" if name in MACHINE_ROLES else "lambda"
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
-        if name == MACHINE_ROLE:
+        if name in MACHINE_ROLES:
             assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 

@@ -27,6 +27,9 @@ execution of its own: its start, its step, its end. A step that is tried again c
 Source: https://aws.amazon.com/step-functions/pricing/ (read 2026-11-28).
 """
 
+RANGES_TRANSITIONS: Final[Mapping[str, int]] = {"begin": 3, "work": 3, "seal": 2, "round": 1, "settle": 2}
+"""As `TRANSITIONS`, in `statemachine/ranges.asl.json`: `seal` that begins a `round` is billed for the map too."""
+
 # The same name with another input, or of one that has ended.
 _EXISTS: Final = "ExecutionAlreadyExists"
 

@@ -27,7 +27,8 @@ class Settings(BaseModel):
     `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
-    it says who sent an event (docs/identity.md).
+    it says who sent an event (docs/identity.md). `ranges_machine` is the ARN of the state machine for buckets that one
+    function cannot read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     own_roles: str = ""
     stack: str | None = None
     console_role: str | None = None
+    ranges_machine: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
