@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
@@ -51,6 +51,7 @@ class Scene:
     meter: Meter = field(default_factory=Meter)
     last: Backup | None = None
     point: PointOfRun | None = None
+    spread: Callable[[BucketBackupJob, Run, BucketProgress | None], Spread | None] = lambda _job, _run, _progress: None
     went_on: list[int] = field(default_factory=list)
 
     @property
@@ -78,10 +79,30 @@ class Scene:
 
     def invoke(self, backup: Backup, begun: BucketProgress | None = None) -> tuple[Manifest, Committed] | Paused:
         """Do one invocation's work."""
-        self.store.stopping.clear()
+        made = self._invoke(backup, begun)
+        assert not isinstance(made, Spread)
+        return made
+
+    def hand_over(self, backup: Backup) -> Spread:
+        """Do the work of an invocation that gives the run, or the rest of it, to others."""
+        made = self._invoke(backup, None)
+        assert isinstance(made, Spread)
+        return made
+
+    def _invoke(self, backup: Backup, begun: BucketProgress | None) -> tuple[Manifest, Committed] | Paused | Spread:
+        job = self.job(begun)
         self.meter = Meter()
         stop = self.store.stopping.set
         watch = Watch(self.meter, beat=lambda _: None, remaining_seconds=self.remaining, stop=stop)
+        with watch:
+            made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
+        if isinstance(made, Paused):
+            made.start_next()
+        return made
+
+    def job(self, begun: BucketProgress | None = None) -> BucketBackupJob:
+        """Return what an invocation works with."""
+        self.store.stopping.clear()
         scratch = self.root / f"scratch-{next(_numbers)}"
         scratch.mkdir()
         job = BucketBackupJob(
@@ -91,7 +112,7 @@ class Scene:
             encoder=FrameEncoder(self.recipients),
             recipients=self.recipients,
             scratch=scratch,
-            runner=ThreadRunner(self.workers, stop),
+            runner=ThreadRunner(self.workers, self.store.stopping.set),
             now=lambda: datetime.now(UTC),
             remaining_seconds=self.remaining,
             start_next=self.went_on.append,
@@ -101,11 +122,7 @@ class Scene:
             looked_at=self.looked_at,
             point=self.point,
         )
-        with watch:
-            made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
-        if isinstance(made, Paused):
-            made.start_next()
-        return made
+        return replace(job, spread=lambda run, progress: self.spread(job, run, progress))
 
     def backup(self) -> Manifest:
         """Take a backup in one invocation."""

@@ -22,7 +22,7 @@ from tests.integration.conftest import Coffre, Context
 from coffre.catalog.tables import DynamoTable
 from coffre.model.errors import CoffreError
 from coffre.operations.backup_database.spread import begin
-from coffre.runtime import spread_backup
+from coffre.runtime import spread_backup, spread_steps
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.machine import Machine
 from coffre.runtime.restore_function import RestoreFunction
@@ -255,8 +255,9 @@ def spread_machine(
         "COFFRE_SPREAD_GROUP_BYTES": "1",
     }
     # What is waited for in AWS for seconds is as long here as a step is: some hundred milliseconds.
-    monkeypatch.setattr(spread_backup, "_BEAT_SECONDS", 0.3)
-    monkeypatch.setattr(spread_backup, "STALE_AFTER", timedelta(seconds=3))
+    monkeypatch.setattr(spread_steps, "BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(spread_backup, "BEAT_SECONDS", 0.3)
+    monkeypatch.setattr(spread_steps, "STALE_AFTER", timedelta(seconds=3))
     monkeypatch.setattr(begin, "_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(Machine, "start", lambda self, run_id, given: played.start(run_id, given))
     atomic(monkeypatch)

@@ -66,7 +66,11 @@ FUNCTIONS: Final = {
     "notify": "NotifyRole",
     "console": "ConsoleRole",
 }
-MACHINES: Final = {"state machine": "SpreadMachineRole", "state machine of restores": "SpreadRestoreMachineRole"}
+MACHINES: Final = {
+    "state machine": "SpreadMachineRole",
+    "state machine of restores": "SpreadRestoreMachineRole",
+    "state machine of buckets": "RangesMachineRole",
+}
 DOWNLOADS, DOWNLOAD_ROLE = "signed address", "DownloadRole"
 PEOPLE: Final = {
     "reader": ("ReadersPolicy",),

@@ -43,10 +43,10 @@ from coffre.runtime.events import (
     NotifyEvent,
     RotateEvent,
     VerifyEvent,
-    parse_backup,
     parse_database_backup,
     parse_restore,
     parse_rotate,
+    parse_storage_backup,
 )
 from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, Settings
 from coffre.vault.codec import new_identity, public_key
@@ -58,7 +58,7 @@ STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
 CONSOLE = "ConsoleFunction"
-MACHINE_ROLES = ("SpreadMachineRole", "SpreadRestoreMachineRole")
+MACHINE_ROLES = ("SpreadMachineRole", "SpreadRestoreMachineRole", "RangesMachineRole")
 VERIFY, VERIFY_ROLE = "VerifyFunction", "VerifyRole"
 ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIFY_ROLE]
 SETTINGS: dict[str, type[Settings]] = {
@@ -73,7 +73,7 @@ SETTINGS: dict[str, type[Settings]] = {
 }
 EVENTS: dict[str, Callable[[object], object]] = {
     "backup_database": parse_database_backup,
-    "backup_storage": lambda event: parse_backup(event, BackupStorageEvent),
+    "backup_storage": parse_storage_backup,
     "restore": parse_restore,
     "rotate": parse_rotate,
     "copy": CopyEvent.parse,

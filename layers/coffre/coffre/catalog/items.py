@@ -353,6 +353,7 @@ class GroupItem(Item):
     seen_at = TimeAttribute(null=True)
     done_bytes = NumberAttribute(null=True)
     done_tables = NumberAttribute(null=True)
+    done_objects = NumberAttribute(null=True)
     current = UnicodeAttribute(null=True)
     is_over = BooleanAttribute(null=True)
     failure = FailureMap(null=True)  # type: ignore[no-untyped-call]

@@ -49,6 +49,7 @@ class GroupState:
     seen_at: datetime
     done_bytes: int = 0
     done_tables: int = 0
+    done_objects: int = 0
     current: str | None = None
     is_over: bool = False
     failure: Failure | None = None
@@ -115,6 +116,7 @@ class Spread:
             seen_at=state.seen_at,
             done_bytes=state.done_bytes,
             done_tables=state.done_tables,
+            done_objects=state.done_objects or None,
             current=state.current,
             is_over=state.is_over,
             failure=state.failure.model_dump() if state.failure else None,
@@ -168,6 +170,7 @@ def _group(raw: RawItem) -> GroupState:
         seen_at=item.seen_at,
         done_bytes=int(item.done_bytes or 0),
         done_tables=int(item.done_tables or 0),
+        done_objects=int(item.done_objects or 0),
         current=item.current,
         is_over=bool(item.is_over),
         failure=Failure(**item.failure.attribute_values) if item.failure else None,

@@ -318,7 +318,7 @@ class ObjectStore(Document):
     )
 
 
-class BucketLimits(Document):
+class ObjectLimits(Document):
     """What a run may use. `streams` is the number of connections that read objects in parallel.
 
     A backup that does not fit into one invocation continues in the next one, `invocations` at most.
@@ -347,6 +347,27 @@ class BucketLimits(Document):
         description="Maximum number of invocations of the function for one backup.",
         examples=[48],
         json_schema_extra={"unit": "invocations"},
+    )
+
+
+class BucketLimits(ObjectLimits):
+    """What a backup of buckets may use: what one function cannot do may also be divided among several.
+
+    Each of `functions` reads with `streams` connections (docs/large-databases.md).
+    """
+
+    spread: Literal["auto", "never", "always"] = Field(
+        default="auto",
+        description="Whether several functions read ranges of names. auto: what one has not enough time for.",
+        examples=["never"],
+    )
+    functions: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Number of functions that read ranges of names together, each with `streams` connections.",
+        examples=[16],
+        json_schema_extra={"unit": "functions"},
     )
 
 
@@ -494,7 +515,7 @@ class SettingsTarget(Document):
         description="How much may be lost and how long a restore may take. null: as the document says.",
         examples=[{"rpo_minutes": 30}],
     )
-    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 4}])
+    limits: ObjectLimits = Field(default=ObjectLimits(), description="What a run may use.", examples=[{"streams": 4}])
     alerts: TargetAlerts = Field(
         default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
     )
@@ -579,7 +600,7 @@ class RepositoryTarget(Document):
         description="How much may be lost and how long a restore may take. null: as the document says.",
         examples=[{"rpo_minutes": 60}],
     )
-    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 4}])
+    limits: ObjectLimits = Field(default=ObjectLimits(), description="What a run may use.", examples=[{"streams": 4}])
     alerts: TargetAlerts = Field(
         default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
     )

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Self
 
 from coffre.model.backup import Backup
-from coffre.model.kinds import Status
+from coffre.model.kinds import Status, TargetKind
 from coffre.model.rotation import VaultUse
 from coffre.model.usage import Counts, Job, Spent, Usage
 from coffre.policy.prices import GB, Prices
@@ -140,7 +140,8 @@ def cost_of(used: Usage, prices: Prices) -> Cost:
 
 def estimated_usage(backup: Backup) -> Usage:
     """Return what a backup without counts may have used, from its duration and its sizes."""
-    functions = (backup.workers or 1) + _HOLDERS if backup.spread is not None else 1
+    holders = _HOLDERS if backup.kind is TargetKind.DATABASE else 0
+    functions = (backup.workers or 1) + holders if backup.spread is not None else 1
     return Usage(
         id=backup.id,
         job=Job.BACKUP,

@@ -76,7 +76,7 @@ class BackupDatabaseFunction:
 
     @property
     def _spread(self) -> SpreadBackup:
-        return SpreadBackup(self.services, self.spreads, self._job, self.watched)
+        return SpreadBackup(self.services, self.spreads, self._job, watched=self.watched)
 
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:

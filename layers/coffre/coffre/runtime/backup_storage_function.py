@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,20 +24,27 @@ from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner
-from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import BackupStorageEvent, DoctorEvent, parse_backup
+from coffre.runtime.events import (
+    BackupStorageEvent,
+    DoctorEvent,
+    RangeStepEvent,
+    SpreadStoppedEvent,
+    parse_storage_backup,
+)
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.settings_source import open_settings
+from coffre.runtime.spread_ranges import RangesPlanning, SpreadRanges
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
@@ -69,20 +78,36 @@ class BackupStorageFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Back up the event's target, or start one invocation for each target of objects when it names none."""
         with self.services.edge.beginning(context, event):
-            wanted = parse_backup(event, BackupStorageEvent)
+            wanted = parse_storage_backup(event)
             configuration = self.services.configuration()
             if isinstance(wanted, DoctorEvent):
                 return self._look(configuration.object_target(wanted.target), wanted, context)
-            if wanted.target is None:
-                return StartRuns(self.services, context.function_name).start(wanted, _started(configuration, wanted))
-            target = configuration.object_target(wanted.target)
-            _refuse_files(target, wanted)
-            point = point_of_part(self.services, wanted)
+            if isinstance(wanted, BackupStorageEvent):
+                if wanted.target is None:
+                    started = _started(configuration, wanted)
+                    return StartRuns(self.services, context.function_name).start(wanted, started)
+                target = configuration.object_target(wanted.target)
+                _refuse_files(target, wanted)
+                point = point_of_part(self.services, wanted)
+        if isinstance(wanted, RangeStepEvent):
+            return self._ranges.step(configuration, wanted, context)
+        if isinstance(wanted, SpreadStoppedEvent):
+            return self._ranges.handle(configuration, wanted, context)
 
         def run(request: Request) -> Result:
             return refuse_skipped(self._run(configuration, target, request, wanted, context, point), wanted)
 
         return self._runs.back_up(configuration, target, wanted, context, run)
+
+    @property
+    def _ranges(self) -> SpreadRanges:
+        def open_job(
+            configuration: Configuration, target: ObjectTarget, context: LambdaContext, stopping: threading.Event
+        ) -> AbstractContextManager[BucketBackupJob]:
+            wanted = BackupStorageEvent(target=target.name)
+            return self._opened(configuration, target, context, stopping, wanted, None)
+
+        return SpreadRanges(self.services, open_job, watched=self.watched)
 
     def _look(self, target: ObjectTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
         """Look for what prevents backups of a target, and return it."""
@@ -112,16 +137,50 @@ class BackupStorageFunction:
             watched=self.watched,
         )
 
-        def work(run: Run) -> tuple[Manifest, Committed] | Paused:
-            recipients = configuration.recipients_of(target.name)
+        def work(run: Run) -> tuple[Manifest, Committed] | Paused | Spread:
             begun = read_progress(self.services.vault, target.name, run.backup.id) if wanted.after_invocations else None
-            encoder = FrameEncoder(recipients, level=target.limits.compression_level)
             previous = self._previous(target, begun, full=wanted.full)
-            with (
-                scratch_directory() as scratch,
-                self._source(target, stopping, wanted, previous, _Sink(encoder, recipients, scratch)) as reader,
-            ):
-                job = BucketBackupJob(
+            with self._opened(configuration, target, context, stopping, wanted, previous) as opened:
+                job = replace(
+                    opened,
+                    start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
+                    begun=begun,
+                    point=point_of_run(self.services, point) if point else None,
+                )
+                # Several functions cannot share what the rows of a restore point refer to.
+                if isinstance(target, BucketTarget) and point is None and self._has_machine:
+                    actor = self.services.actor(wanted)
+                    planning = RangesPlanning(self.services, target, actor, remaining_seconds(context)())
+                    job = replace(job, spread=partial(planning.hand_over, job))
+                return backup_buckets(job, run)
+
+        if wanted.after_invocations is not None:
+            return lifecycle.resume(request, work, wanted.after_invocations)
+        return lifecycle.run(request, work)
+
+    @property
+    def _has_machine(self) -> bool:
+        return self.services.settings.ranges_machine is not None and not self.is_here
+
+    @contextmanager
+    def _opened(
+        self,
+        configuration: Configuration,
+        target: ObjectTarget,
+        context: LambdaContext,
+        stopping: threading.Event,
+        wanted: BackupStorageEvent,
+        previous: Backup | None,
+    ) -> Iterator[BucketBackupJob]:
+        """Open what an invocation reads and stores with, and count what it has read."""
+        recipients = configuration.recipients_of(target.name)
+        encoder = FrameEncoder(recipients, level=target.limits.compression_level)
+        with (
+            scratch_directory() as scratch,
+            self._source(target, stopping, wanted, previous, _Sink(encoder, recipients, scratch)) as reader,
+        ):
+            try:
+                yield BucketBackupJob(
                     target=target,
                     reader=reader,
                     vault=self.services.vault,
@@ -131,21 +190,13 @@ class BackupStorageFunction:
                     runner=ThreadRunner(WORKERS, stopping.set),
                     now=utc_now,
                     remaining_seconds=remaining_seconds(context),
-                    start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
+                    start_next=lambda _: None,
                     previous=previous,
-                    begun=begun,
                     # Each page is a repository, which is fetched when it is listed, and stored before the next but one.
                     looked_at=1 if isinstance(target, RepositoryTarget) else None,
-                    point=point_of_run(self.services, point) if point else None,
                 )
-                try:
-                    return backup_buckets(job, run)
-                finally:
-                    self.services.metering.tally.add_source(reader.requests, reader.received_bytes)
-
-        if wanted.after_invocations is not None:
-            return lifecycle.resume(request, work, wanted.after_invocations)
-        return lifecycle.run(request, work)
+            finally:
+                self.services.metering.tally.add_source(reader.requests, reader.received_bytes)
 
     def _continuation(
         self, wanted: BackupStorageEvent, target: str, backup_id: str, function: str

@@ -234,6 +234,24 @@ class SpreadStepEvent(_Event):
         return self
 
 
+class RangeStepEvent(SpreadStepEvent):
+    """One step of a backup of buckets that several functions take together (docs/adr/0060): the state machine sends it.
+
+    `work` stores one range of names of the list `ranges`; `seal` divides what is not stored into the next list, or
+    commits the backup; `settle` is as that of a database. `plan` is the plan's header.
+    """
+
+    ranges: PlanReference | None = None
+
+    @model_validator(mode="after")
+    def _ranges_fit_the_step(self) -> Self:
+        if self.step == "hold":
+            raise ValueError("a backup of buckets has no step hold")
+        if self.step == "work" and self.ranges is None:
+            raise ValueError("ranges goes with the step work")
+        return self
+
+
 class SpreadStoppedEvent(_Event):
     """The state machine of the backup with the id `stopped` has ended with this status: by a person, or by an error."""
 
@@ -290,6 +308,18 @@ def parse_database_backup(event: object) -> DatabaseEvent:
     if isinstance(event, Mapping) and "stopped" in event:
         return SpreadStoppedEvent.parse(event)
     return parse_backup(event, BackupDatabaseEvent)
+
+
+type StorageEvent = BackupStorageEvent | DoctorEvent | RangeStepEvent | SpreadStoppedEvent
+
+
+def parse_storage_backup(event: object) -> StorageEvent:
+    """Validate an event of `backup_storage`: one with `step` or `stopped` is of a backup that is spread."""
+    if isinstance(event, Mapping) and "step" in event:
+        return RangeStepEvent.parse(event)
+    if isinstance(event, Mapping) and "stopped" in event:
+        return SpreadStoppedEvent.parse(event)
+    return parse_backup(event, BackupStorageEvent)
 
 
 def parse_backup[E: BackupDatabaseEvent](event: object, kind: type[E]) -> E | DoctorEvent:

@@ -29,6 +29,9 @@ Source: https://aws.amazon.com/step-functions/pricing/ (read 2026-11-28).
 RESTORE_TRANSITIONS: Final[Mapping[str, int]] = {"begin": 4, "share": 3, "load": 2}
 """The same of `statemachine/restore.asl.json`: of the execution, of each share, and of each of its steps."""
 
+RANGES_TRANSITIONS: Final[Mapping[str, int]] = {"begin": 3, "work": 3, "seal": 2, "round": 1, "settle": 2}
+"""As `TRANSITIONS`, in `statemachine/ranges.asl.json`: `seal` that begins a `round` is billed for the map too."""
+
 # The same name with another input, or of one that has ended.
 _EXISTS: Final = "ExecutionAlreadyExists"
 

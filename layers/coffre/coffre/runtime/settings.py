@@ -28,6 +28,8 @@ class Settings(BaseModel):
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
     it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
+    it says who sent an event (docs/identity.md). `ranges_machine` is the ARN of the state machine for buckets that one
+    function cannot read.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -48,6 +50,7 @@ class Settings(BaseModel):
     stack: str | None = None
     console_role: str | None = None
     export_bucket: str | None = None
+    ranges_machine: str | None = None
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Frame, PackReference
+from coffre.policy.ranges import NameRange
 from coffre.stores.store import put_small
 from coffre.vault.layout import progress_key
 from coffre.vault.vault import Vault
@@ -53,6 +54,7 @@ class Counts(BaseModel):
     dangling: int = 0
     replaced: int = 0
     orphans: int = 0
+    denied: dict[str, int] = {}
 
 
 class BegunObject(BaseModel):
@@ -96,6 +98,26 @@ class BucketProgress(BaseModel):
     source: str = ""
     unsorted: tuple[str, ...] = ()
     begun: tuple[BegunObject, ...] = ()
+
+
+class RangeRecord(BaseModel):
+    """What one function has stored of a range of names: the second line of its record (docs/format/buckets.md).
+
+    The range ends at `end`; without `is_over` the rest of it, after the position of `progress`, is left to others.
+    The packs are in the first line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    after: str
+    end: str | None
+    is_over: bool
+    progress: BucketProgress
+
+    @property
+    def names(self) -> NameRange:
+        """The names that are stored."""
+        return NameRange(self.after, self.end if self.is_over else self.progress.position)
 
 
 def write_progress(vault: Vault, target: str, backup_id: str, progress: BucketProgress) -> None:

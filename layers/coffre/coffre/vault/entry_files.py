@@ -29,6 +29,8 @@ class EntryFiles:
         The files that an earlier invocation of the same run has stored: numbers and names continue after them.
     last
         The last name in those.
+    number
+        Of the first file, if there is none yet.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class EntryFiles:
         *,
         written: Iterable[EntriesFile] = (),
         last: str = "",
+        number: int = 0,
         file_bytes: int = FILE_BYTES,
     ) -> None:
         self._vault = vault
@@ -49,7 +52,7 @@ class EntryFiles:
         self._count = 0
         self._first = ""
         self.files: list[EntriesFile] = list(written)
-        self._number = entries_number(self.files[-1].key) + 1 if self.files else 0
+        self._number = entries_number(self.files[-1].key) + 1 if self.files else number
         self.last = last
 
     def add(self, lines: Iterable[bytes], first: str, last: str) -> None:
@@ -76,6 +79,11 @@ class EntryFiles:
         if self._count or not self.files:
             self._store()
         return tuple(self.files)
+
+    def flush(self) -> None:
+        """Store what is left, if there is anything."""
+        if self._count:
+            self._store()
 
     def _store(self) -> None:
         self._body += self._compressor.flush()

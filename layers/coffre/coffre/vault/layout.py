@@ -23,7 +23,7 @@ MANIFEST: Final = "manifest.json"
 _ID: Final = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _FOLDER: Final = re.compile(rf"{BACKUPS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/(.+)", re.DOTALL)
 _RECORD: Final = re.compile(
-    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|plan/(?:plan\.json|groups\.jsonl|parts\.jsonl\.zst|tables\.json\.zst)|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|plan/(?:plan\.json|groups\.jsonl|ranges-\d{6}\.jsonl|parts\.jsonl\.zst|tables\.json\.zst)|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PART: Final = re.compile(r"/parts/(\d{6,})\.jsonl\.zst$")
 _PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
@@ -101,6 +101,16 @@ def part_number(key: str) -> int | None:
 def plan_key(target: str, backup_id: str, name: str) -> str:
     """Return the key of a file of the plan of a backup that several functions take together."""
     return f"{backup_prefix(target, backup_id)}/plan/{name}"
+
+
+def ranges_name(number: int) -> str:
+    """Return the name, in a plan, of the list of ranges of names that functions take together in one round."""
+    return f"ranges-{number:06d}.jsonl"
+
+
+def ranges_round(key: str) -> int:
+    """Return the number of the round whose list of ranges has this key."""
+    return int(key.removesuffix(".jsonl").rpartition("-")[2])
 
 
 def marks_prefix(target: str, backup_id: str) -> str:

@@ -47,6 +47,7 @@ class Collector:
             backup.id,
             written=begun.entries if begun else (),
             last=begun.position if begun else "",
+            number=job.numbers_from,
         )
         self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
         self.position = begun.position if begun else ""
@@ -72,8 +73,11 @@ class Collector:
             self._next += 1
 
     def close(self) -> None:
-        """Store the last file of entries."""
-        self._files.close()
+        """Store the last file of entries. A range without entries has none."""
+        if self._job.is_range:
+            self._files.flush()
+        else:
+            self._files.close()
 
     @property
     def files(self) -> EntryFiles:
@@ -107,6 +111,7 @@ class Collector:
             dangling=self.tally.dangling,
             replaced=self.tally.replaced,
             orphans=self.tally.orphans,
+            denied=dict(self.tally.denied),
         )
         return BucketProgress(
             invocations=invocations,
@@ -130,7 +135,8 @@ class Collector:
         self._keep_packs(result)
         self.tally.add(result.tally)
         self.position = result.end
-        self.refuse_denied(at_least=_DENIED_IN_A_ROW)
+        if not self._job.is_range:  # others may read what this one may not: the seal sees all of them
+            self.refuse_denied(at_least=_DENIED_IN_A_ROW)
 
     def _keep_packs(self, result: BucketPartResult) -> None:
         result.lines.unlink()
@@ -194,4 +200,5 @@ def _tally_of(begun: BucketProgress) -> BucketTally:
     tally.objects.update(counts.objects)
     tally.sizes.update(counts.sizes)
     tally.live_bytes.update(begun.live_bytes)
+    tally.denied.update(counts.denied)
     return tally

@@ -29,14 +29,14 @@ from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner, PreviousBackup, open_previous
 from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault, seconds_to_secure
-from coffre.operations.runs.run import Paused, Run
-from coffre.vault.bucket_progress import write_progress
+from coffre.operations.runs.run import Paused, Run, Spread
+from coffre.vault.bucket_progress import BucketProgress, write_progress
 from coffre.vault.pack import budget_for
 from coffre.vault.vault import Committed
 
 
-def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused:
-    """Back up the buckets, or as much of them as the time allows.
+def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed] | Paused | Spread:
+    """Back up the buckets, or as much of them as the time allows. Several functions take the rest, or another one.
 
     Raises
     ------
@@ -45,9 +45,9 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     CoffreError
         Nothing is published; a later sweep removes packs that were stored.
     """
-    vault = locking_vault(job.vault, job.target, run.backup, job.now())
-    job = replace(job, vault=vault, time_budget=job.time_budget.within(job.remaining_seconds()))
-    _refuse_another_source(job)
+    job = _ready(job, run)
+    if job.begun is None and (spread := job.spread(run, None)) is not None:
+        return spread
     past = open_previous(job)
     collector = Collector(job, run.backup)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
@@ -62,6 +62,45 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
         run.meter.begin("seal")
         return seal(job, run, collector, past, planner.notes)
     return _pause(job, run, planner, collector, stopped)
+
+
+def store_range(job: BucketBackupJob, run: Run) -> tuple[BucketProgress, bool]:
+    """Store the objects of a range, or as many as the time allows. Return what is stored, and whether these are all.
+
+    It can be repeated: nothing that it stores counts before the progress is recorded.
+
+    Raises
+    ------
+    DeadlineError
+        `DEADLINE`: not even one part was finished.
+    StoreError
+        `LISTING_UNSORTED`, `SOURCE_CHANGED`. And what `backup_buckets` raises.
+    """
+    job = _ready(job, run)
+    past = open_previous(job)
+    collector = Collector(job, run.backup)
+    # What is known of the previous backup as a whole is noted once, by the seal.
+    planner = Planner(job, replace(past, note=None), run.meter, may_continue=lambda: _has_time(job, run))
+    stopped = _store_parts(job, run, planner, collector)
+    is_over = planner.is_over and stopped is None and not collector.begun
+    if not is_over and not collector.advanced:
+        raise stopped if isinstance(stopped, StoreTransientError) else _no_progress(collector)
+    collector.close()
+    return collector.progress(1, job.previous.id if job.previous else None, planner.unsorted, planner.notes), is_over
+
+
+def seal_ranges(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]:
+    """Seal a run whose ranges are all stored: `begun` of the job is what they amount to."""
+    job = _ready(job, run)
+    past = open_previous(job)
+    run.meter.begin("seal")
+    return seal(job, run, Collector(job, run.backup), past, [past.note] if past.note else [])
+
+
+def _ready(job: BucketBackupJob, run: Run) -> BucketBackupJob:
+    _refuse_another_source(job)
+    vault = locking_vault(job.vault, job.target, run.backup, job.now())
+    return replace(job, vault=vault, time_budget=job.time_budget.within(job.remaining_seconds()))
 
 
 def _may_seal(job: BucketBackupJob, run: Run, collector: Collector, past: PreviousBackup) -> bool:
@@ -145,16 +184,20 @@ def _stopping_in_time(job: BucketBackupJob) -> Iterator[None]:
         timer.cancel()
 
 
-def _pause(job: BucketBackupJob, run: Run, planner: Planner, collector: Collector, stopped: Exception | None) -> Paused:
-    """Store the progress of the run for the next invocation."""
+def _pause(
+    job: BucketBackupJob, run: Run, planner: Planner, collector: Collector, stopped: Exception | None
+) -> Paused | Spread:
+    """Store the progress of the run for those that continue it: several functions, or the next invocation."""
     invocations = (job.begun.invocations if job.begun else 0) + 1
     if not collector.advanced:
         raise stopped if isinstance(stopped, StoreTransientError) else _no_progress(collector)
-    if invocations >= job.target.limits.invocations:
-        raise _exhausted(invocations, collector) from stopped
     collector.close()
     previous = job.previous.id if job.previous else None
     progress = collector.progress(invocations, previous, planner.unsorted, planner.notes)
+    if not progress.unsorted and (spread := job.spread(run, progress)) is not None:
+        return spread
+    if invocations >= job.target.limits.invocations:
+        raise _exhausted(invocations, collector) from stopped
     write_progress(job.vault, run.backup.target, run.backup.id, progress)
     run.meter.begin("handing over")
     return Paused(invocations, lambda: job.start_next(invocations))

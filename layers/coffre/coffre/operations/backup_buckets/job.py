@@ -17,6 +17,7 @@ from coffre.model.target import ObjectTarget
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner
+from coffre.operations.runs.run import Run, Spread
 from coffre.vault.bucket_progress import BegunObject, BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.points import Reference
@@ -55,7 +56,12 @@ class TimeBudget:
 
 @dataclass(frozen=True)
 class BucketBackupJob:
-    """What a run needs: where to read, where to write, with what, and how wide."""
+    """What a run needs: where to read, where to write, with what, and how wide.
+
+    With `is_range` it is a part of a run that several functions take together: the names after the position of `begun`
+    up to `end` (None: all that follow). `numbers_from` is then where the numbers of what it stores begin. `spread`
+    gives the rest of a run to several functions, and is asked before the next invocation is started.
+    """
 
     target: ObjectTarget
     reader: ObjectSource
@@ -72,6 +78,10 @@ class BucketBackupJob:
     time_budget: TimeBudget = TimeBudget()
     looked_at: int | None = None
     point: PointOfRun | None = None
+    spread: Callable[[Run, BucketProgress | None], Spread | None] = lambda _run, _progress: None
+    end: str | None = None
+    is_range: bool = False
+    numbers_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)

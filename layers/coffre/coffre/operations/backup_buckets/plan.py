@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from coffre.buckets.changes import Compared, ObjectChange, SourceObject, compare
-from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest, PackReference
-from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
+from coffre.operations.backup_buckets.names import Names
 from coffre.operations.backup_buckets.references import (
     Matched,
     PointOfRun,
@@ -148,11 +147,13 @@ class Planner:
 
     def _previous(self) -> Iterator[Entry]:
         """Yield the previous backup's entries, as far as they can be read. Objects without one are stored again."""
-        manifest = self.past.manifest
+        manifest, end = self.past.manifest, self.job.end
         if manifest is None:
             return
         try:
             for entry in self.job.vault.entries(manifest, self._position):
+                if end is not None and entry.name > end:
+                    return
                 if entry.name > self._position:
                     yield entry
         except (IntegrityError, StoreError) as error:
@@ -161,49 +162,7 @@ class Planner:
     def _found(self) -> Iterator[SourceObject]:
         if self.job.point is not None and self.job.point.listing == "rows":
             return  # the references are all that is looked for
-        for source in sorted(self.job.target.buckets, key=lambda bucket: f"{bucket.name}/"):
-            folder = f"{source.name}/"
-            if self._position.startswith(folder):
-                yield from self._in_bucket(source, self._position.removeprefix(folder))
-            elif self._position < folder:
-                yield from self._in_bucket(source, None)
-
-    def _in_bucket(self, source: BucketSource, after: str | None) -> Iterator[SourceObject]:
-        takes = key_choice(source.prefixes, source.include, source.exclude)
-        begun = self.job.begun
-        for prefix in merged_prefixes(source.prefixes):
-            if after is not None and prefix < after and not after.startswith(prefix):
-                continue
-            pages = pages_of(
-                self.job.reader,
-                source.name,
-                prefix,
-                takes=takes,
-                after=after if after is not None and after.startswith(prefix) else None,
-                may_skip=begun is None or source.name not in begun.unsorted,
-            )
-            call = self.job.reader.call("s3:ListBucket", source.name, prefix)
-            yield from self._read(SortedListing(pages, call, self.job.scratch, self._looked_at))
-
-    def _read(self, listing: SortedListing) -> Iterator[SourceObject]:
-        bucket = listing.call.bucket
-        self.meter.begin("listing")
-        for stretch in listing.stretches():
-            if not listing.is_sorted:
-                self.unsorted.add(bucket)
-            known = self.meter.read()
-            self.meter.begin(
-                "objects",
-                total_bytes=known.total_bytes + stretch.size,
-                total_objects=known.total_objects + stretch.count,
-            )
-            for found in stretch.objects:
-                yield SourceObject(f"{bucket}/{found.key}", bucket, found)
-
-    @property
-    def _looked_at(self) -> int:
-        is_aws = self.job.target.store.endpoint is None
-        return self.job.looked_at or (LOOKED_AT if is_aws else LOOKED_AT_ELSEWHERE)
+        yield from Names(self.job, self.meter, self.unsorted).found()
 
 
 class _PartBuilder:

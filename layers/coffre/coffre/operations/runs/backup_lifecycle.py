@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Lifecycle:
             if isinstance(made, Paused):
                 return self._pause(backup, made, meter.read())
             if isinstance(made, Spread):
+                self._spread(backup, made, meter.read())
                 return Result(RunOutcome.PAUSED, backup, f"several functions take it together: {made.why}")
         except RunCancelledError as error:
             self._end_failed(backup, error)
@@ -125,6 +127,15 @@ class Lifecycle:
         paused.start_next()
         reason = f"it continues in the next invocation; invocations until now: {paused.invocations}"
         return Result(RunOutcome.PAUSED, backup, reason)
+
+    def _spread(self, backup: Backup, spread: Spread, progress: Progress) -> None:
+        if spread.ahead is None:
+            return
+        until = self.now() + spread.ahead
+        # What others have begun meanwhile, or ended, is theirs.
+        with contextlib.suppress(LockLostError):
+            self.catalog.locks.renew(backup.target, backup.id, until)
+            self.catalog.heartbeat_backup(backup.id, until, progress)
 
     def _run_of(self, backup: Backup, meter: Meter, watch: Watch) -> Run:
         return Run(

@@ -47,6 +47,10 @@ class Paused:
 
 @dataclass(frozen=True)
 class Spread:
-    """The work is done by several invocations now, which keep the lock and the record alive. `why` is for a person."""
+    """The work is done by several invocations now, which keep the lock and the record alive. `why` is for a person.
+
+    `ahead`: for this long the run counts as alive, until the first of them has begun.
+    """
 
     why: str
+    ahead: timedelta | None = None
