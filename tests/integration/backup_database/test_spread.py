@@ -18,7 +18,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import CatalogError, CoffreError, ConfigurationError, SecretError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.operations.backup_database.spread import begin, hold, step
-from coffre.runtime import spread_steps
+from coffre.runtime import spread_backup
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.machine import TRANSITIONS, Machine, MachineError
 from coffre.runtime.spread_planning import SpreadPlanning
@@ -184,7 +184,7 @@ def test_a_snapshot_that_nobody_holds_fails_the_run(
     # Given both holders, for long, and workers that wait
     coffre.environment["COFFRE_SPREAD_HOLD_SECONDS"] = "60"
     monkeypatch.setattr(step, "_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(spread_steps, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(spread_backup, "_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(hold, "_LOOK_SECONDS", 0.1)
     handed = threading.Event()
 
