@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Protocol
+from types import UnionType
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -29,7 +30,7 @@ from coffre_console.starting import begin_backup
 
 API = "/api/"
 _KEY = "visit"
-_DOCUMENTED = (400, 401, 403, 404, 409, 422, 429, 500, 503)
+_DOCUMENTED = (400, 401, 403, 404, 409, 415, 422, 429, 500, 503)
 
 
 class Gate(Protocol):
@@ -161,6 +162,7 @@ class Routes:
         tag: str = "",
         status: HTTPStatus = HTTPStatus.OK,
         also: Mapping[int, type[BaseModel]] | None = None,
+        kind: str = "application/json",
     ) -> Callable[[F], F]:
         """Register a handler.
 
@@ -172,6 +174,8 @@ class Routes:
             Of the answer when all is well.
         also
             Further answers of the handler, by status.
+        kind
+            The content type of the answer when all is well.
 
         Raises
         ------
@@ -187,30 +191,29 @@ class Routes:
                 self._refuse_unknown_fields()
             return next_middleware(app)
 
-        responses: dict[int, Any] = {
-            code: {
-                "description": HTTPStatus(code).phrase,
-                "content": {"application/problem+json": {"model": Problem}},
+        def register(handler: F) -> F:
+            documented = {
+                code: _documented("application/problem+json", HTTPStatus(code), Problem) for code in _DOCUMENTED
             }
-            for code in _DOCUMENTED
-        }
-        for code, model in (also or {}).items():
-            responses[code] = {
-                "description": HTTPStatus(code).phrase,
-                "content": {"application/json": {"model": model}},
+            documented |= {
+                code: _documented("application/json", HTTPStatus(code), model) for code, model in (also or {}).items()
             }
-        return self.resolver.route(
-            path,
-            method=method,
-            summary=summary or None,
-            description=f"Needs the permission `{needed}`." if needed else "Open.",
-            tags=[tag] if tag else None,
-            include_in_schema=is_api,
-            status_code=int(status),
-            responses=responses if is_api else None,
-            enable_validation=is_api,
-            middlewares=[checked],
-        )
+            documented[int(status)] = _documented(kind, status, _returned(handler, tuple((also or {}).values())))
+            decorate = self.resolver.route(
+                path,
+                method=method,
+                summary=summary or None,
+                description=f"Needs the permission `{needed}`." if needed else "Open.",
+                tags=[tag] if tag else None,
+                include_in_schema=is_api,
+                status_code=int(status),
+                responses=documented if is_api else None,
+                enable_validation=is_api,
+                middlewares=[checked],
+            )
+            return decorate(handler)
+
+        return register
 
     @staticmethod
     def _enter(visit: Visit, method: str, path: str) -> None:
@@ -239,3 +242,17 @@ class Routes:
                 f"Known fields: {', '.join(sorted(known)) or 'none'}.",
                 errors=wrong,
             )
+
+
+def _returned(handler: Callable[..., Any], others: tuple[type, ...]) -> Any:
+    """Return what a handler's body is when all is well, by its annotation; `others` are documented already."""
+    returned = get_type_hints(handler)["return"]
+    if get_origin(returned) is Answer:
+        [returned] = get_args(returned)
+    kept = [one for one in get_args(returned) if one not in others] if isinstance(returned, UnionType) else [returned]
+    [found] = kept
+    return found
+
+
+def _documented(kind: str, status: HTTPStatus, model: Any) -> Any:
+    return {"description": status.phrase, "content": {kind: {"model": model}}}

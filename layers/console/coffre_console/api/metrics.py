@@ -22,7 +22,9 @@ type _Value = Callable[[TargetStatus, datetime], float | None]
 def register(routes: Routes) -> None:
     """Register the route."""
 
-    @routes.add("GET", "/api/v1/metrics", summary="Numbers of all targets, as OpenMetrics", tag="metrics")
+    @routes.add(
+        "GET", "/api/v1/metrics", summary="Numbers of all targets, as OpenMetrics", tag="metrics", kind=CONTENT_TYPE
+    )
     def metrics() -> Answer[str]:
         visit = routes.visit
         text = openmetrics(read_status(visit.source, visit.may(Permission.METRICS)))

@@ -37,3 +37,14 @@ def test_signing_in_is_the_gates_own_answer(client: Client) -> None:
     assert (login["statusCode"], login["cookies"]) == (302, ["__Host-login=x"])
     assert login["headers"]["cache-control"] == "no-store"
     assert (callback.status, callback.json["code"]) == (400, "LOGIN_UNKNOWN")
+
+
+def test_every_route_says_what_it_answers_when_all_is_well_and_bodies_in_parts_are_refused(client: Client) -> None:
+    paths = json.loads(document())["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            good = [one["content"] for code, one in operation["responses"].items() if code.startswith("2")]
+            assert good, (method, path)
+            assert all(content["schema"] for one in good for content in one.values()), (method, path)
+    found = client.send("POST", "/api/v1/backups", "{}", {"content-type": "multipart/form-data"})
+    assert (found.status, found.json["code"]) == (415, "MEDIA_TYPE")
