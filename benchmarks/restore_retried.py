@@ -3,7 +3,7 @@
 Each restore is a process that is killed (SIGKILL) after a random time, up to five times, and then ends. Its database
 and its report are compared with those of a restore in one attempt. `--runs` says how many; `--seed` begins the numbers.
 With `--workers`, that many processes load the rows together (docs/adr/0059). They are killed and begun again, one is
-doubled, one begins late, and some still run when the restore goes on without them.
+doubled, one begins late, and some still run when the restore continues without them.
 """
 
 from __future__ import annotations

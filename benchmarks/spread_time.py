@@ -2,6 +2,7 @@
 
     python -m benchmarks.spread_time --part overhead     # on this machine: goal, at most 1.25 of one function's time
     python -m benchmarks.spread_time --part link         # 5 MB/s a connection: goal, 16 connections 12 times as fast
+    python -m benchmarks.spread_time --part restore      # the same link: a restore by one function, and by four
 
 The functions are threads of this process, with a played state machine (tests/integration/spread_machine.py) and AWS
 played by moto; packs go to a directory. So all workers share one interpreter, which real functions do not.
@@ -21,17 +22,20 @@ import pytest
 from moto import mock_aws
 from tests.catalog_table import create_table
 from tests.integration.conftest import BUCKET, REGION, TABLE, Coffre, client
+from tests.integration.share_machine import share_machine
 from tests.integration.spread_machine import spread_machine
 
 from benchmarks.databases import TWO_TABLES
-from benchmarks.link import open_link
+from benchmarks.link import Link, open_link
 from benchmarks.workbench import Workbench, arguments_of, workbench
+from coffre.model.backup import Status
 from coffre.runtime.bootstrap import Services
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import new_identity
 from coffre.vault.vault import Vault
 
 _RATE: Final = 5_000_000
+_FOUR: Final = {"streams": 4}
 _ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -79,13 +83,46 @@ def _seconds(bench: Workbench, url: str, spread: str, streams: int) -> float:
         return took
 
 
+def _restored(bench: Workbench, link: Link, stack: Coffre, backup_id: str, spread: str) -> float:
+    """Restore over the link, by one function of four connections or by four of them; return how long its rows took."""
+    name = f"restored_{spread}"
+    stack.configure(bench.url, target={"limits": {"spread": spread, "streams": 16}})
+    began = perf_counter()
+    with pytest.MonkeyPatch.context() as patch, share_machine(stack, patch) as machine:
+        answer = stack.restore(backup_id, link.through(bench.server.dsn(name)), **_FOUR if spread == "never" else {})
+        if spread == "always":
+            machine.wait()
+    whole = perf_counter() - began
+    record = stack.catalog.get_restore(answer["id"])
+    if record.status is not Status.COMPLETED:
+        raise SystemExit(f"the restore failed: {record.failure}")
+    rate = f"{bench.plain_bytes / whole / 1e6:.1f} MB/s"
+    print(f"restore, spread {spread}: {whole:.1f} s, {rate}", flush=True)
+    bench.server.drop_database(name)
+    return whole
+
+
+def _restore_part(bench: Workbench, link: Link, runs: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, _stack(bench, patch) as stack:
+        stack.configure(bench.url)
+        backup_id = stack.backup()["id"]
+        one, several = [], []
+        for _ in range(runs):
+            one.append(_restored(bench, link, stack, backup_id, "never"))
+            several.append(_restored(bench, link, stack, backup_id, "always"))
+    print(f"four functions restore in {min(several) / min(one):.2f} of one function's time")
+
+
 def main() -> None:
     """Fill a database, and take it in both ways in turn."""
     parser = arguments_of(__doc__, runs=1)
-    parser.add_argument("--part", choices=["overhead", "link"], required=True)
+    parser.add_argument("--part", choices=["overhead", "link", "restore"], required=True)
     arguments = parser.parse_args()
     os.environ |= _ENVIRONMENT
     with workbench(TWO_TABLES, arguments.scale) as bench, open_link(bench.server.port, _RATE) as link:
+        if arguments.part == "restore":
+            _restore_part(bench, link, arguments.runs)
+            return
         is_link = arguments.part == "link"
         url = link.through(bench.url) if is_link else bench.url
         one, several = [], []

@@ -48,7 +48,7 @@ from coffre.runtime.events import (
     parse_rotate,
     parse_storage_backup,
 )
-from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, Settings
+from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_local.schedule_rules import scheduled_event, target_input
 
@@ -64,7 +64,7 @@ ROLES = [BACKUP_ROLE, STORAGE_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE, VERIF
 SETTINGS: dict[str, type[Settings]] = {
     BACKUP: PostgresSettings,
     STORAGE: Settings,
-    RESTORE: Settings,
+    RESTORE: RestoreSettings,
     ROTATE: Settings,
     DRILL: PostgresSettings,
     VERIFY: Settings,

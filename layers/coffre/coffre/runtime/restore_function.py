@@ -47,7 +47,7 @@ from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseResto
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores
-from coffre.runtime.settings import PostgresSettings
+from coffre.runtime.settings import RestoreSettings
 from coffre.vault.vault import Vault
 
 _FUNCTION = Actor("restore", verified=True)
@@ -67,7 +67,7 @@ class RestoreFunction:
     @classmethod
     def make(cls, environment: Mapping[str, str]) -> Self:
         """Put the function together from its environment."""
-        settings = PostgresSettings.from_env(environment)
+        settings = RestoreSettings.from_env(environment)
         return cls(Services("restore", settings), machine=settings.spread_machine)
 
     @metered

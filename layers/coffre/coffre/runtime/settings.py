@@ -90,6 +90,12 @@ class PostgresSettings(Settings):
     spread_group_bytes: int | None = Field(default=None, gt=0)
 
 
+class RestoreSettings(Settings):
+    """Settings of the function that restores: the ARN of the state machine that has rows loaded by several of it."""
+
+    spread_machine: str | None = None
+
+
 class NotifySettings(Settings):
     """Settings of the function that sends alerts on.
 

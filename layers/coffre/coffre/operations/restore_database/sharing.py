@@ -172,7 +172,7 @@ class ShareOfRows:
         Raises
         ------
         LockLostError
-            `RUN_OVER`: the restore goes on without this.
+            `RUN_OVER`: the restore continues without this.
         ConnectTransientError
             The server has had no free connection for as long as this could wait.
         DumpTransientError

@@ -83,7 +83,7 @@ def share_guard(session: psycopg2.extensions.connection, sharing: str) -> dict[s
     Raises
     ------
     LockLostError
-        `RUN_OVER`: the restore has gone on without them, or another one is at work.
+        `RUN_OVER`: the restore has continued without them, or another one is at work.
     """
     said = marks.read(session, marks.SHARED) if marks.SHARED in marks.kinds(session) else {}
     if sharing not in said:
@@ -104,7 +104,7 @@ def claim(cursor: psycopg2.extensions.cursor, sharing: str, names: Sequence[str]
     Parameters
     ----------
     sharing
-        The id of the load. Its mark is removed when the restore goes on, before its sessions are ended: whose session
+        The id of the load. Its mark is removed when the restore continues, before its sessions are ended: whose session
         is newer sees that, and takes no lock which the restore needs.
 
     Raises
