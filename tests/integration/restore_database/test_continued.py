@@ -87,9 +87,9 @@ class Time:
         self._each = marks_each
         adding = marks.adding
 
-        def counted(kind: str, said: Mapping[str, marks.Said]) -> bytes:
+        def counted(kind: str, said: Mapping[str, marks.Said], schema: str = marks.SCHEMA) -> bytes:
             self.made += len(said)
-            return adding(kind, said)
+            return adding(kind, said, schema)
 
         monkeypatch.setattr(marks, "adding", counted)
 
@@ -269,12 +269,12 @@ def killed(die_at: int, work: Callable[[], object]) -> None:
     if pid == 0:
         made, adding = 0, marks.adding
 
-        def dies(kind: str, said: Mapping[str, marks.Said]) -> bytes:
+        def dies(kind: str, said: Mapping[str, marks.Said], schema: str = marks.SCHEMA) -> bytes:
             nonlocal made
             made += 1
             if made == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return adding(kind, said)
+            return adding(kind, said, schema)
 
         marks.adding = dies
         try:

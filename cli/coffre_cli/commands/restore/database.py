@@ -12,6 +12,7 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import (
     DryRunOption,
     How,
+    ResumeOption,
     StreamsOption,
     StrictOption,
     TargetOption,
@@ -58,14 +59,7 @@ def restore_database(
             "--restart", help="Remove what an earlier, unfinished restore left in the destination, and start again."
         ),
     ] = False,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume",
-            metavar="RESTORE",
-            help="Continue this earlier restore of the same backup into the same destination, which did not end.",
-        ),
-    ] = None,
+    resume: ResumeOption = None,
     accept_exceptions: Annotated[
         bool,
         typer.Option(

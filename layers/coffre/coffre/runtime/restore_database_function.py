@@ -201,11 +201,11 @@ class DatabaseRestores:
 
 
 def _how_to_continue(backup: Backup, wanted: RestoreEvent, restore_id: str) -> str:
-    if not wanted.replace:
-        return how_to_continue(backup.id, wanted.resume or restore_id, "the destination")
+    if not (wanted.replace and wanted.is_whole):
+        return how_to_continue(backup.id, wanted.resume or restore_id, "the destination", wanted)
     place = f"the database with the name ..._restored_{restore_id.lower()}"
     then = how_to_put_in_place(backup.id, restore_id)
-    return f"{how_to_continue(backup.id, restore_id, place)} {then}"
+    return f"{how_to_continue(backup.id, restore_id, place, wanted)} {then}"
 
 
 def _late_seconds(lifetime_seconds: float) -> float:

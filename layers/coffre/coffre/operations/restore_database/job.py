@@ -26,6 +26,7 @@ from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.destination import marks
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -52,7 +53,8 @@ class RestoreJob:
     `is_resumable` says that another attempt with the same `restore_id` can continue it: it marks
     what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
     was confirmed.
-    `provider` is whose server the destination is; `settings` are what each session at it sets.
+    `provider` is whose server the destination is; `settings` are what each session at it sets; `marks_schema` is where
+    it keeps the marks.
     """
 
     restore_id: str
@@ -75,6 +77,7 @@ class RestoreJob:
     confirmed: Confirmed | None = None
     provider: Provider = "auto"
     settings: Mapping[str, str] = MappingProxyType({})
+    marks_schema: str = marks.SCHEMA
 
     @property
     def owner_id(self) -> str:

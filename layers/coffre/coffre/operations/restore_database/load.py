@@ -159,7 +159,9 @@ class _Loader:
                 loaded.entry.name: {"rows": loaded.rows, "ms": int(loaded.seconds * 1000)} for loaded in done
             }
             with session.cursor() as cursor:
-                marks.add(cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out})
+                marks.add(
+                    cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out}, self._job.marks_schema
+                )
 
     def _begin(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> None:
         unit = self._units[table_of(slices[0])]
@@ -241,19 +243,20 @@ class _Loader:
 
     def _unmark(self, cursor: psycopg2.extensions.cursor, name: TableName) -> None:
         if self._how.is_marked:
-            marks.remove(cursor, marks.ROWS, [entry.name for entry in self._slices.get(name, ())])
+            names = [entry.name for entry in self._slices.get(name, ())]
+            marks.remove(cursor, marks.ROWS, names, self._job.marks_schema)
 
     def note(self, cursor: psycopg2.extensions.cursor, name: TableName, said: marks.Said) -> None:
         """Keep in the open transaction what is to be reported about a table."""
         if self._how.is_marked:
-            marks.add(cursor, marks.SALVAGED, {json.dumps(name): said})
+            marks.add(cursor, marks.SALVAGED, {json.dumps(name): said}, self._job.marks_schema)
 
     def noted(self) -> dict[TableName, dict[str, Any]]:
         """Return what earlier attempts have kept of the tables that are loaded here."""
         if not self._how.is_marked:
             return {}
         with loading_session(self._job) as session:
-            found = marks.read(session, marks.SALVAGED)
+            found = marks.read(session, marks.SALVAGED, self._job.marks_schema)
         said = {(schema, table): one for key, one in found.items() for schema, table in [json.loads(key)]}
         return {name: one for name, one in said.items() if name in self._tables}
 
@@ -307,4 +310,4 @@ def _prepared(job: RestoreJob, statement: str) -> Iterator[psycopg2.extensions.c
 
 def _marks(job: RestoreJob) -> dict[str, dict[str, Any]]:
     with loading_session(job) as session:
-        return marks.read(session, marks.ROWS)
+        return marks.read(session, marks.ROWS, job.marks_schema)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from coffre.model.backup import RestoreReport
 from coffre.model.target import Contents
+from coffre.operations.restore_database import tables_attempts
 from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows
-from coffre.operations.restore_database.job import RestoreJob, open_source
+from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import report_if_ended
@@ -28,7 +29,7 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     report = ReportBuilder(meter)
     with report.phase("read"):
         source = open_source(job)
-    if job.continues and not job.scope.replace and (ended := report_if_ended(job, source)) is not None:
+    if job.continues and (ended := _report_if_ended(job, source)) is not None:
         return ended
     with report.phase("confirm"):
         job, plan = confirmed(job, source)
@@ -41,3 +42,10 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     else:
         restore_whole(job, source, report)
     return report.build(job, plan)
+
+
+def _report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
+    """Return the report of a restore that an earlier attempt has ended."""
+    if not job.scope.is_whole:
+        return tables_attempts.report_if_ended(job, source)
+    return None if job.scope.replace else report_if_ended(job, source)

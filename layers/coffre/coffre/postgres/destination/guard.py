@@ -54,16 +54,28 @@ def taken_over(connection: Connection, restore_id: str) -> Unfinished | None:
         found = unfinished.find(session)
         if found is None or found.restore_id != restore_id:
             return None
-        if connection.sessions is not None:
-            names = [connection.sessions.name, connection.sessions.guard_name]
-            terminate(cursor, _EARLIER, (names,))
-            deadline = time.monotonic() + _GONE_SECONDS
-            while time.monotonic() < deadline:
-                cursor.execute(_EARLIER, (names,))
-                if not cursor.fetchall():
-                    break
-                time.sleep(_LOOK_SECONDS)
+        _end_earlier(connection, cursor)
         return found
+
+
+def end_earlier(connection: Connection) -> None:
+    """End the sessions of an earlier attempt of this restore, but for those that last."""
+    with connect(connection) as session, session.cursor() as cursor:
+        session.autocommit = True
+        _end_earlier(connection, cursor)
+
+
+def _end_earlier(connection: Connection, cursor: psycopg2.extensions.cursor) -> None:
+    if connection.sessions is None:
+        return
+    names = [connection.sessions.name, connection.sessions.guard_name]
+    terminate(cursor, _EARLIER, (names,))
+    deadline = time.monotonic() + _GONE_SECONDS
+    while time.monotonic() < deadline:
+        cursor.execute(_EARLIER, (names,))
+        if not cursor.fetchall():
+            break
+        time.sleep(_LOOK_SECONDS)
 
 
 def is_ours(connection: Connection, guard: psycopg2.extensions.connection) -> bool:
