@@ -1,4 +1,4 @@
-"""Restores of chosen tables in several attempts: paused in time, or killed anywhere. Nothing is lost or done twice."""
+"""Restores into databases in use in several attempts: paused, or killed anywhere. Nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -209,3 +209,40 @@ def test_after_the_merge_nothing_is_merged_again_and_only_the_same_restore_is_re
 
     run(source, "DELETE FROM used WHERE id = -2")
     assert_equal(round_trip, report.model_copy(update={"id": first}), whole)
+
+
+def test_rows_alone_continue_after_their_process_was_killed_and_what_is_refused_is_empty(
+    round_trip: RoundTrip, backup: Backup, tmp_path: Path
+) -> None:
+    round_trip.fill(
+        "CREATE TABLE late (i int CHECK (i < 2000), v text)",
+        "INSERT INTO late SELECT g, repeat(md5(g::text), 8) FROM generate_series(1, 1999) g",
+    )
+    again = round_trip.back_up()
+    names = [f"{database_of(round_trip.source)}_{name}" for name in ("whole", "parts")]
+    urls = [round_trip.server.dsn(name) for name in names]
+    try:
+        for url in urls:
+            round_trip.restore(again, url, contents="schema")
+            # Rows of its last slice are refused, when those of earlier ones are committed.
+            run(url, "ALTER TABLE late DROP CONSTRAINT late_i_check, ADD CHECK (i < 1990)")
+        data = {"contents": "data"}
+        whole = attempt(round_trip, again, urls[0], tmp_path, new_id(), continues=None, **data)
+        restore_id, begun = new_id(), False
+        for die_at in (2, 5, 9):
+
+            def work(continues: bool = begun) -> None:
+                attempt(round_trip, again, urls[1], tmp_path, restore_id, continues=continues, **data)
+
+            killed(die_at, work)
+            begun = True
+        report = attempt(round_trip, again, urls[1], tmp_path, restore_id, continues=True, **data)
+
+        assert told(report) == told(whole)
+        assert any("the rows of public.late" in one for one in report.exceptions)
+        assert fingerprint(urls[1]) == fingerprint(urls[0])
+        assert sequences(urls[1]) == sequences(urls[0])
+        assert value(urls[1], "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'coffre%'") == 0
+    finally:
+        for name in names:
+            round_trip.server.drop_database(name)

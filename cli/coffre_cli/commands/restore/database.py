@@ -142,8 +142,8 @@ def _problems(
         yield "--restart is for restores into a new or empty database: --replace builds a new one"
     if resume is not None and replace:
         yield "--resume finishes the database that --replace has built: give its address by --to; then --replace --swap"
-    if resume is not None and (restart or dry_run or contents is Contents.DATA):
-        yield "--resume continues what an earlier restore began: leave --restart, --dry-run and --contents data out"
+    if resume is not None and (restart or dry_run):
+        yield "--resume continues what an earlier restore began: leave --restart and --dry-run out"
     for option, given in (
         ("--accept-exceptions", accept_exceptions),
         ("--swap", swap),

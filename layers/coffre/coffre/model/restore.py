@@ -148,7 +148,7 @@ class Scope(_Choice):
             raise ValueError("contents is for restores of a whole backup into an empty database")
         if self.restart and (self.replace or not self.is_whole or not self.contents.has_schema):
             raise ValueError("restart is for restores of a whole backup into a new or empty database")
-        if self.resume is not None and ((self.replace and self.is_whole) or not self.contents.has_schema):
+        if self.resume is not None and self.replace and self.is_whole:
             raise ValueError("resume is for restores of chosen tables, and of a whole backup into a database for it")
         if self.resume is not None and (self.restart or self.dry_run):
             raise ValueError("resume continues what an earlier restore began: leave restart and dry_run out")

@@ -343,7 +343,7 @@ class RestoreEvent(Scope, _ReadsBackups):
     @property
     def is_resumable(self) -> bool:
         """Whether further invocations can continue the restore."""
-        return self.contents.has_schema and self.swap is None and not self.dry_run
+        return self.swap is None and not self.dry_run
 
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""

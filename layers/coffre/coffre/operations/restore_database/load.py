@@ -28,7 +28,7 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.copy_in import copy_in, refuse_rows_of_others, translated, truncate
+from coffre.postgres.destination.copy_in import copy_in, delete_ours, refuse_rows_of_others, translated, truncate
 from coffre.postgres.destination.owners_code import our_path
 from coffre.postgres.destination.units import unit
 from coffre.vault.shared_frames import SharedFrames, is_shared
@@ -212,8 +212,8 @@ class _Loader:
     ) -> None:
         """Load all rows of a table in one transaction, with steps before and after its rows."""
         with self.transaction(session), session.cursor() as cursor:
-            if self._how.is_fresh and self._units[name] is not Unit.SHARED:
-                truncate(session, self.place(name), self._tally.rows_of(name))
+            if self._units[name] is not Unit.SHARED:
+                self._empty(session, name)
             before(cursor)
             done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
             after(cursor)
@@ -225,11 +225,18 @@ class _Loader:
 
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the slices that were loaded."""
-        if rows := self._tally.rows_of(name):
+        if self._tally.rows_of(name):
             with self.transaction(session), session.cursor() as cursor:
-                truncate(session, self.place(name), rows)
+                self._empty(session, name)
                 self._unmark(cursor, name)
         self._tally.forget(name)
+
+    def _empty(self, session: psycopg2.extensions.connection, name: TableName) -> None:
+        rows = self._tally.rows_of(name)
+        if self._how.is_fresh:
+            truncate(session, self.place(name), rows)
+        elif rows:
+            delete_ours(session, self.place(name), rows)
 
     def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
         """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""

@@ -21,7 +21,7 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_continue, refuse_other, restored_by
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination import marks, unfinished
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger
 
@@ -163,30 +163,6 @@ class Memory:
         found = marks.read(self.session, kind, self.job.marks_schema)
         self.session.commit()
         return found
-
-    def forget_large_objects(self) -> None:
-        """Remove the large objects that an earlier attempt began to load.
-
-        Raises
-        ------
-        RestoreError
-            `RESUME_UNCLEAR`: the database had some before.
-        """
-        if not self.is_resumed:
-            return
-        with loading_session(self.job) as session:
-            found = unfinished.find(session)
-            session.commit()
-            if found is None or found.had_large_objects:
-                raise RestoreError(
-                    f"{self.job.connection} had large objects before the restore, which was interrupted while it "
-                    "loaded others.",
-                    code="RESUME_UNCLEAR",
-                    hint="Run the restore with --restart: everything that it has created is removed, and it begins "
-                    "again.",
-                )
-            session.autocommit = True
-            unfinished.remove_large_objects(session)
 
     def _count_attempt(
         self,

@@ -46,9 +46,10 @@ def how_to_continue(backup_id: str, restore_id: str, place: str, scope: Scope) -
             f"What is restored so far stays in {place}. Continue it with the same command and --resume: coffre restore "
             f"{what} {backup_id} ... --resume {restore_id} --here"
         )
+    contents = "" if scope.contents.has_schema else f"--contents {scope.contents.value} "
     return (
         f"What is restored so far stays in {place}. Continue it: coffre restore database {backup_id} --to ADDRESS "
-        f"--resume {restore_id} --here, with the address of that database."
+        f"{contents}--resume {restore_id} --here, with the address of that database."
     )
 
 

@@ -40,7 +40,8 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
     with open_existing(job.connection, source.content, job.provider, continues=continues) as destination:
         destination.refuse_reader()
         job = replace(job, settings=destination.profile.settings)
-        with attempt(job, tables, outcome) as memory:
+        size = sum(table.content.size for table in tables if table.content)
+        with attempt(job, size, "The chosen tables", outcome) as memory:
             _restore(memory, source, tables, destination)
 
 

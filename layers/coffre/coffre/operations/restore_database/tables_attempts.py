@@ -1,4 +1,4 @@
-"""Restores of chosen tables in several attempts: their marks, and what the first attempt has found in the database.
+"""Restores into a database in use in several attempts: their marks, and what the first attempt has found there.
 
 The marks have a schema of their own next to the tables in use: those of a database that a restore fills would let
 `--restart` remove what others have made since.
@@ -16,6 +16,7 @@ import psycopg2.extensions
 
 from coffre.model.backup import Kept, RestoreReport
 from coffre.model.errors import CoffreError, DestinationError, RestoreError
+from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
 from coffre.operations.restore_database.job import MARKED_BYTES, RestoreJob, Source
 from coffre.operations.restore_database.load_plan import refuse_too_large
@@ -25,7 +26,7 @@ from coffre.operations.restore_database.resume import is_kept, nothing_to_resume
 from coffre.operations.restore_database.row_counts import check_counts
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import Staging, staging_schema_name
-from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables, plan_tables, to_look_up
+from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, plan_tables, to_look_up
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination import marks
@@ -38,10 +39,15 @@ _STAGING: Final = "staging"
 
 
 @contextmanager
-def attempt(job: RestoreJob, tables: Sequence[Chosen], report: ReportBuilder) -> Iterator[Memory]:
-    """Give what earlier attempts of a restore of these tables have done and found, and keep what this one does.
+def attempt(job: RestoreJob, size_bytes: int, what: str, report: ReportBuilder) -> Iterator[Memory]:
+    """Give what earlier attempts of a restore have done and found, and keep what this one does.
 
     The marks are removed at the end, and after an error that no attempt continues from.
+
+    Parameters
+    ----------
+    size_bytes, what
+        Of the rows that are restored, and they as the subject of a sentence in the plural.
 
     Raises
     ------
@@ -51,9 +57,9 @@ def attempt(job: RestoreJob, tables: Sequence[Chosen], report: ReportBuilder) ->
         this one is too short.
     """
     schema = marks.schema_of(job.owner_id)
-    is_marked = job.is_resumable and not job.scope.dry_run and size_of(tables) >= MARKED_BYTES
+    is_marked = job.is_resumable and not job.scope.dry_run and size_bytes >= MARKED_BYTES
     if not (job.is_resumable or job.scope.dry_run):
-        refuse_too_large(job, size_of(tables), "The chosen tables")
+        refuse_too_large(job, size_bytes, what)
     job = replace(job, is_resumable=is_marked, marks_schema=schema)
     if is_marked:
         _begin(job, schema)
@@ -81,7 +87,7 @@ def _begin(job: RestoreJob, schema: str) -> None:
             raise _unclear(job)
         if job.scope.resume is not None:
             raise nothing_to_resume(job)
-        marks.begin(session, schema, f"what Coffre's restore {job.owner_id} of tables has done, until it ends")
+        marks.begin(session, schema, f"what Coffre's restore {job.owner_id} has done, until it ends")
 
 
 def _forget(job: RestoreJob, schema: str, error: Exception) -> None:
@@ -97,30 +103,28 @@ def _unclear(job: RestoreJob) -> RestoreError:
         f"An earlier attempt of the restore {job.owner_id} ended, and left nothing in {job.connection} that says what "
         "it has done.",
         code="RESUME_UNCLEAR",
-        hint=f"Look at the chosen tables, and for the schema {staging_schema_name(job)}: if its comment begins with "
+        hint=f"Look at its tables, and for the schema {staging_schema_name(job)}: if its comment begins with "
         '"Applied", rows were brought over. Drop what the restore has made, and start it again.',
     )
 
 
-def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
-    """Return the report of a restore of tables that an earlier attempt has ended; None when it continues.
+def report_if_ended(job: RestoreJob, tables: Mapping[TableName, TableContent]) -> RestoreReport | None:
+    """Return the report of a restore of these tables that an earlier attempt has ended; None when it continues.
 
     Raises
     ------
     RestoreError
         `RESUME_UNCLEAR`: it has left no marks, and what it was to restore is not what the database has.
     """
-    tables = choose_tables(source, job.scope)
     with loading_session(job) as session:
         if marks.exist(session, marks.schema_of(job.owner_id)):
             return None
         is_staged = schema_exists(session, staging_schema_name(job))
-    if size_of(tables) < MARKED_BYTES:
+    if sum(table.size for table in tables.values()) < MARKED_BYTES:
         raise _unclear(job)  # it never had any
-    contents = {table.name: table.content for table in tables if table.content and not table.content.rows_excluded}
     if not is_staged:
         try:
-            check_counts(job, contents)
+            check_counts(job, tables)
         except CoffreError as error:
             raise _unclear(job) from error
     name = staging_schema_name(job)
@@ -130,17 +134,12 @@ def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
         backup_id=job.backup.id,
         target=job.backup.target,
         destination=str(job.connection),
-        rows=sum(table.rows for table in contents.values()),
+        rows=sum(table.rows for table in tables.values()),
         phases_ms={},
         exceptions=(),
         kept=(kept,) if is_staged else (),
         notes=("It was complete before the interruption: its marks were removed, which is its last step.",),
     )
-
-
-def size_of(tables: Sequence[Chosen]) -> int:
-    """Return the bytes of the rows of tables in the backup."""
-    return sum(table.content.size for table in tables if table.content)
 
 
 class Looked:
