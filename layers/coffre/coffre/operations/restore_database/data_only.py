@@ -60,7 +60,9 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
     leave_out_members(job, members, report, "rows alone are not restored into members of extensions")
     continues = job.continues or job.scope.resume is not None
     with open_existing(job.connection, source.content, job.provider, continues=continues) as destination:
-        job = replace(job, settings=destination.profile.settings)
+        # Marks need a schema; without the right to create one, the rows have to fit into one attempt.
+        is_resumable = job.is_resumable and destination.may_create
+        job = replace(job, settings=destination.profile.settings, is_resumable=is_resumable)
         tables = without_left_out(tables, destination.profile, report)
         with attempt(job, sum(table.size for table in tables.values()), "The rows", report) as memory:
             _restore(memory, source, tables, destination)

@@ -101,7 +101,7 @@ def refuse_too_large(job: RestoreJob, size_bytes: int, what: str) -> None:
             code="RESTORE_TOO_LARGE",
             hint="Nothing was changed. The same command with --here runs on this machine, without a time limit. All "
             "restores but a --replace inside a database take as many invocations as they need, if the function may run "
-            "for two minutes or more.",
+            "for two minutes or more, and the role may create a schema in the database.",
         )
 
 
