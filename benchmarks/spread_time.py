@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from moto import mock_aws
@@ -35,7 +35,7 @@ from coffre.vault.codec import new_identity
 from coffre.vault.vault import Vault
 
 _RATE: Final = 5_000_000
-_FOUR: Final = {"streams": 4}
+_FOUR: Final[dict[str, Any]] = {"streams": 4}
 _ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

@@ -30,7 +30,7 @@ from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Credentials, S3Store
@@ -101,7 +101,7 @@ def run_backup(reader: BucketReader, target: BucketTarget, vault: Vault, *, encr
             previous=newest(vault),
         )
         made = backup_buckets(job, Run(backup, meter, watch, lambda: backup.tiers, lambda _: None))
-    if isinstance(made, Paused):
+    if isinstance(made, Paused | Spread):
         raise SystemExit("it paused")
     return made[0]
 

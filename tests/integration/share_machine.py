@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import Coffre, Context
-from tests.integration.spread_machine import ATTEMPTS, RETRIED, Killed, Lane, atomic
+from tests.integration.spread_machine import Killed, Lane, atomic
 
 from coffre.model.errors import CoffreError
 from coffre.runtime import restore_shares
@@ -21,6 +21,9 @@ from coffre.runtime.machine import Machine
 from coffre.runtime.restore_function import RestoreFunction
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:coffre-spread-restore"
+# As the machine's definition has them: errors that are tried again.
+RETRIED = frozenset({"TransientError", "CatalogError", "Killed"})
+ATTEMPTS = 5
 
 
 @dataclass

@@ -22,7 +22,7 @@ PLAIN: list[dict[str, Any]] = [
 
 def test_values_are_taken_as_moto_and_boto_would_convert_them() -> None:
     operation = get_service_model("dynamodb").operation_model("GetItem")
-    shape = operation.output_shape.members["Item"].value  # type: ignore[union-attr]
+    shape = operation.output_shape.members["Item"].value
     serializer = JSONSerializer(operation)
     serialize = vars(BaseJSONSerializer)["_serialize_type_structure"]
     parsers = [

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.integration.contents import RoundTrip, rows, run, value
 
 from coffre.model.backup import Backup, RestoreReport, Status
 from coffre.model.errors import TransientError
+from coffre.model.manifest import Entry
 from coffre.operations.restore_database import batches
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
@@ -27,6 +28,9 @@ from coffre.policy import slicing
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination import marks
+from coffre.postgres.source import large_objects
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
 from coffre_local.sample import fingerprint, sequences
 
 # Rows of many slices, what salvage has to do with, keys with orphans, views that read others, and the rest.
@@ -87,9 +91,9 @@ class Time:
         self._each = marks_each
         adding = marks.adding
 
-        def counted(kind: str, said: Mapping[str, marks.Said]) -> bytes:
+        def counted(kind: str, said: Mapping[str, marks.Said], schema: str = marks.SCHEMA) -> bytes:
             self.made += len(said)
-            return adding(kind, said)
+            return adding(kind, said, schema)
 
         monkeypatch.setattr(marks, "adding", counted)
 
@@ -269,12 +273,12 @@ def killed(die_at: int, work: Callable[[], object]) -> None:
     if pid == 0:
         made, adding = 0, marks.adding
 
-        def dies(kind: str, said: Mapping[str, marks.Said]) -> bytes:
+        def dies(kind: str, said: Mapping[str, marks.Said], schema: str = marks.SCHEMA) -> bytes:
             nonlocal made
             made += 1
             if made == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return adding(kind, said)
+            return adding(kind, said, schema)
 
         marks.adding = dies
         try:
@@ -298,6 +302,52 @@ def test_killed_anywhere_it_continues_and_nothing_is_done_twice(
         report = attempt(round_trip, backup, restore_id, tmp_path)
 
         assert_restored(round_trip, round_trip.copy, report, whole, reference)
+
+
+def test_large_objects_continue_where_their_archive_was_read_to(
+    round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("coffre.operations.restore_database.job.MARKED_BYTES", 0)
+    for name, number in (("_PIECE_BYTES", 256 * 1024), ("_OBJECTS_AT_ONCE", 2)):
+        monkeypatch.setattr(large_objects, name, number)
+    monkeypatch.setattr("coffre.operations.restore_database.large_objects._STATEMENTS_AT_ONCE", 2)
+    round_trip.create_role("keeper")
+    random = "decode(string_agg(md5(n::text), ''), 'hex')"
+    round_trip.fill(
+        "CREATE TABLE t (i int)",
+        "SELECT lo_from_bytea(o, o::text::bytea) FROM generate_series(100, 104) o",
+        f"SELECT lo_from_bytea(200, {random}) FROM generate_series(1, 150000) n",
+        f"SELECT lo_from_bytea(300, {random}) FROM generate_series(1, 40000) n",
+        "SELECT lo_from_bytea(o, o::text::bytea) FROM generate_series(400, 404) o",
+        *(f"ALTER LARGE OBJECT {oid} OWNER TO keeper" for oid in (100, 101, 200, 300, 404)),
+        *(f"COMMENT ON LARGE OBJECT {oid} IS 'no. {oid}'" for oid in (100, 102, 200, 403)),
+    )
+    backup = round_trip.back_up()
+    with ExitStack() as stack:
+        reference, restore_id = beside(round_trip, stack), new_id()
+        whole = round_trip.restore(backup, reference)
+        for number in (2, 4, 12, 9, 2):
+            killed(number, lambda: attempt(round_trip, backup, restore_id, tmp_path))
+        begun: list[int] = []
+        read = Vault.read_entry_from
+
+        def reading(vault: Vault, entry: Entry, decoder: FrameDecoder, start: int) -> Iterator[bytes]:
+            begun.append(start)
+            return read(vault, entry, decoder, start)
+
+        monkeypatch.setattr(Vault, "read_entry_from", reading)
+        report = attempt(round_trip, backup, restore_id, tmp_path)
+
+        assert [start > 2_400_000 for start in begun] == [True]  # after the largest
+        assert essence(report) == essence(whole)
+        for query in (
+            (
+                "SELECT oid, lomowner::regrole, obj_description(oid, 'pg_largeobject'), md5(lo_get(oid))"
+                " FROM pg_largeobject_metadata ORDER BY 1"
+            ),
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1",
+        ):
+            assert rows(round_trip.copy, query) == rows(reference, query) == rows(round_trip.source, query)
 
 
 def test_what_an_unfinished_restore_knows_is_in_no_backup(round_trip: RoundTrip) -> None:

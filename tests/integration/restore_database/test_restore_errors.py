@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pyrage
 import pytest
-from tests.integration.conftest import Coffre, new_id, run_sql, with_password
+from tests.integration.conftest import Coffre, Context, new_id, run_sql, with_password
 from tests.integration.expect import failed_restore, no_secret
 from tests.integration.faults import CutProxy, answer, children, file_size_limit, one_request_at_a_time
 
@@ -69,7 +69,7 @@ def is_restorable(coffre: Coffre, backup_id: str, shop: str, new_database: str) 
     ],
     ids=["rows only", "tables", "large objects"],
 )
-def test_what_cannot_fit_into_one_invocation_is_refused_before_anything_is_changed(
+def test_what_cannot_fit_into_a_function_too_short_to_continue_is_refused_before_anything_is_changed(
     coffre: Coffre, shop: str, destination: str, monkeypatch: pytest.MonkeyPatch, scope: dict[str, Any], what: str
 ) -> None:
     run_sql(shop, "SELECT lo_from_bytea(4711, 'large')")
@@ -77,7 +77,9 @@ def test_what_cannot_fit_into_one_invocation_is_refused_before_anything_is_chang
     backup_id = str(coffre.backup()["id"])
     monkeypatch.setattr(load_plan, "_MOST_BYTES_A_SECOND", 0)
 
-    failed_restore(coffre, "RESTORE_TOO_LARGE", what, "--here", backup_id=backup_id, destination=destination, **scope)
+    asked = {"backup_id": backup_id, "destination": destination, "context": Context(lambda: 100.0), **scope}
+
+    failed_restore(coffre, "RESTORE_TOO_LARGE", what, "--here", **asked)
 
     assert relations(destination) == 0
 

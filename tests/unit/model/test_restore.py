@@ -84,6 +84,8 @@ def test_rows_says_one_thing(rows: dict[str, Any]) -> None:
         {"with_dependencies": True},
         {"tables": ["t"], "rows": {"where": "true"}, "with_dependencies": True},
         {"table": ["t"]},
+        {"replace": True, "resume": "01K9XAAAAAAAAAAAAAAAAAAAAA"},
+        {"tables": ["t"], "resume": "01K9XAAAAAAAAAAAAAAAAAAAAA", "dry_run": True},
     ],
 )
 def test_choices_that_do_not_fit_together(scope: dict[str, Any]) -> None:
@@ -99,6 +101,8 @@ def test_choices_that_do_not_fit_together(scope: dict[str, Any]) -> None:
         {"replace": True},
         {"schemas": ["app"], "with_dependencies": True},
         {"tables": ["t"], "replace": True},
+        {"tables": ["t"], "replace": True, "resume": "01K9XAAAAAAAAAAAAAAAAAAAAA"},
+        {"contents": "data", "resume": "01K9XAAAAAAAAAAAAAAAAAAAAA"},
         {"tables": ["t"], "rows": {"column": "at", "start": "2026-11-01"}, "apply": True},
     ],
 )

@@ -24,7 +24,7 @@ from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.restore_buckets.safety import Stake, is_in_use, stakes_of
 from coffre.operations.runs.parallel_map import ThreadRunner
-from coffre.operations.runs.run import Paused, Run
+from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.runtime.function import utc_now
@@ -167,7 +167,7 @@ def _of_buckets(
                 previous=_previous(vault, step.target),
             )
             done = backup_buckets(job, run)
-        assert not isinstance(done, Paused)  # noqa: S101 - time is never over here
+        assert not isinstance(done, Paused | Spread)  # noqa: S101 - here neither time nor a machine ends it
         return done
 
     return watched_alone(record, stopping.set, work, quiet=quiet)

@@ -12,6 +12,7 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import (
     DryRunOption,
     How,
+    ResumeOption,
     StreamsOption,
     StrictOption,
     TargetOption,
@@ -58,14 +59,7 @@ def restore_database(
             "--restart", help="Remove what an earlier, unfinished restore left in the destination, and start again."
         ),
     ] = False,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume",
-            metavar="RESTORE",
-            help="Continue this earlier restore of the same backup into the same destination, which did not end.",
-        ),
-    ] = None,
+    resume: ResumeOption = None,
     accept_exceptions: Annotated[
         bool,
         typer.Option(
@@ -148,8 +142,8 @@ def _problems(
         yield "--restart is for restores into a new or empty database: --replace builds a new one"
     if resume is not None and replace:
         yield "--resume finishes the database that --replace has built: give its address by --to; then --replace --swap"
-    if resume is not None and (restart or dry_run or contents is Contents.DATA):
-        yield "--resume continues what an earlier restore began: leave --restart, --dry-run and --contents data out"
+    if resume is not None and (restart or dry_run):
+        yield "--resume continues what an earlier restore began: leave --restart and --dry-run out"
     for option, given in (
         ("--accept-exceptions", accept_exceptions),
         ("--swap", swap),

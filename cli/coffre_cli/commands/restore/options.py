@@ -41,6 +41,14 @@ StrictOption = Annotated[
     bool,
     typer.Option("--strict", help="Stop at the first object that the server refuses, instead of leaving it out."),
 ]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RESTORE",
+        help="Continue this earlier restore of the same backup into the same destination, which did not end.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Confirm the plan without asking.")]
 StreamsOption = Annotated[
@@ -126,6 +134,12 @@ def empty_ones(options: Mapping[str, str | tuple[str, ...] | None]) -> Iterator[
     for name, value in options.items():
         if "" in ((value,) if isinstance(value, str) else value or ()):
             yield f"{name} is empty"
+
+
+def problems_of_resume(resume: str | None, *, dry_run: bool) -> Iterator[str]:
+    """Yield what does not fit --resume."""
+    if resume is not None and dry_run:
+        yield "--resume continues what an earlier restore began: leave --dry-run out"
 
 
 def scope_of(**choices: Any) -> Scope:

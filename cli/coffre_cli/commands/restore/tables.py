@@ -13,6 +13,7 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import (
     DryRunOption,
     How,
+    ResumeOption,
     StreamsOption,
     StrictOption,
     TargetOption,
@@ -21,6 +22,7 @@ from coffre_cli.commands.restore.options import (
     YesOption,
     destination_of,
     empty_ones,
+    problems_of_resume,
     refuse,
     scope_of,
 )
@@ -68,6 +70,7 @@ def restore_tables(
     to: ToDatabase = None,
     strict: StrictOption = False,
     no_safety: NoSafetyOption = False,
+    resume: ResumeOption = None,
     source: FromOption = None,
     here: HereOption = False,
     postgres_home: HomeOption = None,
@@ -85,6 +88,7 @@ def restore_tables(
     """
     tables, schemas = tuple(table or ()), tuple(schema or ())
     refuse(_problems_of_tables(tables, schemas, replace=replace, no_safety=no_safety))
+    refuse(problems_of_resume(resume, dry_run=dry_run))
     scope = scope_of(
         tables=tables,
         schemas=schemas,
@@ -92,6 +96,7 @@ def restore_tables(
         replace=replace,
         strict=strict,
         no_safety=no_safety,
+        resume=resume,
         dry_run=dry_run,
     )
     run_database(
@@ -128,6 +133,7 @@ def restore_rows(
     ] = False,
     to: ToDatabase = None,
     no_safety: NoSafetyOption = False,
+    resume: ResumeOption = None,
     source: FromCopyOption = None,
     here: HereOption = False,
     postgres_home: HomeOption = None,
@@ -144,12 +150,14 @@ def restore_rows(
     """
     tables = tuple(table)
     refuse(_problems_of_rows(tables, where_column, since, until, where, apply=apply, no_safety=no_safety))
+    refuse(problems_of_resume(resume, dry_run=dry_run))
     rows = {"column": where_column, "start": since, "end": until, "where": where}
     scope = scope_of(
         tables=tables,
         rows={name: value for name, value in rows.items() if value is not None},
         apply=apply,
         no_safety=no_safety,
+        resume=resume,
         dry_run=dry_run,
     )
     destination = destination_of(to, is_period=where_column is not None and until is None)

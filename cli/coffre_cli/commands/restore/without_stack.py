@@ -115,7 +115,7 @@ def restore_database_here(
             scope=ask.scope,
             consent=consent,
             safety=_safety_of(place, ask, connection),
-            is_resumable=(restore_id is not None or ask.scope.resume is not None) and not ask.scope.overwrites,
+            is_resumable=ask.scope.resume is not None or (restore_id is not None and not ask.scope.overwrites),
             continues=continues,
         )
         return restore_database(job, meter)

@@ -97,7 +97,8 @@ class Scope(_Choice):
     restart
         Of a whole restore into a database that an earlier one has filled in part: remove that, and begin again.
     resume
-        The id of an earlier whole restore of the same backup into the same database, which did not end: continue it.
+        The id of an earlier restore of the same backup, or of the same part of it, into the same database, which did
+        not end: continue it.
     no_safety
         With apply or replace: change what is in use although no backup holds its present state.
     dry_run
@@ -147,8 +148,8 @@ class Scope(_Choice):
             raise ValueError("contents is for restores of a whole backup into an empty database")
         if self.restart and (self.replace or not self.is_whole or not self.contents.has_schema):
             raise ValueError("restart is for restores of a whole backup into a new or empty database")
-        if self.resume is not None and (self.replace or not self.is_whole or not self.contents.has_schema):
-            raise ValueError("resume is for restores of a whole backup into the database that an earlier one began")
+        if self.resume is not None and self.replace and self.is_whole:
+            raise ValueError("resume is for restores of chosen tables, and of a whole backup into a database for it")
         if self.resume is not None and (self.restart or self.dry_run):
             raise ValueError("resume continues what an earlier restore began: leave restart and dry_run out")
         if self.swap is not None and not (self.replace and self.is_whole):

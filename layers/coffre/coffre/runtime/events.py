@@ -357,7 +357,7 @@ class RestoreEvent(Scope, _ReadsBackups):
     @model_validator(mode="after")
     def _continues_a_restore(self) -> Self:
         if self.invocation > 1 and not (self.is_resumable and self.restore_id is not None):
-            raise ValueError("invocation needs restore_id, and is for a whole restore alone")
+            raise ValueError("invocation needs restore_id, and is for restores that continue")
         return self
 
     @model_validator(mode="after")
@@ -373,8 +373,8 @@ class RestoreEvent(Scope, _ReadsBackups):
 
     @property
     def is_resumable(self) -> bool:
-        """Whether further invocations can continue the restore: it builds a whole database."""
-        return self.is_whole and self.contents.has_schema and self.swap is None and not self.dry_run
+        """Whether further invocations can continue the restore."""
+        return self.swap is None and not self.dry_run
 
     def next_invocation(self, backup_id: str, restore_id: str, invocation: int) -> dict[str, Any]:
         """Return the event that starts the next invocation of the same restore."""

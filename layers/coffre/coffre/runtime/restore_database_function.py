@@ -11,6 +11,7 @@ from typing import Final
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError
+from coffre.model.restore import Scope
 from coffre.model.target import Provider
 from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
@@ -136,7 +137,7 @@ class DatabaseRestores:
         sharing: Sharing | None,
     ) -> None:
         invocation = wanted.invocation + 1
-        hint = continued_by_hand(backup.id, restore_id, wanted.resume or restore_id, replaces=wanted.replace)
+        hint = continued_by_hand(backup.id, restore_id, wanted.resume or restore_id, wanted.scope)
         if invocation > MOST_INVOCATIONS:
             raise DeadlineError(
                 f"The restore is not done after {MOST_INVOCATIONS} invocations, and was ended.", hint=hint
@@ -197,7 +198,7 @@ class DatabaseRestores:
                 raise
 
 
-def continued_by_hand(backup_id: str, restore_id: str, owner_id: str, *, replaces: bool) -> str:
+def continued_by_hand(backup_id: str, restore_id: str, owner_id: str, scope: Scope) -> str:
     """Return what a person does when nothing continues a restore by itself.
 
     Parameters
@@ -205,11 +206,11 @@ def continued_by_hand(backup_id: str, restore_id: str, owner_id: str, *, replace
     owner_id
         The id of the restore that began at the destination.
     """
-    if not replaces:
-        return how_to_continue(backup_id, owner_id, "the destination")
+    if not (scope.replace and scope.is_whole):
+        return how_to_continue(backup_id, owner_id, "the destination", scope)
     place = f"the database with the name ..._restored_{restore_id.lower()}"
     then = how_to_put_in_place(backup_id, restore_id)
-    return f"{how_to_continue(backup_id, restore_id, place)} {then}"
+    return f"{how_to_continue(backup_id, restore_id, place, scope)} {then}"
 
 
 def late_seconds(lifetime_seconds: float) -> float:

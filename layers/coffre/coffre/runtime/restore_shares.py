@@ -19,6 +19,7 @@ from coffre.model.errors import (
     LockLostError,
     TransientError,
 )
+from coffre.model.restore import Scope
 from coffre.operations.restore_database.consent import restored_name
 from coffre.operations.restore_database.job import RestoreJob, open_source
 from coffre.operations.restore_database.sharing import ShareOfRows
@@ -227,11 +228,11 @@ class _Said:
 
 
 def _why(restore: Restore, event: RestoreStoppedEvent) -> Failure:
-    replaces = restore.destination == OWN_DATABASE
+    scope = Scope(replace=restore.destination == OWN_DATABASE)
     return Failure(
         code="SPREAD_STOPPED",
         message="The state machine that has the rows of the restore loaded was stopped, or a step of it could not be "
         f"repeated: status {event.status}.",
         hint="Its execution has the id of the restore in its name; its events, and the function's log, say more. "
-        f"{continued_by_hand(restore.backup_id, restore.id, event.owner_id, replaces=replaces)}",
+        f"{continued_by_hand(restore.backup_id, restore.id, event.owner_id, scope)}",
     )

@@ -300,6 +300,14 @@ class Vault:
         """What was read from a copy, because the first choice could not give it."""
         return self.store.read_from if isinstance(self.store, StoreWithCopies) else ()
 
+    def read_entry_from(self, entry: Entry, decoder: FrameDecoder, start: int) -> Iterator[bytes]:
+        """Yield the plaintext of an entry of frames of its own from a place on, each frame checked."""
+        at = 0
+        for frame in entry.frames:
+            if at + frame.size > start:
+                yield self.read_frame(frame, decoder)[0][max(0, start - at) :]
+            at += frame.size
+
     def read_entry(self, entry: Entry, decoder: FrameDecoder, *, at_end: bool = False) -> Iterator[bytes]:
         """Yield the plaintext of an entry, each frame checked before it is given out.
 

@@ -29,7 +29,7 @@ def compared(table: str, **counts: Any) -> Any:
 
 def kept_schema(run: str) -> tuple[Kept, ...]:
     """Return the staging schema as a report names it."""
-    assert is_made_in(f"the schema restored_{run}", f"{PARTS}/staging.py", words=2)
+    assert is_made_in(f"the schema restored_{run}", f"{PARTS}/staged_rows.py", words=2)
     return (Kept(what=f"the schema restored_{run}", remove=f'DROP SCHEMA "restored_{run}" CASCADE'),)
 
 

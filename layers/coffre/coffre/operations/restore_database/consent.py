@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -58,7 +59,8 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     if job.scope.dry_run:
         return job, plan
     job.consent(plan)
-    if is_marked(job, source):
+    has_invocations = job.is_resumable and job.remaining_seconds() < math.inf
+    if has_invocations and (is_marked(job, source) or not job.scope.is_whole):
         write_database_state(job.vault, job.restore_id, DatabaseState(facts=facts, tables=tables, safety=job.safety))
     return replace(job, confirmed=Confirmed(facts, tables)), None
 

@@ -16,13 +16,16 @@ from coffre.operations.restore_database.extension_members import leave_out_membe
 from coffre.operations.restore_database.given_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading, refuse_too_large
+from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.materialized_views import leave_out_views
+from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
+from coffre.operations.restore_database.tables_attempts import attempt
 from coffre.postgres.destination.copy_in import has_rows, key_levels
 from coffre.postgres.destination.destination import Destination, open_existing
+from coffre.postgres.destination.ledger import Ledger
 from coffre.postgres.destination.live_tables import live_tables
 from coffre.postgres.destination.materialized_views import refresh_materialized_views
 from coffre.postgres.destination.owners_code import OWNERS_PATH
@@ -55,45 +58,85 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
     }
     members = {(t.schema_name, t.table_name): t for t in source.content.tables if t.is_member}
     leave_out_members(job, members, report, "rows alone are not restored into members of extensions")
-    with open_existing(job.connection, source.content, job.provider) as destination:
-        job = replace(job, settings=destination.profile.settings)
+    continues = job.continues or job.scope.resume is not None
+    with open_existing(job.connection, source.content, job.provider, continues=continues) as destination:
+        # Marks need a schema; without the right to create one, the rows have to fit into one attempt.
+        is_resumable = job.is_resumable and destination.may_create
+        job = replace(job, settings=destination.profile.settings, is_resumable=is_resumable)
         tables = without_left_out(tables, destination.profile, report)
-        refuse_too_large(job, sum(table.size for table in tables.values()), "The rows")
+        with attempt(job, sum(table.size for table in tables.values()), "The rows", report) as memory:
+            _restore(memory, source, tables, destination)
+
+
+def _restore(memory: Memory, source: Source, tables: dict[TableName, TableContent], destination: Destination) -> None:
+    job, report = memory.job, memory.report
+    if not memory.is_resumed:
         _refuse_unready(job, tables)
-        is_superuser = destination.capabilities.is_superuser
-        how = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
-        report.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {how}.")
-        report.exceptions += source.manifest.exceptions
-        if job.scope.dry_run:
-            return
-        with loading_session(job) as session:
-            order = {} if is_superuser else key_levels(session, tables)
-        first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
-        how_to_load = Loading(order=order, first_statement=first_statement, report=report)
-        with _emptied_on_error(job, tables):
-            _fill(job, source, tables, how_to_load, destination, report)
+    is_superuser = destination.capabilities.is_superuser
+    words = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
+    report.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {words}.")
+    report.exceptions += source.manifest.exceptions
+    memory.attach(destination, Ledger(), {}, {})
+    if job.scope.dry_run:
+        return
+    with loading_session(job) as session:
+        order = {} if is_superuser else key_levels(session, tables)
+    first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
+    how = Loading(order=order, first_statement=first_statement, report=report, is_marked=memory.is_kept)
+    memory.step("plan", lambda: None)  # from now on, rows in the tables are the restore's
+    with _emptied_on_error(job, tables):
+        _Filling(memory, source, tables, how, destination).run()
 
 
-def _fill(
-    job: RestoreJob,
-    source: Source,
-    tables: dict[TableName, TableContent],
-    how: Loading,
-    destination: Destination,
-    report: ReportBuilder,
-) -> None:
-    with report.phase("tables"):
-        loaded = load_tables(job, source, tables, report.meter, how)
-        report.tables += loaded
-    with report.phase("sequences"), loading_session(job) as session:
-        restore_sequences(session, source.content.sequences, destination, report)
-    with report.phase("count"):
-        filled = loaded_of(tables, loaded, report.missing_rows)
-        check_counts(job, filled)
-    lacking = (tables.keys() - filled.keys()) | report.missing_rows.keys()
-    with report.phase("materialized views"), loading_session(job) as session:
-        views = leave_out_views(session, source.content.materialized_views, lacking, report)
-        report.say_missing("materialized view", refresh_materialized_views(session, views, _refused(job, report)))
+class _Filling:
+    """The steps that fill tables which exist."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        source: Source,
+        tables: dict[TableName, TableContent],
+        how: Loading,
+        destination: Destination,
+    ) -> None:
+        self._memory = memory
+        self._job, self._report = memory.job, memory.report
+        self._source = source
+        self._tables = tables
+        self._how = how
+        self._destination = destination
+
+    def run(self) -> None:
+        step = self._memory.step
+        step("rows", self._load)
+        step("sequences", self._set_sequences)
+        step("count", self._count)
+        step("materialized views", self._refresh)
+
+    def _load(self) -> None:
+        with self._report.phase("tables"):
+            self._report.tables += load_tables(self._job, self._source, self._tables, self._report.meter, self._how)
+
+    def _set_sequences(self) -> None:
+        with self._report.phase("sequences"), loading_session(self._job) as session:
+            restore_sequences(session, self._source.content.sequences, self._destination, self._report)
+
+    def _filled(self) -> dict[TableName, TableContent]:
+        return loaded_of(self._tables, self._report.tables, self._report.missing_rows)
+
+    def _count(self) -> None:
+        with self._report.phase("count"):
+            check_counts(self._job, self._filled(), is_marked=self._memory.is_kept)
+
+    def _refresh(self) -> None:
+        job, report = self._job, self._report
+        lacking = (self._tables.keys() - self._filled().keys()) | report.missing_rows.keys()
+        with report.phase("materialized views"), loading_session(job) as session:
+            for view in leave_out_views(session, self._source.content.materialized_views, lacking, report):
+                job.check_time()
+                report.say_missing(
+                    "materialized view", refresh_materialized_views(session, [view], _refused(job, report))
+                )
 
 
 def _refused(job: RestoreJob, report: ReportBuilder) -> Callable[[RelationName, RestoreError], None]:
@@ -115,10 +158,15 @@ def _refused(job: RestoreJob, report: ReportBuilder) -> Callable[[RelationName, 
 
 @contextmanager
 def _emptied_on_error(job: RestoreJob, tables: dict[TableName, TableContent]) -> Iterator[None]:
-    """Empty the tables again, in one statement: they were empty before, so no rows of others are lost."""
+    """Empty the tables again, in one statement, unless others have written to them: they were empty before."""
     try:
         yield
     except Exception as error:
+        if job.children.has_paused:
+            raise  # the next attempt continues with them
+        if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
+            error.add_note("The tables are left as they are: others write to them. Look before you empty them.")
+            raise
         names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in tables)
         try:
             with clearing_session(job) as session, session.cursor() as cursor:

@@ -128,6 +128,7 @@ class DefinitionRestore:
             paths=paths_of(self.source),
             is_nested=self.session is not None,
             reduces_tables=reduces_tables,
+            marks_schema=self.job.marks_schema,
         )
         self._size_of = _sizes(self.source)
         self._tables = {
@@ -145,9 +146,13 @@ class DefinitionRestore:
             definitions.make(entries)
         self._refuse_if_strict()
 
-    def make_marked(self, entries: Sequence[TocEntry]) -> None:
-        """Make entries one after the other, but those that an earlier attempt of the restore has made."""
-        with self._definitions(replace(self.how, is_marked=self._is_marked)) as definitions:
+    def make_marked(self, entries: Sequence[TocEntry], *, lasts: bool = False) -> None:
+        """Make entries one after the other, but those that an earlier attempt of the restore has made.
+
+        With `lasts`, the server finishes what is being made when the run pauses.
+        """
+        how = replace(self.how, is_marked=self._is_marked)
+        with self._definitions(how, lasts=lasts and self._is_marked) as definitions:
             definitions.make(self._left(entries))
         self._refuse_if_strict()
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import psycopg2.extensions
 
 from coffre.model.manifest import RelationName
 from coffre.model.names import qualified
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.postgres.archive.dependencies import absent, needed_by, needing, parts_of
+from coffre.postgres.archive.dependencies import needed_by, needing, parts_of
 from coffre.postgres.archive.entry_sql import statements_of
 from coffre.postgres.archive.reader import TocEntry
 
@@ -89,20 +87,20 @@ def find_missing(
     source: Source,
     tables: Sequence[TocEntry],
     known: Collection[int],
-    cursor: psycopg2.extensions.cursor,
+    absent: Callable[[Sequence[TocEntry]], Collection[int]],
     *,
     back: bool,
 ) -> DroppedDependents:
     """Look up what needs existing tables, and does not exist: an earlier restore may have created only the tables.
 
-    Parts of the tables themselves are theirs to have or not; but their keys can have been left out.
+    Parts of the tables themselves are theirs to have or not; but their keys can have been left out. `absent`
+    returns the dump ids of those entries that the database lacks.
     """
     own = {part.dump_id for part in parts_of(source.toc, tables) if part.description != "FK CONSTRAINT"}
     known = {*known, *own}
     dependents = [entry for entry in dependents_of(source.toc, tables) if entry.dump_id not in known]
     needed = needed_by(source.toc, dependents) if back else []
-    missing = {entry.dump_id for entry in absent(cursor, [*dependents, *needed])}
-    return decide_dropped_dependents(source.toc, tables, known, missing, back=back)
+    return decide_dropped_dependents(source.toc, tables, known, absent([*dependents, *needed]), back=back)
 
 
 def dependents_of(entries: Sequence[TocEntry], tables: Sequence[TocEntry]) -> list[TocEntry]:

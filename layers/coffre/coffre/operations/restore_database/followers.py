@@ -34,8 +34,8 @@ def create_followers(
         wanted = {entry.dump_id for entry in followers}
         phases = phases_of(entry for entry in making.source.toc if entry.dump_id in wanted)
         with outcome.phase("what follows"):
-            making.make(phases.before_rows)
-            making.make(phases.after_rows)
+            making.make_marked(phases.before_rows)
+            making.make_marked(phases.after_rows, lasts=True)
             making.grant(phases.privileges)
     views = {(entry.schema, entry.tag) for entry in (*made, *followers) if entry.description == "MATERIALIZED VIEW"}
     if views:

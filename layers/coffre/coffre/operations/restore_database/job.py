@@ -27,6 +27,7 @@ from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
+from coffre.postgres.destination import marks
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -68,7 +69,8 @@ class RestoreJob:
     what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
     was confirmed.
     `sharing` says whether other invocations load its rows; None: none can.
-    `provider` is whose server the destination is; `settings` are what each session at it sets.
+    `provider` is whose server the destination is; `settings` are what each session at it sets; `marks_schema` is where
+    it keeps the marks.
     """
 
     restore_id: str
@@ -92,6 +94,7 @@ class RestoreJob:
     confirmed: Confirmed | None = None
     provider: Provider = "auto"
     settings: Mapping[str, str] = MappingProxyType({})
+    marks_schema: str = marks.SCHEMA
 
     @property
     def owner_id(self) -> str:

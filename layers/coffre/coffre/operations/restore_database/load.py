@@ -29,7 +29,7 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.copy_in import copy_in, refuse_rows_of_others, translated, truncate
+from coffre.postgres.destination.copy_in import copy_in, delete_ours, refuse_rows_of_others, translated, truncate
 from coffre.postgres.destination.guard import claim
 from coffre.postgres.destination.owners_code import our_path
 from coffre.postgres.destination.units import unit
@@ -177,7 +177,9 @@ class _Loader:
                 loaded.entry.name: {"rows": loaded.rows, "ms": int(loaded.seconds * 1000)} for loaded in done
             }
             with session.cursor() as cursor:
-                marks.add(cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out})
+                marks.add(
+                    cursor, marks.ROWS, said | {name: {"rows": None} for name in left_out}, self._job.marks_schema
+                )
 
     def _free(self, session: psycopg2.extensions.connection, slices: Sequence[Entry]) -> Sequence[Entry]:
         """Return those slices of a transaction that no other invocation loads or has loaded; they are its own now."""
@@ -247,8 +249,8 @@ class _Loader:
     ) -> None:
         """Load all rows of a table in one transaction, with steps before and after its rows."""
         with self.transaction(session), session.cursor() as cursor:
-            if self._how.is_fresh and self._units[name] is not Unit.SHARED:
-                truncate(session, self.place(name), self._tally.rows_of(name))
+            if self._units[name] is not Unit.SHARED:
+                self._empty(session, name)
             before(cursor)
             done = [self._fill(session, entry, self._chunks(entry), again=True) for entry in self._slices.get(name, ())]
             after(cursor)
@@ -260,11 +262,18 @@ class _Loader:
 
     def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
         """Empty a table of the slices that were loaded."""
-        if rows := self._tally.rows_of(name):
+        if self._tally.rows_of(name):
             with self.transaction(session), session.cursor() as cursor:
-                truncate(session, self.place(name), rows)
+                self._empty(session, name)
                 self._unmark(cursor, name)
         self._tally.forget(name)
+
+    def _empty(self, session: psycopg2.extensions.connection, name: TableName) -> None:
+        rows = self._tally.rows_of(name)
+        if self._how.is_fresh:
+            truncate(session, self.place(name), rows)
+        elif rows:
+            delete_ours(session, self.place(name), rows)
 
     def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
         """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
@@ -278,19 +287,20 @@ class _Loader:
 
     def _unmark(self, cursor: psycopg2.extensions.cursor, name: TableName) -> None:
         if self._how.is_marked:
-            marks.remove(cursor, marks.ROWS, [entry.name for entry in self._slices.get(name, ())])
+            names = [entry.name for entry in self._slices.get(name, ())]
+            marks.remove(cursor, marks.ROWS, names, self._job.marks_schema)
 
     def note(self, cursor: psycopg2.extensions.cursor, name: TableName, said: marks.Said) -> None:
         """Keep in the open transaction what is to be reported about a table."""
         if self._how.is_marked:
-            marks.add(cursor, marks.SALVAGED, {json.dumps(name): said})
+            marks.add(cursor, marks.SALVAGED, {json.dumps(name): said}, self._job.marks_schema)
 
     def noted(self) -> dict[TableName, dict[str, Any]]:
         """Return what earlier attempts have kept of the tables that are loaded here."""
         if not self._how.is_marked:
             return {}
         with loading_session(self._job) as session:
-            found = marks.read(session, marks.SALVAGED)
+            found = marks.read(session, marks.SALVAGED, self._job.marks_schema)
         said = {(schema, table): one for key, one in found.items() for schema, table in [json.loads(key)]}
         return {name: one for name, one in said.items() if name in self._tables}
 
@@ -344,4 +354,4 @@ def _prepared(job: RestoreJob, statement: str) -> Iterator[psycopg2.extensions.c
 
 def _marks(job: RestoreJob) -> dict[str, dict[str, Any]]:
     with loading_session(job) as session:
-        return marks.read(session, marks.ROWS)
+        return marks.read(session, marks.ROWS, job.marks_schema)

@@ -130,8 +130,9 @@ def refuse_too_large(job: RestoreJob, size_bytes: int, what: str) -> None:
             f"{what} have {size_bytes / 1e9:,.1f} GB. They are restored within one invocation of the function, which "
             f"has {seconds / 60:.0f} minutes left.",
             code="RESTORE_TOO_LARGE",
-            hint="Nothing was changed. The same command with --here runs on this machine, without a time limit. A "
-            "restore of the whole database into a new one takes as many invocations as it needs.",
+            hint="Nothing was changed. The same command with --here runs on this machine, without a time limit. All "
+            "restores but a --replace inside a database take as many invocations as they need, if the function may run "
+            "for two minutes or more, and the role may create a schema in the database.",
         )
 
 
@@ -144,7 +145,9 @@ def shared_tables(places: Mapping[TableName, TableName], how: Loading) -> Iterat
 def units_of(job: RestoreJob, tables: Mapping[TableName, TableContent], how: Loading) -> dict[TableName, Unit]:
     """Decide what of each table is loaded in one transaction."""
     if how.in_order or (how.report is not None and not how.is_fresh):
-        whole = set(tables)  # what was committed of a table could not be distinguished from rows of others
+        # Without marks, what was committed of a table could not be distinguished from rows of others.
+        is_divided = how.is_marked and not how.in_order
+        whole = {name for name, table in tables.items() if not (is_divided and table.size > LARGEST_WHOLE_BYTES)}
     elif how.is_fresh:
         most = LARGEST_WHOLE_BYTES if how.is_marked else max((table.size for table in tables.values()), default=0)
         sizes = {name: table.size for name, table in tables.items() if table.size <= most}

@@ -110,12 +110,12 @@ def _refresh(
                 # A view sees what its owner sees, as at the source; our sessions would take hidden rows for an error.
                 # One message is one transaction, which the server finishes without us.
                 said = {"path": None if first is None else path}
-                mark = marks.adding(marks.FILLED, {_key(view): said}).decode() if session.autocommit else ""
+                mark = marks.adding(marks.FILLED, {_key(view): said}, making.job.marks_schema).decode()
                 cursor.execute(
                     "SELECT pg_catalog.set_config('row_security', 'on', true),"
                     f" pg_catalog.set_config('search_path', {_literal(cursor, path)}, true); {_statement(view)};"
                     " SELECT pg_catalog.set_config('row_security', 'off', true),"
-                    f" pg_catalog.set_config('search_path', 'pg_catalog', true); {mark}"
+                    f" pg_catalog.set_config('search_path', 'pg_catalog', true); {mark if session.autocommit else ''}"
                 )
         except psycopg2.Error as error:
             if session.closed or is_fatal(error):

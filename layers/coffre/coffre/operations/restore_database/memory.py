@@ -1,4 +1,4 @@
-"""What a restore of a whole database knows, kept at the destination after each step, so that another attempt continues.
+"""What a restore knows, kept at the destination after each step, so that another attempt continues.
 
 Inside a step, marks say what is done (`postgres/destination/marks.py`).
 """
@@ -21,7 +21,7 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_continue, refuse_other, restored_by
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.destination import marks, unfinished
+from coffre.postgres.destination import marks
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger
 
@@ -36,6 +36,7 @@ _LOOK_SECONDS: Final = 1.0
 class Memory:
     """What is known of one restore; `lost` are tables that lack all or some rows, `kept_out` those that keep others.
 
+    `facts` are what a kind of restore has found out and decided besides, as JSON: each attempt has those of the first.
     Where the destination keeps no marks, every step is simply done.
     """
 
@@ -45,6 +46,7 @@ class Memory:
     done: list[str] = field(default_factory=list)
     lost: set[TableName] = field(default_factory=set)
     kept_out: set[TableName] = field(default_factory=set)
+    facts: dict[str, Any] = field(default_factory=dict)
     _known: dict[str, Any] | None = None
     _save: Callable[[], Mapping[str, Any]] = field(default=dict)
 
@@ -69,6 +71,7 @@ class Memory:
             memory._known = state.get(_KNOWN)
             if memory._known is not None:
                 refuse_other(job, memory._known)
+                memory.facts = dict(memory._known.get("facts", {}))
                 memory._count_attempt(session, memory._known, state.get(_ATTEMPTS, {}), has_waited=has_waited)
             yield memory
 
@@ -126,45 +129,40 @@ class Memory:
             return
         self.job.check_time()
         work()
+        if name not in self.done:
+            self.done.append(name)
+        self.save()
+
+    def save(self) -> None:
+        """Write down what is known."""
+        if self.session is not None:
+            self._write(self.session)
+            self.session.commit()
+
+    def save_step(self, name: str, session: psycopg2.extensions.connection) -> None:
+        """Write down in the open transaction of a session that a step is done by it."""
         self.done.append(name)
-        if self.session is None:
-            return
-        known = {**self._save(), "done": self.done, "lost": sorted(self.lost), "kept_out": sorted(self.kept_out)}
-        with self.session.cursor() as cursor:
-            marks.replace(cursor, marks.STATE, _KNOWN, known)
-        self.session.commit()
+        if self.is_kept:
+            self._write(session)
+
+    def _write(self, session: psycopg2.extensions.connection) -> None:
+        known = {
+            **self._save(),
+            "done": self.done,
+            "lost": sorted(self.lost),
+            "kept_out": sorted(self.kept_out),
+            "facts": self.facts,
+        }
+        with session.cursor() as cursor:
+            marks.replace(cursor, marks.STATE, _KNOWN, known, self.job.marks_schema)
 
     def read(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the marks of one kind."""
         if self.session is None:
             return {}
-        found = marks.read(self.session, kind)
+        found = marks.read(self.session, kind, self.job.marks_schema)
         self.session.commit()
         return found
-
-    def forget_large_objects(self) -> None:
-        """Remove the large objects that an earlier attempt began to load.
-
-        Raises
-        ------
-        RestoreError
-            `RESUME_UNCLEAR`: the database had some before.
-        """
-        if not self.is_resumed:
-            return
-        with loading_session(self.job) as session:
-            found = unfinished.find(session)
-            session.commit()
-            if found is None or found.had_large_objects:
-                raise RestoreError(
-                    f"{self.job.connection} had large objects before the restore, which was interrupted while it "
-                    "loaded others.",
-                    code="RESUME_UNCLEAR",
-                    hint="Run the restore with --restart: everything that it has created is removed, and it begins "
-                    "again.",
-                )
-            session.autocommit = True
-            unfinished.remove_large_objects(session)
 
     def _count_attempt(
         self,
@@ -174,7 +172,7 @@ class Memory:
         *,
         has_waited: bool,
     ) -> None:
-        so_far = marks.count(session) + len(known["done"])
+        so_far = marks.count(session, self.job.marks_schema) + len(known["done"])
         idle = int(before.get("idle", 0)) + 1 if so_far == before.get("so_far") and not has_waited else 0
         if self.job.scope.resume and not self.job.continues:
             idle = 0  # a person has asked for it
@@ -185,11 +183,11 @@ class Memory:
                 detail=f"last step done: {known['done'][-1]}",
                 hint="One step takes longer than a function lives, and the server does not finish it without its "
                 "client (a pooler in between cancels it, or a limit of the role). "
-                f"{how_to_continue(self.job.backup.id, self.job.owner_id, str(self.job.connection))} Give the server's "
-                "direct address; --here has no time limit.",
+                f"{how_to_continue(self.job.backup.id, self.job.owner_id, str(self.job.connection), self.job.scope)} "
+                "Give the server's direct address; --here has no time limit.",
             )
         with session.cursor() as cursor:
-            marks.replace(cursor, marks.STATE, _ATTEMPTS, {"so_far": so_far, "idle": idle})
+            marks.replace(cursor, marks.STATE, _ATTEMPTS, {"so_far": so_far, "idle": idle}, self.job.marks_schema)
         session.commit()
 
 

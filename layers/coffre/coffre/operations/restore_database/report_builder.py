@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,11 +48,13 @@ class ReportBuilder:
         self.phases_ms[name] = self.phases_ms.get(name, 0) + int((time.monotonic() - began) * 1000)
 
     def state(self) -> dict[str, Any]:
-        """Return all of it as JSON that a restore of a whole database fills."""
+        """Return all of it that a later attempt takes up, as JSON."""
         return {
             **{name: getattr(self, name) for name in _PLAIN},
             "left_out": [one.model_dump(mode="json") for one in self.left_out],
             "tables": [one.model_dump(mode="json") for one in self.tables],
+            "comparisons": [one.model_dump(mode="json") for one in self.comparisons],
+            "kept": [one.model_dump(mode="json") for one in self.kept],
             "missing_rows": [[*name, rows] for name, rows in self.missing_rows.items()],
         }
 
@@ -65,6 +67,8 @@ class ReportBuilder:
             self.phases_ms[phase] = self.phases_ms.get(phase, 0) + milliseconds
         self.left_out = [LeftOut.model_validate(one) for one in state["left_out"]]
         self.tables = [RestoredTable.model_validate(one) for one in state["tables"]]
+        self.comparisons = [Comparison.model_validate(one) for one in state.get("comparisons", ())]
+        self.kept = [Kept.model_validate(one) for one in state.get("kept", ())]
         self.missing_rows = {(schema, table): rows for schema, table, rows in state["missing_rows"]}
 
     def leave_out(self, what: str, reason: str, sql: str | None = None, sqlstate: str | None = None) -> None:
@@ -113,11 +117,16 @@ class ReportBuilder:
 
 
 @contextmanager
-def after_the_change(report: ReportBuilder, what: str) -> Iterator[None]:
-    """Report what fails after something in use was changed as an exception: the change is done, and stays."""
+def after_the_change(report: ReportBuilder, what: str, is_paused: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Report what fails after something in use was changed as an exception: the change is done, and stays.
+
+    After a pause an error means the pause: the next attempt does it.
+    """
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - with any error, the change is done
+    except Exception as error:
+        if is_paused():
+            raise
         failure = Failure.of(error)
         reason = f"{failure.message.rstrip('.')} ({failure.code})"
         report.exceptions.append(f"The data in use is restored. What came after it was not done: {what}: {reason}.")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from coffre.model.backup import RestoreReport
+from coffre.model.manifest import TableContent
+from coffre.model.names import TableName
 from coffre.model.target import Contents
+from coffre.operations.restore_database import tables_attempts
 from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows
-from coffre.operations.restore_database.job import RestoreJob, open_source
+from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import report_if_ended
 from coffre.operations.restore_database.tables import restore_tables
+from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import refuse_unrestorable
@@ -28,7 +34,7 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     report = ReportBuilder(meter)
     with report.phase("read"):
         source = open_source(job)
-    if job.continues and not job.scope.replace and (ended := report_if_ended(job, source)) is not None:
+    if job.continues and (ended := _report_if_ended(job, source)) is not None:
         return ended
     with report.phase("confirm"):
         job, plan = confirmed(job, source)
@@ -41,3 +47,18 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     else:
         restore_whole(job, source, report)
     return report.build(job, plan)
+
+
+def _report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
+    """Return the report of a restore that an earlier attempt has ended."""
+    if not job.scope.is_whole:
+        chosen = [table.content for table in choose_tables(source, job.scope) if table.content]
+        return tables_attempts.report_if_ended(job, _with_rows(chosen))
+    if job.scope.contents is Contents.DATA:
+        return tables_attempts.report_if_ended(job, _with_rows(source.content.tables))
+    return None if job.scope.replace else report_if_ended(job, source)
+
+
+def _with_rows(tables: Iterable[TableContent]) -> dict[TableName, TableContent]:
+    kept = (table for table in tables if not (table.rows_excluded or table.of_extension))
+    return {(table.schema_name, table.table_name): table for table in kept}

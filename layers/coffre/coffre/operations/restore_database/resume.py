@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError, RestoreError
+from coffre.model.restore import Scope
 from coffre.operations.restore_database.consent import old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.row_counts import check_counts
@@ -27,6 +28,8 @@ _HINT: Final = (
 )
 
 
+# What two attempts of a restore of tables have to have in common.
+_CHOICE: Final = {"tables", "schemas", "rows", "with_dependencies", "apply", "replace"}
 _KEPT: Final = frozenset({"RESTORE_STUCK", "RESUME_OTHER"})
 
 
@@ -35,11 +38,18 @@ def is_kept(error: Exception) -> bool:
     return isinstance(error, CoffreError) and error.code in _KEPT
 
 
-def how_to_continue(backup_id: str, restore_id: str, place: str) -> str:
+def how_to_continue(backup_id: str, restore_id: str, place: str, scope: Scope) -> str:
     """Return the command that continues a restore whose invocations do not continue it."""
+    if not scope.is_whole:
+        what = "tables" if scope.rows is None else "rows"
+        return (
+            f"What is restored so far stays in {place}. Continue it with the same command and --resume: coffre restore "
+            f"{what} {backup_id} ... --resume {restore_id} --here"
+        )
+    contents = "" if scope.contents.has_schema else f"--contents {scope.contents.value} "
     return (
         f"What is restored so far stays in {place}. Continue it: coffre restore database {backup_id} --to ADDRESS "
-        f"--resume {restore_id} --here, with the address of that database."
+        f"{contents}--resume {restore_id} --here, with the address of that database."
     )
 
 
@@ -50,7 +60,8 @@ def how_to_put_in_place(backup_id: str, restore_id: str) -> str:
 
 def restored_by(job: RestoreJob) -> dict[str, str]:
     """Return what a restore keeps at its destination about itself."""
-    return {"backup": job.backup.id, "contents": job.scope.contents.value}
+    chosen = job.scope.model_dump_json(include=_CHOICE) if not job.scope.is_whole else ""
+    return {"backup": job.backup.id, "contents": job.scope.contents.value, "chosen": chosen}
 
 
 def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
@@ -62,6 +73,13 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
         `RESUME_OTHER`
     """
     begun = {key: known.get(key, value) for key, value in restored_by(job).items()}
+    if begun["chosen"] != restored_by(job)["chosen"]:
+        raise RestoreError(
+            f"The restore {job.owner_id} into {job.connection} was begun with other tables, rows or options: "
+            f"{begun['chosen'] or 'the whole backup'}.",
+            code="RESUME_OTHER",
+            hint=f"Nothing was changed. Give the same command as then, with --resume {job.owner_id}.",
+        )
     if begun != restored_by(job):
         raise RestoreError(
             f"The restore {job.owner_id} into {job.connection} was begun from the backup {begun['backup']} with "
@@ -85,7 +103,12 @@ def refuse_unmarked(job: RestoreJob) -> None:
             found = unfinished.find(session)
         if found is not None and found.restore_id == job.owner_id:
             return
-    raise RestoreError(
+    raise nothing_to_resume(job)
+
+
+def nothing_to_resume(job: RestoreJob) -> RestoreError:
+    """Return the error for a restore that is to be continued, and has no marks."""
+    return RestoreError(
         f"{job.connection} has no unfinished restore {job.owner_id}.",
         code="RESUME_MISSING",
         hint="Nothing was changed. Check the id (coffre show ID) and the address: --resume takes both of the restore "

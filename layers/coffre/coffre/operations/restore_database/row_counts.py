@@ -49,7 +49,7 @@ def check_counts(
             good = [table for table, rows in zip(together, counts, strict=True) if rows == table.rows]
             if is_marked:
                 with counting.cursor() as cursor:
-                    marks.add(cursor, marks.COUNTED, {_key(table): {} for table in good})
+                    marks.add(cursor, marks.COUNTED, {_key(table): {} for table in good}, job.marks_schema)
             if session is None:
                 counting.commit()
         for table, rows in zip(together, counts, strict=True):
@@ -74,7 +74,7 @@ def _key(table: TableContent) -> str:
 
 def _counted(job: RestoreJob) -> Collection[str]:
     with loading_session(job) as session:
-        return marks.read(session, marks.COUNTED).keys()
+        return marks.read(session, marks.COUNTED, job.marks_schema).keys()
 
 
 def _check_roots(

@@ -20,8 +20,8 @@ from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.partition_routes import root_of, whole_table_hint
+from coffre.postgres.destination import marks, swaps
 from coffre.postgres.destination import row_merge as merge
-from coffre.postgres.destination import swaps
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.row_merge import Pair
 
@@ -37,20 +37,29 @@ _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 def merge_tables(
     job: RestoreJob, session: psycopg2.extensions.connection, pairs: Sequence[Pair], outcome: ReportBuilder
 ) -> list[Comparison]:
-    """Compare, and merge in the same transaction: what was counted is what is done."""
+    """Compare, and merge in the same transaction: what was counted is what is done.
+
+    Where nothing is merged, a comparison that an earlier attempt of the restore has made is not made again.
+    """
     levels = key_levels(session, [pair.live.name for pair in pairs])
     parents_first = sorted(pairs, key=lambda pair: levels[pair.live.name])
-    found: dict[Pair, Comparison] = {}
+    is_marked = job.is_resumable and not job.scope.touches
+    known = marks.read(session, marks.COMPARED, job.marks_schema) if is_marked else {}
+    found = {pair: Comparison.model_validate(known[key]) for pair in pairs if (key := pair.live.shown_name) in known}
     with session.cursor() as cursor:
         if job.scope.touches:
             cursor.execute(_LOCK_TIMEOUT)
             for pair in parents_first:
                 merge.lock(cursor, pair)
             refuse_changed(job, session)
-        for pair in pairs:
+        for pair in [pair for pair in pairs if pair not in found]:
             found[pair] = _compared(cursor, pair)
+            if is_marked:
+                said = found[pair].model_dump(mode="json")
+                marks.add(cursor, marks.COMPARED, {pair.live.shown_name: said}, job.marks_schema)
             if not job.scope.touches:
                 session.commit()
+                job.check_time()
         if job.scope.touches and pairs:
             with _nothing_changed(session):
                 affected = _merge_rows(cursor, parents_first, found, delete=job.scope.replace)

@@ -1,9 +1,8 @@
-"""Tables that are in use: the backup's version is staged, compared by key, and merged when asked to."""
+"""Tables that are in use, of which the backup's version is staged: what is done with each, and what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg2
@@ -11,24 +10,17 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.backup import OUTCOME_UNKNOWN, Kept
-from coffre.model.errors import CoffreError, DestinationError, EventError, RestoreError
+from coffre.model.errors import DestinationError, EventError
 from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, quoted, shown
+from coffre.model.names import TableName, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.operations.restore_database.row_counts import refuse_missing_rows
-from coffre.operations.restore_database.row_merge import merge_tables
-from coffre.operations.restore_database.sessions import clearing_session, loading_session
-from coffre.postgres.connection.connect import connect, one_line
+from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination import staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
-from coffre.postgres.destination.outcome import commit, outcome_unknown
-from coffre.postgres.destination.owners_code import OWNERS_PATH, owners_path
+from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
 
 
@@ -76,7 +68,7 @@ class Staging:
 
 def staging_schema_name(job: RestoreJob) -> str:
     """Return the name of the schema in which a restore stages tables."""
-    return f"restored_{job.restore_id.lower()}"
+    return f"restored_{job.owner_id.lower()}"
 
 
 def refuse_unmergeable(job: RestoreJob, staging: Staging, session: psycopg2.extensions.connection) -> None:
@@ -170,107 +162,3 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
             outcome.steps.append(
                 f"Compare it with {pair.live.shown_name} by key. {pair.live.shown_name} is not touched."
             )
-
-
-def restore_to_staging(job: RestoreJob, source: Source, staging: Staging, outcome: ReportBuilder) -> None:
-    """Stage the backup's rows, compare, and merge when asked to. Tables in use change in one transaction or not at all.
-
-    Raises
-    ------
-    CoffreError
-        The staging schema is dropped again then.
-    """
-    pairs = staging.pairs(job)
-    schema = staging_schema_name(job)
-    comment = f"restored by Coffre from backup {job.backup.id} of {job.backup.target}; nothing uses it."
-    with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
-        staging_schema.create_staging_schema(cursor, schema, comment)
-        session.commit()
-    with _dropped_on_error(job, schema):
-        with outcome.phase("side schema"), loading_session(job) as session, session.cursor() as cursor:
-            for pair in pairs:
-                staging_schema.create_staging_table(
-                    cursor, pair.side, staging.contents[pair.live.name].columns, pair.live
-                )
-                session.commit()  # one by one: the server has room for a limited number of locks at the same time
-        with outcome.phase("tables"), _other_types_explained():
-            how = Loading(
-                into=staging.places(pairs),
-                where=condition(job.scope.rows) if job.scope.rows else None,
-                is_fresh=True,
-                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
-            )
-            loaded = load_tables(job, source, staging.loads, outcome.meter, how)
-        outcome.tables += loaded
-        if job.scope.rows is None:
-            refuse_missing_rows(staging.loads, loaded)
-        with outcome.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
-            keyed = [pair for pair in pairs if pair.key and _with_key(job, session, pair, outcome)]
-            outcome.comparisons += merge_tables(job, session, keyed, outcome)
-            if job.scope.touches:
-                staging_schema.mark_applied(cursor, schema, comment)
-                _commit(job, session, schema)
-            else:
-                session.commit()
-    outcome.kept.append(Kept(what=f"the schema {schema}", remove=f"DROP SCHEMA {quoted(schema)} CASCADE"))
-
-
-def _commit(job: RestoreJob, session: psycopg2.extensions.connection, schema: str) -> None:
-    """Commit the change of tables in use; the mark at the staging schema is a part of the transaction."""
-
-    def unknown() -> RestoreError:
-        return outcome_unknown(
-            f"the rows of {job.connection} were changed",
-            f'In psql: \\dn+ {schema} . If its description begins with "Applied", they were, and the tables of this '
-            "schema whose names end in _before have the old rows. Otherwise nothing in use was changed.",
-        )
-
-    commit(session, lambda: connect(job.connection), lambda cursor: staging_schema.is_applied(cursor, schema), unknown)
-
-
-def _with_key(job: RestoreJob, session: psycopg2.extensions.connection, pair: Pair, outcome: ReportBuilder) -> bool:
-    """Give the staging table its key; where it cannot have one, nothing is compared, and the reason is reported."""
-    try:
-        with session.cursor() as cursor:
-            staging_schema.add_key(cursor, pair.side, pair.live)
-        session.commit()
-    except RestoreError as error:
-        if job.scope.touches:
-            raise
-        session.rollback()
-        outcome.exceptions.append(f"{error.message} It is not compared; the backup's version is {shown(*pair.side)}.")
-        return False
-    return True
-
-
-@contextmanager
-def _other_types_explained() -> Iterator[None]:
-    """Say what to do where a table in use has types that do not take the backup's values."""
-    try:
-        yield
-    except RestoreError as error:
-        if error.code == "COPY_FAILED":
-            error.add_note(
-                "Staging tables have the types of the table in use: where they do not take the backup's values, "
-                "restore the table into another database (--to)."
-            )
-        raise
-
-
-@contextmanager
-def _dropped_on_error(job: RestoreJob, schema: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, CoffreError) and error.code == OUTCOME_UNKNOWN:
-            raise  # the schema may have what existed before
-        try:
-            with clearing_session(job) as session, session.cursor() as cursor:
-                # The schema of a change that is done has what existed before.
-                if staging_schema.is_applied(cursor, schema):
-                    error.add_note(f"But the rows were brought over; what they were before is in the schema {schema}.")
-                else:
-                    staging_schema.drop_staging_schema(session, schema)
-        except CoffreError:
-            error.add_note(f"The schema {schema} could not be dropped: DROP SCHEMA {quoted(schema)} CASCADE")
-        raise

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import batched
-from typing import Final
 
-import psycopg2.extensions
-from psycopg2 import sql
-
-from coffre.model.errors import CoffreError, DestinationError
-from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, shown
+from coffre.model.errors import DestinationError
+from coffre.model.names import shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.definition_words import refused_error
-from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
-from coffre.operations.restore_database.dropped_dependents import (
-    find_missing,
-    named,
-    script_of,
-    spoken,
-)
+from coffre.operations.restore_database.definitions import DefinitionRestore
+from coffre.operations.restore_database.dropped_dependents import find_missing, named, script_of, spoken
 from coffre.operations.restore_database.followers import create_followers, followers_of
+from coffre.operations.restore_database.gone_tables import create_again
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading, refuse_too_large
+from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
-from coffre.operations.restore_database.row_counts import check_counts, loaded_of
-from coffre.operations.restore_database.sessions import clearing_session, loading_session
-from coffre.operations.restore_database.staging import (
-    Staging,
-    others_at_stake,
-    plan_staging,
-    refuse_unmergeable,
-    restore_to_staging,
-)
-from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables, plan_tables, to_look_up
-from coffre.postgres.archive.dependencies import absent
+from coffre.operations.restore_database.sessions import loading_session
+from coffre.operations.restore_database.staged_rows import restore_to_staging
+from coffre.operations.restore_database.staging import Staging, others_at_stake, plan_staging, refuse_unmergeable
+from coffre.operations.restore_database.tables_attempts import Looked, attempt
+from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.connection.partition_routes import whole_table_hint
-from coffre.postgres.destination.copy_in import set_sequences
-from coffre.postgres.destination.default_privileges import revoke_default_privileges
-from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.live_tables import live_tables, names_of, table_oids
-from coffre.postgres.destination.owners_code import OWNERS_PATH
-
-_ENTRIES_TOGETHER: Final = 500
-_CHECK_VIOLATION: Final = "23514"
+from coffre.postgres.destination.destination import Destination, open_existing
 
 
 def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> None:
-    """Restore the tables that the scope names.
+    """Restore the tables that the scope names, in one attempt or in several.
 
     Raises
     ------
@@ -62,55 +36,61 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
         No table in use was changed then; what was created is dropped again, or named.
     """
     tables = choose_tables(source, job.scope)
-    refuse_too_large(job, sum(table.content.size for table in tables if table.content), "The chosen tables")
-    with open_existing(job.connection, source.content, job.provider) as destination:
+    continues = job.continues or job.scope.resume is not None
+    with open_existing(job.connection, source.content, job.provider, continues=continues) as destination:
         destination.refuse_reader()
         job = replace(job, settings=destination.profile.settings)
-        making = DefinitionRestore(job, source, destination, outcome)
-        with loading_session(job) as session:
-            live = live_tables(session, [table.name for table in tables])
-            plan = _look_and_plan(source, tables, live, session.cursor(), with_dependencies=job.scope.with_dependencies)
-            outcome.exceptions += plan.left_as_they_are
-            entries = {table.name: table.entry for table in tables if table.entry}
-            staging = with_roots(session, source, entries, Staging(contents=plan.staged, live=live))
-            _refuse_gone(job, plan.tables)
-            refuse_unmergeable(job, staging, session)
-            at_stake = others_at_stake(job, staging, session)
-            _refuse_lacking(job, plan.lacking)
-            plan = _possible_here(making, plan)
-            existing = [entry for name, entry in entries.items() if name in live]
-            missing = find_missing(source, existing, plan.known, session.cursor(), back=job.scope.with_dependencies)
-        _report(plan, outcome)
-        missing.say_of_existing(job, outcome)
-        plan_staging(job, staging, at_stake, outcome)
-        followers = [*plan.followers, *followers_of(making, missing)]
-        if not job.scope.dry_run:
-            empty = _create_again(making, plan) if plan.tables else set()
-            with _created_tables_named(plan):
-                if staging.contents:
-                    restore_to_staging(job, source, staging, outcome)
-                is_changed = job.scope.touches and bool(staging.contents)
-                with after_the_change(outcome, "keys, views and policies") if is_changed else nullcontext():
-                    create_followers(making, plan.lines, followers, empty)
-        making.report_refusals([*plan.lines, *followers])
-        if not job.scope.dry_run:
-            lost = making.ledger.lost()
-            dependents = named([*plan.dropped.back, *missing.back])
-            outcome.dependents += [spoken(entry) for entry in dependents if entry.dump_id not in lost]
-        outcome.script = script_of(source, plan.dropped.lost)
+        size = sum(table.content.size for table in tables if table.content)
+        with attempt(job, size, "The chosen tables", outcome) as memory:
+            _restore(memory, source, tables, destination)
 
 
-def _look_and_plan(
-    source: Source,
-    tables: Sequence[Chosen],
-    live: Collection[TableName],
-    cursor: psycopg2.extensions.cursor,
-    *,
-    with_dependencies: bool,
-) -> TablesPlan:
-    candidates = to_look_up(source.toc, tables, live, with_dependencies=with_dependencies)
-    missing = {entry.dump_id for entry in absent(cursor, candidates)}
-    return plan_tables(source.toc, tables, live, missing, with_dependencies=with_dependencies)
+def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destination: Destination) -> None:
+    job, outcome = memory.job, memory.report
+    making = DefinitionRestore(job, source, memory.destination(destination), outcome, memory=memory)
+    with loading_session(job) as session:
+        looked = Looked(session, memory)
+        live = looked.live(tables)
+        plan = looked.plan(source, tables, live, with_dependencies=job.scope.with_dependencies)
+        outcome.exceptions += plan.left_as_they_are
+        entries = {table.name: table.entry for table in tables if table.entry}
+        staging = with_roots(session, source, entries, Staging(contents=plan.staged, live=live))
+        _refuse_gone(job, plan.tables)
+        refuse_unmergeable(job, staging, session)
+        at_stake = others_at_stake(job, staging, session)
+        _refuse_lacking(job, plan.lacking)
+        looked.refuse_altered(staging)
+        plan = _possible_here(making, plan)
+        existing = [entry for name, entry in entries.items() if name in live]
+        missing = find_missing(source, existing, plan.known, looked.absent, back=job.scope.with_dependencies)
+    _report(plan, outcome)
+    missing.say_of_existing(job, outcome)
+    plan_staging(job, staging, at_stake, outcome)
+    followers = [*plan.followers, *followers_of(making, missing)]
+    memory.attach(making.destination, making.ledger, making.fates, making.how.by_id)
+    if not job.scope.dry_run:
+        _make(making, memory, plan, staging, followers)
+    making.report_refusals([*plan.lines, *followers])
+    if not job.scope.dry_run:
+        lost = making.ledger.lost()
+        dependents = named([*plan.dropped.back, *missing.back])
+        outcome.dependents += [spoken(entry) for entry in dependents if entry.dump_id not in lost]
+    outcome.script = script_of(source, plan.dropped.lost)
+
+
+def _make(
+    making: DefinitionRestore, memory: Memory, plan: TablesPlan, staging: Staging, followers: Sequence[TocEntry]
+) -> None:
+    job, outcome = making.job, making.report
+    memory.step("plan", lambda: None)  # from now on, what the first attempt has found counts for each
+    empty = create_again(making, memory, plan) if plan.tables else set()
+    with _created_tables_named(job, plan):
+        if staging.contents:
+            restore_to_staging(memory, making.source, staging)
+        is_changed = job.scope.touches and bool(staging.contents)
+        what, is_paused = "keys, views and policies", lambda: job.children.has_paused
+        with after_the_change(outcome, what, is_paused) if is_changed else nullcontext():
+            memory.step("what follows", lambda: create_followers(making, plan.lines, followers, empty))
 
 
 def _possible_here(making: DefinitionRestore, plan: TablesPlan) -> TablesPlan:
@@ -120,11 +100,11 @@ def _possible_here(making: DefinitionRestore, plan: TablesPlan) -> TablesPlan:
 
 
 @contextmanager
-def _created_tables_named(plan: TablesPlan) -> Iterator[None]:
+def _created_tables_named(job: RestoreJob, plan: TablesPlan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if plan.tables:
+        if plan.tables and not job.children.has_paused:
             names = ", ".join(shown(*table.name) for table in plan.tables[:10])
             error.add_note(f"Created again before that, and left: {names}{' and more' * (len(plan.tables) > 10)}.")
         raise
@@ -171,109 +151,3 @@ def _report(plan: TablesPlan, outcome: ReportBuilder) -> None:
     for entry in named(plan.dropped.back):
         outcome.steps.append(f"Restore the {spoken(entry)}, which was dropped with it.")
     outcome.exceptions += plan.exceptions
-
-
-def _create_again(making: DefinitionRestore, plan: TablesPlan) -> set[TableName]:
-    """Create the tables that do not exist with their rows, and return those that stay empty."""
-    job, source, outcome = making.job, making.source, making.report
-    phases = phases_of(plan.lines)
-    sequences = {(entry.schema, entry.tag) for entry in plan.lines if entry.description == "SEQUENCE"}
-    created: list[int] = []
-    with _dropped_on_error(job, plan, created):
-        with outcome.phase("schema"):
-            _create(making, plan, phases.before_rows, created)
-        contents = _possible(making, plan)
-        with outcome.phase("tables"):
-            how = Loading(
-                is_fresh=True,
-                first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",
-                report=outcome,
-                search_paths=making.search_paths,
-            )
-            loaded = load_tables(job, source, contents, outcome.meter, how)
-            outcome.tables += loaded
-        with outcome.phase("sequences"), loading_session(job) as session:
-            values = [v for v in source.content.sequences if (v.schema_name, v.sequence_name) in sequences]
-            outcome.say_missing("sequence", set_sequences(session, values))
-            session.commit()
-        with outcome.phase("count"):
-            check_counts(job, loaded_of(contents, loaded, outcome.missing_rows))
-        with outcome.phase("indexes and constraints"):
-            making.make_in_parallel(phases.after_rows)
-            # Keys come later: they see rows of a partition only through the table that it joins.
-            _attach(making, plan)
-        with outcome.phase("privileges"):
-            with loading_session(job) as session:
-                revoke_default_privileges(session, making.destination.given, created)
-                session.commit()
-            making.grant(phases.privileges)
-    return (contents.keys() - loaded_of(contents, loaded).keys()) | outcome.missing_rows.keys()
-
-
-def _possible(making: DefinitionRestore, plan: TablesPlan) -> dict[TableName, TableContent]:
-    """Return the tables that could be made, whose rows are loaded.
-
-    Raises
-    ------
-    RestoreError
-        Code `SCHEMA_FAILED`: not one of them could be.
-    """
-    lost = making.ledger.lost()
-    possible = [table for table in plan.tables if table.entry is None or table.entry.dump_id not in lost]
-    if not possible:
-        refusals = making.ledger.refusals
-        raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
-    return {table.name: table.content for table in possible if table.content}
-
-
-def _attach(making: DefinitionRestore, plan: TablesPlan) -> None:
-    making.make(plan.attachments)
-    for refusal in making.ledger.refusals:
-        if refusal.entry in plan.attachments and refusal.sqlstate == _CHECK_VIOLATION:
-            error = refused_error(making.job, refusal)
-            homes = [entry for entry in making.source.toc if entry.dump_id in refusal.entry.dependencies]
-            error.hint = whole_table_hint(next((e.schema or "", e.tag) for e in homes if e.tag != refusal.entry.tag))
-            raise error
-
-
-def _create(making: DefinitionRestore, plan: TablesPlan, entries: Sequence[TocEntry], created: list[int]) -> None:
-    """Create the tables and what they need, and remember which tables are ours: another session can use the same name.
-
-    Entries are created in batches, so that few are created before the tables are looked up.
-    """
-    names = [table.name for table in plan.tables]
-    for lines in batched(entries, _ENTRIES_TOGETHER, strict=False):
-        with loading_session(making.job) as session, session.cursor() as cursor:
-            before = set(table_oids(cursor, names))
-            session.commit()
-            try:
-                making.make(lines)
-            finally:
-                # One that was refused because it exists was created by another session meanwhile.
-                lost = making.ledger.lost()
-                ours = [table.name for table in plan.tables if table.entry and table.entry.dump_id not in lost]
-                created += [oid for oid in table_oids(cursor, ours) if oid not in before]
-                session.commit()
-
-
-@contextmanager
-def _dropped_on_error(job: RestoreJob, plan: TablesPlan, created: Sequence[int]) -> Iterator[None]:
-    """Drop the tables again, in one statement, so that their keys to each other are no obstacle."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
-            error.add_note("The tables that were created are left: others write to them. Look before you drop them.")
-            raise
-        try:
-            with clearing_session(job) as session, session.cursor() as cursor:
-                if names := names_of(cursor, created):
-                    listed = sql.SQL(", ").join(sql.Identifier(*name) for name in names)
-                    cursor.execute(sql.SQL("DROP TABLE {}").format(listed))
-                    session.commit()
-                    error.add_note("The tables that were created were dropped again.")
-                    if plan.dependencies:
-                        error.add_note(f"Left, as they were needed: {', '.join(map(spoken, plan.dependencies[:10]))}.")
-        except CoffreError:
-            error.add_note("The tables that were created could not be dropped: look before you try again.")
-        raise

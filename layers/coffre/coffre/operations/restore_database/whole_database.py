@@ -69,7 +69,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             code="NO_DEFINITIONS",
             hint="Restore its rows into a database that has the tables, empty: --contents data.",
         )
-    if source.large_objects is not None and job.scope.contents.has_rows:
+    if source.large_objects is not None and job.scope.contents.has_rows and not (job.is_resumable or job.scope.dry_run):
         refuse_too_large(job, source.large_objects.size, "The large objects")
     if job.scope.resume is not None:
         refuse_unmarked(job)
@@ -251,9 +251,13 @@ class _Restore:
     def _load_large_objects(self) -> None:
         with self._report.phase("large objects and sequences"), loading_session(self._job) as session:
             if self._source.large_objects is not None:
-                self._memory.forget_large_objects()
                 restore_large_objects(
-                    self._job, self._source, self._source.large_objects, self._report, with_owners=True
+                    self._job,
+                    self._source,
+                    self._source.large_objects,
+                    self._report,
+                    with_owners=True,
+                    is_marked=self._memory.is_kept,
                 )
             restore_sequences(session, self._source.content.sequences, self._making.destination, self._report)
 

@@ -9,18 +9,22 @@ from typing import BinaryIO, Final, cast
 _READ_BYTES: Final = 1024 * 1024
 
 
-def open_chunks(chunks: Iterable[bytes | memoryview]) -> BinaryIO:
-    """Return a readable file with these bytes, which are read from the iterable as needed."""
-    return cast(BinaryIO, io.BufferedReader(_Chunks(iter(chunks)), _READ_BYTES))
+def open_chunks(chunks: Iterable[bytes | memoryview], start: int = 0) -> BinaryIO:
+    """Return a readable file with these bytes, which are read from the iterable as needed; the first is at `start`."""
+    return cast(BinaryIO, io.BufferedReader(_Chunks(iter(chunks), start), _READ_BYTES))
 
 
 class _Chunks(io.RawIOBase):
-    def __init__(self, chunks: Iterator[bytes | memoryview]) -> None:
+    def __init__(self, chunks: Iterator[bytes | memoryview], position: int) -> None:
         self._chunks = chunks
+        self._position = position
         self._current = memoryview(b"")
 
     def readable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        return self._position
 
     def readinto(self, buffer: Buffer, /) -> int:
         while not self._current:
@@ -32,4 +36,5 @@ class _Chunks(io.RawIOBase):
         count = min(len(target), len(self._current))
         target[:count] = self._current[:count]
         self._current = self._current[count:]
+        self._position += count
         return count

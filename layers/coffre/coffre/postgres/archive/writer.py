@@ -39,10 +39,14 @@ type Chunk = tuple[bytes | memoryview, bytes | None]
 
 @dataclass(frozen=True)
 class LargeObject:
-    """An object of a block; `chunks` are to be read before the next object is asked for."""
+    """An object of a block; `chunks` are to be read before the next object is asked for.
+
+    `position` is where it begins in the archive: `read_large_objects` can begin there.
+    """
 
     oid: int
     chunks: Iterator[bytes]
+    position: int = 0
 
 
 def custom_header(archive: Archive) -> Iterator[bytes]:
@@ -114,14 +118,18 @@ def with_end_of_rows(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     yield small + END_OF_ROWS, None
 
 
-def read_large_objects(file: BinaryIO) -> Iterator[tuple[int, Iterator[LargeObject]]]:
+def read_large_objects(file: BinaryIO, *, is_inside: bool = False) -> Iterator[tuple[int, Iterator[LargeObject]]]:
     """Yield the blocks of an uncompressed custom archive of large objects, the table of contents being read.
+
+    With `is_inside` the file is at the beginning of an object; the first block has no number then (0).
 
     Raises
     ------
     IntegrityError
         Code `ARCHIVE_DAMAGED`.
     """
+    if is_inside:
+        yield 0, _objects(file)
     while kind := file.read(1):
         if kind != _LARGE_OBJECTS:
             damaged(f"A block of kind {kind[0]} is not one of large objects.")
@@ -129,8 +137,10 @@ def read_large_objects(file: BinaryIO) -> Iterator[tuple[int, Iterator[LargeObje
 
 
 def _objects(file: BinaryIO) -> Iterator[LargeObject]:
+    position = file.tell()
     while oid := _read_int(file):
-        yield LargeObject(oid % 2**32, _object_chunks(file))
+        yield LargeObject(oid % 2**32, _object_chunks(file), position)
+        position = file.tell()
 
 
 def _object_chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -81,6 +81,21 @@ def truncate(session: psycopg2.extensions.connection, table: TableName, our_rows
         cursor.execute(sql.SQL("TRUNCATE ONLY {}").format(sql.Identifier(*table)))
 
 
+def delete_ours(session: psycopg2.extensions.connection, table: TableName, our_rows: int) -> None:
+    """Begin a transaction that empties a table whose keys and triggers exist already, of no rows but ours.
+
+    Raises
+    ------
+    RestoreError
+        Code `TABLE_NOT_EMPTY`: another session has put rows into it.
+    """
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE ROW EXCLUSIVE MODE").format(sql.Identifier(*table)))
+        if _count(cursor, table) != our_rows:
+            raise _rows_of_others(table)
+        cursor.execute(sql.SQL("DELETE FROM ONLY {}").format(sql.Identifier(*table)))
+
+
 def refuse_rows_of_others(session: psycopg2.extensions.connection, tables: Sequence[TableName]) -> None:
     """Begin a transaction in which no other session writes to some tables, and make sure that they are empty.
 

@@ -28,7 +28,7 @@ from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_opti
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Ledger, Refusal
-from coffre.postgres.destination.reduced_tables import ReducedTable, reduced_table
+from coffre.postgres.destination.reduced_tables import LackingPart, ReducedTable, reduced_table
 from coffre.postgres.destination.units import is_fatal, unit
 
 # What sets a session up stands in the archive as entries.
@@ -69,6 +69,8 @@ class Making:
         A table is made without the parts that the server refuses.
     is_marked
         What was made is marked, in the transaction that makes it.
+    marks_schema
+        Where its mark goes.
     """
 
     by_id: Mapping[int, TocEntry]
@@ -79,6 +81,7 @@ class Making:
     is_nested: bool = False
     reduces_tables: bool = True
     is_marked: bool = False
+    marks_schema: str = marks.SCHEMA
 
 
 class Definitions:
@@ -139,7 +142,7 @@ class Definitions:
         if not text:
             return True
         if self._how.is_marked:
-            text += marks.adding(marks.MADE, {str(entry.dump_id): {} for entry in entries})
+            text += marks.adding(marks.MADE, {str(entry.dump_id): {} for entry in entries}, self._how.marks_schema)
         try:
             with self._unit():
                 self._cursor.execute(text)
@@ -171,6 +174,7 @@ class Definitions:
         if refusal := said.get("not_valid"):
             self._ledger.not_valid.append(Refusal(entry, *refusal))
         self._ledger.options += [(entry, option) for option in said.get("options", ())]
+        self._ledger.add_lacking(entry, [LackingPart(entry, *one) for one in said.get("lacking", ())])
         if said.get("is_alone"):
             self._give(entry)
 
@@ -178,7 +182,8 @@ class Definitions:
         """Return the statement that marks an entry as made: how, and that its owner is still to be set."""
         if not self._how.is_marked:
             return b""
-        return marks.adding(marks.MADE, {str(entry.dump_id): {"is_alone": True, **how}})
+        said = {str(entry.dump_id): {"is_alone": True, **how}}
+        return marks.adding(marks.MADE, said, self._how.marks_schema)
 
     def _give(self, entry: TocEntry) -> None:
         if (owner := self._owner(entry)) and (error := self._refused(owner)) is not None:
@@ -251,7 +256,11 @@ class Definitions:
             )
             if found is not None and (best is None or len(found.lacking) < len(best[0].lacking)):
                 best = found, path
-        if best is None or self._refused(self._encoded(best[0].definition, entry), best[1]) is not None:
+        if best is None:
+            return False
+        lacking = [[part.what, part.reason, part.sql, part.sqlstate] for part in best[0].lacking]
+        text = self._encoded(best[0].definition, entry) + self._mark(entry, path=best[1], lacking=lacking)
+        if self._refused(text, best[1]) is not None:
             return False
         if best[1] is not None:
             self._ledger.other_paths.append((entry, best[1]))

@@ -24,7 +24,7 @@ from coffre.postgres.connection.databases import create_database, drop_created, 
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.destination import marks, unfinished
 from coffre.postgres.destination.encodings import refuse_encoding
-from coffre.postgres.destination.guard import guarded, is_ours, taken_over
+from coffre.postgres.destination.guard import end_earlier, guarded, is_ours, taken_over
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,11 @@ def _leftovers(
 
 @contextmanager
 def open_existing(
-    connection: Connection, content: DatabaseContent, provider: Provider = "auto"
+    connection: Connection, content: DatabaseContent, provider: Provider = "auto", *, continues: bool = False
 ) -> Iterator[Destination]:
     """Give a database that is in use, into which no other restore loads meanwhile.
+
+    With `continues`, the sessions of an earlier attempt of this restore are ended first.
 
     Raises
     ------
@@ -190,6 +192,8 @@ def open_existing(
     ConnectError
         When the server cannot be used, or the database does not exist.
     """
+    if continues:
+        end_earlier(connection)
     with guarded(connection) as session:
         _refuse_unfit(connection, session, content)
         yield _look(connection, session, profile_of(connection, session, provider), created=False)

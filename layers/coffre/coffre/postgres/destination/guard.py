@@ -64,15 +64,28 @@ def taken_over(connection: Connection, restore_id: str) -> Unfinished | None:
             return None
         if connection.sessions is not None:
             marks.end_sharing(session)  # first: who begins to load after it finds no mark
-            earlier = ([connection.sessions.name, connection.sessions.guard_name], connection.sessions.sharing_name)
-            terminate(cursor, _EARLIER, earlier)
-            deadline = time.monotonic() + _GONE_SECONDS
-            while time.monotonic() < deadline:
-                cursor.execute(_EARLIER, earlier)
-                if not cursor.fetchall():
-                    break
-                time.sleep(_LOOK_SECONDS)
+        _end_earlier(connection, cursor)
         return found
+
+
+def end_earlier(connection: Connection) -> None:
+    """End the sessions of an earlier attempt of this restore, but for those that last."""
+    with connect(connection) as session, session.cursor() as cursor:
+        session.autocommit = True
+        _end_earlier(connection, cursor)
+
+
+def _end_earlier(connection: Connection, cursor: psycopg2.extensions.cursor) -> None:
+    if connection.sessions is None:
+        return
+    earlier = ([connection.sessions.name, connection.sessions.guard_name], connection.sessions.sharing_name)
+    terminate(cursor, _EARLIER, earlier)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while time.monotonic() < deadline:
+        cursor.execute(_EARLIER, earlier)
+        if not cursor.fetchall():
+            break
+        time.sleep(_LOOK_SECONDS)
 
 
 def share_guard(session: psycopg2.extensions.connection, sharing: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ OWNERS_PATH: Final = "SET search_path TO DEFAULT"
 _SETTINGS_TOO: Final = (
     "SET LOCAL TimeZone TO DEFAULT; SET LOCAL DateStyle TO DEFAULT; SET LOCAL IntervalStyle TO DEFAULT"
 )
-_OURS_AGAIN: Final = """
+OWNERS_PATH_LOCAL: Final = "SET LOCAL search_path TO DEFAULT"
+OURS_AGAIN: Final = """
 SET LOCAL search_path = pg_catalog; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD';
 SET LOCAL IntervalStyle = 'postgres'
 """
@@ -35,9 +36,9 @@ def owners_path(cursor: psycopg2.extensions.cursor) -> Iterator[None]:
 
     After an error the path goes with the transaction, or back to its savepoint.
     """
-    cursor.execute("SET LOCAL search_path TO DEFAULT")
+    cursor.execute(OWNERS_PATH_LOCAL)
     yield
-    cursor.execute(_OURS_AGAIN)
+    cursor.execute(OURS_AGAIN)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from coffre.model.errors import RestoreError
 from coffre.model.names import TableName
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.live_tables import LiveTable
-from coffre.postgres.destination.owners_code import owners_path
+from coffre.postgres.destination.owners_code import OURS_AGAIN, OWNERS_PATH_LOCAL
 
 _LONGEST_NAME_BYTES: Final = 63
 _APPLIED: Final = "Applied: "
@@ -74,15 +74,28 @@ def is_applied(cursor: psycopg2.extensions.cursor, schema: str) -> bool:
     return any((comment or "").startswith(_APPLIED) for (comment,) in cursor.fetchall())
 
 
+def schema_exists(session: psycopg2.extensions.connection, schema: str) -> bool:
+    """Return whether a schema exists."""
+    with session.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)", (schema,))
+        return cursor.fetchall() == [(True,)]
+
+
 def drop_staging_schema(session: psycopg2.extensions.connection, schema: str) -> None:
-    """Drop the staging schema, each table by itself: the server has room for a limited number of locks."""
+    """Drop the staging schema."""
+    drop_staging_tables(session, schema)
+    with session.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+    session.commit()
+
+
+def drop_staging_tables(session: psycopg2.extensions.connection, schema: str) -> None:
+    """Drop the tables of the staging schema, each by itself: the server has room for a limited number of locks."""
     with session.cursor() as cursor:
         cursor.execute(_SIDE_TABLES, (schema,))
         for (table,) in cursor.fetchall():
             cursor.execute(sql.SQL("DROP TABLE {} CASCADE").format(sql.Identifier(schema, table)))
             session.commit()
-        cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
-    session.commit()
 
 
 def create_staging_table(
@@ -101,8 +114,10 @@ def create_staging_table(
     return [column for column, type_name in types.items() if type_name is None]
 
 
-def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable) -> None:
+def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable, mark: bytes = b"") -> None:
     """Give a filled side table the live table's key, and statistics.
+
+    All of it is one message: in a session that lasts, the server finishes and commits it together with the `mark`.
 
     Raises
     ------
@@ -110,9 +125,11 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
         Code `KEY_CHANGED`: the backup's rows are not unique in it.
     """
     key = sql.SQL(", ").join(sql.Identifier(column.name) for column in live.key)
+    statement = sql.SQL("{}; ALTER TABLE {table} ADD PRIMARY KEY ({}); {}; ANALYZE {table}; {}").format(
+        sql.SQL(OWNERS_PATH_LOCAL), key, sql.SQL(OURS_AGAIN), sql.SQL(mark.decode("ascii")), table=sql.Identifier(*name)
+    )
     try:
-        with owners_path(cursor):
-            cursor.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(sql.Identifier(*name), key))
+        cursor.execute(statement)
     except (psycopg2.IntegrityError, psycopg2.errors.UndefinedObject) as error:
         raise RestoreError(
             f"The rows of the backup cannot have the key that {live.shown_name} has now.",
@@ -120,7 +137,6 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
             detail=one_line(error),
             hint="Restore the table to a staging schema (without --apply and --replace), and copy what you need.",
         ) from error
-    cursor.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))
 
 
 _SIDE_TABLES: Final = """

@@ -50,7 +50,7 @@ def begin(session: psycopg2.extensions.connection, restore_id: str, *, created: 
             # One message is one transaction: a process that dies leaves all of it, or nothing.
             cursor.execute(
                 sql.SQL("CREATE SCHEMA {0}; COMMENT ON SCHEMA {0} IS {1}; {2}").format(
-                    sql.Identifier(MARK), note, marks.CREATION
+                    sql.Identifier(MARK), note, marks.creation()
                 )
             )
     except psycopg2.errors.InsufficientPrivilege:

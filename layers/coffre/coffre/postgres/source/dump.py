@@ -204,7 +204,7 @@ def _selection(target: DatabaseTarget, *, also_exclude: Sequence[str] = ()) -> l
     options = []
     for flag, patterns in (
         ("--schema", target.schemas.include),
-        ("--exclude-schema", (*target.schemas.exclude, UNFINISHED_RESTORE)),
+        ("--exclude-schema", (*target.schemas.exclude, f"{UNFINISHED_RESTORE}*")),
         ("--table-and-children", target.tables.include),
         ("--exclude-table-and-children", (*target.tables.exclude, *also_exclude)),
     ):

@@ -25,12 +25,16 @@ _OBJECT_OF_GRANT: Final = re.compile(r'("[^"]*")|(\bLARGE OBJECT )\d+')
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes of a large object from `offset` on; larger ones have several."""
+    """Bytes of a large object from `offset` on; larger ones have several.
+
+    `position` is where the object begins in the archive.
+    """
 
     oid: int
     offset: int
     data: bytes
     is_last: bool
+    position: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -45,10 +49,10 @@ def pieces(objects: Iterable[LargeObject]) -> Iterator[Piece]:
         for chunk in item.chunks:
             data += chunk
             while len(data) > _PIECE_BYTES:
-                yield Piece(item.oid, offset, bytes(data[:_PIECE_BYTES]), is_last=False)
+                yield Piece(item.oid, offset, bytes(data[:_PIECE_BYTES]), is_last=False, position=item.position)
                 del data[:_PIECE_BYTES]
                 offset += _PIECE_BYTES
-        yield Piece(item.oid, offset, bytes(data), is_last=True)
+        yield Piece(item.oid, offset, bytes(data), is_last=True, position=item.position)
 
 
 def batches(found: Iterable[Piece]) -> Iterator[list[Piece]]:

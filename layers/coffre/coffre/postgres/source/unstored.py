@@ -79,7 +79,7 @@ def find_unstored(
     extensions = {entry.tag for entry in toc if entry.description == "EXTENSION"}
     foreign = {entry.oid for entry in toc if entry.description == "FOREIGN TABLE"}
     for oid, schema, name, kind, persistence, extension, was_used in query(_RELATIONS):
-        if oid in stored or schema == UNFINISHED_RESTORE:
+        if oid in stored or schema.startswith(UNFINISHED_RESTORE):
             continue
         if persistence == "t":
             yield Unstored(Kind.TEMPORARY, schema, name, extension)
