@@ -32,7 +32,7 @@ class SharingRestores:
 
     def of(self, backup: Backup, wanted: RestoreEvent, remaining_seconds: Callable[[], float]) -> Sharing | None:
         """Return how the rows of a restore can be shared; None where it is not one that several can do."""
-        if not wanted.is_resumable:
+        if not (wanted.is_resumable and wanted.is_whole and wanted.contents.has_schema):
             return None
         limits = self._limits(backup.target)
 
