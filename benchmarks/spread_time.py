@@ -107,6 +107,8 @@ def _restored(bench: Workbench, link: Link, stack: Coffre, backup_id: str, sprea
 def _restore_part(bench: Workbench, link: Link, runs: int) -> None:
     with pytest.MonkeyPatch.context() as patch, _stack(bench, patch) as stack:
         stack.configure(bench.url)
+        stack.secret("coffre/identity/main", stack.identity)
+        stack.environment["COFFRE_IDENTITY_SECRET"] = "coffre/identity/main"
         backup_id = stack.backup()["id"]
         one, several = [], []
         for _ in range(runs):
