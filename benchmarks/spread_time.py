@@ -37,7 +37,7 @@ from coffre.vault.vault import Vault
 _RATE: Final = 5_000_000
 # Groups for each of four workers, so that the last one is not waited for alone for long.
 _GROUPS: Final = 8
-_FOUR: Final = {"streams": 4}
+_CONNECTIONS: Final = {"never": 4, "always": 16}
 _ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -91,7 +91,7 @@ def _restored(bench: Workbench, link: Link, stack: Coffre, backup_id: str, sprea
     stack.configure(bench.url, target={"limits": {"spread": spread, "streams": 16}})
     began = perf_counter()
     with pytest.MonkeyPatch.context() as patch, share_machine(stack, patch) as machine:
-        answer = stack.restore(backup_id, link.through(bench.server.dsn(name)), **_FOUR if spread == "never" else {})
+        answer = stack.restore(backup_id, link.through(bench.server.dsn(name)), streams=_CONNECTIONS[spread])
         if spread == "always":
             machine.wait()
     whole = perf_counter() - began
