@@ -35,7 +35,7 @@ from coffre.vault.codec import new_identity
 from coffre.vault.vault import Vault
 
 _RATE: Final = 5_000_000
-_FOUR: Final[dict[str, Any]] = {"streams": 4}
+_CONNECTIONS: Final = {"never": 4, "always": 16}
 _ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -89,7 +89,7 @@ def _restored(bench: Workbench, link: Link, stack: Coffre, backup_id: str, sprea
     stack.configure(bench.url, target={"limits": {"spread": spread, "streams": 16}})
     began = perf_counter()
     with pytest.MonkeyPatch.context() as patch, share_machine(stack, patch) as machine:
-        answer = stack.restore(backup_id, link.through(bench.server.dsn(name)), **_FOUR if spread == "never" else {})
+        answer = stack.restore(backup_id, link.through(bench.server.dsn(name)), streams=_CONNECTIONS[spread])
         if spread == "always":
             machine.wait()
     whole = perf_counter() - began
@@ -105,6 +105,8 @@ def _restored(bench: Workbench, link: Link, stack: Coffre, backup_id: str, sprea
 def _restore_part(bench: Workbench, link: Link, runs: int) -> None:
     with pytest.MonkeyPatch.context() as patch, _stack(bench, patch) as stack:
         stack.configure(bench.url)
+        stack.secret("coffre/identity/main", stack.identity)
+        stack.environment["COFFRE_IDENTITY_SECRET"] = "coffre/identity/main"
         backup_id = stack.backup()["id"]
         one, several = [], []
         for _ in range(runs):

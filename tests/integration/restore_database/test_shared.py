@@ -41,10 +41,11 @@ def backup(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> Backup:
 def begin(trip: RoundTrip, backup: Backup, url: str, **more: Any) -> str:
     """Begin a restore, up to where others load its rows, and return its id."""
     trip.coffre.secret("coffre/database/destination", url)
-    event = {"backup_id": backup.id, "destination": "coffre/database/destination", "restore_id": new_id(), **more}
+    restore_id = new_id()
+    event = {"backup_id": backup.id, "destination": "coffre/database/destination", "restore_id": restore_id, **more}
     answer = trip.coffre.restore_function().handle(event, Context(function_name="restore"))
     assert answer["status"] == "IN_PROGRESS"
-    return str(event["restore_id"])
+    return restore_id
 
 
 def report_of(trip: RoundTrip, restore_id: str) -> RestoreReport:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from coffre.catalog.runs import cancelled_by
@@ -96,29 +97,10 @@ class RestoreShares:
 
     def _load(self, event: RestoreShareEvent, restore: Restore, found: OpenBackup, context: LambdaContext) -> bool:
         """Load, and return whether nothing is left."""
-        wanted, backup, remaining = event.restore, found.backup, remaining_seconds(context)
-        children, meter = Children(clearing_seconds(context), sharing_id(wanted.resume or restore.id)), Meter()
+        remaining, meter = remaining_seconds(context), Meter()
+        children = Children(clearing_seconds(context), sharing_id(event.restore.resume or restore.id))
         with scratch_directory() as scratch, children.ending():
-            connection = connection_to(self.services, backup, wanted, scratch)
-            if wanted.replace:
-                connection = connection.to_database(restored_name(connection.database, restore.id))
-            job = RestoreJob(
-                restore_id=restore.id,
-                backup=backup,
-                connection=children.watching(connection),
-                children=children,
-                vault=found.vault,
-                decoder=self.services.decoder(backup.target),
-                scratch=scratch,
-                streams=event.streams,
-                runner=ThreadRunner(2 * event.streams, children.end_all),
-                scope=wanted.scope,
-                remaining_seconds=remaining,
-                provider=provider_of(self.services, backup, wanted),
-                is_resumable=True,
-                late_seconds=late_seconds(remaining()),
-                continues=True,
-            )
+            job = self._job(event, found, children, scratch, remaining)
             share = ShareOfRows(job, event.sharing, event.share, event.width, meter)
             said = _Said(self.services, event, context.aws_request_id, restore, share)
             watch = Watch(
@@ -143,6 +125,36 @@ class RestoreShares:
                 return False
             said.say(is_over=True)
         return True
+
+    def _job(
+        self,
+        event: RestoreShareEvent,
+        found: OpenBackup,
+        children: Children,
+        scratch: Path,
+        remaining: Callable[[], float],
+    ) -> RestoreJob:
+        wanted, backup, restore_id = event.restore, found.backup, event.restore.restore_id or ""
+        connection = connection_to(self.services, backup, wanted, scratch)
+        if wanted.replace:
+            connection = connection.to_database(restored_name(connection.database, restore_id))
+        return RestoreJob(
+            restore_id=restore_id,
+            backup=backup,
+            connection=children.watching(connection),
+            children=children,
+            vault=found.vault,
+            decoder=self.services.decoder(backup.target),
+            scratch=scratch,
+            streams=event.streams,
+            runner=ThreadRunner(2 * event.streams, children.end_all),
+            scope=wanted.scope,
+            remaining_seconds=remaining,
+            provider=provider_of(self.services, backup, wanted),
+            is_resumable=True,
+            late_seconds=late_seconds(remaining()),
+            continues=True,
+        )
 
     def _hand_over(self, restore_id: str, invocation: int) -> None:
         """Keep the restore from being taken for dead until the state machine continues it."""
