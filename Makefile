@@ -22,7 +22,7 @@ ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz checks test test-fast test-browser demo ci bench release lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz api-cases checks test test-fast test-browser demo ci bench release lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ sbom: setup ## List everything in the layers, with licences, as CycloneDX (ARGS=
 
 fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest')
 	.venv/bin/python -m tests.fuzz $(ARGS)
+
+api-cases: setup ## Send generated requests to the API (ARGS='--cases 130', for each route)
+	PYTHONPATH=layers/coffre:layers/console:cli:. .venv/bin/python -m tests.api_cases $(ARGS)
 
 test: setup ## Run every test, the deployed template on the local stack included
 	.venv/bin/pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(ARGS)

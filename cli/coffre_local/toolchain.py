@@ -31,7 +31,7 @@ POSTGRESQL_MAJORS = (12, 13, 14, 15, 16, 17, 18)
 MAJORS_OF_NPM = (12, 13)
 _NPM_MACHINE = "x86_64"
 STAMP = ".ready"
-VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "gcs", "scanners")
+VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "gcs", "scanners", "schemathesis")
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
 
 
@@ -84,6 +84,10 @@ class Toolchain:
     def scanners(self) -> Path:
         """Return the directory of the programs `bandit`, `checkov` and `detect-secrets`."""
         return self._virtual_environment("scanners") / "bin"
+
+    def schemathesis(self) -> Path:
+        """Return the program `schemathesis`."""
+        return self._virtual_environment("schemathesis") / "bin" / "schemathesis"
 
     def postgresql(self, major: int) -> Path:
         """Return the home (`bin`, `lib`, `share`) of a complete PostgreSQL, client and server, with TLS.
