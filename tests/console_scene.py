@@ -18,11 +18,13 @@ from ulid import ULID
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.manifest import EntriesFile
+from coffre.model.kinds import TargetKind
+from coffre.model.manifest import BucketSummary, EntriesFile, Entry, EntryKind, ObjectFacts, StorageContent
 from coffre.operations.stored_backup.record import completed
 from coffre.policy.prices import prices_of
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
+from coffre.vault.entries import write_lines
 from coffre.vault.vault import Vault
 from coffre_console.reading.source import Source
 
@@ -107,6 +109,28 @@ class ConsoleScene:
             return done
         self.vault.mark_verified(target, backup.id, str(ULID.from_datetime(self.now)), self.now)
         return self.catalog.keeping.mark_verified(done.id, self.now)
+
+    def bucket_backup(self, hours_ago: float, keys: Mapping[str, int], *, target: str = "files") -> Backup:
+        """Leave a completed backup of the bucket `docs` with these objects and their sizes; their bytes are nowhere."""
+        backup = self.begin(hours_ago, target=target, kind=TargetKind.BUCKET)
+        listed = self.root / f"entries-{backup.id}"
+        entries = [
+            Entry(name=f"docs/{key}", kind=EntryKind.OBJECT, size=size, sha256=f"{size:064x}", object=ObjectFacts())
+            for key, size in sorted(keys.items())
+        ]
+        write_lines(entries, listed)
+        files, _ = self.vault.write_entries(target, backup.id, [listed], self.root)
+        bucket = BucketSummary(name="docs", objects=len(keys), size=sum(keys.values()))
+        manifest = manifest_of(backup, {}, files, (), ()).model_copy(
+            update={
+                "kind": TargetKind.BUCKET,
+                "content": StorageContent(buckets=(bucket,), objects=len(keys), added=len(keys), changed=0, removed=0),
+            }
+        )
+        committed = self.vault.commit(
+            manifest, lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256)
+        )
+        return self.catalog.complete_backup(completed(backup, manifest, committed))
 
     def failed(self, hours_ago: float, *, target: str = "shop", message: str = "It broke.") -> Backup:
         """Leave a backup that failed."""

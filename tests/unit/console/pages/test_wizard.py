@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.console_client import Client
 from tests.console_restores import DESTINATION, HOSTILE, LOST, ended, started
@@ -148,3 +149,31 @@ def test_a_deletion_shows_what_goes_and_is_confirmed(scene: ConsoleScene, client
     sent = client.functions.invoked[-1][2]
     assert sent["confirmation"] == {"token": "t" * 43, "name": "shop"}
     assert client.submit(url, step="x").status == 422
+
+
+def test_objects_are_browsed_compared_and_restored(scene: ConsoleScene, client: Client) -> None:
+    old = scene.bucket_backup(30, {"2026/a.txt": 1, "gone.txt": 2})
+    backup = scene.bucket_backup(5, {f"2026/{HOSTILE}": 1_500_000, "2026/a.txt": 1, "top.txt": 3})
+    base = f"/backups/{backup.id}"
+    client.get("/backups?target=files&type=bucket")
+    deep = f"{base}/contents?{urlencode({'bucket': 'docs', 'prefix': f'2026/{HOSTILE}'.rpartition('/')[0] + '/'})}"
+    pages = {}
+    for path in (base, f"{base}/contents", deep, f"{base}/restore"):
+        reply = client.get(path)
+        pages[path] = Markup(reply.body)
+        assert (reply.status, pages[path].faults, "<script>alert" in reply.body) == (200, [], False), reply.body
+    assert "top.txt" in pages[f"{base}/contents"].text
+    assert f"{base}/contents?bucket=docs&prefix=2026%2F" in pages[f"{base}/contents"].links
+    assert "1.5 MB" in pages[deep].text
+    diff = Markup(client.get(f"/diff?first={backup.id}&second={old.id}").body)
+    assert diff.text.count("added") == 2
+    assert "removed" in diff.text
+    fields = form_of(client, f"{base}/restore?prefix=2026/", "dry_run").fields
+    assert fields["prefix"] == "2026/"
+    reply = client.submit(f"{base}/restore", **{**fields, "mode": "overwrite", "keys": ""})
+    storage = {"prefix": "2026/", "mode": "overwrite", "dry_run": True}
+    assert client.functions.invoked[-1][2]["storage"] == storage
+    plan = Markup(client.get(reply.headers["location"]).body)
+    assert plan.commands == [f"coffre restore objects {backup.id} --prefix 2026/ --mode overwrite --dry-run"]
+    wrong = client.submit(f"{base}/restore", **{**fields, "mode": "mirror", "prefix": "", "keys": "a"})
+    assert (wrong.status, "mirror" in Markup(wrong.body).text) == (422, True)
