@@ -27,7 +27,7 @@ from coffre.operations.backup_buckets.spread.work import RangeWork
 from coffre.stores.s3_errors import Call
 
 STREAMS = 4
-ROUNDS = 3
+ROUNDS = 2
 
 
 class Together(Players):
