@@ -21,6 +21,7 @@ from coffre.model.errors import CoffreError, DeadlineError, SecretError, StoreEr
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.runtime import bootstrap
 from coffre.runtime.backup_storage_function import BackupStorageFunction
+from coffre.runtime.machine import Machine
 from coffre.runtime.sources import read_secret
 from coffre.stores.s3 import make_client
 from coffre.stores.s3_exchange import Answer
@@ -66,7 +67,7 @@ class Deployed:
     endpoint: str
     invoked: Invoked = field(default_factory=Invoked)
 
-    def configure(self, *targets: dict[str, Any], **limits: int) -> None:
+    def configure(self, *targets: dict[str, Any], **limits: Any) -> None:
         """Write the configuration: a database, and `files`, or these targets of buckets."""
         store = {"endpoint": self.endpoint, "secret": "coffre/storage/weed"}
         files = {"name": "files", "buckets": [{"name": "uploads"}], "limits": {"streams": 2, **limits}}
@@ -436,3 +437,48 @@ def test_the_command_backs_buckets_up_in_its_own_process(deployed: Deployed) -> 
     record = deployed.catalog.get_backup(answer["id"])
     assert (record.status, record.objects, record.tiers) == (Status.COMPLETED, OBJECTS, (Tier.MANUAL,))
     assert deployed.catalog.latest_completed("files") == record
+
+
+def test_several_functions_take_a_backup_together(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, Any]] = []
+    deployed.coffre.environment["COFFRE_RANGES_MACHINE"] = "arn:aws:states:eu-west-1:123456789012:stateMachine:ranges"
+    monkeypatch.setattr(Machine, "start", lambda _self, _run_id, given: started.append(json.loads(json.dumps(given))))
+    deployed.configure(spread="always", functions=2)
+
+    # Given a run that is handed over, and is played as the state machine does, each worker twice
+    answer = deployed.invoke(target="files")
+    [given] = started
+    step = {name: given[name] for name in ("target", "backup_id", "plan")}
+    assert (answer["outcome"], given["backup_id"], given["width"]) == ("paused", answer["id"], 2)
+    planned = deployed.invoke(step="seal", ranges=given["gathered"]["ranges"], **step)
+    assert planned["over"] is False
+    lines = deployed.coffre.objects()[planned["ranges"]["key"]].splitlines()
+    work = [{"step": "work", "ranges": planned["ranges"], "group": json.loads(line)["group"], **step} for line in lines]
+    assert [deployed.invoke(**one)["outcome"] for one in work * 2] == ["stored"] * 2 * len(work)
+    alive = deployed.catalog.get_backup(answer["id"])
+    assert (alive.status, alive.progress.done_objects, alive.workers) == (Status.IN_PROGRESS, OBJECTS, 2)
+
+    # When all names are stored, then the backup is complete, and steps that come late change nothing
+    sealed = deployed.invoke(step="seal", ranges=planned["ranges"], **step)
+    backup = deployed.catalog.get_backup(answer["id"])
+    assert (sealed["over"], sealed["status"], backup.status) == (True, "COMPLETED", Status.COMPLETED)
+    assert (backup.objects, backup.spread) == (OBJECTS, "limits.spread is always.")
+    assert deployed.invoke(**work[0]) == {"group": work[0]["group"], "outcome": "over", "parts": 0}
+    assert deployed.invoke(stopped=answer["id"], status="ABORTED")["status"] == "COMPLETED"
+    assert deployed.invoke(step="seal", ranges=planned["ranges"], **step)["over"] is True
+
+    # One whose machine is stopped is settled, and reported; one that cannot be started fails
+    second = deployed.invoke(target="files")
+    deployed.invoke(stopped=second["id"], status="ABORTED")
+    failure = deployed.catalog.get_backup(second["id"]).failure
+    assert failure is not None
+    assert failure.code == "SPREAD_STOPPED"
+    assert deployed.alert_kinds() == ["BACKUP_FAILED"]
+    with pytest.raises(CoffreError) as caught:
+        deployed.invoke(**{**work[0], "backup_id": second["id"], "step": "seal", "group": None})
+    assert caught.value.code == "RUN_OVER"
+
+    # What fits into one function stays with it
+    deployed.configure(spread="auto")
+    whole = deployed.invoke(target="files")
+    assert (whole["outcome"], len(started)) == ("completed", 2)

@@ -67,6 +67,7 @@ class Players:
     late: dict[int, str] = field(default_factory=dict)
     started: list[StoredFile] = field(default_factory=list)
     rounds: int = 0
+    width: int = 2
     happened: set[str] = field(default_factory=set)
     fault: str = ""
 
@@ -86,7 +87,7 @@ class Players:
 
     def hand_over(self, job: BucketBackupJob, run: Run, progress: Any) -> Spread | None:
         start = lambda _target, _id, stored, _width: self.started.append(stored)  # noqa: E731
-        return begin_ranges(RangesBeginning(2, self.catalog, start, Actor("me")), job, run, progress, "a test")
+        return begin_ranges(RangesBeginning(self.width, self.catalog, start, Actor("me")), job, run, progress, "a test")
 
     def play(self, backup: Backup) -> Manifest:
         """Do all steps of a run that was handed over."""

@@ -121,11 +121,13 @@ class SpreadRanges(SpreadSteps[ObjectTarget]):
     def _work(self, of: Invocation[ObjectTarget]) -> dict[str, Any]:
         ranges, number, stopping = self._ranges(of), of.event.group or 0, threading.Event()
         with self.open_job(of.configuration, of.target, of.context, stopping) as job:
-            work = RangeWork(self._step(of, job), ranges, number)
+            step = self._step(of, job)
+            work = RangeWork(step, ranges, number)
             watch = self._watch(of, work.beat, stopping.set)
             try:
                 work.beat()
                 stored = watch.run(lambda: work.work(watch))
+                keep_alive(step, ranges)
             except LockLostError:
                 raise
             except Exception as error:

@@ -68,6 +68,8 @@ class RangeWork:
         step, number = self._step, self._range.group
         known = step.catalog.parts.of(step.backup.id)
         if number in known:
+            counts = read_record(step.job, step.backup.id, number, known[number]).progress.counts
+            self.meter.add(size_bytes=sum(counts.sizes.values()), objects=sum(counts.objects.values()))
             self._say(is_over=True)
             return True
         job = self._job(known)
