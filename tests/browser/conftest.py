@@ -101,6 +101,8 @@ def tab(browser: Browser, web: Web, **options: Any) -> Iterator[Tab]:
     page.goto(web.url)
     page.get_by_role("link", name="Sign in").click()
     page.wait_for_load_state()
+    found.look()
     yield found
+    found.look()
     context.close()
     assert found.faults == []

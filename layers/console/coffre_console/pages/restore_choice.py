@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from pydantic import ValidationError
 
@@ -28,17 +29,16 @@ FIELDS: Final = (
 WHATS: Final = ("gone", "rows", "replace", "whole")
 """For a database: tables that are gone (and compare others), rows of a period, tables as they were, all of it."""
 MODES: Final = ("missing", "overwrite", "mirror")
-LONGEST: Final = 1_500
-"""Characters of all choices together: the address has to carry them through a sign-in."""
+LONGEST: Final = 1_800
+"""Characters of all choices together, as an address has them: it carries them through a sign-in."""
 
 
 def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> RestoreWanted:
     """Return the request for the fields of the wizard; raises ProblemError, naming what is wrong."""
     found = _of_objects(sent) if backup.kind.has_objects else _of_tables(sent)
-    if sum(map(len, sent.values())) > LONGEST:
-        raise of_wrong_fields(
-            [{"loc": ("tables",), "type": "too_long", "msg": f"more than {LONGEST} characters: use the command"}]
-        )
+    if len(urlencode(sent)) > LONGEST:
+        where = "keys" if backup.kind.has_objects else "tables"
+        raise of_wrong_fields([{"loc": (where,), "type": "too_long", "msg": "too much for one page: use the command"}])
     try:
         return RestoreWanted.model_validate({**found, **further})
     except ValidationError as error:

@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 from tests.console_client import ADDRESS, event_of
 
+from coffre.model.drill import Outcome
+from coffre.model.kinds import Status, TargetKind, Tier
+from coffre.model.report import Period
+from coffre.model.status import Standing
+from coffre.operations.browse.diff import Change
 from coffre_console import pages
 from coffre_console.access.request import Request
+from coffre_console.pages.acts import ACTS
+from coffre_console.pages.restore_choice import MODES, WHATS
+from coffre_console.pages.show import NAVIGATION
 from coffre_console.pages.texts import LANGUAGES, Words, words_of
 
 TEMPLATES = sorted((Path(pages.__file__).parent / "templates").iterdir())
 REFUSED = re.compile(r"\|\s*safe|Markup|autoescape|\bon[a-z]+=|\bstyle=|<style|javascript:|https?://|src=\"data:")
-KEY = re.compile(r"\bt(?:\.counted)?\([^()]*?'([a-z_.]+)'(?! ?[+%~])")
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one.name)
@@ -35,6 +42,18 @@ def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
     for key, text in english.items():
         assert _values(text) == _values(french[key]), key
     assert not [key for key, text in french.items() if re.search(r"(?<![\u202f\u00a0 ])[?!;:](?: |$)", text)]
+
+
+def test_every_value_that_a_page_can_show_has_its_word() -> None:
+    enums = {"state": Status, "kind": TargetKind, "tier": Tier, "standing": Standing, "drill": Outcome, "diff": Change}
+    shown = {f"{family}.{value.value}" for family, one in enums.items() for value in one}
+    shown = {key.lower() if key.startswith("state.") else key for key in shown}
+    shown |= {f"state.{standing.value}" for standing in Standing} | {f"state.drill_{one.value}" for one in Outcome}
+    shown |= {f"state.{severity}" for severity in ("critical", "warning", "info")}
+    shown |= {f"{family}.{name}" for name in ACTS for family in ("act", "about", "done")}
+    shown |= {f"period.{one.value}" for one in Period} | {f"nav.{link.name}" for link in NAVIGATION}
+    shown |= {f"what.{one}" for one in WHATS} | {f"mode.{one}" for one in MODES}
+    assert shown <= LANGUAGES["en"].keys()
 
 
 def _values(text: str) -> set[str | None]:

@@ -32,10 +32,6 @@ class Words:
         text = LANGUAGES[self.language][key]
         return text.format(**values) if values else text
 
-    def has(self, key: str) -> bool:
-        """Return whether a text exists."""
-        return key in LANGUAGES[self.language]
-
     def counted(self, count: int, key: str) -> str:
         """Return a number with its noun: the texts `key.one` and `key.many`."""
         singular = count == 1 or (count == 0 and self.language == "fr")
