@@ -49,10 +49,10 @@ class GroupState:
     seen_at: datetime
     done_bytes: int = 0
     done_tables: int = 0
-    done_objects: int = 0
     current: str | None = None
     is_over: bool = False
     failure: Failure | None = None
+    done_objects: int = 0
 
     def is_alive(self, now: datetime, silent_for: timedelta) -> bool:
         """Tell whether an invocation works on it, as far as heartbeats say."""
