@@ -601,7 +601,7 @@ def test_only_traces_have_a_wildcard_and_no_action_has_one(deployed: Rendered) -
                 assert {action.partition(":")[0] for action in listed(statement["Action"])} == {"xray"}, statement
             else:
                 # Executions of one state machine have names of their own.
-                named = (":logs:", f":execution:{STACK}-spread")
+                named = (":logs:", f":execution:{STACK}-spread", f":execution:{STACK}-ranges")
                 wide = [one for one in listed(statement["Resource"]) if one.endswith(":*")]
                 assert not [one for one in wide if not any(name in one for name in named)]
 
@@ -1002,6 +1002,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
         (f"{STACK}-spreadendedrule", f"{STACK}-backup-database"),
         (f"{STACK}-spreadrestoreendedrule", f"{STACK}-restore"),
+        (f"{STACK}-rangesendedrule", f"{STACK}-backup-storage"),
         *((f"{STACK}-duerule", f"{STACK}-{function}") for function in ("backup-database", "backup-storage")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-drill") for rule in ("WeeklyDrillRule", "MonthlyDrillRule")),
         *(
