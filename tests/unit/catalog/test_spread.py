@@ -48,10 +48,10 @@ def test_an_epoch_lives_by_its_heartbeats_until_it_ends(catalog: Catalog, now: d
 
 def test_the_last_attempt_at_a_group_counts(catalog: Catalog, now: datetime) -> None:
     failure = Failure(code="CONNECTION_LOST", message="It was cut.", hint=None)
-    catalog.spread.put_group(RUN, GroupState(3, "first", now, 500, 2, 0, "public.a", is_over=True, failure=failure))
+    catalog.spread.put_group(RUN, GroupState(3, "first", now, 500, 2, "public.a", is_over=True, failure=failure))
     catalog.spread.put_group(RUN, GroupState(12, "x", now, 7, 1))
     [last, first] = catalog.spread.groups(RUN)
-    assert (last.number, first) == (12, GroupState(3, "first", now, 500, 2, 0, "public.a", True, failure))
+    assert (last.number, first) == (12, GroupState(3, "first", now, 500, 2, "public.a", True, failure))
     assert not first.is_alive(now, STALE)
 
     catalog.spread.put_group(RUN, GroupState(3, "second", now, 100))
