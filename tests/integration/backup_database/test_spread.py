@@ -7,18 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.integration.conftest import BUCKET, Coffre, Context, client, run_sql
+from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, run_sql
 from tests.integration.spread_machine import SpreadMachine, spread_machine
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import CatalogError, CoffreError, ConfigurationError, SecretError, StoreTransientError
 from coffre.model.manifest import Entry, EntryKind, Manifest
-from coffre.operations.backup_database.spread import begin, hold, step
-from coffre.runtime import spread_backup
+from coffre.operations.backup_database.spread import begin, hold
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.machine import TRANSITIONS, Machine, MachineError
 from coffre.runtime.spread_planning import SpreadPlanning
@@ -158,54 +158,26 @@ def test_steps_that_meet_an_aws_that_is_busy_are_tried_again(
     fails_first(Catalog, "get_backup", CatalogError)
     fails_first(S3Store, "get", StoreTransientError)
     fails_first(Services, "secret", SecretError)
-    steps = ("hold-a", "hold-b", "work-0", "seal")
-    for name in steps:
-        machine.faults.before[name] = lambda: busy.update(
-            {
-                threading.get_ident(): [
-                    ConfigurationError("The parameter could not be read.", code="CONFIGURATION_MISSING"),
-                    CatalogError("The table did not answer."),
-                    StoreTransientError("The vault asked to slow down.", code="STORE_THROTTLED"),
-                    SecretError("The secret could not be read.", code="SECRET_UNREADABLE"),
-                ]
-            }
-        )
+    # A seal that has claimed its run keeps the claim for a while: it is disturbed before that.
+    disturbed = {"hold-a": 4, "work-0": 4, "seal": 2}
+
+    def disturb(times: int) -> None:
+        errors: list[Exception] = [
+            ConfigurationError("The parameter could not be read.", code="CONFIGURATION_MISSING"),
+            CatalogError("The table did not answer."),
+            StoreTransientError("The vault asked to slow down.", code="STORE_THROTTLED"),
+            SecretError("The secret could not be read.", code="SECRET_UNREADABLE"),
+        ]
+        busy[threading.get_ident()] = errors[:times]
+
+    for name, times in disturbed.items():
+        machine.faults.before[name] = partial(disturb, times)
     coffre.configure(shop, target=ALWAYS)
 
     backup = take(coffre, machine)
 
     assert backup.status is Status.COMPLETED, machine.errors
-    assert Counter(error.partition(":")[0] for error in machine.errors) == dict.fromkeys(steps, 4)
-
-
-def test_a_snapshot_that_nobody_holds_fails_the_run(
-    coffre: Coffre, shop: str, machine: SpreadMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given both holders, for long, and workers that wait
-    coffre.environment["COFFRE_SPREAD_HOLD_SECONDS"] = "60"
-    monkeypatch.setattr(step, "_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(spread_backup, "_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(hold, "_LOOK_SECONDS", 0.1)
-    handed = threading.Event()
-
-    def end_sessions() -> None:
-        handed.wait(60)
-        while {"a", "b"} - {epoch.holder for epoch in coffre.catalog.spread.epochs(machine.given["backup_id"])}:
-            time.sleep(0.05)
-        run_sql(shop, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}")
-
-    machine.faults.before["work-0"] = end_sessions
-    machine.faults.order = None
-    coffre.configure(shop, target={"limits": {"spread": "always", "streams": 1}})
-
-    # When all sessions of the run are ended by the server
-    answer = coffre.backup()
-    handed.set()
-    machine.wait()
-
-    # Then it is not continued in another snapshot
-    require_ended(coffre, coffre.catalog.get_backup(answer["id"]), shop, "SNAPSHOT_LOST")
-    assert machine.status == "FAILED"
+    assert Counter(error.partition(":")[0] for error in machine.errors) == disturbed
 
 
 def test_an_old_snapshot_ends_the_run(
@@ -238,16 +210,33 @@ def test_a_plan_that_was_changed_or_lost_ends_the_run(
     require_ended(coffre, backup, shop, code)
 
 
-def test_a_part_without_a_record_is_never_sealed(coffre: Coffre, shop: str, machine: SpreadMachine) -> None:
+def test_a_part_without_a_record_is_never_sealed_and_the_next_run_continues(
+    coffre: Coffre, shop: str, machine: SpreadMachine
+) -> None:
+    """In a vault with Object Lock, where nothing that was stored can be changed."""
+    client("s3").create_bucket(
+        Bucket="locked", CreateBucketConfiguration={"LocationConstraint": REGION}, ObjectLockEnabledForBucket=True
+    )
+    coffre.environment |= {"COFFRE_VAULT_BUCKET": "locked", "COFFRE_VAULT_OBJECT_LOCK": "governance"}
     machine.faults.before["seal"] = lambda: client("s3").delete_object(
-        Bucket=BUCKET, Key=part_key("shop", machine.given["backup_id"], 2)
+        Bucket="locked", Key=part_key("shop", machine.given["backup_id"], 2)
     )
     coffre.configure(shop, target=ALWAYS)
 
-    backup = take(coffre, machine)
+    failed = take(coffre, machine, tier="WEEKLY")
 
-    require_ended(coffre, backup, shop, "PART_MISSING")
+    require_ended(coffre, failed, shop, "PART_MISSING")
     assert machine.status == "FAILED"
+
+    backup = take(coffre, machine, tier="WEEKLY")
+
+    manifest, _ = entries_of(coffre, backup.id)
+    assert backup.status is Status.COMPLETED
+    assert failed.id in {pack.key.split("/")[2] for pack in manifest.packs}
+    assert any("were stored already by the run" in note and failed.id in note for note in manifest.notes)
+    named = [str(backup.manifest_key), *(pack.key for pack in manifest.packs)]
+    heads = [client("s3").head_object(Bucket="locked", Key=key) for key in named]
+    assert {head["ObjectLockRetainUntilDate"] for head in heads} == {backup.locked_until}
 
 
 def test_a_run_that_nobody_takes_over_fails(

@@ -8,15 +8,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from tests.integration.conftest import SHOP, Coffre, run_sql
 from tests.integration.expect import failed_backup
 from tests.integration.spread_machine import SpreadMachine, spread_machine
 
 from coffre.model.backup import Backup, Status
+from coffre.operations.backup_database.spread import step
 from coffre.runtime import spread_backup
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.toolchain import Toolchain
@@ -96,16 +99,25 @@ def test_a_server_that_restarts_in_the_middle_ends_the_run(
 ) -> None:
     url = primary.dsn("shop")
     coffre.configure(url, target=ALWAYS)
-    monkeypatch.setattr(spread_backup, "_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(step, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(spread_backup, "_PAUSE_SECONDS", 0.1)
+
+    sessions = "SELECT pid FROM pg_stat_activity WHERE application_name ~ 'coffre'"
 
     def crash() -> None:
-        """Kill one session: the server ends all others, and starts again."""
-        while not (pids := run_sql(url, "SELECT pid FROM pg_stat_activity WHERE application_name ~ 'coffre'")):
+        """Kill a session while both holders have theirs: the server ends all others, and starts again."""
+        while {"a", "b"} - {epoch.holder for epoch in coffre.catalog.spread.epochs(machine.given["backup_id"])}:
             time.sleep(0.05)
-        os.kill(pids[0][0], signal.SIGKILL)
+        before = {pid for (pid,) in run_sql(url, sessions)}
+        os.kill(min(before), signal.SIGKILL)
+        while True:  # a state machine waits longer between attempts than a test does
+            with suppress(psycopg2.OperationalError):
+                if not before & {pid for (pid,) in run_sql(url, sessions)}:
+                    return
+            time.sleep(0.05)
 
     with spread_machine(coffre, monkeypatch, hold_seconds=60) as machine:
-        machine.faults.before["work-1"] = crash
+        machine.faults.before["work-0"] = crash
         backup = ended(coffre, machine)
 
     assert backup.failure is not None
