@@ -60,7 +60,7 @@ def register(routes: Routes) -> None:
         routes.add("POST", f"/keys/<key_id>/{what}")(one)
 
 
-def _page(visit: Visit, sent: Mapping[str, str], secret: str = "") -> Answer[str]:
+def _page(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Answer[str]:
     scope = f"{sent.get('scope') or 'backup:run'}{':' + sent['target'] if sent.get('target') else ''}"
     command = ["coffre", "api-keys", "create", sent.get("label") or "LABEL", "--scope", scope]
     now = visit.now
