@@ -16,6 +16,12 @@ from coffre.runtime.spread_failure import failure_of
             "TransientError. The vault asked to slow down. [STORE_THROTTLED]",
         ),
         ("States.ItemReaderFailed", "The list could not be read", "SPREAD_STOPPED", "States.ItemReaderFailed."),
+        (
+            "States.ExceedToleratedFailureThreshold",
+            "",
+            "SPREAD_STOPPED",
+            "Lambda.TooManyRequestsException: the account",
+        ),
         ("status ABORTED", "[1]", "SPREAD_STOPPED", "status ABORTED."),
     ],
 )
