@@ -14,7 +14,7 @@ from coffre.model.errors import CoffreError
 from coffre.operations.restore_database import batches as restore_batches
 from coffre.operations.restore_database import load as restore_load
 from coffre.operations.restore_database import sessions as restore_sessions
-from coffre.operations.restore_database import staging as restore_beside
+from coffre.operations.restore_database import staged_rows
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.postgres.destination import copy_in as load
 from coffre_local.sample import fingerprint
@@ -148,11 +148,11 @@ def test_a_change_whose_commit_has_no_answer_is_done_and_keeps_what_was_there_be
                 raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
     @contextmanager
-    def cut(job: Any) -> Iterator[Any]:
-        with given(job) as session:
+    def cut(job: Any, **how: Any) -> Iterator[Any]:
+        with given(job, **how) as session:
             yield Cut(session)
 
-    monkeypatch.setattr(restore_beside, "loading_session", cut)
+    monkeypatch.setattr(staged_rows, "loading_session", cut)
 
     report = round_trip.restore_in_place(backup, tables=["a"], replace=True)
 
@@ -356,13 +356,13 @@ def test_a_table_that_somebody_else_makes_meanwhile_is_never_dropped(
     round_trip.fill("CREATE TABLE orders (id int)", "INSERT INTO orders VALUES (1)", "CREATE TABLE others (id int)")
     backup = round_trip.back_up()
     round_trip.fill("DROP TABLE orders, others")
-    given = DefinitionRestore.make
+    given = DefinitionRestore.make_marked
 
-    def meanwhile(making: DefinitionRestore, entries: Any) -> None:
+    def meanwhile(making: DefinitionRestore, entries: Any, **how: Any) -> None:
         round_trip.fill("CREATE TABLE IF NOT EXISTS others (id int)", "INSERT INTO others VALUES (7)")
-        given(making, entries)
+        given(making, entries, **how)
 
-    monkeypatch.setattr(DefinitionRestore, "make", meanwhile)
+    monkeypatch.setattr(DefinitionRestore, "make_marked", meanwhile)
 
     report = round_trip.restore_in_place(backup, tables=["orders", "others"])
 

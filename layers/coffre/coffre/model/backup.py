@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from coffre.model.confirmation import Plan
 from coffre.model.copies import ReadFrom
 from coffre.model.errors import CoffreError
+from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
@@ -204,6 +205,11 @@ class Restore(_Record):
     cancelled_by: str | None = None
     confirmed: str | None = None
     source: str | None = None
+
+    @property
+    def is_export(self) -> bool:
+        """Whether it made a file to download, and restored nothing."""
+        return exported_file(self.destination) is not None
 
     def may_read(self, place: str) -> bool:
         """Return whether it may read this place (`vault`, or the name of a copy)."""

@@ -98,7 +98,9 @@ def _of(tables: Mapping[str, int | None], one: Restore) -> int:
 
 def _good(facts: ReportFacts, since: datetime) -> Iterable[Restore]:
     return (
-        one for one in facts.restores if one.status is Status.COMPLETED and not one.dry_run and one.created_at >= since
+        one
+        for one in facts.restores
+        if one.status is Status.COMPLETED and not (one.dry_run or one.is_export) and one.created_at >= since
     )
 
 

@@ -43,7 +43,7 @@ def report_of(facts: ReportFacts) -> PeriodReport:
     by_target: dict[str, list[Backup]] = {name: [] for name in known}
     for backup in facts.backups:
         by_target.setdefault(backup.target, []).append(backup)
-    restores = [one for one in facts.restores if one.created_at >= facts.since and not one.dry_run]
+    restores = [one for one in facts.restores if one.created_at >= facts.since and not (one.dry_run or one.is_export)]
     return PeriodReport(
         period=facts.period,
         periods=facts.periods or (facts.period,),

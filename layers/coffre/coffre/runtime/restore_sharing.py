@@ -56,7 +56,7 @@ class SharingRestores:
         """Return how fast one function restored backups of a target; a chain of them says little."""
         read = []
         for one in self.services.catalog.restores(target, status=Status.COMPLETED):
-            if one.invocation == 1 and not one.dry_run and one.duration_ms:
+            if one.invocation == 1 and not (one.dry_run or one.is_export) and one.duration_ms:
                 read.append(Read(one.progress.done_bytes, one.duration_ms / 1000))
             if len(read) == _EARLIER_RUNS:
                 break

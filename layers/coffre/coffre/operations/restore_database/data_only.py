@@ -64,7 +64,7 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
         is_resumable = job.is_resumable and destination.may_create
         job = replace(job, settings=destination.profile.settings, is_resumable=is_resumable)
         tables = without_left_out(tables, destination.profile, report)
-        with attempt(job, sum(table.size for table in tables.values()), "The rows", report) as memory:
+        with attempt(job, sum(table.size for table in tables.values()), "The rows", report, destination) as memory:
             _restore(memory, source, tables, destination)
 
 
@@ -84,7 +84,7 @@ def _restore(memory: Memory, source: Source, tables: dict[TableName, TableConten
     first_statement = f"{_WITHOUT_TRIGGERS if is_superuser else FAST_COMMITS}; {OWNERS_PATH}"
     how = Loading(order=order, first_statement=first_statement, report=report, is_marked=memory.is_kept)
     memory.step("plan", lambda: None)  # from now on, rows in the tables are the restore's
-    with _emptied_on_error(job, tables):
+    with _emptied_on_error(memory, tables):
         _Filling(memory, source, tables, how, destination).run()
 
 
@@ -157,14 +157,15 @@ def _refused(job: RestoreJob, report: ReportBuilder) -> Callable[[RelationName, 
 
 
 @contextmanager
-def _emptied_on_error(job: RestoreJob, tables: dict[TableName, TableContent]) -> Iterator[None]:
+def _emptied_on_error(memory: Memory, tables: dict[TableName, TableContent]) -> Iterator[None]:
     """Empty the tables again, in one statement, unless others have written to them: they were empty before."""
     try:
         yield
     except Exception as error:
-        if job.children.has_paused:
+        job, code = memory.job, error.code if isinstance(error, CoffreError) else ""
+        if job.children.has_paused or not memory.is_ours():
             raise  # the next attempt continues with them
-        if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
+        if code == "TABLE_NOT_EMPTY" or (code == "ROWS_DIFFER" and "rows" in memory.done):
             error.add_note("The tables are left as they are: others write to them. Look before you empty them.")
             raise
         names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in tables)

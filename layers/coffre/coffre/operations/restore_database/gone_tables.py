@@ -15,7 +15,6 @@ from coffre.model.names import TableName
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of
 from coffre.operations.restore_database.dropped_dependents import spoken
-from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.memory import Memory
@@ -45,7 +44,7 @@ def create_again(making: DefinitionRestore, memory: Memory, plan: TablesPlan) ->
         The tables are dropped again then, unless others have written to them.
     """
     created = memory.facts.setdefault(_CREATED, [])
-    with _dropped_on_error(making.job, plan, created):
+    with _dropped_on_error(memory, plan, created):
         again = _Again(making, memory, plan, created)
         memory.step("definitions", again.define)
         contents = _possible(making, plan)
@@ -153,12 +152,13 @@ def _attach(making: DefinitionRestore, attachments: Sequence[TocEntry]) -> None:
 
 
 @contextmanager
-def _dropped_on_error(job: RestoreJob, plan: TablesPlan, created: Sequence[int]) -> Iterator[None]:
+def _dropped_on_error(memory: Memory, plan: TablesPlan, created: Sequence[int]) -> Iterator[None]:
     """Drop the tables again, in one statement, so that their keys to each other are no obstacle."""
     try:
         yield
     except Exception as error:
-        if job.children.has_paused:
+        job = memory.job
+        if job.children.has_paused or not memory.is_ours():
             raise  # the next attempt continues with them
         if isinstance(error, CoffreError) and error.code in ("TABLE_NOT_EMPTY", "ROWS_DIFFER"):
             error.add_note("The tables that were created are left: others write to them. Look before you drop them.")

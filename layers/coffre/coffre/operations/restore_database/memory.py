@@ -37,7 +37,8 @@ class Memory:
     """What is known of one restore; `lost` are tables that lack all or some rows, `kept_out` those that keep others.
 
     `facts` are what a kind of restore has found out and decided besides, as JSON: each attempt has those of the first.
-    Where the destination keeps no marks, every step is simply done.
+    Where the destination keeps no marks, every step is simply done. `is_ours` asks whether no other attempt has taken
+    the restore over: what is cleared after an error would be the other one's.
     """
 
     job: RestoreJob
@@ -47,6 +48,7 @@ class Memory:
     lost: set[TableName] = field(default_factory=set)
     kept_out: set[TableName] = field(default_factory=set)
     facts: dict[str, Any] = field(default_factory=dict)
+    is_ours: Callable[[], bool] = lambda: True
     _known: dict[str, Any] | None = None
     _save: Callable[[], Mapping[str, Any]] = field(default=dict)
 

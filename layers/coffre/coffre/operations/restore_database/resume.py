@@ -5,6 +5,7 @@ A restore whose process died between its end and the record of it is found to be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -75,8 +76,8 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
     begun = {key: known.get(key, value) for key, value in restored_by(job).items()}
     if begun["chosen"] != restored_by(job)["chosen"]:
         raise RestoreError(
-            f"The restore {job.owner_id} into {job.connection} was begun with other tables, rows or options: "
-            f"{begun['chosen'] or 'the whole backup'}.",
+            f"The restore {job.owner_id} into {job.connection} was begun with another choice: "
+            f"{_differing(begun['chosen'], restored_by(job)['chosen'])}.",
             code="RESUME_OTHER",
             hint=f"Nothing was changed. Give the same command as then, with --resume {job.owner_id}.",
         )
@@ -88,6 +89,14 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
             hint=f"Nothing was changed. Continue it with these: coffre restore database {begun['backup']} --to ADDRESS "
             f"--contents {begun['contents']} --resume {job.owner_id}",
         )
+
+
+def _differing(then: str, now: str) -> str:
+    """Return the options that differ. Not their values: a condition on rows can have a person's data."""
+    if not (then and now):
+        return "the whole backup" if now else "some of its tables"
+    before, after = json.loads(then), json.loads(now)
+    return ", ".join(name.replace("_", " ") for name in sorted(before) if before[name] != after.get(name))
 
 
 def refuse_unmarked(job: RestoreJob) -> None:

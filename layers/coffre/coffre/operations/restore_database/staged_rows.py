@@ -40,7 +40,7 @@ def restore_to_staging(memory: Memory, source: Source, staging: Staging) -> None
     """
     work = _Work(memory, source, staging)
     memory.step("staging schema", work.create_schema)
-    with _dropped_on_error(memory.job):
+    with _dropped_on_error(memory):
         memory.step("staging tables", work.create_tables)
         memory.step("staged rows", work.load)
         memory.step("staging keys", work.add_keys)
@@ -162,12 +162,13 @@ def _other_types_explained() -> Iterator[None]:
 
 
 @contextmanager
-def _dropped_on_error(job: RestoreJob) -> Iterator[None]:
-    schema = staging_schema_name(job)
+def _dropped_on_error(memory: Memory) -> Iterator[None]:
+    job, schema = memory.job, staging_schema_name(memory.job)
     try:
         yield
     except Exception as error:
-        if job.children.has_paused or (isinstance(error, CoffreError) and error.code == OUTCOME_UNKNOWN):
+        is_unknown = isinstance(error, CoffreError) and error.code == OUTCOME_UNKNOWN
+        if job.children.has_paused or is_unknown or not memory.is_ours():
             raise  # the next attempt continues with the schema; or it may have what existed before
         try:
             with clearing_session(job) as session, session.cursor() as cursor:

@@ -41,7 +41,7 @@ def restore_tables(job: RestoreJob, source: Source, outcome: ReportBuilder) -> N
         destination.refuse_reader()
         job = replace(job, settings=destination.profile.settings)
         size = sum(table.content.size for table in tables if table.content)
-        with attempt(job, size, "The chosen tables", outcome) as memory:
+        with attempt(job, size, "The chosen tables", outcome, destination) as memory:
             _restore(memory, source, tables, destination)
 
 

@@ -23,15 +23,15 @@ from coffre.operations.restore_database.load_plan import refuse_too_large
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, nothing_to_resume
-from coffre.operations.restore_database.row_counts import check_counts
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import Staging, staging_schema_name
 from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, plan_tables, to_look_up
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination import marks
+from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.live_tables import LiveTable, live_tables
-from coffre.postgres.destination.staging_schema import schema_exists
+from coffre.postgres.destination.staging_schema import is_applied, schema_exists
 
 _LIVE: Final = "live"
 _ABSENT: Final = "absent"
@@ -39,7 +39,9 @@ _STAGING: Final = "staging"
 
 
 @contextmanager
-def attempt(job: RestoreJob, size_bytes: int, what: str, report: ReportBuilder) -> Iterator[Memory]:
+def attempt(
+    job: RestoreJob, size_bytes: int, what: str, report: ReportBuilder, destination: Destination
+) -> Iterator[Memory]:
     """Give what earlier attempts of a restore have done and found, and keep what this one does.
 
     The marks are removed at the end, and after an error that no attempt continues from.
@@ -69,9 +71,10 @@ def attempt(job: RestoreJob, size_bytes: int, what: str, report: ReportBuilder) 
         raise nothing_to_resume(job)
     try:
         with job.pausing(), Memory.open(job, report) as memory:
+            memory.is_ours = destination.is_ours
             yield memory
     except Exception as error:
-        if is_marked and not (job.children.has_paused or is_kept(error)):
+        if is_marked and not (job.children.has_paused or is_kept(error)) and destination.is_ours():
             _forget(job, schema, error)
         raise
     if is_marked:
@@ -114,20 +117,18 @@ def report_if_ended(job: RestoreJob, tables: Mapping[TableName, TableContent]) -
     Raises
     ------
     RestoreError
-        `RESUME_UNCLEAR`: it has left no marks, and what it was to restore is not what the database has.
+        `RESUME_UNCLEAR`: it has left no marks, and nothing that proves what it has done.
     """
+    name = staging_schema_name(job)
     with loading_session(job) as session:
         if marks.exist(session, marks.schema_of(job.owner_id)):
             return None
-        is_staged = schema_exists(session, staging_schema_name(job))
-    if sum(table.size for table in tables.values()) < MARKED_BYTES:
-        raise _unclear(job)  # it never had any
-    if not is_staged:
-        try:
-            check_counts(job, tables)
-        except CoffreError as error:
-            raise _unclear(job) from error
-    name = staging_schema_name(job)
+        is_staged = schema_exists(session, name)
+        if is_staged and job.scope.touches:
+            with session.cursor() as cursor:
+                is_staged = is_applied(cursor, name)
+    if not is_staged or sum(table.size for table in tables.values()) < MARKED_BYTES:
+        raise _unclear(job)  # it may never have begun: as many rows as the backup has prove nothing
     kept = Kept(what=f"the schema {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
     return RestoreReport(
         id=job.restore_id,
@@ -137,7 +138,7 @@ def report_if_ended(job: RestoreJob, tables: Mapping[TableName, TableContent]) -
         rows=sum(table.rows for table in tables.values()),
         phases_ms={},
         exceptions=(),
-        kept=(kept,) if is_staged else (),
+        kept=(kept,),
         notes=("It was complete before the interruption: its marks were removed, which is its last step.",),
     )
 

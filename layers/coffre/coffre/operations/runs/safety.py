@@ -60,7 +60,7 @@ class SafetyRecords:
         earlier restore of the target, which has changed it since.
         """
         ended = (one for one in self.catalog.restores() if one.target == target and one.status.is_final)
-        changed = next((one.created_at for one in ended if not one.dry_run), None)
+        changed = next((one.created_at for one in ended if not (one.dry_run or one.is_export)), None)
         earliest = max(self.now - within, changed or self.now - within)
         latest = self.now + _CLOCKS_DIFFER
         listed = self.catalog.backups(since=self.now - _BEGUN_WITHIN)

@@ -32,7 +32,7 @@ class Destination:
     """A database that is ready to be loaded into.
 
     `given` are its schemas that existed before the restore and that its provider makes or fills. `is_marked` says that
-    it keeps marks of what is done.
+    it keeps marks of what is done; `is_ours` asks whether no other attempt of the restore has taken it over.
     """
 
     connection: Connection
@@ -49,6 +49,7 @@ class Destination:
     profile: Profile = PLAIN
     given: frozenset[str] = frozenset()
     is_marked: bool = False
+    is_ours: Callable[[], bool] = lambda: True
 
     def refuse_reader(self) -> None:
         """Refuse a role that may only read: the one that takes backups, as a rule.
@@ -196,7 +197,8 @@ def open_existing(
         end_earlier(connection)
     with guarded(connection) as session:
         _refuse_unfit(connection, session, content)
-        yield _look(connection, session, profile_of(connection, session, provider), created=False)
+        looked = _look(connection, session, profile_of(connection, session, provider), created=False)
+        yield replace(looked, is_ours=lambda: is_ours(connection, session))
 
 
 def exists(connection: Connection) -> bool:
