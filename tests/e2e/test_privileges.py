@@ -145,7 +145,7 @@ def local() -> Privileges:
 
 def _bucket_and_key(call: Call, place: Place) -> dict[str, str]:
     bucket, _, key = call.resource.removeprefix("arn:aws:s3:::").partition("/")
-    made = {f"{STACK}-{name.lower()}": place.names[name] for name in ("VaultBucket", "AccessLogBucket")}
+    made = {f"{STACK}-{name.lower()}": place.names[name] for name in ("VaultBucket", "AccessLogBucket", "ExportBucket")}
     bucket = made.get(bucket, bucket)
     return {"Bucket": bucket, "Key": key} if key else {"Bucket": bucket}
 

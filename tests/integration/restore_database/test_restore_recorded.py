@@ -163,26 +163,45 @@ def test_an_event_that_is_delivered_twice_restores_once_and_fails_nothing(
     assert run_sql(new_database, "SELECT count(*) FROM customers") == [(51,)]
 
 
-@pytest.mark.parametrize("is_whole", [False, True], ids=["chosen tables", "whole"])
-def test_an_event_whose_first_run_died_is_told_once_or_taken_up(
-    coffre: Coffre, shop: str, new_database: str, is_whole: bool
-) -> None:
-    """Of chosen tables a person decides whether they are restored again: what the run left may be in the way."""
-    coffre.configure(shop)
-    done = coffre.backup()
+def dead_restore(coffre: Coffre, backup_id: str) -> str:
+    """Record a restore whose process died ten minutes ago, before it did anything, and return its id."""
     long_ago = utc_now() - timedelta(minutes=10)
     dead = Restore(
-        id=new_id(), backup_id=done["id"], target="shop", destination="there", status=Status.IN_PROGRESS,
+        id=new_id(), backup_id=backup_id, target="shop", destination="there", status=Status.IN_PROGRESS,
         created_at=long_ago, heartbeat_at=long_ago,
     )  # fmt: skip
     coffre.catalog.create_restore(dead)
+    return dead.id
 
-    scope: dict[str, Any] = {} if is_whole else {"tables": ["orders"]}
-    answers = [coffre.restore(done["id"], new_database, restore_id=dead.id, **scope)["status"] for _ in range(2)]
 
-    ended = ("COMPLETED", "RESTORE_COMPLETED") if is_whole else ("FAILED", "RESTORE_FAILED")
-    assert answers == [ended[0]] * 2
-    assert [kind for kind, _ in kinds(coffre)] == [ended[1]]
+def test_an_event_whose_first_run_died_is_taken_up(coffre: Coffre, shop: str, new_database: str) -> None:
+    coffre.configure(shop)
+    done = coffre.backup()
+    dead = dead_restore(coffre, done["id"])
+
+    answers = [coffre.restore(done["id"], new_database, restore_id=dead)["status"] for _ in range(2)]
+
+    assert answers == ["COMPLETED"] * 2
+    assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_COMPLETED"]
+
+
+def test_a_restore_of_tables_that_died_without_marks_is_left_to_a_person_and_reported_once(
+    coffre: Coffre, shop: str, new_database: str
+) -> None:
+    """The tables in use have as many rows as the backup: that does not prove that they are the backup's."""
+    coffre.configure(shop)
+    done = coffre.backup()
+    coffre.restore(done["id"], new_database)
+    coffre.alerts()
+    dead = dead_restore(coffre, done["id"])
+
+    with pytest.raises(CoffreError) as caught:
+        coffre.restore(done["id"], new_database, restore_id=dead, tables=["orders"])
+    again = coffre.restore(done["id"], new_database, restore_id=dead, tables=["orders"])
+
+    assert caught.value.code == "RESUME_UNCLEAR"
+    assert again["status"] == "FAILED"
+    assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]
 
 
 def test_an_event_without_an_id_that_is_delivered_twice_restores_once(
