@@ -36,7 +36,7 @@ DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "spread.as
 class Killed(BaseException):
     """The platform ends a function: nothing of it runs any more."""
 
-    # What Step Functions is told of it.
+    # The name by which Step Functions knows it.
     name = "Sandbox.Timedout"
 
 

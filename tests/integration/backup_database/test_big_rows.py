@@ -16,7 +16,7 @@ PICTURES = (
 
 
 def big_row(megabytes: int) -> str:
-    """A row with so many megabytes of bytea."""
+    """A row with this number of megabytes of bytea."""
     return f"INSERT INTO pictures SELECT 1, convert_to(repeat('x', {megabytes * MEGABYTE}), 'UTF8')"
 
 

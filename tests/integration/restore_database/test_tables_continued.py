@@ -201,6 +201,7 @@ def test_after_the_merge_nothing_is_merged_again_and_only_the_same_restore_is_re
         with pytest.raises(CoffreError) as caught:
             again(restore_id, **changes)
         assert caught.value.code == code
+        assert "small_" not in caught.value.message  # options that differ are named, and never their values
     # What its users write from now on stays.
     run(source, "INSERT INTO used VALUES (-2)")
     report = again(new_id(), resume=first)

@@ -13,6 +13,7 @@ import pytest
 
 from coffre.model.backup import Backup, Progress, Restore, Status
 from coffre.model.errors import ConnectTransientError, TargetUnknownError
+from coffre.model.export import destination_of
 from coffre.model.target import Limits
 from coffre.operations.restore_database import sharing
 from coffre.operations.restore_database.job import RestoreJob
@@ -62,6 +63,7 @@ def deciding(limits: Limits | None, *earlier: Restore) -> SharingRestores:
         (Limits(), [restored(50 * GB, 500)], 80 * GB, 100, 4),
         (Limits(), [restored(50 * GB, 500, invocation=3)], 40 * GB, 100, 4),  # a chain: its rate is not one function's
         (Limits(), [restored(50 * GB, 500, dry_run=True)], 40 * GB, 100, 4),
+        (Limits(), [restored(50 * GB, 500, destination=destination_of("a.dump.age"))], 40 * GB, 100, 4),  # an export
         (Limits(spread="never"), [], 900 * GB, 100, None),
         (Limits(spread="always", streams=8), [], 1000, 100, 2),
         (Limits(), [], 7 * GB, 20, 2),  # half of what is free stays free
