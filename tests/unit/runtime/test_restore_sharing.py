@@ -21,7 +21,7 @@ from coffre.operations.restore_database.sharing import ShareOfRows
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.restore_sharing import SharingRestores
 
 GB = 10**9

@@ -37,7 +37,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_database_backup
+from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun

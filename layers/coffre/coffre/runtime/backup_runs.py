@@ -22,7 +22,7 @@ from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import BackupDatabaseEvent, slot_of
+from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure

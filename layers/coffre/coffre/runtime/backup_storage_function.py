@@ -31,13 +31,8 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import (
-    BackupStorageEvent,
-    DoctorEvent,
-    RangeStepEvent,
-    SpreadStoppedEvent,
-    parse_storage_backup,
-)
+from coffre.runtime.events.backup import BackupStorageEvent, DoctorEvent, parse_storage_backup
+from coffre.runtime.events.spread import RangeStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped

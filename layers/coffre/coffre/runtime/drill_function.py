@@ -36,7 +36,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
 from coffre.runtime.drill_running import DrillRunning
-from coffre.runtime.events import DrillEvent, Rehearsed
+from coffre.runtime.events.drill import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered

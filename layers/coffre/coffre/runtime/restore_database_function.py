@@ -29,7 +29,7 @@ from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import connection_from, target_connection
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup

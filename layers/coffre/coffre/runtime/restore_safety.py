@@ -20,7 +20,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import target_connection
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.function import utc_now
 from coffre.vault.vault import Vault
 

@@ -16,7 +16,7 @@ from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose, shape
 from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.machine import RESTORE_TRANSITIONS, machine
 from coffre.runtime.observability import log_failure
 

@@ -27,7 +27,7 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import keys_from
-from coffre.runtime.events import StorageRestoreEvent
+from coffre.runtime.events.restore import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup

@@ -22,7 +22,7 @@ from coffre.postgres.connection.address import apply_tls
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from
-from coffre.runtime.events import BackupDatabaseEvent
+from coffre.runtime.events.backup import BackupDatabaseEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import count_backup

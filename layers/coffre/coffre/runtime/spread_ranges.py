@@ -33,7 +33,7 @@ from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.ranges import choose_ranges
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import PlanReference, RangeStepEvent
+from coffre.runtime.events.spread import PlanReference, RangeStepEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.machine import RANGES_TRANSITIONS, machine
 from coffre.runtime.spread_steps import BEAT_SECONDS, Invocation, SpreadSteps, over, request_of

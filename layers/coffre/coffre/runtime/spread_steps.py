@@ -30,7 +30,7 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
+from coffre.runtime.events.spread import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import log_failure
 from coffre.runtime.spread_failure import failure_of

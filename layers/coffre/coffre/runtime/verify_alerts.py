@@ -18,7 +18,7 @@ from coffre.model.verification import Check, Checked, FreshReport, Level, Verifi
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
 from coffre.policy.objectives import measure, was_good
-from coffre.runtime.events import VerifyEvent
+from coffre.runtime.events.verify import VerifyEvent
 
 # Longer than a week: what the last day missed is seen of weekly backups too.
 _LOOKED_BACK = timedelta(days=8)
