@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -27,6 +27,56 @@ from coffre.model.times import parse_span
 AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 TargetName = Annotated[str, Field(pattern=TARGET_NAME, description="lower case, digits and dashes")]
+
+
+class Target(Document):
+    """What every kind of target has.
+
+    `recipients` are the target's own public keys (docs/keys.md); none: those of the document.
+    """
+
+    name: TargetName = Field(
+        description="Names the target in commands, alerts and the vault. Another name is another target.",
+        examples=["shop", "files"],
+    )
+    kind: TargetKind
+    recipients: tuple[AgeRecipient, ...] = Field(
+        default=(),
+        description="age public keys of this target alone. Empty: those of the document.",
+        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
+        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
+    )
+    retention: Retention = Field(
+        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+    )
+    freshness: Freshness = Field(
+        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+    )
+    objectives: Objective = Field(
+        default=Objective(),
+        description="How much may be lost and how long a restore may take. null: as the document says.",
+        examples=[{"rpo_minutes": 60}],
+    )
+    alerts: TargetAlerts = Field(
+        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+    )
+    drill: Drill | BucketDrill
+    confirmation: ConfirmationRules | None = Field(
+        default=None,
+        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
+        examples=[{"approvals": 1}],
+    )
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> Self:
+        own, of_drill = self.objectives.rto_minutes, self.drill.rto_minutes
+        if None not in (own, of_drill) and own != of_drill:
+            raise ValueError(f"objectives.rto_minutes is {own} and drill.rto_minutes is {of_drill}: say one of them")
+        return self
 
 
 class Patterns(Document):
@@ -148,24 +198,14 @@ _Databases = Annotated[
 ]
 
 
-class DatabaseTarget(Document):
+class DatabaseTarget(Target):
     """One PostgreSQL database, or with `databases` those of its server, each a target of its own (docs/databases.md).
 
-    `secret` names a Secrets Manager secret (name or ARN), never the password itself. `recipients` are its own public
-    keys (docs/keys.md); none: those of the document.
+    `secret` names a Secrets Manager secret (name or ARN), never the password itself.
     """
 
-    name: TargetName = Field(
-        description="Names the target in commands, alerts and the vault. Another name is another target.",
-        examples=["shop"],
-    )
     kind: Literal[TargetKind.DATABASE] = Field(
         default=TargetKind.DATABASE, description="What the target is: a database.", examples=["database"]
-    )
-    recipients: tuple[AgeRecipient, ...] = Field(
-        default=(),
-        description="age public keys of this target alone. Empty: those of the document.",
-        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
     )
     secret: str = Field(
         min_length=1,
@@ -193,47 +233,11 @@ class DatabaseTarget(Document):
         description="Which tables are backed up, and which without their rows.",
         examples=[{"exclude_data": ["public.sessions"]}],
     )
-    schedule: Schedule | None = Field(
-        default=None,
-        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
-        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
-    )
-    retention: Retention = Field(
-        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
-    )
-    freshness: Freshness = Field(
-        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
-    )
-    objectives: Objective = Field(
-        default=Objective(),
-        description="How much may be lost and how long a restore may take. null: as the document says.",
-        examples=[{"rpo_minutes": 60}],
-    )
     limits: Limits = Field(default=Limits(), description="What a run may use.", examples=[{"streams": 4}])
-    alerts: TargetAlerts = Field(
-        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
-    )
     tls: Tls = Field(default=Tls(), description="How the server's certificate is checked.", examples=[{"ca": "system"}])
     drill: Drill = Field(
         default=Drill(), description="How backups are proven by restoring them.", examples=[{"rto_minutes": 60}]
     )
-    confirmation: ConfirmationRules | None = Field(
-        default=None,
-        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
-        examples=[{"approvals": 1}],
-    )
-
-    @model_validator(mode="after")
-    def _objectives_agree(self) -> DatabaseTarget:
-        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
-        return self
-
-
-def _refuse_two_rtos(own: Objective, of_drill: int | None) -> None:
-    if None not in (own.rto_minutes, of_drill) and own.rto_minutes != of_drill:
-        raise ValueError(
-            f"objectives.rto_minutes is {own.rto_minutes} and drill.rto_minutes is {of_drill}: say one of them"
-        )
 
 
 class FoundDatabase(DatabaseTarget):
@@ -371,24 +375,15 @@ class BucketLimits(ObjectLimits):
     )
 
 
-class BucketTarget(Document):
+class BucketTarget(Target):
     """Buckets of one object store that are backed up together.
 
     `attributes` says how changes of tags and grants alone, which a listing does not show, are found: `listed` does not
     look for them, `compare` reads the tags (and grants) of unchanged objects too. `attributes_every` spreads that over
-    this number of backups, each comparing its share. `recipients` are as those of a database.
+    this number of backups, each comparing its share.
     """
 
-    name: TargetName = Field(
-        description="Names the target in commands, alerts and the vault. Another name is another target.",
-        examples=["files"],
-    )
     kind: Literal[TargetKind.BUCKET] = Field(description="What the target is: buckets.", examples=["bucket"])
-    recipients: tuple[AgeRecipient, ...] = Field(
-        default=(),
-        description="age public keys of this target alone. Empty: those of the document.",
-        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
-    )
     store: ObjectStore = Field(
         default=ObjectStore(),
         description="Where the buckets are, and how to get in.",
@@ -396,17 +391,6 @@ class BucketTarget(Document):
     )
     buckets: tuple[BucketSource, ...] = Field(
         min_length=1, description="The buckets that are backed up together.", examples=[[{"name": "avatars"}]]
-    )
-    schedule: Schedule | None = Field(
-        default=None,
-        description="When this target is backed up, in place of the template's rules. null: by the template's rules.",
-        examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
-    )
-    retention: Retention = Field(
-        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
-    )
-    freshness: Freshness = Field(
-        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
     )
     attributes: Literal["listed", "compare"] = Field(
         default="listed",
@@ -421,28 +405,10 @@ class BucketTarget(Document):
         examples=[7],
         json_schema_extra={"unit": "backups"},
     )
-    objectives: Objective = Field(
-        default=Objective(),
-        description="How much may be lost and how long a restore may take. null: as the document says.",
-        examples=[{"rpo_minutes": 60}],
-    )
     limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 32}])
-    alerts: TargetAlerts = Field(
-        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
-    )
     drill: BucketDrill = Field(
         default=BucketDrill(), description="How backups are proven by restoring objects.", examples=[{"objects": 500}]
     )
-    confirmation: ConfirmationRules | None = Field(
-        default=None,
-        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
-        examples=[{"approvals": 1}],
-    )
-
-    @model_validator(mode="after")
-    def _objectives_agree(self) -> BucketTarget:
-        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
-        return self
 
     @model_validator(mode="after")
     def _buckets_are_unique(self) -> BucketTarget:
@@ -459,23 +425,14 @@ NamePattern = Annotated[
 ]
 
 
-class SettingsTarget(Document):
+class SettingsTarget(Target):
     """Secrets, parameters and files with settings (docs/settings.md). They are always encrypted.
 
     In a pattern `*` stands for any characters but a slash, `**` for any, `?` for one. Files are handed in by
     `coffre backup settings --file`; each stays in later backups until another one of its name is handed in.
     """
 
-    name: TargetName = Field(
-        description="Names the target in commands, alerts and the vault. Another name is another target.",
-        examples=["settings"],
-    )
     kind: Literal[TargetKind.SETTINGS] = Field(description="What the target is: settings.", examples=["settings"])
-    recipients: tuple[AgeRecipient, ...] = Field(
-        default=(),
-        description="age public keys of this target alone. Empty: those of the document.",
-        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
-    )
     secrets: tuple[NamePattern, ...] = Field(
         default=(),
         max_length=100,
@@ -504,36 +461,12 @@ class SettingsTarget(Document):
         description="When this target is backed up. null: by the template's rules for buckets.",
         examples=[{"expression": "rate(6 hours)"}],
     )
-    retention: Retention = Field(
-        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
-    )
-    freshness: Freshness = Field(
-        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
-    )
-    objectives: Objective = Field(
-        default=Objective(),
-        description="How much may be lost and how long a restore may take. null: as the document says.",
-        examples=[{"rpo_minutes": 30}],
-    )
     limits: ObjectLimits = Field(default=ObjectLimits(), description="What a run may use.", examples=[{"streams": 4}])
-    alerts: TargetAlerts = Field(
-        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
-    )
     drill: BucketDrill = Field(
         default=BucketDrill(),
         description="How backups are proven. Every value is decrypted and nothing is written; objects 0: no drills.",
         examples=[{"rto_minutes": 30}],
     )
-    confirmation: ConfirmationRules | None = Field(
-        default=None,
-        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
-        examples=[{"approvals": 1}],
-    )
-
-    @model_validator(mode="after")
-    def _objectives_agree(self) -> SettingsTarget:
-        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
-        return self
 
     # What the engine of buckets asks of a target.
     store: ClassVar[ObjectStore] = ObjectStore()
@@ -551,20 +484,11 @@ class SettingsTarget(Document):
         return tuple(sorted(chosen, key=lambda one: one.name))
 
 
-class RepositoryTarget(Document):
+class RepositoryTarget(Target):
     """Git repositories that are backed up together (docs/repositories.md)."""
 
-    name: TargetName = Field(
-        description="Names the target in commands, alerts and the vault. Another name is another target.",
-        examples=["code"],
-    )
     kind: Literal[TargetKind.REPOSITORY] = Field(
         description="What the target is: repositories.", examples=["repository"]
-    )
-    recipients: tuple[AgeRecipient, ...] = Field(
-        default=(),
-        description="age public keys of this target alone. Empty: those of the document.",
-        examples=[["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]],
     )
     repositories: tuple[RepositorySource, ...] = Field(
         default=(),
@@ -589,36 +513,12 @@ class RepositoryTarget(Document):
         description="When this target is backed up. null: by the template's rules for buckets.",
         examples=[{"expression": "rate(6 hours)"}],
     )
-    retention: Retention = Field(
-        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
-    )
-    freshness: Freshness = Field(
-        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
-    )
-    objectives: Objective = Field(
-        default=Objective(),
-        description="How much may be lost and how long a restore may take. null: as the document says.",
-        examples=[{"rpo_minutes": 60}],
-    )
     limits: ObjectLimits = Field(default=ObjectLimits(), description="What a run may use.", examples=[{"streams": 4}])
-    alerts: TargetAlerts = Field(
-        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
-    )
     drill: BucketDrill = Field(
         default=BucketDrill(),
         description="How backups are proven. Every repository is cloned from its bundles; objects 0: no drills.",
         examples=[{"rto_minutes": 30}],
     )
-    confirmation: ConfirmationRules | None = Field(
-        default=None,
-        description="What a confirmation of what replaces or deletes needs. null: as the document says.",
-        examples=[{"approvals": 1}],
-    )
-
-    @model_validator(mode="after")
-    def _objectives_agree(self) -> RepositoryTarget:
-        _refuse_two_rtos(self.objectives, self.drill.rto_minutes)
-        return self
 
     @model_validator(mode="after")
     def _something_is_named(self) -> RepositoryTarget:
