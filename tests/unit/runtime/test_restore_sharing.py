@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from coffre.model.backup import Backup, Progress, Restore, Status
+from coffre.model.database_target import Limits
 from coffre.model.errors import ConnectTransientError, TargetUnknownError
 from coffre.model.export import destination_of
-from coffre.model.target import Limits
 from coffre.operations.restore_database import sharing
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.sharing import ShareOfRows

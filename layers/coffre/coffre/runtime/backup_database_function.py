@@ -14,8 +14,8 @@ from coffre.alerts.alert import AlertKind
 from coffre.alerts.anomalies import certificate_expires
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_or_spread
 from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
 from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, find_unfinished

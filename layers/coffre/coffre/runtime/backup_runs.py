@@ -12,10 +12,10 @@ from coffre.alerts.alert import Alert
 from coffre.alerts.runs import backup_failed
 from coffre.alerts.wording import because
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor, AuditResult
 from coffre.model.backup import Backup, Failure, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.target import AnyTarget
 from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
 from coffre.buckets.settings_reader import SettingsReader
+from coffre.model.any_target import ObjectTarget
 from coffre.model.backup import Backup
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
-from coffre.model.target import BucketTarget, ObjectTarget, RepositoryTarget, SettingsTarget
+from coffre.model.repository_target import RepositoryTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffre.model.backup import Backup, Status
+from coffre.model.database_target import Limits
 from coffre.model.errors import CoffreError
-from coffre.model.target import Limits
 from coffre.operations.restore_database.job import Sharing
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose, shape

@@ -13,9 +13,9 @@ from coffre.alerts.servers import databases_found, databases_gone, names_unreada
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Tier
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import EventError
 from coffre.model.server import SeenDatabase
-from coffre.model.target import DatabaseTarget
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.servers.find_databases import FindJob, FoundDatabases, find_databases
 from coffre.postgres.connection.address import apply_tls

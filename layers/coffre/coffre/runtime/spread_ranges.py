@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from coffre.model.any_target import ObjectTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError, DeadlineError, LockLostError, PermanentError
-from coffre.model.target import BucketTarget, ObjectTarget
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.begin import RangesBeginning, begin_ranges
 from coffre.operations.backup_buckets.spread.gather import Gathered, gather, plan_round, seal_gathered
