@@ -69,7 +69,7 @@ def _timed(*arguments: str) -> float:
 
 
 def _copy(folder: Path) -> None:
-    from coffre_cli.deployed import find_stack
+    from coffre_cli.stack_choice import find_stack
 
     folder.mkdir()
     source: Store = find_stack(None).vault.store

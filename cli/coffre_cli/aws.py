@@ -30,6 +30,12 @@ def region() -> str | None:
     return found
 
 
+def asked_place() -> str:
+    """Return the region, and the endpoint if any, that AWS clients of this process use."""
+    where, endpoint = region() or "no region", os.environ.get("AWS_ENDPOINT_URL")
+    return f"{where} at {endpoint}" if endpoint else where
+
+
 @lru_cache(maxsize=1)
 def _session(variables: tuple[tuple[str, str], ...]) -> Session:
     del variables

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -20,7 +18,6 @@ from coffre_cli.exits import Exit
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError, ClientError
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -31,34 +28,8 @@ if TYPE_CHECKING:
     from coffre.model.kinds import TargetKind
     from coffre.vault.vault import Vault
     from coffre_cli.caller import Caller
-    from coffre_local.state import LocalState
-
-STACK_VARIABLE = "COFFRE_STACK"
 # A function runs for up to 15 minutes; the client must not time out and invoke it a second time.
 _LONGEST_RUN_SECONDS = 910
-_SIGN_IN = "AWS_REGION, AWS_PROFILE, or `aws configure`."
-
-StackOption = Annotated[
-    str | None,
-    typer.Option(
-        "--stack", metavar="NAME", help="The CloudFormation stack in AWS. Default: the local stack if it is up."
-    ),
-]
-HereOption = Annotated[
-    bool,
-    typer.Option(
-        "--here", help="Run it in this process, without a time limit, with your own AWS credentials: on any machine."
-    ),
-]
-HomeOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--postgres-home",
-        metavar="DIR",
-        help="With --here: DIR/bin has PostgreSQL's programs. Default: they are looked for.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 
 
 class StackUnreachableError(PermanentError):
@@ -97,7 +68,7 @@ class DeployedStack:
     def catalog(self) -> Catalog:
         from coffre.catalog.catalog import Catalog
 
-        return Catalog(self._output("CatalogTable"), origin=f"command, {asked_place()}")
+        return Catalog(self._output("CatalogTable"), origin=f"command, {aws.asked_place()}")
 
     @cached_property
     def vault(self) -> Vault:
@@ -294,116 +265,3 @@ class DeployedStack:
                 hint="Deploy this version (sam build && sam deploy), or name another stack.",
             )
         return self.outputs[name]
-
-
-def find_stack(name: str | None) -> DeployedStack:
-    """Return the stack that a command is about: `--stack`, then the local stack, then the variable COFFRE_STACK.
-
-    Reports on stderr which stack answered, where and why: the wrong stack is the most dangerous of all typing errors.
-
-    Raises
-    ------
-    StackUnreachableError
-        No stack was found, or AWS does not answer.
-    """
-    variable = os.environ.get(STACK_VARIABLE)
-    if name is None and (local := use_local_stack()) is not None:
-        remark(f"The local stack {local.stack} in {asked_place()}{_before(variable, local)}.")
-        return DeployedStack(local.stack, local.outputs)
-    found = name or variable
-    if not found:
-        raise _no_stack()
-    outputs = _outputs(found)
-    why = "named by --stack" if name else f"named by {STACK_VARIABLE}{_instead_of_local()}"
-    remark(f"Stack {found} in {asked_place()} ({why}).")
-    return DeployedStack(found, outputs)
-
-
-def asked_place() -> str:
-    """Return the region, and the endpoint if any, that AWS clients of this process use."""
-    region = aws.region() or "no region"
-    endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    return f"{region} at {endpoint}" if endpoint else region
-
-
-def _before(variable: str | None, local: LocalState) -> str:
-    """Return the words for a local stack that takes precedence over the variable COFFRE_STACK."""
-    if variable in (None, "", local.stack):
-        return ""
-    return f" is up and takes precedence over {STACK_VARIABLE}; for the other stack: --stack {variable}"
-
-
-def _instead_of_local() -> str:
-    local = read_state()
-    if local is None:
-        return ""
-    return "; a local stack is starting" if local.status == "starting" else "; the local stack is no longer running"
-
-
-def _no_stack() -> StackUnreachableError:
-    local = read_state()
-    if local is None:
-        return StackUnreachableError(
-            "No stack was named, and no local stack is up.",
-            code="STACK_UNKNOWN",
-            hint="Name the deployed stack (--stack coffre), or start a local one: coffre local up",
-        )
-    if local.status == "starting":
-        return StackUnreachableError(
-            "The local stack is still starting, or its start was interrupted.",
-            code="STACK_UNKNOWN",
-            hint="Wait for `coffre local up`, or run it again: it removes what is left of the first attempt.",
-        )
-    return StackUnreachableError(
-        "The local stack is no longer running.",
-        code="STACK_UNKNOWN",
-        hint="Start it again: coffre local up (what it stored is lost). Or name the deployed stack: --stack coffre",
-    )
-
-
-def read_state() -> LocalState | None:
-    """Return the state of the local stack, or None when no local stack was started; raises what reading it raises."""
-    try:
-        from coffre_local.state import read_state as read
-    except ModuleNotFoundError:  # the installed command comes without it
-        return None
-    return read()
-
-
-def use_local_stack() -> LocalState | None:
-    """Direct every client of this process to the local stack if it is up, and away from the user's own AWS profile."""
-    local = read_state()
-    if local is None or not local.is_alive():
-        return None
-    from coffre_local.aws import isolated
-    from coffre_local.stack import environment_of
-
-    wanted = isolated(environment_of(local))
-    for variable in set(os.environ) - set(wanted):
-        del os.environ[variable]
-    os.environ.update(wanted)
-    return local
-
-
-def _outputs(name: str) -> dict[str, str]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        stacks = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    except (ClientError, BotoCoreError) as error:
-        raise StackUnreachableError(
-            f"The stack {name} could not be looked up.",
-            detail=str(error)[:500],
-            hint=f"Check the name, the region and your AWS credentials: {_SIGN_IN} The command asked {asked_place()}.",
-        ) from error
-    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
-
-
-def aws_refused(error: BotoCoreError | ClientError) -> StackUnreachableError:
-    """Return the error for a call to AWS that no command handles itself."""
-    return StackUnreachableError(
-        "AWS refused the request.",
-        code="AWS_REFUSED",
-        detail=str(error)[:500],
-        hint=f"Check the region and your AWS credentials: {_SIGN_IN}",
-    )

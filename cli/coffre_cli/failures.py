@@ -47,7 +47,7 @@ def meant(error: Exception) -> CoffreError | None:
             hint="Try again. If AWS_ENDPOINT_URL is set, look at the log of what answers there.",
         )
     if isinstance(error, BotoCoreError | ClientError):
-        from coffre_cli.deployed import aws_refused
+        from coffre_cli.stack_choice import aws_refused
 
         return aws_refused(error)
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from coffre_cli.deployed import DeployedStack, find_stack
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.stack_choice import find_stack
 from coffre_cli.standalone import StandaloneVault
 from coffre_cli.vault_choice import chosen_vault
 

@@ -14,7 +14,7 @@ import pytest
 from tests.integration.conftest import BUCKET, TABLE, Coffre, run_sql
 from tests.integration.vault_copies import Command, command_in
 
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 from coffre_cli.deployed import DeployedStack
 
 FUNCTIONS = {
@@ -45,8 +45,8 @@ def stack(coffre: Coffre, monkeypatch: pytest.MonkeyPatch) -> Coffre:
         "Configuration": "configuration",
         **FUNCTIONS,
     }
-    monkeypatch.setattr(deployed, "read_state", lambda: None)
-    monkeypatch.setattr(deployed, "_outputs", lambda _: outputs)
+    monkeypatch.setattr(stack_choice, "read_state", lambda: None)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda _: outputs)
     monkeypatch.setattr(DeployedStack, "functions", Functions(coffre.environment))
     monkeypatch.setenv("COFFRE_STACK", "coffre")
     return coffre

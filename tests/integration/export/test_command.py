@@ -21,7 +21,7 @@ from coffre.model.errors import ExportError
 from coffre.model.manifest import EntryKind
 from coffre.postgres.archive.reader import read_archive
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli import app, deployed, output_file, screen
+from coffre_cli import app, output_file, screen, stack_choice
 
 ROWS = "SELECT n AS id, md5(n::text) || md5((-n)::text) AS text FROM generate_series(1, 100000) n"
 
@@ -54,8 +54,8 @@ def command(
         "Configuration": environment["COFFRE_CONFIGURATION"],
         "IdentitySecret": environment["COFFRE_IDENTITY_SECRET"],
     }
-    monkeypatch.setattr(deployed, "read_state", lambda: None)
-    monkeypatch.setattr(deployed, "_outputs", lambda name: outputs)
+    monkeypatch.setattr(stack_choice, "read_state", lambda: None)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: outputs)
     monkeypatch.setattr(screen.error_console, "width", 200)
     monkeypatch.setenv("COFFRE_STACK", "safe")
     folder = tmp_path / "here"

@@ -29,7 +29,7 @@ from coffre.model.manifest import (
     TableContent,
 )
 from coffre.vault.codec import new_identity, public_key
-from coffre_cli import app, deployed, screen
+from coffre_cli import app, screen, stack_choice
 from coffre_cli.deployed import DeployedStack
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("COFFRE_DEBUG", "1")
     monkeypatch.setattr(screen.console, "width", 80)
-    monkeypatch.setattr(deployed, "read_state", lambda: None)
+    monkeypatch.setattr(stack_choice, "read_state", lambda: None)
 
 
 @pytest.fixture
@@ -322,6 +322,6 @@ def account(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
         # moto runs no functions without Docker, and its CloudFormation no templates of SAM.
         monkeypatch.setattr(DeployedStack, "_invoke", invoke)
-        monkeypatch.setattr(deployed, "_outputs", lambda name: OUTPUTS)
+        monkeypatch.setattr(stack_choice, "_outputs", lambda name: OUTPUTS)
         monkeypatch.setenv("COFFRE_STACK", STACK)
         yield account

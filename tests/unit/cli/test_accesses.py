@@ -10,7 +10,7 @@ import pytest
 from tests.access_logs import ACCOUNT, ALICE, MALLORY, OWN, REGION, ROLES, line, log_key
 from tests.unit.cli.conftest import BUCKET, OUTPUTS, Account, Coffre
 
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 
 NOW = datetime.now(UTC)
 
@@ -24,7 +24,7 @@ def logs(account: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
         "OwnRoles": ",".join(ROLES),
         "AlertTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts",
     }
-    monkeypatch.setattr(deployed, "_outputs", lambda name: outputs)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: outputs)
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="access-logs", CreateBucketConfiguration={"LocationConstraint": REGION})
     return s3

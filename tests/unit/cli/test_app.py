@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
 from coffre import __version__
-from coffre_cli import app, aws, deployed
+from coffre_cli import app, aws, stack_choice
 from coffre_cli.commands.stack.local import _databases
 from coffre_local import stack as local_stack
 from coffre_local.aws import LocalAws
@@ -211,7 +211,9 @@ def test_a_local_stack_that_is_not_up_is_told_apart(
     what: str,
     hint: str,
 ) -> None:
-    monkeypatch.setattr(deployed, "read_state", lambda: LocalState(status=status, stack="coffre", directory=tmp_path))
+    monkeypatch.setattr(
+        stack_choice, "read_state", lambda: LocalState(status=status, stack="coffre", directory=tmp_path)
+    )
 
     said = coffre("list")
 
@@ -281,7 +283,7 @@ def test_a_local_stack_that_goes_before_the_variable_says_so(
     coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, line: str
 ) -> None:
     aws = LocalAws(1, ProcessMark(1, 1.0), tmp_path, region="eu-north-1")
-    monkeypatch.setattr(deployed, "read_state", lambda: Alive("up", "coffre", tmp_path, aws, outputs={}))
+    monkeypatch.setattr(stack_choice, "read_state", lambda: Alive("up", "coffre", tmp_path, aws, outputs={}))
     monkeypatch.setenv("COFFRE_STACK", variable)
     before = dict(os.environ)
 
@@ -301,7 +303,7 @@ def test_a_forgotten_local_stack_is_named_beside_the_one_that_answers(
     status: Literal["up", "starting"],
     what: str,
 ) -> None:
-    monkeypatch.setattr(deployed, "read_state", lambda: LocalState(status, "coffre", tmp_path))
+    monkeypatch.setattr(stack_choice, "read_state", lambda: LocalState(status, "coffre", tmp_path))
 
     line = coffre("list").stack
 
@@ -316,7 +318,7 @@ def test_the_option_wins_over_the_variable(coffre: Coffre, account: Account, mon
         asked.append(name)
         return OUTPUTS
 
-    monkeypatch.setattr(deployed, "_outputs", outputs)
+    monkeypatch.setattr(stack_choice, "_outputs", outputs)
 
     coffre("list")
     coffre("list", "--stack", "other")
@@ -325,7 +327,7 @@ def test_the_option_wins_over_the_variable(coffre: Coffre, account: Account, mon
 
 
 def test_a_stack_that_is_not_coffres_is_told(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployed, "_outputs", lambda name: {"Url": "https://shop.example"})
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: {"Url": "https://shop.example"})
 
     said = coffre("list")
 
@@ -371,7 +373,7 @@ def test_a_missing_configuration_document_is_told(coffre: Coffre, account: Accou
 
 
 def test_a_missing_table_is_told(coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployed, "_outputs", lambda name: {**OUTPUTS, "CatalogTable": "gone"})
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: {**OUTPUTS, "CatalogTable": "gone"})
 
     said = coffre("list")
 

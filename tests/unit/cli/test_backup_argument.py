@@ -11,7 +11,7 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Status
 from coffre_cli.backup_argument import resolve_backup
-from coffre_cli.deployed import find_stack
+from coffre_cli.stack_choice import find_stack
 
 NOON = datetime(2026, 11, 17, 12, 0, tzinfo=UTC)
 

@@ -21,9 +21,10 @@ from coffre.model.api_key import (
 )
 from coffre.model.errors import ApiKeyError
 from coffre.model.times import parse_span
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 CREATE_EXAMPLES = examples(

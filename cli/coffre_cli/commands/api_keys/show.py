@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, ahead, print_json, print_table, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

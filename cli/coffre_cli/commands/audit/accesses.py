@@ -12,9 +12,11 @@ from coffre.model.access import AccessAction
 from coffre.model.errors import PermanentError
 from coffre.model.times import parse_span
 from coffre.model.words import counted
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import error_console, print_json, remark, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.access import AccessGroup, AccessRecord, AccessReport

@@ -10,9 +10,11 @@ import typer
 from coffre.model.errors import ConfirmationError
 from coffre.model.names import visible
 from coffre_cli.confirming import is_interactive, show_loss
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, print_json, remark, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.confirmation import IssuedPlan

@@ -20,16 +20,11 @@ from coffre_cli.commands.backups.run_backup import (
     start_servers,
     wait_for_backup,
 )
-from coffre_cli.deployed import (
-    DeployedStack,
-    HereOption,
-    HomeOption,
-    JsonOption,
-    StackOption,
-    find_stack,
-)
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import remark, show_failure
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.vault_choice import VaultChoice, chosen_vault, refuse_vault
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from coffre.model.errors import EncryptionError, EventError, TargetUnknownError
 from coffre.model.words import size
 from coffre_cli.commands.backups.backup import KeepOption
 from coffre_cli.commands.backups.run_backup import Wanted, report_all, start_backup, start_each
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.configuration import Configuration

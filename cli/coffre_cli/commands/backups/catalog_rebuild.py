@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import CoffreError
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_file
 from coffre_cli.reading import no_manifest, open_copy
 from coffre_cli.screen import print_json, print_table, remark, say, say_command
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.operations.admin.catalog_rebuild import Rebuilt

@@ -14,11 +14,12 @@ import typer
 from coffre.model.errors import CoffreError, CopyError, IntegrityError, PermanentError
 from coffre.model.words import counted, size
 from coffre_cli.backup_argument import resolve_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import error_console, print_json, print_table, remark, say, show_error
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ import typer
 from coffre.model.times import parse_span
 from coffre.model.words import counted, size
 from coffre_cli import aws
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, print_table, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore

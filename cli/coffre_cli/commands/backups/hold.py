@@ -13,10 +13,12 @@ import typer
 from coffre.model.errors import CatalogError, PermanentError, TransientError
 from coffre.model.words import counted
 from coffre_cli.backup_argument import find_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.follow import bar
 from coffre_cli.screen import backup_json, print_json, remark, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -14,11 +14,11 @@ from rich.text import Text
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.commands.points.show import list_points
-from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import age, backup_json, print_json, print_table, say, say_command, status_text
 from coffre_cli.since import since_time
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from coffre.model.names import shown, visible, visible_json
 from coffre.model.words import size
 from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
-from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
@@ -21,6 +20,7 @@ from coffre_cli.output_file import standard_output
 from coffre_cli.place import Place
 from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import console, print_table, remark
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -18,15 +18,11 @@ from coffre_cli.confirming import (
     show_loss,
     wait_for_approval,
 )
-from coffre_cli.deployed import (
-    DeployedStack,
-    JsonOption,
-    StackOption,
-    StackUnreachableError,
-    find_stack,
-)
+from coffre_cli.deployed import DeployedStack, StackUnreachableError
 from coffre_cli.examples import examples
 from coffre_cli.screen import age, backup_json, print_json, remark, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

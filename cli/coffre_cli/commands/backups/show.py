@@ -17,7 +17,6 @@ from coffre_cli.commands.backups.show_source import show_buckets, source_of
 from coffre_cli.commands.points.show import find_shown, show_point
 from coffre_cli.commands.restore.database_result import show_comparisons, show_kept, show_script
 from coffre_cli.commands.restore.run_objects import show_examples
-from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.follow import facts
 from coffre_cli.place import Place, find_place
@@ -30,6 +29,7 @@ from coffre_cli.screen import (
     say,
     show_failure,
 )
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport

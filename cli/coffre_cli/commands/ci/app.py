@@ -11,9 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from coffre_cli.commands.ci import workflows
 from coffre_cli.commands.stack.console import address_of
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from coffre_cli.commands.config.documents import (
     stored_document,
 )
 from coffre_cli.confirming import PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

@@ -10,10 +10,12 @@ import typer
 
 from coffre.model.words import counted
 from coffre_cli.commands.config.documents import any_document, in_effect, remark_template
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

@@ -18,9 +18,11 @@ from coffre_cli.commands.config.change import NoteOption, YesOption, put_in_effe
 from coffre_cli.commands.config.compare import show_difference
 from coffre_cli.commands.config.documents import NamedDocument, file_document, in_effect, laid_out, remark_template
 from coffre_cli.confirming import is_interactive, refuse_without_terminal
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import remark, say, say_command, show_error
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

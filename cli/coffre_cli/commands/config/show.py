@@ -9,9 +9,10 @@ import typer
 
 from coffre.model.names import visible_json
 from coffre_cli.commands.config.documents import NamedDocument, in_effect, remark_template, stored_document
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import console, print_json, remark
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
 from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation
 from coffre_cli.commands.restore.tables import restore_rows, restore_tables
 from coffre_cli.commands.stack.local import start
-from coffre_cli.deployed import find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import console, say, say_command, show_failure
+from coffre_cli.stack_choice import find_stack
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore

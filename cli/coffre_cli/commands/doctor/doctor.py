@@ -11,10 +11,11 @@ import typer
 from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli.commands.doctor.here import find, look_here
 from coffre_cli.commands.doctor.show import show_checkups
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import error_console, print_json
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.checkup import Checkup

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from coffre_cli.deployed import DeployedStack, StackUnreachableError, find_stack
+from coffre_cli.deployed import DeployedStack, StackUnreachableError
 from coffre_cli.screen import error_console, remark
+from coffre_cli.stack_choice import find_stack
 
 if TYPE_CHECKING:
     from coffre.model.checkup import Checkup

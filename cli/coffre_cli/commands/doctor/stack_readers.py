@@ -46,7 +46,8 @@ from coffre.policy.objectives import unreachable
 from coffre.runtime.destinations import open_destination
 from coffre.runtime.sources import read_secret
 from coffre_cli import aws
-from coffre_cli.deployed import DeployedStack, aws_refused
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.stack_choice import aws_refused
 
 _FUNCTION: Final = "Function"
 _MEMORY: Final = ("MemorySize", "DrillMemorySize")

@@ -18,7 +18,6 @@ from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.commands.export.progress import export_progress
-from coffre_cli.deployed import StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
@@ -26,6 +25,7 @@ from coffre_cli.output_file import new_directory, new_file, refuse_existing, sta
 from coffre_cli.place import Place
 from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import remark
+from coffre_cli.stack_options import StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -13,6 +13,7 @@ import typer
 
 from coffre.model.database_target import Provider
 from coffre_cli import aws
+from coffre_cli.aws import asked_place
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
 from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
@@ -28,7 +29,7 @@ from coffre_cli.commands.stack.deploy import (
     progress,
     sam_command,
 )
-from coffre_cli.deployed import DeployedStack, asked_place
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.deploying.bundle import ARCHITECTURES
 from coffre_cli.deploying.deploy import Account, Deployment
 from coffre_cli.examples import examples

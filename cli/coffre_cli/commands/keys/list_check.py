@@ -23,11 +23,12 @@ from coffre_cli.commands.keys.known import (
     short,
     targets_of,
 )
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import print_json, print_table, remark, say
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

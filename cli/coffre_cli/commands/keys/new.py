@@ -11,10 +11,12 @@ import typer
 
 from coffre.model.errors import EncryptionError
 from coffre_cli import aws
+from coffre_cli.aws import asked_place
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET, create, refuse_unreadable
-from coffre_cli.deployed import JsonOption, asked_place, use_local_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark, say, say_command
+from coffre_cli.stack_choice import use_local_stack
+from coffre_cli.stack_options import JsonOption
 from coffre_cli.vault_choice import refuse_vault
 
 EXAMPLES = examples(

@@ -16,9 +16,11 @@ from coffre.model.errors import EncryptionError, TargetUnknownError
 from coffre_cli.commands.keys.known import secrets_of, short
 from coffre_cli.commands.keys.new import write_file
 from coffre_cli.commands.keys.secrets import KeySecret, append, find
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say, say_command
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 EXAMPLES = examples(

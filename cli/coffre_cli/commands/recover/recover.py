@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from coffre_cli.commands.restore.options import StreamsOption
-from coffre_cli.deployed import JsonOption
 from coffre_cli.examples import examples
+from coffre_cli.stack_options import JsonOption
 
 EXAMPLES = examples(
     "coffre recover --kit ./kit --to shop=env:NEW_DATABASE --to files=s3://acme-files-new",

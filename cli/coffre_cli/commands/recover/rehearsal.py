@@ -5,8 +5,8 @@ from __future__ import annotations
 from coffre.model.errors import CoffreError
 from coffre.model.recovery import Recovery
 from coffre.policy.recovery import seconds_until_usable
-from coffre_cli.deployed import find_stack
 from coffre_cli.screen import remark
+from coffre_cli.stack_choice import find_stack
 
 
 def note_rehearsal(stack: str, recovery: Recovery) -> None:

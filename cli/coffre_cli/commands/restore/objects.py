@@ -12,9 +12,9 @@ from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.options import DryRunOption, How, StreamsOption, TargetOption, Which, YesOption
 from coffre_cli.commands.restore.run_objects import run_objects
 from coffre_cli.commands.restore.safety import NoSafetyOption
-from coffre_cli.deployed import HereOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.reading import FromOption
+from coffre_cli.stack_options import HereOption, JsonOption, StackOption
 
 EXAMPLES = examples(
     "coffre restore objects latest --prefix 2026/invoices/",

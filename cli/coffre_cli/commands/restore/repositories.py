@@ -17,12 +17,12 @@ from coffre.model.words import counted, size
 from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import DryRunOption, TargetOption, Which
-from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.identity import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption
 from coffre_cli.screen import print_json, remark, say
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.buckets.repositories.remote import Remote

@@ -28,9 +28,9 @@ from coffre_cli.commands.restore.options import (
 )
 from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.safety import NoSafetyOption
-from coffre_cli.deployed import HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.reading import FromCopyOption, FromOption
+from coffre_cli.stack_options import HereOption, HomeOption, JsonOption, StackOption
 
 TABLES_EXAMPLES = examples(
     "coffre restore tables latest payments --with-dependencies",

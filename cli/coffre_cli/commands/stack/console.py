@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import PermanentError
-from coffre_cli.deployed import JsonOption, StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, remark
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import typer
 from coffre import __version__
 from coffre.model.names import visible
 from coffre_cli import aws
+from coffre_cli.aws import asked_place
 from coffre_cli.commands.init.questions import InitError, Questions
-from coffre_cli.deployed import asked_place
 from coffre_cli.deploying import receiver
 from coffre_cli.deploying.bundle import ARCHITECTURES, built_code
 from coffre_cli.deploying.change_set import Change, ChangeSet

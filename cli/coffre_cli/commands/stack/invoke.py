@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from coffre.model.errors import EventError
-from coffre_cli.deployed import StackOption, find_stack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, remark
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import StackOption
 
 EXAMPLES = examples(
     "coffre invoke backup_database --event events/backup_database/daily.json",

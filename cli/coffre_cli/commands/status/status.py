@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.errors import CoffreError
-from coffre_cli.deployed import JsonOption, StackOption
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.status import Facts, StatusReport

@@ -12,10 +12,12 @@ import typer
 from coffre.model.errors import BackupStateError
 from coffre.model.words import counted, size
 from coffre_cli.backup_argument import resolve_backup
-from coffre_cli.deployed import DeployedStack, JsonOption, StackOption, find_stack
+from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

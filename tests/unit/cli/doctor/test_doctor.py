@@ -13,7 +13,7 @@ from coffre.model.checkup import CheckResult, Checkup, Severity, State
 from coffre.operations.doctor.checkup import Reader
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.local_facts import LocalFacts
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 from coffre_cli.commands.doctor import stack_readers
 from coffre_cli.deployed import StackUnreachableError
 
@@ -193,7 +193,7 @@ def test_a_machine_that_finds_no_stack_is_looked_at_first(
         raise StackUnreachableError(f"The stack {name} could not be looked up.")
 
     machine = LocalFacts(Refused("sts:GetCallerIdentity", "ExpiredToken: It has expired."), "eu-west-1", 0.0, (3, 13))
-    monkeypatch.setattr(deployed, "_outputs", nowhere)
+    monkeypatch.setattr(stack_choice, "_outputs", nowhere)
     monkeypatch.setattr(stack_readers, "readers_of_machine", lambda: (Reader((LocalFacts,), lambda: [machine]),))
 
     said = coffre("doctor")

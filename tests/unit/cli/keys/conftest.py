@@ -18,7 +18,7 @@ from coffre.model.backup import Backup
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 
 MAIN = "coffre/identity/main"
 START = datetime(2026, 9, 1, 3, tzinfo=UTC)
@@ -93,7 +93,7 @@ class Keys:
 def keys(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
     """A stack with the secret `coffre/identity/main`, whose key and an offline one encrypt all backups."""
     outputs: dict[str, Any] = {**OUTPUTS, "IdentitySecret": MAIN}
-    monkeypatch.setattr(deployed, "_outputs", lambda name: outputs)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: outputs)
     found = Keys(account, tmp_path)
     found.configure(found.main, found.offline)
     found.store(found.main.identity)

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
 from coffre.model.incident import Incident
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 
 NOW = datetime.now(UTC)
 SENT = {"place": "line 1 of the secret coffre/alerts/urls", "sent": True}
@@ -72,7 +72,7 @@ def test_when_nothing_goes_on_this_is_said(account: Account, coffre: Coffre) -> 
 @pytest.fixture
 def notified(account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
     """A stack with the function `notify`."""
-    monkeypatch.setattr(deployed, "_outputs", lambda name: {**OUTPUTS, "NotifyFunction": "safe-notify"})
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: {**OUTPUTS, "NotifyFunction": "safe-notify"})
     return account
 
 

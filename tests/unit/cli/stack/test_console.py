@@ -9,7 +9,7 @@ import boto3
 import pytest
 from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 
 API = "https://abc.execute-api.eu-west-1.amazonaws.com"
 PEOPLE = {"issuer": "https://login.example.com", "client_id": "coffre", "roles": [{"group": "dba", "role": "admin"}]}
@@ -31,7 +31,7 @@ def test_the_address_is_opened_or_printed_and_a_console_that_is_off_is_an_error(
     assert "[CONSOLE_OFF]" in off.err
     assert "Console=on" in off.err
 
-    monkeypatch.setattr(deployed, "_outputs", lambda name: {**OUTPUTS, "ConsoleAddress": API})
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: {**OUTPUTS, "ConsoleAddress": API})
     alone = coffre("console")
     assert (alone.status, alone.out, opened) == (0, f"{API}\n", [API])
     assert "lets no one in yet" in alone.err

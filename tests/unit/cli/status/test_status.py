@@ -23,7 +23,7 @@ from coffre.operations.status import gather
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.reports import DrillReports
-from coffre_cli import deployed, screen
+from coffre_cli import screen, stack_choice
 
 RULES = {"daily-databases": "safe-Daily-1", "weekly-drill": "safe-Drill-1", "fresh": "safe-Fresh-1"}
 
@@ -52,7 +52,7 @@ def rules(account: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in RULES.values():
         events.put_rule(Name=name, ScheduleExpression="cron(0 2 * * ? *)", State="ENABLED")
     words = " ".join(f"{job}={rule}" for job, rule in RULES.items())
-    monkeypatch.setattr(deployed, "_outputs", lambda name: {**OUTPUTS, "Schedules": words})
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: {**OUTPUTS, "Schedules": words})
     return events
 
 
@@ -140,7 +140,7 @@ def test_a_disabled_or_deleted_rule_is_found(
 def test_an_older_stack_that_does_not_name_its_rules_is_not_called_safe(
     coffre: Coffre, safe: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployed, "_outputs", lambda name: OUTPUTS)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: OUTPUTS)
 
     said = coffre("status")
 

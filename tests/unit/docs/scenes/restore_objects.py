@@ -19,7 +19,7 @@ from coffre.operations.restore_buckets.report import report_of
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
-from coffre_cli import deployed
+from coffre_cli import stack_choice
 
 PAGE: Final = "docs/restore.md"
 WHERE: Final = "casa-files at AWS"
@@ -46,7 +46,7 @@ def know(stage: Stage, identity: str) -> None:
     """Let the stack's secret hold a private key."""
     name = "coffre/identity/main"
     stage.account.secrets.create_secret(Name=name, SecretString=identity)
-    stage.monkeypatch.setattr(deployed, "_outputs", lambda _: {**OUTPUTS, "IdentitySecret": name})
+    stage.monkeypatch.setattr(stack_choice, "_outputs", lambda _: {**OUTPUTS, "IdentitySecret": name})
 
 
 def play(stage: Stage, milliseconds: int, **result: Any) -> None:
