@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 from tests.contract.weed import Weed
-from tests.quick_answers import answer_quickly
+from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
 from tests.web import Web, web_server
 
@@ -57,10 +57,11 @@ def lost_rows(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_aws() -> Iterator[None]:
-    """Make clients of AWS, and let moto answer them, in a fraction of the time."""
+    """Make clients of AWS, and let moto answer them, in a fraction of the time, and one request after another."""
     with pytest.MonkeyPatch.context() as patch:
         make_clients_quickly(patch)
         answer_quickly(patch)
+        answer_one_at_a_time(patch)
         yield
 
 
