@@ -261,6 +261,7 @@ def main() -> None:
                 it.drop("whole")
         best = {("marked" if marked else "not marked"): min(found) for marked, found in seconds.items()}
         kills = differing = unproven = 0
+        found: dict[str, Any] | None
         for number in range(given.runs):
             chance = random.Random(given.seed + number)
             if given.workers:
