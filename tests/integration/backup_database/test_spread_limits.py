@@ -14,7 +14,6 @@ from tests.integration.spread_machine import SpreadMachine, spread_machine
 
 from coffre.model.backup import Status
 from coffre.operations.backup_database.spread import step
-from coffre.postgres.connection import connect
 from coffre_local.sample import fingerprint
 
 CONNECTIONS = 12
@@ -82,7 +81,7 @@ def test_a_worker_that_is_refused_connections_waits_and_no_idle_limit_ends_a_hol
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crowd = Crowd(with_password(shop, keeper), psycopg2.connect)
-    monkeypatch.setattr(connect.psycopg2, "connect", crowd.connect)
+    monkeypatch.setattr(psycopg2, "connect", crowd.connect)
     monkeypatch.setattr(step, "_PAUSE_SECONDS", 0.05)
     machine.faults.before["work-0"] = crowd.comes
     coffre.configure(with_password(shop, keeper), target={"limits": {"spread": "always", "streams": 4}})
