@@ -28,8 +28,8 @@ class Settings(BaseModel):
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
     it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
-    it says who sent an event (docs/identity.md). `ranges_machine` is the ARN of the state machine for buckets that one
-    function cannot read.
+    `ranges_machine` is the ARN of the state machine for buckets that one function cannot read. `spread_range_objects`
+    makes its ranges smaller than time demands, where that is to be seen at work.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -51,6 +51,7 @@ class Settings(BaseModel):
     console_role: str | None = None
     export_bucket: str | None = None
     ranges_machine: str | None = None
+    spread_range_objects: int | None = Field(default=None, gt=0)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:

@@ -73,7 +73,9 @@ class RangesPlanning:
             if not choice.is_spread:
                 return None
             why = choice.why
-        beginning = RangesBeginning(target.limits.functions, catalog, self._start, self.actor)
+        beginning = RangesBeginning(
+            target.limits.functions, catalog, self._start, self.actor, self.services.settings.spread_range_objects
+        )
         return begin_ranges(beginning, job, run, progress, why)
 
     def _start(self, target: str, backup_id: str, header: StoredFile, width: int) -> None:

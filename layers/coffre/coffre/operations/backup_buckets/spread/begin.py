@@ -24,13 +24,14 @@ class RangesBeginning:
     """What handing over needs.
 
     `start` starts the state machine: target, id of the backup, the stored header, and `width`, the number of workers.
-    `actor` asked for the backup.
+    `actor` asked for the backup. `range_objects` are the fewest of a range, when it is not for time to decide.
     """
 
     width: int
     catalog: Catalog
     start: Callable[[str, str, StoredFile, int], None]
     actor: Actor
+    range_objects: int | None = None
 
 
 def begin_ranges(
@@ -55,6 +56,7 @@ def begin_ranges(
         why=why,
         actor=beginning.actor.name,
         actor_verified=beginning.actor.verified,
+        range_objects=beginning.range_objects,
     )
     if progress is not None:
         record = RangeRecord(after="", end=None, is_over=False, progress=progress)

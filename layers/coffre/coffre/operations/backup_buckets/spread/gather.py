@@ -77,7 +77,7 @@ def plan_round(
         marks, listed_to = _listed(job, header, rest, meter, until)
         if listed_to is not None:
             marks += [Mark(name, count, 0) for name, count in known if listed_to < name]
-        ranges += [(one, begun) for one in divide(rest, marks, header.width)]
+        ranges += [(one, begun) for one in divide(rest, marks, header.width, header.range_objects)]
     return write_ranges(job.vault, header, after_round, ranges)
 
 
@@ -96,7 +96,7 @@ def _listed(
     job = replace(job, begun=_position(header, rest.after), end=rest.end, is_range=True)
     marks: list[Mark] = []
     with closing(_sizes(job, meter)) as sizes:
-        for mark in marks_of(sizes):
+        for mark in marks_of(sizes, header.range_objects):
             marks.append(mark)
             if time.monotonic() > until:
                 return marks, mark.name

@@ -35,7 +35,8 @@ class RangesHeader(BaseModel):
     """What every step of a run needs to know.
 
     `source` says what is backed up, and from where; `previous` is the id of the backup that this one is compared with;
-    `width` functions work together. `why` says why it is spread, and `actor` asked for it.
+    `width` functions work together. `why` says why it is spread, and `actor` asked for it. `range_objects` makes ranges
+    smaller than time demands.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,7 @@ class RangesHeader(BaseModel):
     why: str
     actor: str = "unknown"
     actor_verified: bool = False
+    range_objects: int | None = None
 
 
 class RangeLine(BaseModel):
