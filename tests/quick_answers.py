@@ -1,4 +1,4 @@
-"""The answers of moto, sooner: the same bytes by shorter ways.
+"""The answers of moto, sooner: the same bytes by shorter ways, and one request after another.
 
 A test of a function makes some hundred calls, and most of its time went into what moto computes again for each of them.
 """
