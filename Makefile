@@ -99,6 +99,7 @@ ci: setup ## Everything that has to pass before a change lands
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory test-browser
 	.venv/bin/python -m tests.fuzz --runs 500
+	$(MAKE) --no-print-directory api-cases ARGS='--short --cases 4'
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md
 	.venv/bin/python -m tests.template.threat_model

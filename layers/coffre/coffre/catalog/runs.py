@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from pynamodb.expressions.condition import Condition
@@ -219,11 +220,12 @@ class Runs[R: (Backup, Restore)]:
             where = of_kind if where is None else where & of_kind
         is_sparse = where is not None or fits is not None
         raws, last = self._table.page(replace(listing, where=where, page=None if is_sparse else size))
-        records = [read_record(raw, self._kind.item, self._kind.record) for raw in raws]
-        found = [record for record in records if fits is None or fits(record)]
+        # One after another: of a thousand that a call with a filter returns, few are shown.
+        records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
+        found = tuple(islice((record for record in records if fits is None or fits(record)), size + 1))
         if len(found) > size:
-            return RunPage(tuple(found[:size]), found[size - 1].id)
-        return RunPage(tuple(found), last)
+            return RunPage(found[:size], found[size - 1].id)
+        return RunPage(found, last)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.

@@ -113,6 +113,7 @@ class ConsoleSettings(Settings):
     `stack` begins the names of the functions. `console_address` is where browsers find it, unless the configuration
     says another address. `schedules` is the stack's output of this name. `alert_urls` says whether the stack has the
     function notify. `download_role` is the ARN of the role whose credentials sign the addresses of exported files.
+    `users_issuer` and `users_client` are of the user pool that the stack has made, if it has one.
     """
 
     stack: str = Field(min_length=1)
@@ -120,6 +121,8 @@ class ConsoleSettings(Settings):
     schedules: str = ""
     alert_urls: bool = False
     download_role: str = Field(min_length=1)
+    users_issuer: str | None = None
+    users_client: str | None = None
 
 
 def _named(error: ValidationError) -> list[tuple[str, str]]:
