@@ -17,8 +17,8 @@ from ulid import ULID
 from benchmarks.newest import newest
 from benchmarks.timers import Timers, cpu_report
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for

@@ -16,7 +16,7 @@ from botocore.session import get_session
 
 from coffre.buckets.client import make_bucket_client
 from coffre.model.backup import Backup
-from coffre.model.target import ObjectStore
+from coffre.model.bucket_target import ObjectStore
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
 from coffre.stores import transfer
 from coffre.stores.s3 import S3Store, make_client

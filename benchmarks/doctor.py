@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import psycopg2
 
 from benchmarks.harness import progress
-from coffre.model.target import DatabaseTarget, Tls
+from coffre.model.database_target import DatabaseTarget, Tls
 from coffre.operations.doctor.checkup import examine
 from coffre.operations.doctor.database import DatabaseLook
 from coffre.postgres.connection.address import apply_tls

@@ -15,7 +15,7 @@ from ulid import ULID
 
 from benchmarks.newest import newest
 from coffre.model.drill import DrillState, Outcome
-from coffre.model.target import Drill
+from coffre.model.protection import Drill
 from coffre.operations.drill.database import DrillJob, drill
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.postgres.connection.client_tools import Children, PostgresTools

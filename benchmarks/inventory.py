@@ -26,8 +26,8 @@ from ulid import ULID
 
 from benchmarks.harness import progress
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
-from coffre.model.target import TargetKind
 from coffre.model.verification import Share
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Entry, EntryKind, Frame, PackReference, RelationName
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.plan import BackupPlan, DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header, write_plan
 from coffre.operations.backup_database.spread.seal import seal_spread

@@ -24,8 +24,9 @@ from coffre.buckets.client import make_bucket_client
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.bucket_target import BucketSource, BucketTarget, ObjectStore
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
-from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.parallel_map import ThreadRunner

@@ -22,7 +22,8 @@ from typing import Any, Final, cast
 from benchmarks.storage_job import TARGET, run_backup
 from benchmarks.workbench import arguments_of, environment, job
 from coffre.buckets.reader import BucketReader
-from coffre.model.target import BucketSource, BucketTarget, TargetKind
+from coffre.model.bucket_target import BucketSource, BucketTarget
+from coffre.model.kinds import TargetKind
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_exchange import Answer

@@ -13,6 +13,7 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import (
     DatabaseContent,
     EntriesFile,
@@ -23,7 +24,6 @@ from coffre.model.manifest import (
     RelationName,
     TableContent,
 )
-from coffre.model.target import TargetKind
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import EntryWriter, write_lines

@@ -192,7 +192,7 @@ class DeployedStack:
         )
 
     def _several(self, server: str) -> TargetUnknownError:
-        from coffre.model.target import FoundDatabase
+        from coffre.model.database_target import FoundDatabase
 
         databases = self.configuration.databases
         names = [one.name for one in databases if isinstance(one, FoundDatabase) and one.server == server]

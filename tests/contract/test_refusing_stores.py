@@ -21,9 +21,9 @@ from tests.integration.storage_scene import counts
 
 from coffre.buckets.open_reader import open_reader
 from coffre.model.backup import RestoreReport
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import RestoreError, StoreError
 from coffre.model.storage import StorageState
-from coffre.model.target import BucketTarget
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.runs.run import Paused

@@ -28,16 +28,12 @@ from coffre.model.new_document import read_new_document
 from coffre.postgres.archive.reader import Archive, Compression, Section, TocEntry, read_archive
 from coffre.postgres.archive.writer import LargeObject, custom_header, large_objects_block, read_large_objects
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.runtime.events import (
-    BackupStorageEvent,
-    DrillEvent,
-    NotifyEvent,
-    VerifyEvent,
-    parse_backup,
-    parse_database_backup,
-    parse_restore,
-    parse_rotate,
-)
+from coffre.runtime.events.backup import BackupStorageEvent, parse_backup, parse_database_backup
+from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.notify import NotifyEvent
+from coffre.runtime.events.restore import parse_restore
+from coffre.runtime.events.rotate import parse_rotate
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.stores.checks import too_large
 from coffre.stores.s3_errors import Call
 from coffre.stores.store import ObjectInfo, Store

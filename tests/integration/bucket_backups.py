@@ -13,8 +13,8 @@ from typing import Any
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, Entry, EntryKind, Manifest, ObjectFacts, StorageContent
-from coffre.model.target import TargetKind
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines

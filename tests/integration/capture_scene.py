@@ -14,8 +14,9 @@ from ulid import ULID
 
 from coffre.buckets.reader import BucketReader
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.bucket_target import BucketTarget
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Entry, Manifest
-from coffre.model.target import BucketTarget, TargetKind
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
 from coffre.operations.backup_buckets.references import PointOfRun

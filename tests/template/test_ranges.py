@@ -10,7 +10,8 @@ from tests.template.rendering import ROOT, render
 from tests.template.test_spread import OF_LAMBDA, filled, states
 
 from coffre.model import errors
-from coffre.runtime.events import RangeStepEvent, parse_storage_backup
+from coffre.runtime.events.backup import parse_storage_backup
+from coffre.runtime.events.spread import RangeStepEvent
 from coffre.runtime.machine import RANGES_TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "ranges.asl.json").read_text())

@@ -10,7 +10,7 @@ import pytest
 from tests.template.rendering import ROOT, render
 
 from coffre.model import errors
-from coffre.runtime.events import parse_database_backup
+from coffre.runtime.events.backup import parse_database_backup
 from coffre.runtime.machine import TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "spread.asl.json").read_text())

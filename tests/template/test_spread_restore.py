@@ -9,7 +9,7 @@ from tests.template.rendering import ROOT, render
 from tests.template.test_spread import LONGEST_STEP_SECONDS, OF_LAMBDA, states
 
 from coffre.model import errors
-from coffre.runtime.events import RestoreShareEvent, RestoreStoppedEvent, parse_restore
+from coffre.runtime.events.restore import RestoreShareEvent, RestoreStoppedEvent, parse_restore
 from coffre.runtime.machine import RESTORE_TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "restore.asl.json").read_text())

@@ -36,19 +36,18 @@ from coffre.model.errors import ConfigurationError
 from coffre.model.verification import Level
 from coffre.operations.accesses.read_logs import LOG_PREFIX
 from coffre.runtime.announce import Announcer
-from coffre.runtime.events import (
+from coffre.runtime.events.backup import (
     BackupDatabaseEvent,
     BackupStorageEvent,
-    CopyEvent,
-    DrillEvent,
-    NotifyEvent,
-    RotateEvent,
-    VerifyEvent,
     parse_database_backup,
-    parse_restore,
-    parse_rotate,
     parse_storage_backup,
 )
+from coffre.runtime.events.copy import CopyEvent
+from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.notify import NotifyEvent
+from coffre.runtime.events.restore import parse_restore
+from coffre.runtime.events.rotate import RotateEvent, parse_rotate
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_local.conditions import DECIDED, decided

@@ -15,7 +15,7 @@ from tests.integration.capture_scene import Scene
 
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import PIECE_BYTES
-from coffre.model.target import BucketTarget
+from coffre.model.bucket_target import BucketTarget
 from coffre.stores.s3 import make_client
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.integration.contents import RoundTrip, before_locks, rows, run, schema_of, value
 
+from coffre.model.kinds import Contents
 from coffre.model.manifest import EntryKind, TableContent
-from coffre.model.target import Contents
 from coffre.vault.codec import FrameDecoder
 from coffre_local.sample import fingerprint, sequences
 

@@ -11,8 +11,8 @@ import pytest
 from tests.integration.conftest import beside
 from tests.integration.contents import RoundTrip, database_of, rows, run
 
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.names import quoted
-from coffre.model.target import DatabaseTarget
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connection_secret import parse_secret

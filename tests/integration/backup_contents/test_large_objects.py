@@ -10,9 +10,9 @@ import pytest
 from tests.integration.conftest import BUCKET, client
 from tests.integration.contents import RoundTrip, rows, run, value
 
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import DumpError, IntegrityError, RestoreError
 from coffre.model.manifest import EntryKind
-from coffre.model.target import DatabaseTarget
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connection_secret import parse_secret

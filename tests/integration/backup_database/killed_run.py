@@ -19,8 +19,8 @@ from pathlib import Path
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database import part_recorder
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob

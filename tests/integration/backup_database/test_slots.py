@@ -15,7 +15,7 @@ from tests.integration.faults import answer
 
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.errors import CoffreError, StoreError
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 from coffre.operations.runs import admission, dead_runs
 
 SLOT = "2026-10-04T02:00:00Z"

@@ -15,10 +15,10 @@ from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import Coffre, Context
 
 from coffre.model.backup import RestoreReport
+from coffre.model.bucket_target import BucketSource, ObjectStore
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import BucketSummary
 from coffre.model.safety import Safety, SafetyState
-from coffre.model.target import BucketSource, ObjectStore
 from coffre.operations.restore_buckets.safety import Stake, is_same_store
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.stores.s3 import make_client

@@ -34,9 +34,9 @@ from coffre.alerts.verification import (
 )
 from coffre.model.backup import Backup, Failure, Restore, Status, Tier
 from coffre.model.errors import DumpError
+from coffre.model.kinds import TargetKind
 from coffre.model.names import visible
 from coffre.model.rotation import Problem
-from coffre.model.target import TargetKind
 from coffre.model.words import size, span
 
 TAKEN = datetime(2026, 10, 2, 2, 0, 7, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.alerts.message import Message
-from coffre.runtime.events import NotifyEvent
+from coffre.runtime.events.notify import NotifyEvent
 
 EVENTS = Path(__file__).parents[3] / "events" / "notify"
 

@@ -35,10 +35,10 @@ from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.copies import Destination
+from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
 from coffre.model.status import Gap, Measured
-from coffre.model.target import TargetKind
 from coffre.policy.anomaly import Deviation, Rate
 from coffre.policy.audit_chain import Finding
 from coffre.policy.report import report_of

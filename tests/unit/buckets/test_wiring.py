@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from coffre.buckets.open_reader import open_reader
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import StoreError
-from coffre.model.target import BucketTarget
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_wire import Endpoint
 

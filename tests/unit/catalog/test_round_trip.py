@@ -9,7 +9,7 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Progress, Restore, Status, Tier
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 
 ZONES = st.integers(-23, 23).map(lambda hours: timezone(timedelta(hours=hours)))
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=ZONES)  # noqa: DTZ001

@@ -19,6 +19,7 @@ from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Restore, RestoredTable, RestoreReport, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import (
     BucketSummary,
     DatabaseContent,
@@ -27,7 +28,6 @@ from coffre.model.manifest import (
     StorageContent,
     TableContent,
 )
-from coffre.model.target import TargetKind
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli import app, deployed, screen
 from coffre_cli.deployed import DeployedStack

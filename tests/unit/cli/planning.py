@@ -18,15 +18,8 @@ from coffre.model.errors import CoffreError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import (
-    ApiKeyEvent,
-    ConfigurationEvent,
-    RestoreEvent,
-    RotateEvent,
-    StorageRestoreEvent,
-    parse_restore,
-    parse_rotate,
-)
+from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.events.rotate import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.observability import make_logger
 from coffre.runtime.pins import answer_pin
 from coffre.stores.s3 import S3Store, make_client

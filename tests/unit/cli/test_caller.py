@@ -14,7 +14,8 @@ from tests.unit.cli.conftest import OUTPUTS, REGION
 
 from coffre.model.audit import Actor
 from coffre.runtime.callers import Callers
-from coffre.runtime.events import SentEvent, parse_restore
+from coffre.runtime.events.event import SentEvent
+from coffre.runtime.events.restore import parse_restore
 from coffre.runtime.function import utc_now
 from coffre.runtime.proof import Audience
 from coffre_cli.deployed import DeployedStack

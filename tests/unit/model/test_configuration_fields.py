@@ -13,8 +13,11 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from tests.unit.model.configuration_schema import COMMAND, DOCUMENT, models, models_in, schema, text
 
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration import Configuration, parse_configuration
-from coffre.model.target import BucketTarget, DatabaseTarget, RepositoryTarget, SettingsTarget
+from coffre.model.database_target import DatabaseTarget
+from coffre.model.repository_target import RepositoryTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.vault.codec import new_identity, public_key
 
 GUIDE: Final = DOCUMENT.with_name("configuration.md")

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from coffre.model.configuration import parse_configuration
 from coffre.model.errors import ConfigurationError
+from coffre.model.kinds import TargetKind
 from coffre.model.repositories import Organisation, RepositoryAddress
-from coffre.model.target import RepositoryTarget, TargetKind
+from coffre.model.repository_target import RepositoryTarget
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from coffre.model.any_target import is_gone
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import FoundDatabase, Patterns
 from coffre.model.errors import TargetUnknownError
 from coffre.model.server import SeenDatabase
-from coffre.model.target import FoundDatabase, Patterns, is_gone
 
 FOUND = datetime(2026, 11, 1, tzinfo=UTC)
 SERVER = {

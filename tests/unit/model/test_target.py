@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.document import describe_validation
 from coffre.model.errors import ConfigurationError, TargetUnknownError
-from coffre.model.target import Contents, TargetKind
+from coffre.model.kinds import Contents, TargetKind
 
 RECIPIENT = "age1" + "q" * 58
 SECRET = "hunter2-pa55word"

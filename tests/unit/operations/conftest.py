@@ -18,9 +18,9 @@ from ulid import ULID
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.configuration import Configuration
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.rotation import RotationReport
-from coffre.model.target import TargetKind
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore

@@ -12,10 +12,12 @@ from tests.unit.operations.conftest import CONTENT, Scene
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Tier
+from coffre.model.database_target import DatabaseTarget
+from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import EntriesFile, Manifest, PackReference
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, RotationReport
-from coffre.model.target import DatabaseTarget, Retention, TargetKind
 from coffre.operations.rotate.hold import HoldJob
 from coffre.operations.runs.locked_backup import locking_vault, secure
 from coffre.operations.runs.progress import Meter

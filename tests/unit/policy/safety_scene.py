@@ -9,10 +9,12 @@ from typing import Any, Final
 from ulid import ULID
 
 from coffre.model.backup import Backup, Failure, Status, Tier
+from coffre.model.bucket_target import BucketSource, BucketTarget
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillSummary, Outcome
+from coffre.model.kinds import TargetKind
 from coffre.model.rotation import VaultUse
 from coffre.model.status import Facts, OpenAlert, Schedule, TargetFacts
-from coffre.model.target import BucketSource, BucketTarget, DatabaseTarget, TargetKind
 
 NOW: Final = datetime(2026, 11, 28, 12, tzinfo=UTC)  # a Saturday
 KEY: Final = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"

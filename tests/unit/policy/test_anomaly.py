@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 from coffre.policy.anomaly import (
     COMPARED,
     Measures,

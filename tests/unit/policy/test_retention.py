@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision
-from coffre.model.target import Retention
 from coffre.policy.retention import decide
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)

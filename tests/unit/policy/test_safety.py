@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill, facts, run, schedule
 
 from coffre.model.backup import Status, Tier
+from coffre.model.bucket_target import BucketTarget
+from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.drill import Outcome
+from coffre.model.protection import BucketDrill
 from coffre.model.server import SeenDatabase
 from coffre.model.status import Facts, Source, Standing, TargetFacts, Unread
-from coffre.model.target import BucketDrill, BucketTarget, DatabaseTarget, FoundDatabase
 from coffre.policy.safety import headline, reasons, standing
 from coffre.policy.status_report import report_of
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coffre.model.database_target import Patterns
 from coffre.model.errors import EventError
-from coffre.model.target import TARGET_NAME, Patterns
+from coffre.model.target import TARGET_NAME
 from coffre.policy.servers import chosen_databases, hashed_name, listed, plain_name
 
 DATABASES = ("app", "app_eu", "a.b", "postgres", "rdsadmin", "Shop", "test_1", "_supabase", "cloudsqladmin")

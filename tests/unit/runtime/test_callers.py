@@ -17,15 +17,12 @@ from coffre.model.audit import Actor
 from coffre.model.errors import EventError, IdentityError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.callers import VALID_FOR, Callers, for_console
-from coffre.runtime.events import (
-    BackupStorageEvent,
-    DrillEvent,
-    RestoreEvent,
-    RotateEvent,
-    SentEvent,
-    StorageRestoreEvent,
-    VerifyEvent,
-)
+from coffre.runtime.events.backup import BackupStorageEvent
+from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.event import SentEvent
+from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
+from coffre.runtime.events.rotate import RotateEvent
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.proof import Audience, Proof, digest_of, sign
 from coffre.runtime.settings import Settings
 

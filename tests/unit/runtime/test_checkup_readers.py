@@ -12,9 +12,11 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from tests.catalog_table import create_table
 
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.checkup import State
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.kinds import TargetKind
-from coffre.model.target import BucketTarget, DatabaseTarget, SettingsTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.operations.doctor.checkup import Reader, gather
 from coffre.policy.checks.bucket_facts import SourceBucket, Sources, StoreSecret
 from coffre.policy.checks.check import Facts

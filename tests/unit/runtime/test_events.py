@@ -12,21 +12,19 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
 from coffre.model.errors import EventError
-from coffre.runtime.events import (
+from coffre.runtime.events.backup import (
     BackupDatabaseEvent,
     BackupStorageEvent,
-    CopyEvent,
-    DrillEvent,
-    NotifyEvent,
-    RestoreEvent,
-    RotateEvent,
-    VerifyEvent,
     parse_backup,
     parse_database_backup,
-    parse_restore,
-    parse_rotate,
     slot_of,
 )
+from coffre.runtime.events.copy import CopyEvent
+from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.notify import NotifyEvent
+from coffre.runtime.events.restore import RestoreEvent, parse_restore
+from coffre.runtime.events.rotate import RotateEvent, parse_rotate
+from coffre.runtime.events.verify import VerifyEvent
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "events").glob("*/*.json"))

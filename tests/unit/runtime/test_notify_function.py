@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.web import Web
 
 from coffre.model.errors import CoffreError, EventError, SecretError, TransientError
-from coffre.runtime.events import NotifyEvent
+from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.notify_function import NotifyFunction
 from coffre.runtime.observability import make_logger
 from coffre.runtime.settings import NotifySettings

@@ -12,16 +12,16 @@ from typing import Any, cast
 import pytest
 
 from coffre.model.backup import Backup, Progress, Restore, Status
+from coffre.model.database_target import Limits
 from coffre.model.errors import ConnectTransientError, TargetUnknownError
 from coffre.model.export import destination_of
-from coffre.model.target import Limits
 from coffre.operations.restore_database import sharing
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.sharing import ShareOfRows
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.restore_sharing import SharingRestores
 
 GB = 10**9

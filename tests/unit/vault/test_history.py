@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.backup import Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Frame, Manifest, PackReference
-from coffre.model.target import TargetKind
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import live_bytes, write_lines
 from coffre.vault.history import open_history

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from coffre.model.errors import IntegrityError, StoreError
+from coffre.model.kinds import TargetKind
 from coffre.model.points import PointPart, PointRecord
-from coffre.model.target import TargetKind
 from coffre.operations.points.begin import references_of
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.layout import point_of

@@ -12,8 +12,8 @@ from backports import zstd
 
 from coffre.model.backup import Tier
 from coffre.model.errors import CoffreError, IntegrityError, LockLostError, StoreError
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
-from coffre.model.target import TargetKind
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
 from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter, write_lines

@@ -14,9 +14,9 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.configuration import Configuration, parse_configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import ConfigurationError, SecretError
 from coffre.model.manifest import Manifest
-from coffre.model.target import DatabaseTarget
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.plan import DatabaseBackupJob

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from coffre.model.target import Provider
+from coffre.model.database_target import Provider
 from coffre_cli import aws
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from coffre.model.any_target import AnyTarget, is_gone
+from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status
-from coffre.model.target import AnyTarget, DatabaseTarget, FoundDatabase, is_gone
 from coffre.model.words import duration, size
 from coffre_cli import aws
 from coffre_cli.commands.backups.run_backup import Wanted, start_backup, start_servers, wait_for_backup
@@ -21,7 +22,7 @@ from coffre_cli.screen import error_console, remark, say, show_error
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.model.target import DatabaseTarget
+    from coffre.model.database_target import DatabaseTarget
 
 _POLL_SECONDS: Final = 3.0
 # What SNS has instead of an ARN until the link in its mail was followed.

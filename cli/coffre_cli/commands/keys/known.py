@@ -141,7 +141,7 @@ def known_keys(place: Place, targets: Iterable[str], given: Sequence[str] = ()) 
 def secrets_of(stack: DeployedStack, targets: Iterable[str]) -> list[str]:
     """Return the names of the secrets that may have private keys of these targets; those of single targets may not
     exist. Those of a server come before those of its databases."""
-    from coffre.model.target import FoundDatabase
+    from coffre.model.database_target import FoundDatabase
     from coffre.runtime.identities import target_secret
 
     main, wanted = stack.outputs.get("IdentitySecret"), list(targets)

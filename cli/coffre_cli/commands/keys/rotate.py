@@ -87,7 +87,7 @@ def rotate(
 
 
 def _plan(deployed: DeployedStack, target: str | None) -> Rotation:
-    from coffre.model.target import FoundDatabase
+    from coffre.model.database_target import FoundDatabase
 
     configuration = deployed.configuration
     if configuration.encryption == "none":

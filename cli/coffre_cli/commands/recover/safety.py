@@ -15,11 +15,12 @@ from coffre.buckets.client import make_bucket_client
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.bucket_target import BucketSource, BucketTarget
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.kinds import Mode, TargetKind
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
-from coffre.model.target import BucketSource, BucketTarget, DatabaseTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.restore_buckets.safety import Stake, is_in_use, stakes_of

@@ -41,7 +41,7 @@ from coffre_cli.screen import say
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore, RestoreReport
     from coffre.model.configuration import Configuration
-    from coffre.model.target import Drill
+    from coffre.model.protection import Drill
     from coffre.postgres.connection.address import Connection
     from coffre_cli.standalone import StandaloneVault
 

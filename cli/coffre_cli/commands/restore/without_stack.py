@@ -20,9 +20,9 @@ from ulid import ULID
 from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.bucket_target import ObjectStore
 from coffre.model.errors import CoffreError
 from coffre.model.safety import Safety
-from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.job import RestoreJob

@@ -9,8 +9,8 @@ from typing import Final
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.kinds import TargetKind
 from coffre.model.rotation import Problem
-from coffre.model.target import TargetKind
 from coffre.model.words import span
 
 _CALLED_WRONGLY: Final = frozenset({"EVENT_INVALID", "TARGET_UNKNOWN"})

@@ -8,8 +8,8 @@ from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind, subject_of
 from coffre.model.backup import Failure
+from coffre.model.kinds import TargetKind
 from coffre.model.names import visible
-from coffre.model.target import TargetKind
 
 # A mail with thousands of lines helps no reader, and SNS accepts 256 KB.
 _BULLETS_SHOWN: Final = 10

@@ -15,8 +15,8 @@ from botocore.session import get_session
 from coffre.buckets.client import make_bucket_client, region_of
 from coffre.buckets.reader import BucketReader
 from coffre.concurrency.renewal import Renewal
+from coffre.model.bucket_target import BucketTarget, ObjectStore
 from coffre.model.errors import StoreError
-from coffre.model.target import BucketTarget, ObjectStore
 from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_wire import Endpoint, S3Wire
 

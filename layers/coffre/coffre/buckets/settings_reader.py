@@ -24,7 +24,7 @@ from coffre.buckets.reader import Piece
 from coffre.model.errors import CoffreError, ObjectMissingError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.setting import Sealed, SettingFacts, wrapped
-from coffre.model.target import COFFRE, FILES, PARAMETERS, SECRETS
+from coffre.model.settings_target import COFFRE, FILES, PARAMETERS, SECRETS
 from coffre.policy.object_keys import key_choice
 from coffre.stores.s3_errors import Call
 

@@ -13,25 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
+from coffre.model.any_target import AnyTarget, ObjectTarget
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.confirmation import ConfirmationRules
 from coffre.model.console import Console
 from coffre.model.copies import Destination
+from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.document import KIND_UNKNOWN, Document, describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
+from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Contact, Objective, Objectives
 from coffre.model.points import Point
+from coffre.model.repository_target import RepositoryTarget
 from coffre.model.server import SeenDatabase, usable
-from coffre.model.target import (
-    AgeRecipient,
-    AnyTarget,
-    BucketTarget,
-    DatabaseTarget,
-    FoundDatabase,
-    ObjectTarget,
-    RepositoryTarget,
-    SettingsTarget,
-    TargetKind,
-)
+from coffre.model.settings_target import SettingsTarget
+from coffre.model.target import AgeRecipient
 from coffre.model.words import counted
 
 PrincipalPattern = Annotated[

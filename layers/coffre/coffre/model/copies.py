@@ -7,9 +7,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from coffre.model.bucket_target import ObjectStore
 from coffre.model.document import Document
 from coffre.model.protection import Retention
-from coffre.model.target import ObjectStore, TargetName
+from coffre.model.target import TargetName
 
 DESTINATION_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 DestinationName = Annotated[str, Field(pattern=DESTINATION_NAME, description="lower case, digits and dashes")]

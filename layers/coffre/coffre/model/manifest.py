@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError
+from coffre.model.kinds import Contents, TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.points import ManifestPoint
-from coffre.model.target import Contents, TargetKind
 
 # Of a pack, and of the plaintext of a frame (docs/format/v1.md): what a forged record asks for takes no more memory.
 _MOST_FRAME_BYTES = 64 * 1024 * 1024

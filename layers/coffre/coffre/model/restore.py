@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from coffre.model.target import Contents
+from coffre.model.kinds import Contents
 
 _SPACE: Final = r"[ \t\n\r\f\v]"
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"

@@ -10,12 +10,13 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary, Rehearsal
+from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.rotation import VaultUse
-from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.usage import Spent
 
 

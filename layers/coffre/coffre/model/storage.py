@@ -7,9 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from coffre.model.bucket_target import BucketName
 from coffre.model.kinds import Mode as Mode
 from coffre.model.safety import Safety
-from coffre.model.target import BucketName
 
 
 class ObjectChoice(BaseModel):

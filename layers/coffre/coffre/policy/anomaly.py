@@ -11,7 +11,7 @@ from itertools import dropwhile
 from typing import Final
 
 from coffre.model.backup import Backup, Status
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 
 COMPARED: Final = 10
 """The mean is that of this number of backups before."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
-from coffre.model.target import AnyTarget, TargetKind
+from coffre.model.kinds import TargetKind
 from coffre.model.verification import Check, Checked
 from coffre.policy.recency import recency
 from coffre.policy.schedule import last_run, next_run

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
 from coffre.model.status import Gap, Measured
-from coffre.model.target import AnyTarget
 from coffre.model.words import span
 from coffre.policy.freshness import usual_hours
 from coffre.policy.schedule import next_run

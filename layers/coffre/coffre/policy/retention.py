@@ -17,8 +17,8 @@ from functools import cached_property
 from typing import Final
 
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision
-from coffre.model.target import Retention
 
 type _Key = tuple[datetime, str]
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from coffre.model.any_target import is_gone
 from coffre.model.copies import CopyStatus
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
 from coffre.model.status import CopyFacts, Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
-from coffre.model.target import DatabaseTarget, is_gone
 from coffre.policy.copy_health import DAMAGED, check_copy
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 

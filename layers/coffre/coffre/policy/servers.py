@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from coffre.model.database_target import Patterns
 from coffre.model.names import visible
-from coffre.model.target import Patterns
 from coffre.policy.patterns import database_pattern
 
 # What platforms keep for themselves; no login of a customer can read these. RDS and its proxy, Cloud SQL, AlloyDB,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from coffre.model.any_target import is_gone
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
 from coffre.model.status import (
@@ -19,7 +20,6 @@ from coffre.model.status import (
     TargetFacts,
     TargetStatus,
 )
-from coffre.model.target import is_gone
 from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
 from coffre.policy.objectives import WINDOW, measure

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from coffre.alerts.alert import AlertKind
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
-from coffre.model.target import AnyTarget
 from coffre.operations.monitoring.health_checks import review_backup
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import Edge

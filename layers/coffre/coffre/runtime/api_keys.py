@@ -10,7 +10,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.times import parse_span
 from coffre.operations.admin.api_keys import KeyAdmin, SecretOfKey
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import ApiKeyEvent
+from coffre.runtime.events.rotate import ApiKeyEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 

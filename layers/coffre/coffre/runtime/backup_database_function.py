@@ -14,8 +14,8 @@ from coffre.alerts.alert import AlertKind
 from coffre.alerts.anomalies import certificate_expires
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.backup import backup_or_spread
 from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
 from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, find_unfinished
@@ -37,7 +37,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import BackupDatabaseEvent, DoctorEvent, parse_database_backup
+from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun

@@ -12,17 +12,17 @@ from coffre.alerts.alert import Alert
 from coffre.alerts.runs import backup_failed
 from coffre.alerts.wording import because
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor, AuditResult
 from coffre.model.backup import Backup, Failure, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.target import AnyTarget
 from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
 from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import BackupDatabaseEvent, slot_of
+from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import BucketReader
 from coffre.buckets.settings_reader import SettingsReader
+from coffre.model.any_target import ObjectTarget
 from coffre.model.backup import Backup
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, EventError
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
-from coffre.model.target import BucketTarget, ObjectTarget, RepositoryTarget, SettingsTarget
+from coffre.model.repository_target import RepositoryTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.runs.admission import Request, Result
@@ -31,13 +34,8 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
-from coffre.runtime.events import (
-    BackupStorageEvent,
-    DoctorEvent,
-    RangeStepEvent,
-    SpreadStoppedEvent,
-    parse_storage_backup,
-)
+from coffre.runtime.events.backup import BackupStorageEvent, DoctorEvent, parse_storage_backup
+from coffre.runtime.events.spread import RangeStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped

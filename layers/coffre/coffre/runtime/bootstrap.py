@@ -21,7 +21,7 @@ from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
 from coffre.runtime.callers import Callers, for_console, unverified
-from coffre.runtime.events import SentEvent
+from coffre.runtime.events.event import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.identities import read_identities
 from coffre.runtime.metering import Metering

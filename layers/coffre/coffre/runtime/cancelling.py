@@ -9,7 +9,7 @@ from coffre.model.drill import DrillRun
 from coffre.model.errors import CoffreError
 from coffre.operations.admin.cancel import Cancelling
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RotateEvent
+from coffre.runtime.events.rotate import RotateEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 

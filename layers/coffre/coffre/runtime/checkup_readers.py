@@ -9,8 +9,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from coffre.buckets.open_reader import open_reader
+from coffre.model.any_target import AnyTarget, ObjectTarget
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import CoffreError
-from coffre.model.target import AnyTarget, BucketTarget, ObjectTarget, RepositoryTarget, SettingsTarget
+from coffre.model.repository_target import RepositoryTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.history import read_history

@@ -15,7 +15,7 @@ from coffre.operations.configure.change import ConfigurationChange
 from coffre.policy.configuration_change import demanded_approvals
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import confirming_of, needed
-from coffre.runtime.events import ConfigurationEvent
+from coffre.runtime.events.rotate import ConfigurationEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 from coffre.vault.configuration_copies import keep_copy

@@ -15,7 +15,9 @@ from coffre.model.confirmation import Act, Plan, Request
 from coffre.model.errors import ConfirmationError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import ApprovalEvent, RestoreEvent, SentEvent, StorageRestoreEvent
+from coffre.runtime.events.approval import ApprovalEvent
+from coffre.runtime.events.event import SentEvent
+from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 

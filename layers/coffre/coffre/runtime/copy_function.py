@@ -23,7 +23,7 @@ from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
 from coffre.runtime.destinations import Opening, open_destination
-from coffre.runtime.events import CopiedElsewhere, CopyEvent
+from coffre.runtime.events.copy import CopiedElsewhere, CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered

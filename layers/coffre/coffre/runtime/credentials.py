@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 from coffre.buckets.client import parse_credentials
 from coffre.concurrency.renewal import Renewal
+from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.errors import CoffreError, SecretError
-from coffre.model.target import DatabaseTarget, FoundDatabase
 from coffre.postgres.connection.address import Connection, Login
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.sources import Stage

@@ -12,7 +12,8 @@ from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.confirm.confirm import Confirming
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import approve, confirming_of, logged, needed
-from coffre.runtime.events import ApprovalEvent, DeletionEvent
+from coffre.runtime.events.approval import ApprovalEvent
+from coffre.runtime.events.rotate import DeletionEvent
 from coffre.runtime.function import utc_now
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coffre.buckets.client import ANY_REGION, make_bucket_client, parse_credentials, region_of
 from coffre.model.addresses import VaultAddress
+from coffre.model.bucket_target import ObjectStore
 from coffre.model.copies import (
     AzureDestination,
     Destination,
@@ -19,7 +20,6 @@ from coffre.model.copies import (
 )
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
-from coffre.model.target import ObjectStore
 from coffre.runtime.destination_secrets import parse_azure_secret, parse_google_key
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import locking

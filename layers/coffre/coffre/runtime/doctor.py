@@ -11,7 +11,7 @@ from coffre.model.checkup import Checkup, Severity
 from coffre.operations.doctor.checkup import Reader, examine
 from coffre.operations.monitoring.alerting import Review
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import DoctorEvent
+from coffre.runtime.events.backup import DoctorEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 

@@ -16,7 +16,7 @@ from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination
-from coffre.runtime.events import DrillEvent
+from coffre.runtime.events.drill import DrillEvent
 from coffre.vault.vault import Vault
 
 

@@ -16,9 +16,11 @@ from coffre.alerts.runs import configuration_invalid
 from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillReport, DrillState, Outcome, Rehearsal
 from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
-from coffre.model.target import BucketDrill, DatabaseTarget, Drill, TargetKind
+from coffre.model.kinds import TargetKind
+from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import DrillJob, drill
@@ -36,7 +38,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
 from coffre.runtime.drill_running import DrillRunning
-from coffre.runtime.events import DrillEvent, Rehearsed
+from coffre.runtime.events.drill import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered

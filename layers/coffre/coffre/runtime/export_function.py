@@ -22,7 +22,7 @@ from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import ExportEvent
+from coffre.runtime.events.restore import ExportEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.stores.s3 import make_client

@@ -10,7 +10,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.hold import HoldReport
 from coffre.operations.rotate.hold import HoldJob, hold, release, resume, unfinished_holds
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RotateEvent
+from coffre.runtime.events.rotate import RotateEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import log_failure
 

@@ -7,7 +7,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.hold import PinReport
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RotateEvent
+from coffre.runtime.events.rotate import RotateEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 

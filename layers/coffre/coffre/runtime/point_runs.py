@@ -22,7 +22,7 @@ from coffre.operations.runs.admission import Result, RunOutcome
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import BackupDatabaseEvent, BackupStorageEvent
+from coffre.runtime.events.backup import BackupDatabaseEvent, BackupStorageEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import log_failure

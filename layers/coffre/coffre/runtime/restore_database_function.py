@@ -10,9 +10,9 @@ from typing import Final
 
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
 from coffre.model.confirmation import Plan
+from coffre.model.database_target import Provider
 from coffre.model.errors import DeadlineError
 from coffre.model.restore import Scope
-from coffre.model.target import Provider
 from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place
@@ -29,7 +29,7 @@ from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import connection_from, target_connection
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup

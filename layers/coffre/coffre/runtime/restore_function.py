@@ -29,8 +29,8 @@ from coffre.runtime.confirming import (
     logged,
     refuse_bare,
 )
-from coffre.runtime.events import (
-    ApprovalEvent,
+from coffre.runtime.events.approval import ApprovalEvent
+from coffre.runtime.events.restore import (
     ExportEvent,
     RestoreEvent,
     RestoreShareEvent,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.model.backup import Backup
+from coffre.model.bucket_target import ObjectStore
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety
-from coffre.model.target import DatabaseTarget, ObjectStore
 from coffre.operations.restore_buckets.restore import StorageJob
 from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.safety import safety_of_database
@@ -20,7 +21,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import target_connection
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.function import utc_now
 from coffre.vault.vault import Vault
 

@@ -33,7 +33,7 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.sessions import sharing_id
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
-from coffre.runtime.events import RestoreShareEvent, RestoreStoppedEvent
+from coffre.runtime.events.restore import RestoreShareEvent, RestoreStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.machine import RESTORE_TRANSITIONS
 from coffre.runtime.observability import log_failure

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coffre.model.backup import Backup, Status
+from coffre.model.database_target import Limits
 from coffre.model.errors import CoffreError
-from coffre.model.target import Limits
 from coffre.operations.restore_database.job import Sharing
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose, shape
 from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.machine import RESTORE_TRANSITIONS, machine
 from coffre.runtime.observability import log_failure
 

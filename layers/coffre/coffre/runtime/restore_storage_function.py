@@ -12,10 +12,10 @@ from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.bucket_target import ObjectStore
 from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
 from coffre.model.storage import StorageState
-from coffre.model.target import ObjectStore
 from coffre.operations.restore_buckets.report import said_so_far
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.dead_runs import STALE_AFTER
@@ -27,7 +27,7 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import keys_from
-from coffre.runtime.events import StorageRestoreEvent
+from coffre.runtime.events.restore import StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup

@@ -9,7 +9,7 @@ from coffre.model.rotation import RotationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.rotate.rotate_copy import not_rotated
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import RotateEvent
+from coffre.runtime.events.rotate import RotateEvent
 from coffre.runtime.invocations import start_each
 
 

@@ -28,7 +28,7 @@ from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.configuring import answer_configuration, keep_configuration
 from coffre.runtime.copies import open_copy
 from coffre.runtime.deletion import decide
-from coffre.runtime.events import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
+from coffre.runtime.events.rotate import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
 from coffre.runtime.metering import metered

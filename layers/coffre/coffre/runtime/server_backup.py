@@ -13,16 +13,16 @@ from coffre.alerts.servers import databases_found, databases_gone, names_unreada
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Tier
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import EventError
 from coffre.model.server import SeenDatabase
-from coffre.model.target import DatabaseTarget
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.servers.find_databases import FindJob, FoundDatabases, find_databases
 from coffre.postgres.connection.address import apply_tls
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from
-from coffre.runtime.events import BackupDatabaseEvent
+from coffre.runtime.events.backup import BackupDatabaseEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import count_backup

@@ -15,10 +15,10 @@ from coffre.buckets.settings_reader import HandedIn, SettingsReader
 from coffre.model.backup import Backup
 from coffre.model.errors import EncryptionError, IntegrityError, StoreError
 from coffre.model.manifest import Entry
-from coffre.model.target import FILES, PARAMETERS, SECRETS, SettingsTarget
+from coffre.model.settings_target import FILES, PARAMETERS, SECRETS, SettingsTarget
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import BackupStorageEvent
+from coffre.runtime.events.backup import BackupStorageEvent
 from coffre.runtime.function import utc_now
 from coffre.vault.codec import FrameEncoder
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import (
     CoffreError,
     EventError,
     LockLostError,
 )
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.plan import DatabaseBackupJob
 from coffre.operations.backup_database.spread.hold import Holding
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header

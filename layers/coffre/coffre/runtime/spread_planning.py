@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final
 
 from coffre.model.audit import Actor
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import DeadlineError
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.plan import Division, Spreading
 from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
 from coffre.operations.backup_database.spread.plan_files import StoredPlan

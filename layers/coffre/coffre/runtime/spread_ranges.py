@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from coffre.model.any_target import ObjectTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Failure
+from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CoffreError, DeadlineError, LockLostError, PermanentError
-from coffre.model.target import BucketTarget, ObjectTarget
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.begin import RangesBeginning, begin_ranges
 from coffre.operations.backup_buckets.spread.gather import Gathered, gather, plan_round, seal_gathered
@@ -33,7 +34,7 @@ from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.ranges import choose_ranges
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import PlanReference, RangeStepEvent
+from coffre.runtime.events.spread import PlanReference, RangeStepEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.machine import RANGES_TRANSITIONS, machine
 from coffre.runtime.spread_steps import BEAT_SECONDS, Invocation, SpreadSteps, over, request_of

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Status
 from coffre.model.configuration import Configuration
@@ -22,7 +23,6 @@ from coffre.model.errors import (
     RunCancelledError,
     TransientError,
 )
-from coffre.model.target import AnyTarget
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
 from coffre.operations.runs.progress import Meter
@@ -30,7 +30,7 @@ from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import CaughtError, SpreadStepEvent, SpreadStoppedEvent
+from coffre.runtime.events.spread import CaughtError, SpreadStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import log_failure
 from coffre.runtime.spread_failure import failure_of

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.cron import SHORTEST_MINUTES
-from coffre.model.target import AnyTarget
 from coffre.policy.schedule import due
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import BackupDatabaseEvent
+from coffre.runtime.events.backup import BackupDatabaseEvent
 from coffre.runtime.invocations import start_each
 
 type _Target = AnyTarget

@@ -10,15 +10,15 @@ from coffre.alerts.objectives import objective_missed
 from coffre.alerts.runs import backup_overdue
 from coffre.alerts.verification import locks_too_short, verification_overdue, verification_stopped, verify_failed
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import is_gone
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.objectives import Objective
-from coffre.model.target import is_gone
 from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
 from coffre.policy.objectives import measure, was_good
-from coffre.runtime.events import VerifyEvent
+from coffre.runtime.events.verify import VerifyEvent
 
 # Longer than a week: what the last day missed is seen of weekly backups too.
 _LOOKED_BACK = timedelta(days=8)

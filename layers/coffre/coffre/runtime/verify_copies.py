@@ -17,7 +17,7 @@ from coffre.operations.verify.job import VerifyJob
 from coffre.policy.anomaly import is_near_quota
 from coffre.policy.copy_health import DAMAGED, EMPTY, LATE
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events import VerifyEvent
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.invocations import start_each
 
 # Reported by the copier, and by the look that found the damage.

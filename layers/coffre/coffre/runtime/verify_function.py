@@ -30,7 +30,7 @@ from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
-from coffre.runtime.events import VerifyEvent
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.metering import metered

@@ -19,7 +19,7 @@ from coffre.model.storage import StorageScope
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.confirmation import refuse_unconfirmed
 from coffre.runtime.confirming import needed
-from coffre.runtime.events import RestoreEvent, StorageRestoreEvent, parse_restore
+from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import (
     ULID_PATTERN,

@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.backup import Status, Tier
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 
 
 def completing(account: Account, **fields: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.cli.conftest import RECIPIENT, Account, Coffre
 
 from coffre.model.backup import Tier
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 
 URL: Final = "https://github.com/acme/web.git"
 

@@ -13,8 +13,8 @@ import pytest
 from tests.unit.cli.conftest import Account, Coffre
 
 from coffre.model.backup import Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.setting import Sealed, SettingFacts, wrapped
-from coffre.model.target import TargetKind
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
 from coffre.vault.sealed_settings import open_setting
 from coffre_cli.commands.backups.backup_settings import MOST_BYTES

@@ -11,7 +11,7 @@ from tests.unit.cli.conftest import BUCKET, Account, Coffre
 from ulid import ULID
 
 from coffre.model.backup import Status, Tier
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 from coffre_cli import screen
 
 # What a script could read before this command counted anything.

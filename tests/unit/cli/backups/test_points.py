@@ -13,10 +13,10 @@ from tests.unit.cli.conftest import RECIPIENT, Account, Coffre
 
 from coffre.model.backup import Status
 from coffre.model.copies import Copy, CopyStatus
+from coffre.model.kinds import TargetKind
 from coffre.model.points import PointCounts, PointPart, PointRecord
 from coffre.model.storage import Objects, StorageResult
-from coffre.model.target import TargetKind
-from coffre.runtime.events import StorageRestoreEvent, parse_restore
+from coffre.runtime.events.restore import StorageRestoreEvent, parse_restore
 
 ID = "01K9X00000000000000000000" + "P"
 TAKEN = datetime(2026, 11, 17, 3, 0, tzinfo=UTC)

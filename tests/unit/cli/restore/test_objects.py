@@ -12,9 +12,9 @@ from tests.unit.cli.conftest import BUCKET, Account, Coffre
 from tests.unit.cli.planning import answer_to, is_planned, plan_of
 
 from coffre.model.backup import Backup, Status
+from coffre.model.kinds import TargetKind
 from coffre.model.storage import Objects, StorageOutcome, StorageResult
-from coffre.model.target import TargetKind
-from coffre.runtime.events import StorageRestoreEvent, parse_restore
+from coffre.runtime.events.restore import StorageRestoreEvent, parse_restore
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.restores import read_names
 from coffre.vault.vault import Vault

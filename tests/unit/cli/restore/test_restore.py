@@ -14,7 +14,7 @@ from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, 
 from coffre.model.backup import Comparison, Failure, Kept, Status
 from coffre.model.errors import StoreError
 from coffre.model.kinds import TargetKind
-from coffre.runtime.events import RestoreEvent
+from coffre.runtime.events.restore import RestoreEvent
 from coffre.vault.vault import Vault
 from coffre_cli.deployed import DeployedStack
 

@@ -12,9 +12,9 @@ from tests.unit.cli.conftest import FAILURE, Account, Coffre
 from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
 
 from coffre.model.backup import Failure, Status, Tier
+from coffre.model.kinds import TargetKind
 from coffre.model.safety import Safety, SafetyState
 from coffre.model.storage import StorageResult, StorageScope
-from coffre.model.target import TargetKind
 
 NEEDED = Safety(
     state=SafetyState.NEEDED,

@@ -11,8 +11,8 @@ import pytest
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.drill import DrillReport, Outcome
+from coffre.model.kinds import TargetKind
 from coffre.model.rotation import Amount, Problem
-from coffre.model.target import TargetKind
 from coffre.model.verification import (
     Check,
     Checked,

@@ -11,8 +11,8 @@ from tests.unit.docs.scenes import Stage
 
 from coffre.model.backup import LeftOut, RestoredTable, Tier
 from coffre.model.confirmation import Overwritten, Seen
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.safety import Safety
-from coffre.model.target import DatabaseTarget
 from coffre.operations.runs.safety import SafetyRecords, decide
 from coffre.stores.s3 import S3Store, make_client
 from coffre.vault.vault import Vault

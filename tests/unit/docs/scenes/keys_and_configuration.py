@@ -19,8 +19,8 @@ from tests.unit.policy.report_scene import week
 
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.drill import DrillReport, Outcome
+from coffre.model.kinds import TargetKind
 from coffre.model.report import Period
-from coffre.model.target import TargetKind
 from coffre.model.usage import Job, Usage
 from coffre.policy.report import report_of as weekly_report_of
 from coffre.policy.status_report import report_of

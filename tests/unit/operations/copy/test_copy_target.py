@@ -15,9 +15,9 @@ from tests.unit.operations.conftest import Scene
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, IntegrityError, LockLostError, StoreError
+from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.points import PointPart, PointRecord
-from coffre.model.target import TargetKind
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target
 from coffre.vault.locks import VaultLocks
 from coffre.vault.points import Reference, read_references, read_seal, write_references, write_seal

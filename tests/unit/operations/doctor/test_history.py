@@ -4,11 +4,14 @@ from datetime import timedelta
 
 from tests.unit.operations.conftest import NOW, Scene
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import AuditEvent
 from coffre.model.backup import Tier
+from coffre.model.bucket_target import BucketTarget
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.kinds import TargetKind
-from coffre.model.target import AnyTarget, BucketDrill, BucketTarget, DatabaseTarget
+from coffre.model.protection import BucketDrill
 from coffre.operations.doctor.history import keys_opened, read_history
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs

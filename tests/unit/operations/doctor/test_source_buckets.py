@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from tests.memory_store import MemoryStore, refusal
 
 from coffre.buckets.reader import BucketReader
-from coffre.model.target import BucketTarget
+from coffre.model.bucket_target import BucketTarget
 from coffre.operations.doctor.source_buckets import read_sources
 from coffre.policy.checks.bucket_facts import SourceBucket
 from coffre.stores.s3_errors import Call

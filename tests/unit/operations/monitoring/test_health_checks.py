@@ -12,9 +12,9 @@ from coffre.alerts.alert import EVERY_TARGET, AlertKind
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.backup import Backup, Failure, Status
 from coffre.model.configuration import Configuration
+from coffre.model.kinds import Contents, TargetKind
 from coffre.model.manifest import BucketSummary, PackReference, StorageContent, TableContent
 from coffre.model.rotation import Amount, SweepReport
-from coffre.model.target import Contents, TargetKind
 from coffre.operations.monitoring.health_checks import check_all_targets, measures, review_backup, review_vault
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import new_identity, public_key

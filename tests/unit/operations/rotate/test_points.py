@@ -11,9 +11,9 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import CopyStatus
+from coffre.model.kinds import TargetKind
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.rotation import Action
-from coffre.model.target import TargetKind
 from coffre.operations.copy.copy_points import copy_point
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.points import Reference, read_seal, write_references, write_seal

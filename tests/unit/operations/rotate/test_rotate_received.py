@@ -16,8 +16,8 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Tier
 from coffre.model.locks import Lock, LockMode
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, RotationReport
-from coffre.model.target import Retention
 from coffre.operations.rotate.rotate_received import ReceivedJob, rotate_received
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault

@@ -15,7 +15,7 @@ from coffre.model.alert_rules import TargetAlerts
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 from coffre.model.verification import Share
 from coffre.operations.admin.catalog_rebuild import rebuild
 from coffre.operations.backup_buckets.plan import open_previous

@@ -14,7 +14,7 @@ from coffre.model.locks import Lock, LockMode, LockState
 from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
-from coffre.runtime.events import VerifyEvent
+from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.verify_alerts import review_of_locks
 from coffre.vault.codec import FrameDecoder
 

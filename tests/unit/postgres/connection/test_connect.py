@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
+from coffre.model.database_target import Tls
 from coffre.model.errors import ConnectError, SecretError
-from coffre.model.target import Tls
 from coffre.postgres.connection.address import Connection, apply_tls, conninfo_of
 from coffre.postgres.connection.connect import refuse_transaction_pooler, session_settings
 from coffre.postgres.connection.connection_secret import parse_secret

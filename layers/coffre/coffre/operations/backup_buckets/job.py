@@ -11,9 +11,9 @@ from typing import Final
 
 from coffre.buckets.changes import ObjectChange, SourceObject
 from coffre.buckets.source import ObjectSource
+from coffre.model.any_target import ObjectTarget
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, PackReference
-from coffre.model.target import ObjectTarget
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from coffre.buckets.changes import SourceObject
 from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
+from coffre.model.bucket_target import BucketSource
 from coffre.model.errors import StoreError
-from coffre.model.target import BucketSource
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.runs.progress import Meter
 from coffre.policy.object_keys import key_choice

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import NO_ROLES, Backup
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
 from coffre.model.manifest import (
     Manifest,
@@ -18,7 +19,6 @@ from coffre.model.manifest import (
     SequenceValue,
 )
 from coffre.model.points import PartOf
-from coffre.model.target import DatabaseTarget
 from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, read_runs

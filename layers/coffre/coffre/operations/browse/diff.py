@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Final
 
 from coffre.model.errors import BackupStateError, EventError
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Entry, Manifest, ObjectFacts, TableContent
 from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
-from coffre.model.target import TargetKind
 from coffre.operations.browse.settings_diff import what_changed
 from coffre.operations.stored_backup.object_selection import start_of
 from coffre.policy.merge import side_by_side

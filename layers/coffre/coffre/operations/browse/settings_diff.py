@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from coffre.model.manifest import Entry
 from coffre.model.setting import Setting
-from coffre.model.target import FILES
+from coffre.model.settings_target import FILES
 from coffre.policy.dotenv import variables_of
 from coffre.vault.sealed_settings import SettingsOpener
 

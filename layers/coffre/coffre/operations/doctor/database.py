@@ -15,8 +15,8 @@ import psycopg2
 import psycopg2.extensions
 
 from coffre.model.backup import Backup, Failure
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, ConnectError
-from coffre.model.target import DatabaseTarget
 from coffre.operations.doctor.checkup import Reader
 from coffre.policy.checks.activity import Activity
 from coffre.policy.checks.address import Address, DatabaseSecret, address_ipv6_only

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import KEY_OPENED, AuditEvent
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError
-from coffre.model.target import AnyTarget, DatabaseTarget
 from coffre.operations.doctor.vault_use import trouble
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs

@@ -7,8 +7,9 @@ from functools import partial
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.source import ObjectSource
+from coffre.model.bucket_target import BucketSource
 from coffre.model.errors import CoffreError
-from coffre.model.target import BucketSource, SettingsTarget
+from coffre.model.settings_target import SettingsTarget
 from coffre.operations.doctor.vault_use import attempt, trouble
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.settings_facts import SettingsFacts, SettingsFolder

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.reader import BucketReader
+from coffre.model.bucket_target import BucketSource, BucketTarget
 from coffre.model.errors import CoffreError
-from coffre.model.target import BucketSource, BucketTarget
 from coffre.operations.doctor.asking import ask
 from coffre.operations.doctor.vault_use import attempt, trouble
 from coffre.policy.checks.answers import Answer, Refused, Trouble

@@ -20,10 +20,11 @@ from coffre.model.errors import (
     RestoreError,
     ScratchError,
 )
+from coffre.model.kinds import Contents
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
+from coffre.model.protection import Drill
 from coffre.model.restore import Scope
-from coffre.model.target import Contents, Drill
 from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
 from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found, refuse_forged_totals

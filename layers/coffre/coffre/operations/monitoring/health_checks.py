@@ -19,13 +19,14 @@ from coffre.alerts.anomalies import (
 from coffre.alerts.runs import backup_exceptions
 from coffre.catalog.catalog import Catalog
 from coffre.model.alert_rules import TargetAlerts
+from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.audit import Actor
 from coffre.model.backup import NO_POINT, NO_ROLES, Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError, CoffreError
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
-from coffre.model.target import AnyTarget, TargetKind, is_gone
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.monitoring.copy_checks import check_copies
 from coffre.operations.stored_backup.open import manifest_of

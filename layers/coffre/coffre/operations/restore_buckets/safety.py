@@ -8,10 +8,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from coffre.buckets.writer import BucketWriter
+from coffre.model.bucket_target import BucketSource, BucketTarget, ObjectStore
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, Manifest
 from coffre.model.safety import Safety
 from coffre.model.storage import StorageScope
-from coffre.model.target import BucketSource, BucketTarget, ObjectStore, TargetKind
 from coffre.operations.restore_buckets.destination_map import DestinationMap
 from coffre.operations.runs.safety import (
     Lacking,

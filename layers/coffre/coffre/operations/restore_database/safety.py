@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from coffre.model.database_target import DatabaseTarget
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
 from coffre.model.names import TableName, shown
 from coffre.model.restore import Scope
 from coffre.model.safety import Safety
-from coffre.model.target import DatabaseTarget, TargetKind
 from coffre.operations.runs.safety import (
     Lacking,
     SafetyRecords,

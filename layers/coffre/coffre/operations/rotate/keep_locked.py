@@ -16,8 +16,8 @@ from typing import Final, Protocol
 from coffre.model.backup import Backup, LockProgress
 from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError
 from coffre.model.manifest import Manifest
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
-from coffre.model.target import Retention
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.locking import extension_of
 from coffre.vault.locks import VaultLocks, is_shorter

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coffre.model.backup import Backup
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision
-from coffre.model.target import Retention
 
 
 @dataclass(frozen=True)

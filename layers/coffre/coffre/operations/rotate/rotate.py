@@ -14,8 +14,8 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.model.target import Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.sweep import sweep

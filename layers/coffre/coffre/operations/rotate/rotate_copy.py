@@ -13,13 +13,14 @@ from itertools import chain
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, LockProgress, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.points import PointRecord
+from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.model.target import AnyTarget, Retention
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.make_way import MakingWay

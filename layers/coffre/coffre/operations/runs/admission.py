@@ -14,7 +14,7 @@ from coffre.catalog.slot import ORPHAN_AFTER
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError
-from coffre.model.target import TargetKind
+from coffre.model.kinds import TargetKind
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_backup
 from coffre.policy.recency import ID_WITHIN, refuse_distant_id
 from coffre.vault.vault import Vault

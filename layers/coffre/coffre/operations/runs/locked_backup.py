@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import StoreError
 from coffre.model.manifest import EntriesFile, PackReference
-from coffre.model.target import AnyTarget
 from coffre.operations.runs.run import Run
 from coffre.policy.locking import first_lock_until, lock_until, refuse_longer_than
 from coffre.vault.locks import is_shorter

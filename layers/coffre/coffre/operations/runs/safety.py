@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety, SafetyState
-from coffre.model.target import AnyTarget, TargetKind
 from coffre.model.words import counted
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.vault.vault import Vault

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.audit import KEY_OPENED, NO_TARGET
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
@@ -20,7 +21,6 @@ from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
-from coffre.model.target import AnyTarget, is_gone
 from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
 from coffre.policy.cost import month_of, spent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
-from coffre.model.target import TargetKind
 from coffre.vault.vault import Vault
 
 

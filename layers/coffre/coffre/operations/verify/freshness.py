@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
-from coffre.model.target import AnyTarget, TargetKind, is_gone
+from coffre.model.kinds import TargetKind
 from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of

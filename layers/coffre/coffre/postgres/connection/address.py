@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coffre.concurrency.renewal import Renewal
-from coffre.model.target import Tls
+from coffre.model.database_target import Tls
 from coffre.postgres.connection.certificates import authority_file
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions
 

@@ -16,8 +16,8 @@ from typing import IO, Final, Self
 
 import psycopg2
 
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.names import UNFINISHED_RESTORE, qualified, quoted
-from coffre.model.target import DatabaseTarget
 from coffre.policy.slicing import Slice
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.reader import read_archive

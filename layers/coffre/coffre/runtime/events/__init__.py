@@ -1,0 +1,1 @@
+"""The events that start functions, by function."""
