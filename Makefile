@@ -80,8 +80,10 @@ fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest
 api-cases: setup ## Send generated requests to the API (ARGS='--cases 130', for each route)
 	PYTHONPATH=layers/coffre:layers/console:cli:. .venv/bin/python -m tests.api_cases $(ARGS)
 
+# Files in their order: those of tests/e2e, which take minutes, begin early. By default the files with the fewest tests
+# come last, these among them, while the other process has nothing to do.
 test: setup ## Run every test, the deployed template on the local stack included
-	.venv/bin/pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
 
 test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)

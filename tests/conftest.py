@@ -14,6 +14,7 @@ from psycopg2 import sql
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
+from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.web import Web, web_server
 
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -61,7 +62,9 @@ def quick_aws() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         make_clients_quickly(patch)
         answer_quickly(patch)
-        answer_one_at_a_time(patch)
+        read_expressions_once(patch)
+        answer_without_web(patch)
+        answer_one_at_a_time(patch)  # last, around them
         yield
 
 

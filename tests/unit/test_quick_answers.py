@@ -12,9 +12,13 @@ import moto.core.parse
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
+from tests import quick_dynamodb
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -95,3 +99,65 @@ def test_no_other_thread_sees_an_item_half_written(dynamodb: Any, monkeypatch: p
     reader.join()
 
     assert seen == [{**key, "held": {"N": "1"}}]
+
+
+UPDATES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("SET held.#list[0] = :two, more = if_not_exists(more, :two) - :two", {":two": {"N": "2"}}, {"#list": "list"}),
+    ("SET held.#list = list_append(held.#list, :tail) REMOVE more", {":tail": {"L": [{"S": "x"}]}}, {"#list": "list"}),
+    ("REMOVE held.#list[1], held.#list[0] ADD held.#names :names, n :one DELETE held.gone :names",
+     {":names": {"SS": ["y"]}, ":one": {"N": "1"}}, {"#list": "list", "#names": "names"}),
+    ("SET pk = :a", {":a": {"S": "a"}}, {}),
+    ("SET target_key = :empty", {":empty": {"S": ""}}, {}),
+    ("SET target_key = :number", {":number": {"N": "1"}}, {}),
+    ("SET a.b.c = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = :a, a = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = :missing", {":a": {"S": "a"}}, {}),
+    ("SET #no = :a", {":a": {"S": "a"}}, {"#other": "a"}),
+    ("SET a = ", {":a": {"S": "a"}}, {}),
+    ("SET a = :a SET b = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = held + :a", {":a": {"N": "1"}}, {}),
+]  # fmt: skip
+
+
+def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: Any) -> None:
+    """Given updates that are good and bad, twice each: an expression that was read once is not changed by its use."""
+    ours = _answers(dynamodb)
+    dynamodb.delete_item(TableName="catalog", Key=KEY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
+        patch.setattr(UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
+        patch.delattr(Node, "__deepcopy__")
+        patch.setattr(DepthFirstTraverser, "traverse", DepthFirstTraverser.traverse_node_recursively)
+        theirs = _answers(dynamodb)
+
+    assert ours == theirs
+    assert {None, "ValidationException", "ResourceNotFoundException"} <= {error for error, _ in ours}
+
+
+KEY = {"pk": {"S": "a=b&c"}, "sk": {"S": "1"}}
+
+
+def _answers(client: Any) -> list[tuple[str | None, Any]]:
+    """What DynamoDB says to all sorts of requests: the code of an error, and the answer."""
+    held = {"M": {"list": {"L": [{"N": "1"}, {"S": "é"}]}, "bytes": {"B": b"\xff"}, "names": {"SS": ["x"]}}}
+    answers: list[tuple[str | None, Any]] = []
+
+    def ask(operation: str, **request: Any) -> None:
+        try:
+            answer = getattr(client, operation)(**{"TableName": "catalog", **request})
+        except ClientError as error:
+            answers.append((error.response["Error"]["Code"], error.response["Error"]["Message"]))
+        else:
+            headers = answer.pop("ResponseMetadata")["HTTPHeaders"]
+            answers.append((None, (answer, headers.keys(), headers["content-type"])))
+
+    ask("put_item", Item={**KEY, "held": held}, ReturnConsumedCapacity="TOTAL")
+    ask("put_item", Item={**KEY, "held": held}, ConditionExpression="attribute_not_exists(pk)")
+    for expression, values, names in UPDATES * 2:
+        given = {"ExpressionAttributeNames": names} if names else {}
+        ask("update_item", Key=KEY, UpdateExpression=expression, ExpressionAttributeValues=values, **given)
+        ask("get_item", Key=KEY)
+    ask("get_item", Key=KEY, TableName="none")
+    values = {":pk": KEY["pk"]}
+    ask("query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ScanIndexForward=False)
+    return answers
