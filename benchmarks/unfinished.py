@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, EntryKind, Frame, PackReference, RelationName
-from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch

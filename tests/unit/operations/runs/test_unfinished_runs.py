@@ -9,8 +9,8 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import CatalogError
-from coffre.operations.backup_database.unfinished_runs import find_unfinished
 from coffre.operations.runs.dead_runs import settle_backup
+from coffre.operations.runs.unfinished_runs import find_unfinished
 from coffre.vault.part_records import StoredPart, write_part
 
 SHA256 = "f" * 64
