@@ -52,13 +52,15 @@ def read_unfinished(
         Where the entries go.
     """
 
+    names: dict[int, tuple[str, str]] = {}
+
     def read(number: int) -> StoredPart | str:
         try:
             part, readers = read_part(vault, target, backup_id, number, scratch, sha256=records[number])
             if set(readers) != set(recipients):
                 part.entries.unlink()
                 return "it is for other recipients"
-            _check(part)
+            names[number] = _checked(part)
         except CoffreError as error:
             return error.message
         return part
@@ -69,29 +71,30 @@ def read_unfinished(
     # Of a slice that was read again, in another snapshot, the last entry counts.
     entries = _merged([part.entries for part in reversed(parts)], scratch, backup_id)
     packs = {pack.key: pack for part in parts for pack in part.packs}
-    return Read(Unfinished(backup_id, entries, packs), tuple(one for one in found if isinstance(one, str)))
+    return Read(Unfinished(backup_id, entries, packs, names), tuple(one for one in found if isinstance(one, str)))
 
 
-def _check(part: StoredPart) -> None:
-    """Check that a record's entries can be read and are sorted, and that it names packs.
+def _checked(part: StoredPart) -> tuple[str, str]:
+    """Check that a record's entries can be read and are sorted, and that it names packs. Return first and last name.
 
     Raises
     ------
     IntegrityError
         `PART_DAMAGED`
     """
-    last = ""
+    first = last = ""
     try:
         with part.entries.open("rb") as lines:
             for line in lines:
                 name = Entry.model_validate_json(line).name
                 if name <= last:
                     raise _damaged(part, "its entries are not in order")
-                last = name
+                first, last = first or name, name
     except ValidationError as error:
         raise _damaged(part, "a line of it is no entry") from error
     if any(writer_of(pack.key) is None for pack in part.packs):
         raise _damaged(part, "it names something that is no pack")
+    return first, last
 
 
 def _damaged(part: StoredPart, why: str) -> IntegrityError:

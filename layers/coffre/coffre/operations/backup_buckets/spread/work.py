@@ -17,6 +17,7 @@ from coffre.operations.backup_buckets.spread.records import read_record, write_r
 from coffre.operations.backup_buckets.spread.step import AHEAD, SILENT_AFTER, RangeStep
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
+from coffre.operations.runs.unfinished_runs import reopened
 from coffre.operations.runs.watchdog import Watch
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, RangeRecord
 
@@ -130,6 +131,8 @@ class RangeWork:
             end=own.end,
             is_range=True,
             numbers_from=first,
+            turn=own.group,
+            unfinished=reopened(step.catalog, step.header.unfinished, own.after, own.end),
             remaining_seconds=_bounded(step.job.remaining_seconds, self._seconds),
         )
 
@@ -166,7 +169,14 @@ def _progress(step: RangeStep, ranges: list[RangeLine], phase: str) -> Progress:
 
 
 def _run(step: RangeStep, meter: Meter, watch: Watch) -> Run:
-    return Run(step.backup, meter, watch, ready_to_commit=lambda: step.backup.tiers, announce=lambda _: None)
+    return Run(
+        step.backup,
+        meter,
+        watch,
+        ready_to_commit=lambda: step.backup.tiers,
+        announce=lambda _: None,
+        recorded=lambda number, sha256: step.catalog.parts.add(step.backup.id, number, sha256, step.job.now()),
+    )
 
 
 def _bounded(remaining: Callable[[], float], seconds: float) -> Callable[[], float]:
