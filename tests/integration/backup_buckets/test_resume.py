@@ -130,6 +130,9 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
     body = vault.get(keys[2])
     vault.delete(keys[0])
     (scene.root / "vault" / keys[1]).write_bytes(body)
+    lost, cut, *_ = sorted((scene.root / "vault/v1/packs" / killed.backup.id).iterdir())
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
     scene.unfinished = (killed,)
 
     made = scene.backup()
@@ -140,6 +143,7 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
     taken = [name for name, one in scene.entries(made).items() if writer_of(one.frames[0].pack) == killed.backup.id]
     assert len(taken) > 0.8 * OBJECTS
     assert "a/0003" not in taken
+    assert not [pack.key for pack in made.packs if pack.key.endswith((lost.name, cut.name))]
 
 
 class SeveralRuns(Players):

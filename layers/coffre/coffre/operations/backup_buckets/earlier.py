@@ -89,7 +89,7 @@ def open_stored(job: BucketBackupJob, past: PreviousBackup) -> StoredSince:
     if not job.unfinished:
         return NOTHING_STORED
     scratch = job.scratch / "unfinished"
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     try:
         runs, notes = read_runs(job.vault, job.unfinished, job.recipients, scratch)
         packs, named_by = usable_packs(job.vault, past.manifest, runs)

@@ -35,5 +35,6 @@ def recording(
         first_number=HISTORY_FROM + turn * _NUMBERS,
         is_alone=not job.is_range and begun is None,
     )
-    recorder.begin_plan({**past.packs, **stored.usable})
+    of_earlier_invocations = {pack.key: pack for pack in begun.packs} if begun else {}
+    recorder.begin_plan({**past.packs, **stored.usable, **of_earlier_invocations})
     return recorder
