@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from tests.memory_store import MemoryStore
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Status
 from coffre.model.manifest import Manifest
+from coffre.operations.backup_buckets import earlier
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.runs import part_recorder
 from coffre.operations.runs.run import Paused
@@ -25,6 +28,7 @@ from coffre.policy import ranges as policy
 from coffre.stores.s3_errors import Call
 from coffre.vault.bucket_progress import read_progress
 from coffre.vault.layout import part_key, writer_of
+from coffre.vault.part_records import HISTORY_FROM
 
 OBJECTS = 200
 MOST_AGAIN = 0.12
@@ -144,6 +148,23 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
     assert len(taken) > 0.8 * OBJECTS
     assert "a/0003" not in taken
     assert not [pack.key for pack in made.packs if pack.key.endswith((lost.name, cut.name))]
+
+
+def test_what_does_not_fit_on_the_disk_is_stored_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = scene.begin()
+    job = replace(scene.job(), unfinished=(UnfinishedRun(backup, {HISTORY_FROM: "0" * 64}),))
+
+    def full(*_: object) -> None:
+        (job.scratch / "unfinished" / "half").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(earlier, "read_runs", full)
+
+    stored = earlier.open_stored(job, earlier.PreviousBackup())
+
+    assert stored.notes == ("What unfinished runs have stored was stored again: the scratch space is too small.",)
+    assert not list(stored.entries("", None))
+    assert not list(job.scratch.iterdir())
 
 
 class SeveralRuns(Players):

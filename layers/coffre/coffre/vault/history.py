@@ -28,7 +28,7 @@ _name_of: Final = attrgetter("name")
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run that did not finish has stored: `entries` is a file of JSON lines, sorted by name.
+    """What a run that did not finish has stored: `entries` is a file of JSON lines, sorted by name (`read_lines`).
 
     `packs` are those that the entries point at, of whatever run, by key. `names` are the first and the last name of
     each record that was read, by its number.

@@ -91,7 +91,7 @@ def run_part(
     made = {**entries, **compared}
     names = write_all(part, made, file)
     if job.recorder is not None:
-        new = job.scratch / f"new-{part.number:06d}.jsonl"
+        new = job.scratch / f"new-{part.number:06d}.zst"
         write_new(part, made, new)
         job.recorder.finish(part.number, new, is_only_here=True)
     for entry in entries.values():

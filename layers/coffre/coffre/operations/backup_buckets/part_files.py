@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from backports import zstd
-
 from coffre.buckets.changes import ObjectChange
 from coffre.model.manifest import Entry
 from coffre.operations.backup_buckets.job import BucketPart, ToCompare, Unchanged
+from coffre.vault.entries import packed_lines
 
 
 def write_all(part: BucketPart, entries: Mapping[str, Entry], file: Path) -> list[str]:
     """Write the lines of a part's objects into a zstd file, and return their names. `entries` are those made now."""
     names = []
-    with zstd.open(file, "wb", level=1) as output:
+    with packed_lines(file) as output:
         for item in part.items:
             if isinstance(item, Unchanged):
                 line = item.line
@@ -30,7 +29,7 @@ def write_all(part: BucketPart, entries: Mapping[str, Entry], file: Path) -> lis
 
 def write_new(part: BucketPart, entries: Mapping[str, Entry], file: Path) -> None:
     """Write the lines of what no backup has yet, sorted: what was read now, and what unfinished runs had stored."""
-    with file.open("wb") as output:
+    with packed_lines(file) as output:
         output.writelines(_new(part, entries))
 
 

@@ -19,7 +19,7 @@ _NUMBERS: Final = 1000
 def recording(
     job: BucketBackupJob, run: Run, past: PreviousBackup, stored: StoredSince
 ) -> AbstractContextManager[PartRecorder | None]:
-    """Return the recorder of an invocation; None: nothing would vouch for its records, or no later run would look for them.
+    """Return the recorder of an invocation. None: nothing vouches for its records, or no later run looks for them.
 
     Settings and repositories are stored within minutes, and what their sources list depends on the previous backup.
     """
