@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.policy.ranges import PlannedRange
 from coffre.stores.store import put_new
+from coffre.vault.bucket_progress import EarlierRun
 from coffre.vault.layout import plan_key, ranges_name, ranges_round
 from coffre.vault.vault import Vault
 
@@ -36,7 +37,8 @@ class RangesHeader(BaseModel):
 
     `source` says what is backed up, and from where; `previous` is the id of the backup that this one is compared with;
     `width` functions work together. `why` says why it is spread, and `actor` asked for it. `range_objects` makes ranges
-    smaller than time demands.
+    smaller than time demands. `unfinished` are runs since then that did not finish, with the records that can be read
+    of them, and `notes` say what of them cannot be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +52,8 @@ class RangesHeader(BaseModel):
     actor: str = "unknown"
     actor_verified: bool = False
     range_objects: int | None = None
+    unfinished: tuple[EarlierRun, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class RangeLine(BaseModel):

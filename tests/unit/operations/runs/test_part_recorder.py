@@ -14,8 +14,8 @@ from tests.unit.vault.test_history import LENGTH, _entry
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DeadlineError, StoreError
 from coffre.model.manifest import Entry, PackReference
-from coffre.operations.backup_database import part_recorder
-from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.runs import part_recorder
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
