@@ -29,7 +29,7 @@ from tests.synthetic import Writer
 from ulid import ULID
 
 from benchmarks.cold_start import build
-from benchmarks.console_data import TARGETS, Place, fill, make_account, sign_in
+from benchmarks.console_data import TARGETS, Place, fill, make_account, note_drills, sign_in
 from benchmarks.console_local import measure_local
 from benchmarks.harness import progress
 from benchmarks.status import proxy
@@ -227,6 +227,7 @@ def measure(options: argparse.Namespace, directory: Path, stack: ExitStack) -> N
     now = datetime.now(UTC)
     one = Writer(catalog, vault, scratch, (), target=TARGETS[0]).backup(tables, now - timedelta(hours=1))
     progress(f"writing {options.backups:,} records")
+    note_drills(catalog, one)
     fill(boto3.client("dynamodb"), place, one, options.backups)
     cookie = sign_in(catalog, now)
     kept = Kept(aws.endpoint, options.latency / 1000)

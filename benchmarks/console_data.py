@@ -19,6 +19,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.items import index_value
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import parse_configuration
+from coffre.model.drill import DrillSummary, Outcome
 from coffre_console.access.sessions import SessionDoor
 
 if TYPE_CHECKING:
@@ -85,6 +86,19 @@ def sign_in(catalog: Catalog, now: datetime) -> str:
     return door.begin("anna", "anna@example.com", [_GROUP], now).partition(";")[0]
 
 
+def note_drills(catalog: Catalog, like: Backup) -> None:
+    """Record a drill of each target."""
+    for name in TARGETS:
+        drill = DrillSummary(
+            id=str(ULID.from_datetime(like.created_at)),
+            backup_id=like.id,
+            target=name,
+            outcome=Outcome.PASSED,
+            completed_at=like.created_at,
+        )
+        catalog.latest.note_drill(drill)
+
+
 def fill(client: DynamoDBClient, place: Place, like: Backup, count: int) -> None:
     """Write records of hourly backups of all targets, older than `like`, by its own item: few of them failed."""
     [item] = client.query(
@@ -109,7 +123,8 @@ def _records(item: dict[str, Any], newest: datetime, count: int) -> Iterator[dic
         made |= {"sk": {"S": str(ULID.from_datetime(began))}, "target": {"S": target}, "status": {"S": status.value}}
         made["target_key"] = {"S": index_value("BACKUP", target)}
         made["status_key"] = {"S": index_value("BACKUP", status.value)}
-        for name in ("created_at", "started_at", "completed_at", "heartbeat_at"):
+        times = ("created_at", "started_at", "completed_at", "heartbeat_at")
+        for name in times if status is Status.FAILED else (*times, "verified_at"):
             made[name] = {"S": began.isoformat()}
         yield made
 
