@@ -240,6 +240,7 @@ def measure(options: argparse.Namespace, directory: Path, stack: ExitStack) -> N
         "list, from the middle": f"/backups?cursor={middle}",
         "list, one target": f"/backups?target={TARGETS[3]}",
         "list, status that few have": "/backups?status=FAILED",
+        "list, kind that all have": "/backups?type=database",
         "list, kind that none has": "/backups?type=repository",
         "list, one day long ago": f"/backups?since={day}&until={day}",
         "one backup": f"/backups/{one.id}",
