@@ -30,6 +30,9 @@ _JOBS: Final = ("daily-databases", "weekly-databases", "monthly-databases", "rot
 _BATCH: Final = 25
 _ONE_FAILS_OF: Final = 2_000
 _GROUP: Final = "dba"
+FEW: Final = "few"
+"""The group whose role is for this many targets."""
+MANY_ENOUGH: Final = 5
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,21 @@ def make_account(place: Place) -> None:
     console = {
         "issuer": "https://login.example.com",
         "client_id": "coffre",
-        "roles": [{"group": _GROUP, "role": "admin"}],
+        "roles": [
+            {"group": _GROUP, "role": "admin"},
+            {"group": FEW, "role": "admin", "targets": TARGETS[:MANY_ENOUGH]},
+        ],
     }
     targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in TARGETS]
     document = json.dumps({"encryption": "none", "targets": targets, "console": console})
     boto3.client("ssm").put_parameter(Name=place.configuration, Value=document, Type="String", Tier="Advanced")
 
 
-def sign_in(catalog: Catalog, now: datetime) -> str:
+def sign_in(catalog: Catalog, now: datetime, group: str = _GROUP) -> str:
     """Begin an administrator's session, and return its cookie as a browser sends it."""
     document = boto3.client("ssm").get_parameter(Name="/coffre/configuration")["Parameter"]["Value"]
     door = SessionDoor(catalog.sessions, lambda: parse_configuration(document, where="the benchmark"))
-    return door.begin("anna", "anna@example.com", [_GROUP], now).partition(";")[0]
+    return door.begin("anna", "anna@example.com", [group], now).partition(";")[0]
 
 
 def note_drills(catalog: Catalog, like: Backup) -> None:
