@@ -29,7 +29,7 @@ from tests.synthetic import Writer
 from ulid import ULID
 
 from benchmarks.cold_start import build
-from benchmarks.console_data import TARGETS, Place, fill, make_account, sign_in
+from benchmarks.console_data import FEW, MANY_ENOUGH, TARGETS, Place, fill, make_account, note_drills, sign_in
 from benchmarks.console_local import measure_local
 from benchmarks.harness import progress
 from benchmarks.status import proxy
@@ -43,7 +43,7 @@ WARM_GOAL: Final = 120
 COLD_GOAL: Final = 1200
 _WARM_UP: Final = 20
 _PATIENCE: Final = 6
-_READS: Final = frozenset({"Query", "GetItem", "GetParameter", "DescribeRule"})
+_READS: Final = frozenset({"Query", "GetParameter", "DescribeRule"})  # a session is read as it is then
 _PROGRAM: Final = """
 import json, sys, time
 said, sys.stdout = sys.stdout, sys.stderr  # for logs
@@ -227,18 +227,20 @@ def measure(options: argparse.Namespace, directory: Path, stack: ExitStack) -> N
     now = datetime.now(UTC)
     one = Writer(catalog, vault, scratch, (), target=TARGETS[0]).backup(tables, now - timedelta(hours=1))
     progress(f"writing {options.backups:,} records")
+    note_drills(catalog, one)
     fill(boto3.client("dynamodb"), place, one, options.backups)
-    cookie = sign_in(catalog, now)
+    cookie, few = sign_in(catalog, now), sign_in(catalog, now, FEW)
     kept = Kept(aws.endpoint, options.latency / 1000)
     os.environ["AWS_ENDPOINT_URL"] = stack.enter_context(proxy(kept))
     middle = ULID.from_datetime(now - timedelta(hours=options.backups // len(TARGETS) // 2))
     day = f"{now - timedelta(days=90):%Y-%m-%d}"
     pages = {
-        "dashboard": "/",
+        f"dashboard of {len(TARGETS)} targets": "/",
         "list, first page": "/backups",
         "list, from the middle": f"/backups?cursor={middle}",
         "list, one target": f"/backups?target={TARGETS[3]}",
         "list, status that few have": "/backups?status=FAILED",
+        "list, kind that all have": "/backups?type=database",
         "list, kind that none has": "/backups?type=repository",
         "list, one day long ago": f"/backups?since={day}&until={day}",
         "one backup": f"/backups/{one.id}",
@@ -248,10 +250,16 @@ def measure(options: argparse.Namespace, directory: Path, stack: ExitStack) -> N
         f"\n{options.backups:,} backups of {len(TARGETS)} targets, {options.latency:g} ms a call of AWS, "
         f"{options.requests} requests each\n"
     )
+    print(
+        "| page | median ms | p95 ms | longest ms | processor ms | calls of AWS | KB |\n|---|--:|--:|--:|--:|--:|--:|"
+    )
     with Function(layers) as function:
         for url in pages.values():  # Now the emulator's own answers are kept.
             function.prepare(url, cookie)
-        verdict("warm pages", print_warm(function, pages, cookie, kept, options.requests), WARM_GOAL)
+        function.prepare("/", few)
+        worst = print_warm(function, pages, cookie, kept, options.requests)
+        own = {f"dashboard of a role for {MANY_ENOUGH} targets": "/"}
+        verdict("warm pages", max(worst, print_warm(function, own, few, kept, options.requests)), WARM_GOAL)
     starts = first_pages(layers, "/", cookie, options.starts)
     print(
         f"\nfirst page of a process: median {percentile(starts, 0.5):.0f} ms, longest {max(starts):.0f} ms", flush=True

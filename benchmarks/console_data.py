@@ -19,6 +19,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.items import index_value
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import parse_configuration
+from coffre.model.drill import DrillSummary, Outcome
 from coffre_console.access.sessions import SessionDoor
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _JOBS: Final = ("daily-databases", "weekly-databases", "monthly-databases", "rot
 _BATCH: Final = 25
 _ONE_FAILS_OF: Final = 2_000
 _GROUP: Final = "dba"
+FEW: Final = "few"
+"""The group whose role is for this many targets."""
+MANY_ENOUGH: Final = 5
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,34 @@ def make_account(place: Place) -> None:
     console = {
         "issuer": "https://login.example.com",
         "client_id": "coffre",
-        "roles": [{"group": _GROUP, "role": "admin"}],
+        "roles": [
+            {"group": _GROUP, "role": "admin"},
+            {"group": FEW, "role": "admin", "targets": TARGETS[:MANY_ENOUGH]},
+        ],
     }
     targets = [{"name": name, "secret": f"coffre/database/{name}"} for name in TARGETS]
     document = json.dumps({"encryption": "none", "targets": targets, "console": console})
     boto3.client("ssm").put_parameter(Name=place.configuration, Value=document, Type="String", Tier="Advanced")
 
 
-def sign_in(catalog: Catalog, now: datetime) -> str:
+def sign_in(catalog: Catalog, now: datetime, group: str = _GROUP) -> str:
     """Begin an administrator's session, and return its cookie as a browser sends it."""
     document = boto3.client("ssm").get_parameter(Name="/coffre/configuration")["Parameter"]["Value"]
     door = SessionDoor(catalog.sessions, lambda: parse_configuration(document, where="the benchmark"))
-    return door.begin("anna", "anna@example.com", [_GROUP], now).partition(";")[0]
+    return door.begin("anna", "anna@example.com", [group], now).partition(";")[0]
+
+
+def note_drills(catalog: Catalog, like: Backup) -> None:
+    """Record a drill of each target."""
+    for name in TARGETS:
+        drill = DrillSummary(
+            id=str(ULID.from_datetime(like.created_at)),
+            backup_id=like.id,
+            target=name,
+            outcome=Outcome.PASSED,
+            completed_at=like.created_at,
+        )
+        catalog.latest.note_drill(drill)
 
 
 def fill(client: DynamoDBClient, place: Place, like: Backup, count: int) -> None:
@@ -109,7 +129,8 @@ def _records(item: dict[str, Any], newest: datetime, count: int) -> Iterator[dic
         made |= {"sk": {"S": str(ULID.from_datetime(began))}, "target": {"S": target}, "status": {"S": status.value}}
         made["target_key"] = {"S": index_value("BACKUP", target)}
         made["status_key"] = {"S": index_value("BACKUP", status.value)}
-        for name in ("created_at", "started_at", "completed_at", "heartbeat_at"):
+        times = ("created_at", "started_at", "completed_at", "heartbeat_at")
+        for name in times if status is Status.FAILED else (*times, "verified_at"):
             made[name] = {"S": began.isoformat()}
         yield made
 

@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 from tests.access_logs import MALLORY, line
 from tests.e2e.browser import Browser
 from tests.e2e.conftest import Checkout, Said, ended, until
+from tests.e2e.console_walk import chromium, person, restore_table
 from tests.integration.exports import program, psql
 from tests.web import Received, Web, web_server
 
@@ -457,6 +458,36 @@ def test_a_person_signs_in_at_the_console_and_restores_the_database_in_use(stack
     assert signed_out.url.startswith(console)
     assert browser.get(f"{api}/status").status == 401
     browser.close()
+
+
+def test_people_use_the_console_in_a_browser_and_the_restorer_brings_a_table_back(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    """The identity provider is another site, and nothing here has TLS: a browser takes the cookies all the same."""
+    console, source = checkout.coffre("console", "--no-browser").out.strip(), stack.server.dsn(SAMPLE)
+    before = fingerprint(source)
+    with chromium() as browser:
+        with person(browser, console, "Noah") as page:
+            assert "NO_ROLE" in page.inner_text("main")
+        with person(browser, console, "Vera") as page:
+            [cookie] = page.context.cookies(console)
+            assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("__Host-session", True, True)
+            page.goto(f"{console}/backups/{backup.id}")
+            assert page.get_by_role("link", name="Restore", exact=True).count() == 0
+            refused = page.goto(f"{console}/backups/{backup.id}/restore")
+            assert refused is not None
+            assert refused.status == 403
+        with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
+            cursor.execute("DROP TABLE billing.payments CASCADE")
+            session.commit()
+        with person(browser, console, "Rita") as page:
+            said = restore_table(page, console, backup.id, "billing.payments")
+            assert "Create the table billing.payments" in said
+            page.get_by_role("button", name="Sign out").click()
+            page.get_by_text("You are signed out").wait_for()
+            page.goto(console)
+            assert page.get_by_role("link", name="Sign in").count() == 1
+    assert fingerprint(source) == before
 
 
 @pytest.mark.parametrize("format_", ["custom", "plain"])

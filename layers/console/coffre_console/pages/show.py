@@ -87,7 +87,9 @@ def rendered(request: Request | None, template: str, **values: Any) -> str:
     """Return the HTML of a template; a page about an error may not know who asks, nor what."""
     words = words_of(request)
     prefix = request.prefix if request is not None else ""
-    here = address(request.path, request.query) if request is not None and request.method == "GET" else "/"
+    # What a form did, and the end of a sign-in, whose code is used, cannot be shown again.
+    is_shown_again = request is not None and request.method == "GET" and request.path != "/callback"
+    here = address(request.path, request.query) if request is not None and is_shown_again else "/"
     known = {"caller": None, "form_token": "", "links": (), "command": "", "path": request.path if request else ""}
     return (
         environment()

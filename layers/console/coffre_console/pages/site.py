@@ -74,8 +74,8 @@ class Site:
 
 
 def _back(request: Request | None) -> str:
-    """Return the page that a request came from, or would show again."""
-    if request is None or request.path == "/logout":
+    """Return the page that a request came from, or would show again; a sign-in begins again, as its code is used."""
+    if request is None or request.path in ("/logout", "/callback"):
         return "/"
     fields: Mapping[str, str] = request.query
     if request.method == "POST":

@@ -237,6 +237,14 @@ def test_a_session_that_ends_in_the_middle_leads_back_to_the_same_step(scene: Co
     assert client.functions.invoked == []
 
 
+def test_who_was_not_let_in_begins_the_sign_in_again(client: Client) -> None:
+    """The code of a sign-in is in the query of /callback, and works once."""
+    reply = client.get("/callback?code=secret&state=x")
+
+    assert (reply.status, back_of(reply)) == (400, "/")
+    assert "secret" not in reply.body
+
+
 def test_the_hour_that_comes_twice_in_autumn_is_two_times(scene: ConsoleScene, client: Client) -> None:
     """Both are half past two in Paris: the page has them in UTC, and the browser adds its zone."""
     scene.now = datetime(2026, 10, 25, 9, tzinfo=UTC)
