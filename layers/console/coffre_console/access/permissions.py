@@ -141,6 +141,8 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /backups/<backup_id>/restore": Permission.RESTORE,
         "POST /backups/<backup_id>/restore": Permission.RESTORE,
         "GET /backups/<backup_id>/contents": Permission.READ,
+        "GET /backups/<backup_id>/drills/<drill_id>": Permission.READ,
+        "GET /points/<point_id>": Permission.READ,
         "GET /diff": Permission.READ,
         "GET /targets": Permission.READ,
         "GET /running": Permission.READ,

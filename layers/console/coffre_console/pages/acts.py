@@ -157,4 +157,6 @@ def _new_backup(visit: Visit, sent: Mapping[str, str]) -> Answer[str]:
     kind = "storage" if chosen is not None and chosen.kind.has_objects else "database"
     parts = ["coffre backup", kind, chosen.name if chosen is not None else ""]
     parts += [f"--keep {sent['keep']}"] if sent["keep"] else []
-    return show(visit, "new_backup", command=" ".join(filter(None, parts)), targets=targets, sent=sent)
+    return show(
+        visit, "new_backup", command=" ".join(filter(None, parts)), targets=[one.name for one in targets], sent=sent
+    )

@@ -71,6 +71,6 @@ def _page(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> A
         keys=[(key, key.state(now)) for key in visit.source.catalog.api_keys.all()],
         scopes=list(ApiScope),
         targets=[one.name for one in visit.source.configuration().targets],
-        sent={name: sent.get(name, "") for name in _FIELDS},
+        sent={name: sent.get(name, "") for name in _FIELDS} | {"days": sent.get("days") or "90"},
         secret=secret,
     )

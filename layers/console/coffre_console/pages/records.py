@@ -11,11 +11,13 @@ from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.report import Period
 from coffre_console.access.permissions import Permission
+from coffre_console.api.answers import ULID_PATTERN
 from coffre_console.api.records import test_alerts
-from coffre_console.pages.fields import day_of, one_of
+from coffre_console.pages.fields import day_of, one_of, refuse_unlike
 from coffre_console.pages.show import known_fields, show
 from coffre_console.reading.records import list_alerts, list_audit
-from coffre_console.reading.reports import kept_reports, report_now
+from coffre_console.reading.reports import kept_report, kept_reports, report_now
+from coffre_console.problems import NOT_FOUND
 from coffre_console.routing import Routes
 
 _AUDIT: Final = ("target", "actor", "action", "since", "before")
@@ -65,14 +67,20 @@ def register(routes: Routes) -> None:
     def report() -> Answer[str]:
         visit = routes.visit
         visit.demand(Permission.READ, None)
-        sent = known_fields(visit.request.query, ("period",))
+        sent = known_fields(visit.request.query, ("period", "kept"))
         period = one_of(Period, "period", sent["period"]) or Period.WEEKLY
+        if sent["kept"]:
+            refuse_unlike("kept", sent["kept"], ULID_PATTERN, "the id of a report")
+        found = kept_report(visit.source, sent["kept"]) if sent["kept"] else report_now(visit.source, period)
+        if found is None:
+            raise NOT_FOUND
         return show(
             visit,
             "report",
-            command=f"coffre report {period.value}",
-            report=report_now(visit.source, period),
+            command=f"coffre report {found.period.value}",
+            report=found,
             kept=kept_reports(visit.source),
+            kept_id=sent["kept"],
             all_periods=list(Period),
         )
 

@@ -119,18 +119,21 @@ def known_fields(sent: Mapping[str, str], names: Iterable[str]) -> dict[str, str
     return {name: sent.get(name, "").strip() for name in known if name != TOKEN_FIELD}
 
 
+def checked_id(text: str) -> str:
+    """Return an id of a path; what is none is no page."""
+    if not _ID.match(text):
+        raise NOT_FOUND
+    return text
+
+
 def backup_of(visit: Visit, backup_id: str, permission: Permission) -> Backup:
     """Return a backup of a path."""
-    if not _ID.match(backup_id):
-        raise NOT_FOUND
-    return visit.backup(backup_id, permission)
+    return visit.backup(checked_id(backup_id), permission)
 
 
 def restore_of(visit: Visit, restore_id: str, permission: Permission) -> Restore:
     """Return a restore of a path."""
-    if not _ID.match(restore_id):
-        raise NOT_FOUND
-    return visit.restore(restore_id, permission)
+    return visit.restore(checked_id(restore_id), permission)
 
 
 @cache

@@ -18,6 +18,7 @@ from coffre_console.pages import (
     files,
     keys,
     language,
+    points,
     records,
     running,
     targets,
@@ -39,6 +40,7 @@ _PAGES: Final = (
     wizard,
     deletion,
     running,
+    points,
     records,
     keys,
 )

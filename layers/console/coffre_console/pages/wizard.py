@@ -6,7 +6,7 @@ All of it has one address, whose query holds what was chosen: a sign-in in the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -97,7 +97,14 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
         modes=MODES,
         names=names,
         may_all=may_all,
+        sources=_sources(visit, backup),
     )
+
+
+def _sources(visit: Visit, backup: Backup) -> Sequence[str]:
+    """Return from where a backup can be read; none while it is in the vault alone."""
+    copies = [one.name for one in visit.source.configuration().copies_of(backup.target)]
+    return ["vault", *copies] if copies else []
 
 
 def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
@@ -161,10 +168,10 @@ def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapp
         visit,
         "confirm",
         command=command_of(backup, chosen),
-        title="confirm.restore",
+        what="restore",
         action=f"/backups/{backup.id}/restore",
         stop=_address_of(backup, {**chosen, "dry_run_id": sent["dry_run_id"]}),
-        fields={**{name: value for name, value in chosen.items() if value}, "step": "run"},
+        fields=chosen,
         plan=with_losses(answer.plan),
         token_of_plan=answer.token,
         seconds=COUNTDOWN_SECONDS,
