@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from coffre.model.backup import Backup
 from coffre_console.api.restores import RestoreWanted
+from coffre_console.pages.show import command
 from coffre_console.problems import of_wrong_fields
 
 FIELDS: Final = (
@@ -72,25 +72,18 @@ def lines_of(text: str) -> Sequence[str]:
 
 def command_of(backup: Backup, sent: Mapping[str, str]) -> str:
     """Return the command for the fields of the wizard, as far as they are chosen."""
-    copy = ("--from-copy", sent["source"])
+    copy = sent["source"]
     if backup.kind.has_objects:
-        options = [("--bucket", sent["bucket"]), ("--prefix", sent["prefix"])]
-        options += [("--key", key) for key in lines_of(sent["keys"])]
-        options += [("--mode", sent["mode"] if sent["mode"] != "missing" else ""), copy]
-        return _line(["restore", "objects", backup.id], options)
+        words = [word for key in lines_of(sent["keys"]) for word in ("--key", key)]
+        mode = "" if sent["mode"] == "missing" else sent["mode"]
+        places = {"bucket": sent["bucket"], "prefix": sent["prefix"]}
+        return command("restore", "objects", backup.id, *words, **places, mode=mode, from_copy=copy)
     what, tables = sent["what"], lines_of(sent["tables"]) or ["TABLE"]
     if what == "whole":
-        flags = [] if sent["destination"] else ["--replace"]
-        return _line(["restore", "database", backup.id], [("--to", sent["destination"]), copy], *flags)
+        to = sent["destination"]
+        return command("restore", "database", backup.id, "" if to else "--replace", to=to, from_copy=copy)
     if what == "rows":
-        period = [("--where-column", sent["column"]), ("--from", sent["start"]), ("--until", sent["end"])]
-        chosen = [*period, ("--where", sent["where"]), copy]
-        return _line(["restore", "rows", backup.id, *tables], chosen, "--apply")
-    flags = ["--with-dependencies"] if sent["with_dependencies"] else []
-    flags += ["--replace"] if what == "replace" else []
-    return _line(["restore", "tables", backup.id, *tables], [copy], *flags)
-
-
-def _line(words: Sequence[str], options: Sequence[tuple[str, str]], *flags: str) -> str:
-    said = [word for name, value in options if value for word in (name, value)]
-    return shlex.join(["coffre", *words, *said, *flags])
+        rows = {"where_column": sent["column"], "from": sent["start"], "until": sent["end"], "where": sent["where"]}
+        return command("restore", "rows", backup.id, *tables, "--apply", **rows, from_copy=copy)
+    flags = ["--with-dependencies" if sent["with_dependencies"] else "", "--replace" if what == "replace" else ""]
+    return command("restore", "tables", backup.id, *tables, *flags, from_copy=copy)

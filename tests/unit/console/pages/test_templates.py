@@ -51,7 +51,7 @@ def test_both_languages_have_the_same_values_in_a_text_and_every_text_is_used() 
 
 
 def test_every_value_that_a_page_can_show_has_its_word() -> None:
-    enums = {"state": Status, "kind": TargetKind, "tier": Tier, "standing": Standing, "drill": Outcome, "diff": Change}
+    enums = {"state": Status, "kind": TargetKind, "tier": Tier, "standing": Standing, "diff": Change}
     shown = {f"{family}.{value.value}" for family, one in enums.items() for value in one}
     shown = {key.lower() if key.startswith("state.") else key for key in shown}
     shown |= {f"state.{standing.value}" for standing in Standing} | {f"state.drill_{one.value}" for one in Outcome}
