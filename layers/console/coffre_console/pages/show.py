@@ -77,14 +77,9 @@ def rendered(request: Request | None, template: str, **values: Any) -> str:
     words = words_of(request)
     prefix = request.prefix if request is not None else ""
     here = address(request.path, request.query) if request is not None and request.method == "GET" else "/"
-    known: dict[str, Any] = {
-        "person": None,
-        "form_token": "",
-        "links": (),
-        "command": "",
-        "path": request.path if request else "",
-    }
-    known |= {"t": words, "prefix": prefix, "here": here, "token_field": TOKEN_FIELD, **values}
+    path = request.path if request is not None else ""
+    known = {"person": None, "form_token": "", "links": (), "command": "", "path": path, "here": here, **values}
+    known |= {"t": words, "prefix": prefix, "token_field": TOKEN_FIELD}
     macros = vars(environment().get_template("parts.html.jinja").make_module(known))
     return environment().get_template(f"{template}.html.jinja").render({**macros, **known})
 
