@@ -224,6 +224,9 @@ class Catalog:
 
         Tiers that joined meanwhile stay. Repeating the call is fine while the manifest is the same.
 
+        One that was taken for dead, stopped or cancelled just when it wrote the manifest that it had announced becomes
+        COMPLETED: it can be restored, and the vault lists it.
+
         Parameters
         ----------
         backup
@@ -232,7 +235,7 @@ class Catalog:
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, `BACKUP_INCOMPLETE` (no manifest), or `BACKUP_STATE`: it is not in progress.
+            `BACKUP_UNKNOWN`, `BACKUP_INCOMPLETE` (no manifest), or `BACKUP_STATE`: it has ended otherwise.
         """
         if not (backup.completed_at and backup.manifest_key and backup.manifest_sha256):
             raise BackupStateError(
@@ -242,8 +245,11 @@ class Catalog:
             return self._backups.close(backup, Status.COMPLETED, allowed=(Status.IN_PROGRESS,), tiers=backup.tiers)
         except ConditionFailedError as error:
             found = self.get_backup(backup.id)
-            if found.status == Status.COMPLETED and found.manifest_sha256 == backup.manifest_sha256:
-                return found
+            if found.manifest_sha256 == backup.manifest_sha256:
+                if found.status is Status.COMPLETED:
+                    return found
+                if found.status is Status.FAILED:
+                    return self._backups.close(backup, Status.COMPLETED, allowed=(Status.FAILED,), tiers=backup.tiers)
             raise _refused(found, "cannot be completed", "Another run closed it; see the audit events.") from error
 
     def fail_backup(self, backup_id: str, failure: Failure, now: datetime) -> Backup:
@@ -464,7 +470,6 @@ class Catalog:
             if found.status == restore.status:
                 return found
             if restore.status is Status.COMPLETED and found.failure and found.failure.code == RUN_DIED:
-                self._restores.change(restore.id, {"failure": None}, allowed=(Status.FAILED,))
                 return self._restores.close(restore, restore.status, allowed=(Status.FAILED,))
             raise BackupStateError(
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"

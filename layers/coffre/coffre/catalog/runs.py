@@ -179,8 +179,13 @@ class Runs[R: (Backup, Restore)]:
         return read_record(raw, item, self._kind.record)
 
     def close(self, record: R, status: Status, *, allowed: Sequence[Status], tiers: Sequence[Tier] = ()) -> R:
-        """Write how a run ended: every result that the record has. Progress that was never counted is no result."""
+        """Write how a run ended: every result that the record has. Progress that was never counted is no result.
+
+        Of a run that was FAILED, and is done after all, the failure goes.
+        """
         fields = {name: value for name, value in _fields(record).items() if name not in _NOT_RESULTS}
+        if status is Status.COMPLETED:
+            fields["failure"] = None
         if record.progress == Progress():
             del fields["progress"]
         return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers)
