@@ -162,7 +162,9 @@ def test_what_does_not_fit_on_the_disk_is_stored_again(scene: Scene, monkeypatch
 
     stored = earlier.open_stored(job, earlier.PreviousBackup())
 
-    assert stored.notes == ("What unfinished runs have stored was stored again: the scratch space is too small.",)
+    (note,) = stored.notes
+    assert "stored again: the scratch space has no room for its list (No space left on device)" in note
+    assert "RepositoryStorageSize" in note
     assert not list(stored.entries("", None))
     assert not list(job.scratch.iterdir())
 

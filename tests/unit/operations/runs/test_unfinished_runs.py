@@ -11,10 +11,12 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.errors import CatalogError
 from coffre.model.kinds import TargetKind
 from coffre.operations.runs.dead_runs import settle_backup
-from coffre.operations.runs.unfinished_runs import find_unfinished
+from coffre.operations.runs.unfinished_runs import find_unfinished, reopened
+from coffre.vault.bucket_progress import EarlierRun, RecordNames
 from coffre.vault.part_records import HISTORY_FROM, StoredPart, write_part
 
 SHA256 = "f" * 64
+NO_RUN = "01K9X0000000000000000000AB"
 
 
 def unfinished(scene: Scene, age_days: float, *, target: str = "shop", records: int = 1) -> Backup:
@@ -59,6 +61,20 @@ def test_a_catalog_that_does_not_say_is_no_error(scene: Scene, monkeypatch: pyte
 
     monkeypatch.setattr(scene.catalog.parts, "of", refuse)
     assert found(scene, None) == []
+
+
+def test_of_runs_that_were_found_only_the_records_of_a_range_are_read(scene: Scene) -> None:
+    run = unfinished(scene, 0.2, records=3)
+    places = [("b", "d"), ("d1", "f"), ("g", "h"), ("a", "z")]  # the last one is not known to the catalog
+    records = tuple(RecordNames(number=number, first=first, last=last) for number, (first, last) in enumerate(places))
+    earlier = EarlierRun(id=run.id, records=records)
+
+    def read(*names: str | None) -> list[int]:
+        (found,) = reopened(scene.catalog, [earlier], *names)  # type: ignore[arg-type]
+        return sorted(found.records)
+
+    assert [read(), read("d", "f"), read("d"), read("", "b"), read("h")] == [[0, 1, 2], [1], [1, 2], [0], []]
+    assert reopened(scene.catalog, [EarlierRun(id=NO_RUN, records=records)]) == ()
 
 
 def test_a_run_that_was_killed_says_whether_anything_of_it_is_kept(scene: Scene) -> None:

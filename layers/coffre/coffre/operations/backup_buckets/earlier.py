@@ -95,9 +95,14 @@ def open_stored(job: BucketBackupJob, past: PreviousBackup) -> StoredSince:
         packs, named_by = usable_packs(job.vault, past.manifest, runs)
     except (StoreError, IntegrityError, OSError) as error:
         shutil.rmtree(scratch)
-        why = "the scratch space is too small" if isinstance(error, OSError) else error.message
-        return replace(NOTHING_STORED, notes=(f"What unfinished runs have stored was stored again: {why}.",))
+        return replace(NOTHING_STORED, notes=(f"What unfinished runs have stored was stored again: {_why(error)}",))
     return StoredSince(tuple(runs), {key: packs[key] for key in named_by}, packs, notes)
+
+
+def _why(error: StoreError | IntegrityError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"the scratch space has no room for its list ({error.strerror}); RepositoryStorageSize is its size."
+    return error.message
 
 
 def damaged(backup_id: str, error: IntegrityError | StoreError) -> str:

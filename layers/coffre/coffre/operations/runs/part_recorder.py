@@ -147,14 +147,11 @@ class PartRecorder:
             self._thread.join()
 
     def _record_on(self) -> None:
-        age = self._age()
-        wait = max(EVERY_SECONDS, FIRST_AFTER_SECONDS - age)
-        while not self._done.wait(wait):
+        while not self._done.wait(seconds_to_wait(self._age())):
             self._record()
-            wait = max(EVERY_SECONDS, _EVERY_SHARE * self._age())
 
     def _age(self) -> float:
-        return max(0.0, (datetime.now(UTC) - self._run.backup.created_at).total_seconds())
+        return (datetime.now(UTC) - self._run.backup.created_at).total_seconds()
 
     def _record(self) -> None:
         # ValueError: another plan has begun, which writes its own entries into the file that is read.
@@ -214,3 +211,8 @@ class PartRecorder:
         if recorded is not None:
             recorded(number, sha256)
         self._kept.update((pack.key, pack.length) for pack in packs if writer_of(pack.key) == backup.id)
+
+
+def seconds_to_wait(age: float) -> float:
+    """Return how long a run of this age in seconds waits before its next record."""
+    return max(EVERY_SECONDS, FIRST_AFTER_SECONDS - age, _EVERY_SHARE * age)
