@@ -14,12 +14,15 @@ from ulid import ULID
 
 from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
 from coffre.catalog.records import read_record, sorted_tiers
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
 from coffre.model.kinds import TargetKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# A page with a filter looks at this many records in a call, and in all at about what one call can return.
+_LOOKED_AT: Final = 300
+_CALLS: Final = 4
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
@@ -215,22 +218,30 @@ class Runs[R: (Backup, Restore)]:
         kind: TargetKind | None = None,
         fits: Callable[[R], bool] | None = None,
     ) -> RunPage[R]:
-        """Return at most `size` records of a listing, of one kind of target, that fit: whatever exists, in one call.
+        """Return at most `size` records of a listing, of one kind of target, that fit: one call, whatever exists.
 
-        What fits rarely can give a short page, even an empty one, that has a next page.
+        With a filter it is a few calls, as it ends when the page is full: to read as much as a call can return takes
+        ten times as long as to show a page. What fits rarely can give a short page, even an empty one, that has a next
+        page.
         """
         where = listing.where
         if kind is not None:
             of_kind = BackupItem.kind == kind.value
             where = of_kind if where is None else where & of_kind
         is_sparse = where is not None or fits is not None
-        raws, last = self._table.page(replace(listing, where=where, page=None if is_sparse else size))
-        # One after another: of a thousand that a call with a filter returns, few are shown.
-        records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
-        found = tuple(islice((record for record in records if fits is None or fits(record)), size + 1))
-        if len(found) > size:
-            return RunPage(found[:size], found[size - 1].id)
-        return RunPage(found, last)
+        wanted = replace(listing, where=where, page=_LOOKED_AT if is_sparse else size)
+        found: list[R] = []
+        last: RawItem | None = None
+        for _ in range(_CALLS if is_sparse else 1):
+            raws, last = self._table.page(wanted, last)
+            records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
+            more = (record for record in records if fits is None or fits(record))
+            found += islice(more, size + 1 - len(found))
+            if len(found) > size:
+                return RunPage(tuple(found[:size]), found[size - 1].id)
+            if last is None:
+                break
+        return RunPage(tuple(found), last["sk"]["S"] if last is not None else None)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
