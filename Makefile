@@ -16,6 +16,8 @@ UV := .venv/bin/uv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/layers/console:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
+# Containers often set it: each of some hundred processes would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Further arguments, as in `make test-fast ARGS='-k retention -x'` or `make bench ARGS='--scale 0.1'`.
 ARGS :=
