@@ -101,7 +101,8 @@ def _handler(request: AWSPreparedRequest, region: str) -> Any:
     handler: Any = DynamoHandler()
     body = request.body or b""
     headers = HTTPHeaders()
-    for name, value in request.headers.items():
+    sent: Any = request.headers
+    for name, value in sent.items():
         headers[name] = value.decode() if isinstance(value, bytes) else value
     web = {"method": request.method, "headers": headers, "values": {}, "path": "/"}
     web |= {"data": body, "content_type": headers.get("Content-Type")}
