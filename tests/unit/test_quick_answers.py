@@ -10,6 +10,7 @@ import boto3
 import botocore.parsers
 import moto.core.parse
 import pytest
+from botocore.auth import SigV4Auth
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
@@ -123,6 +124,7 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
     dynamodb.delete_item(TableName="catalog", Key=KEY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
+        patch.setattr(SigV4Auth, "add_auth", quick_dynamodb._add_auth)
         patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
         patch.delattr(quick_dynamodb.Node, "__deepcopy__")
         patch.setattr(
