@@ -10,14 +10,13 @@ import boto3
 import botocore.parsers
 import moto.core.parse
 import pytest
+from botocore.auth import SigV4Auth
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from tests import quick_dynamodb
 from tests.catalog_table import create_table
 
@@ -125,9 +124,12 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
     dynamodb.delete_item(TableName="catalog", Key=KEY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
-        patch.setattr(UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
-        patch.delattr(Node, "__deepcopy__")
-        patch.setattr(DepthFirstTraverser, "traverse", DepthFirstTraverser.traverse_node_recursively)
+        patch.setattr(SigV4Auth, "add_auth", quick_dynamodb._add_auth)
+        patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
+        patch.delattr(quick_dynamodb.Node, "__deepcopy__")
+        patch.setattr(
+            quick_dynamodb.DepthFirstTraverser, "traverse", quick_dynamodb.DepthFirstTraverser.traverse_node_recursively
+        )
         theirs = _answers(dynamodb)
 
     assert ours == theirs
