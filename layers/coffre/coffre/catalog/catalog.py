@@ -16,7 +16,7 @@ from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
-from coffre.catalog.items import RestoreItem
+from coffre.catalog.items import BackupItem, RestoreItem, RunItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
@@ -241,15 +241,14 @@ class Catalog:
             raise BackupStateError(
                 f"The backup {backup.id} has no time of completion or no manifest.", code="BACKUP_INCOMPLETE"
             )
+        is_its = (RunItem.status == Status.IN_PROGRESS.value) | (BackupItem.manifest_sha256 == backup.manifest_sha256)
+        allowed = (Status.IN_PROGRESS, Status.FAILED)
         try:
-            return self._backups.close(backup, Status.COMPLETED, allowed=(Status.IN_PROGRESS,), tiers=backup.tiers)
+            return self._backups.close(backup, Status.COMPLETED, allowed=allowed, tiers=backup.tiers, where=is_its)
         except ConditionFailedError as error:
             found = self.get_backup(backup.id)
-            if found.manifest_sha256 == backup.manifest_sha256:
-                if found.status is Status.COMPLETED:
-                    return found
-                if found.status is Status.FAILED:
-                    return self._backups.close(backup, Status.COMPLETED, allowed=(Status.FAILED,), tiers=backup.tiers)
+            if found.status == Status.COMPLETED and found.manifest_sha256 == backup.manifest_sha256:
+                return found
             raise _refused(found, "cannot be completed", "Another run closed it; see the audit events.") from error
 
     def fail_backup(self, backup_id: str, failure: Failure, now: datetime) -> Backup:

@@ -181,7 +181,15 @@ class Runs[R: (Backup, Restore)]:
         raw = self._table.update(self._kind.partition, run_id, actions, condition)
         return read_record(raw, item, self._kind.record)
 
-    def close(self, record: R, status: Status, *, allowed: Sequence[Status], tiers: Sequence[Tier] = ()) -> R:
+    def close(
+        self,
+        record: R,
+        status: Status,
+        *,
+        allowed: Sequence[Status],
+        tiers: Sequence[Tier] = (),
+        where: Condition | None = None,
+    ) -> R:
         """Write how a run ended: every result that the record has. Progress that was never counted is no result.
 
         Of a run that was FAILED, and is done after all, the failure goes.
@@ -191,7 +199,7 @@ class Runs[R: (Backup, Restore)]:
             fields["failure"] = None
         if record.progress == Progress():
             del fields["progress"]
-        return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers)
+        return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers, where=where)
 
     def listing(
         self,
