@@ -20,7 +20,7 @@ from coffre.model.errors import BackupStateError, LockLostError, RunCancelledErr
 from coffre.model.kinds import TargetKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# The calls of a page with a filter look at this many records: at few where most fit, in all at what one call can return.
+# How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
 _LOOKED_AT: Final = (100, 200, 400, 500)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
