@@ -161,9 +161,6 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def print_warm(function: Function, pages: Mapping[str, str], cookie: str, kept: Kept, requests: int) -> float:
     """Print one line for each page, and return the worst 95th percentile."""
-    print(
-        "| page | median ms | p95 ms | longest ms | processor ms | calls of AWS | KB |\n|---|--:|--:|--:|--:|--:|--:|"
-    )
     worst = 0.0
     for name, url in pages.items():
         function.ask(url, cookie, _WARM_UP)

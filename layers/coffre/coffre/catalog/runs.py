@@ -20,9 +20,8 @@ from coffre.model.errors import BackupStateError, LockLostError, RunCancelledErr
 from coffre.model.kinds import TargetKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# A page with a filter looks at this many records in a call, and in all at about what one call can return.
-_LOOKED_AT: Final = 300
-_CALLS: Final = 4
+# How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
+_LOOKED_AT: Final = (100, 200, 400, 500)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
@@ -237,11 +236,10 @@ class Runs[R: (Backup, Restore)]:
             of_kind = BackupItem.kind == kind.value
             where = of_kind if where is None else where & of_kind
         is_sparse = where is not None or fits is not None
-        wanted = replace(listing, where=where, page=_LOOKED_AT if is_sparse else size)
         found: list[R] = []
         last: RawItem | None = None
-        for _ in range(_CALLS if is_sparse else 1):
-            raws, last = self._table.page(wanted, last)
+        for limit in _LOOKED_AT if is_sparse else (size,):
+            raws, last = self._table.page(replace(listing, where=where, page=limit), last)
             records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
             more = (record for record in records if fits is None or fits(record))
             found += islice(more, size + 1 - len(found))
