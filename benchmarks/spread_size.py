@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.database_target import DatabaseTarget
+from coffre.model.database_target import DatabaseTarget, Limits
 from coffre.model.manifest import Entry, EntryKind, Frame, PackReference, RelationName
-from coffre.model.target import Limits
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.plan import BackupPlan, DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header, write_plan
