@@ -35,6 +35,8 @@ def act(visit: Visit, backup: Backup) -> Answer[str]:
         export_id = start_export(visit, backup, _scope(sent))
         return see_other(visit, f"/backups/{backup.id}/download", export_id=export_id)
     made, name = export_of(visit, backup, id_of("export_id", sent["export_id"]))
+    if made.status is not Status.COMPLETED:
+        return _page(visit, backup, sent)
     try:
         return _page(visit, backup, sent, signed=sign(visit, made, name))
     except ProblemError as problem:

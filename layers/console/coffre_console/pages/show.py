@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -123,13 +123,9 @@ def environment() -> Environment:
         "running": lambda one, now: running(one, now) if one is not None and not one.status.is_final else None,
         "iso": lambda at: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-        "seconds_since": _seconds_since,
+        "seconds_since": lambda at, now: max(0.0, (now - at).total_seconds()),
         "address": address,
         "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"
     return made
-
-
-def _seconds_since(at: datetime, now: datetime) -> float:
-    return max(0.0, (now - at).total_seconds())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, ObjectProof, TableProof, Verdict
+from coffre.vault.layout import reports_prefix
 from coffre.vault.reports import DrillReports
 from coffre_console.reading.source import Source
 
 MOST_COMPARED: Final = 500
+_REPORT: Final = re.compile(r"drill-[0-9A-Z]{26}\.json$")
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,14 @@ def one_drill(source: Source, backup: Backup, drill_id: str) -> OneDrill | None:
     """Return a drill of a backup; None: it has no such one. Raises IntegrityError (`REPORT_DAMAGED`)."""
     from coffre.operations.drill.report_page import heading_of
 
-    reports = DrillReports(source.vault.store)
-    report, newest = reports.of(backup.target, backup.id, drill_id), reports.newest(backup.target, backup.id)
-    if report is None or newest is None:
+    report = DrillReports(source.vault.store).of(backup.target, backup.id, drill_id)
+    if report is None:
         return None
+    prefix = f"{reports_prefix(backup.target, backup.id)}drill-"
+    newest = max(info.key for info in source.vault.store.list(prefix) if _REPORT.search(info.key))
     compared = [*map(_compared, report.tables), *map(_compared, report.objects)]
     compared.sort(key=lambda one: (one.verdict is Verdict.EQUAL, one.name))
-    return OneDrill(report, heading_of(report), tuple(compared), newest.id == report.id)
+    return OneDrill(report, heading_of(report), tuple(compared), newest == f"{prefix}{drill_id}.json")
 
 
 def _compared(one: TableProof | ObjectProof) -> Compared:

@@ -45,6 +45,8 @@ def test_a_download_is_chosen_exported_followed_and_signed(scene: ConsoleScene, 
     exported(scene, backup, "01KBVJ0000000000000000000W", status=Status.IN_PROGRESS, heartbeat_at=scene.now)
     scene.catalog.heartbeat_restore("01KBVJ0000000000000000000W", scene.now, Progress(done_bytes=1, total_bytes=4))
     assert "25 %" in Markup(client.get(f"{url}?export_id=01KBVJ0000000000000000000W").body).text
+    early = client.submit(url, step="sign", export_id="01KBVJ0000000000000000000W")
+    assert (early.status, "25 %" in early.body, "X-Amz" in early.body) == (200, True, False)
     failure = Failure(code="DISK_FULL", message=HOSTILE, hint="Export fewer tables.")
     exported(scene, backup, "01KBVJ0000000000000000000V", status=Status.FAILED, failure=failure)
     failed = client.get(f"{url}?export_id=01KBVJ0000000000000000000V")

@@ -60,8 +60,9 @@ def test_kept_reports_and_drills_are_pages_and_damaged_ones_are_said(scene: Cons
     assert newest.text.index("DIFFERENT") < newest.text.index("equal")
     assert client.get(f"{base}/drills/{ID.replace('A', 'C')}").status == 404
     assert client.get(f"{base}/drills/x").status == 404
-    (scene.root / "vault" / f"{reports_prefix('shop', backup.id)}drill-{ID}.json").write_text("{")
-    assert "REPORT_DAMAGED" in client.get(f"{base}/drills/{ID}").body
+    (scene.root / "vault" / f"{reports_prefix('shop', backup.id)}drill-{LATER}.json").write_text("{")
+    assert "REPORT_DAMAGED" in client.get(f"{base}/drills/{LATER}").body
+    assert page_of(client, f"{base}/drills/{ID}").text == older.text
 
 
 def test_a_restore_point_leads_to_its_database_first_and_then_to_its_buckets(

@@ -1,5 +1,6 @@
 """Restoring and deleting by pages: compared first, planned, the name typed, and every step of it by plain forms."""
 
+import shlex
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from tests.console_restores import DESTINATION, HOSTILE, LOST, ended, started
 from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Form, Markup
+from tests.unit.docs.command_line import why_refused
 
 from coffre.model.backup import Failure, Progress, Status
 from coffre.model.confirmation import Overwritten
@@ -97,6 +99,8 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
         reply = client.submit(url, **{**fields, "csrf_token": "f", **chosen})
         assert reply.status == 303, reply.body
         assert expected.items() <= client.functions.invoked[-1][2].items()
+        [line] = Markup(client.get(f"{url}?{urlencode({'what': 'gone', **chosen})}").body).commands
+        assert why_refused(shlex.split(line)[1:]) is None, line
     for wrong, where in (
         ({"what": "gone"}, "tables"),
         ({"what": "x"}, "what"),
