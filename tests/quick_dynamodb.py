@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlparse
 
+import moto.core.models
 import pytest
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.models import botocore_stubber
 from moto.core.utils import utcnow
 from moto.dynamodb.parsing import ast_nodes, expressions
 from moto.dynamodb.responses import DynamoHandler
@@ -39,15 +39,15 @@ _classes: dict[tuple[type, type], type | None] = {}
 
 def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
     """Read an expression once, copy its tree without a memory, and find what processes a node by the type of it."""
-    patch.setattr(UpdateExpressionParser, "make", classmethod(_read))
+    patch.setattr(UpdateExpressionParser, "make", staticmethod(_read))
     patch.setattr(Node, "__deepcopy__", _copied_node, raising=False)
     patch.setattr(DepthFirstTraverser, "traverse", _traverse)
 
 
 @cache
-def _read(parser: Any, expression: str) -> Any:
+def _read(expression: str) -> Any:
     """Return the tree of an expression, which moto copies before it changes anything."""
-    return _make(parser, expression)
+    return _make(UpdateExpressionParser, expression)
 
 
 def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
@@ -90,13 +90,14 @@ def answer_without_web(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SigV4Auth, "add_auth", _sign)
 
 
-def _sign(signer: Any, request: AWSRequest) -> None:
+def _sign(signer: Any, request: Any) -> None:
     """Name the key, which is all that moto reads of a signature."""
-    if signer.credentials is None or not botocore_stubber.enabled or not _ADDRESS.fullmatch(request.url):
-        return _add_auth(signer, request)
+    is_played = vars(moto.core.models)["botocore_stubber"].enabled and _ADDRESS.fullmatch(request.url)
+    if signer.credentials is None or not is_played:
+        _add_auth(signer, request)
+        return
     key, scope = signer.credentials.access_key, f"20261129/{signer._region_name}/dynamodb/aws4_request"
     request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature=0"
-    return None
 
 
 def _processed(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:
