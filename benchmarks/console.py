@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("--local", action="store_true", help="the console of the local stack, which has to be up")
     options = parser.parse_args()
     if options.local:
-        measure_local(options.requests, options.starts)
+        measure_local(options.requests)
         return
     with tempfile.TemporaryDirectory(prefix="coffre-bench-") as temporary, ExitStack() as stack:
         measure(options, Path(temporary), stack)

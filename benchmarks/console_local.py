@@ -1,4 +1,4 @@
-"""The console of the local stack over HTTP, as a person signed in to it asks: warm pages, and first ones."""
+"""The console of the local stack over HTTP, as a person signed in to it asks: warm pages."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import boto3
 from tests.e2e.browser import Browser
 
-from benchmarks.harness import progress
-from coffre_local.stack import environment, running
+from coffre_local.stack import running
 
 _WARM_UP: Final = 20
 
 
-def measure_local(requests: int, starts: int) -> None:
-    """Print the milliseconds of each page, and of a page that a new process answers."""
+def measure_local(requests: int) -> None:
+    """Print the milliseconds of each page."""
     state = running()
     address = state.outputs["ConsoleAddress"]
     browser = Browser()
@@ -29,16 +27,6 @@ def measure_local(requests: int, starts: int) -> None:
     for name, path in pages.items():
         _times(browser, f"{address}{path}", _WARM_UP)
         _print(name, _times(browser, f"{address}{path}", requests))
-    client = boto3.Session(region_name=environment()["AWS_REGION"]).client(
-        "lambda", endpoint_url=environment()["AWS_ENDPOINT_URL"], aws_access_key_id="test", aws_secret_access_key="test"
-    )
-    function = f"{state.stack}-console"
-    cold = []
-    for number in range(starts):
-        progress(f"cold start {number + 1}")
-        client.update_function_configuration(FunctionName=function, Description=f"start {number}")
-        cold += _times(browser, f"{address}/", 1)
-    _print("dashboard, first page of a process", cold)
     browser.close()
 
 
