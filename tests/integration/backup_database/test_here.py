@@ -90,7 +90,7 @@ def test_a_second_run_meanwhile_is_skipped_and_changes_nothing(
     stack: Coffre, shop: str, here: Command, postgresql_home: Path
 ) -> None:
     """Given a run that waits for a table, and so has the target's lock."""
-    stack.configure(shop)
+    stack.configure(shop, target={"limits": {"lock_timeout_seconds": 120}})
     with (
         ThreadPoolExecutor(1) as pool,
         closing(psycopg2.connect(shop)) as blocker,
