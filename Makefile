@@ -16,13 +16,15 @@ UV := .venv/bin/uv
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/coffre:$(CURDIR)/layers/console:$(CURDIR)/cli:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
+# Containers often set it: each of some hundred processes would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Further arguments, as in `make test-fast ARGS='-k retention -x'` or `make bench ARGS='--scale 0.1'`.
 ARGS :=
 # `make lock UPGRADE=--upgrade` takes newer versions where the .in files allow them; without it the pins stay.
 UPGRADE :=
 
-.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz api-cases checks test test-fast test-browser demo ci bench release lock layers-update minors clean
+.PHONY: help threat-model setup tools fmt lint types imports validate scan sbom fuzz fuzz-a-little api-cases checks test test-fast test-browser demo ci bench release lock layers-update minors clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,8 +82,10 @@ fuzz: setup ## Look for inputs that break a reader (ARGS='--seconds 600 manifest
 api-cases: setup ## Send generated requests to the API (ARGS='--cases 130', for each route)
 	PYTHONPATH=layers/coffre:layers/console:cli:. .venv/bin/python -m tests.api_cases $(ARGS)
 
+# Files in their order: those of tests/e2e, which take minutes, begin early. By default the files with the fewest tests
+# come last, these among them, while the other process has nothing to do.
 test: setup ## Run every test, the deployed template on the local stack included
-	.venv/bin/pytest --numprocesses 2 --dist loadfile --ignore tests/browser $(ARGS)
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
 
 test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)
@@ -95,10 +99,13 @@ demo: setup ## Back up, lose and restore a sample database on a local AWS
 checks: lint types imports validate scan sbom
 
 ci: setup ## Everything that has to pass before a change lands
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target checks
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-browser checks fuzz-a-little
 	$(MAKE) --no-print-directory test
-	$(MAKE) --no-print-directory test-browser
+
+# One process each, as the checks are: beside them they leave no core without work.
+fuzz-a-little: setup
 	.venv/bin/python -m tests.fuzz --runs 500
+	$(MAKE) --no-print-directory api-cases ARGS='--short --cases 4'
 
 threat-model: setup ## Write the table of privileges into docs/format/threat-model.md
 	.venv/bin/python -m tests.template.threat_model

@@ -22,6 +22,7 @@ from benchmarks.harness import tree_size
 from coffre_local.toolchain import CHECKOUT
 
 _LAYERS = {"coffre": "build-CoffreLayer", "pg_dump": "build-PostgresqlClientLayer"}
+_TARGETS = {**_LAYERS, "console": "build-ConsoleLayer"}
 _FUNCTIONS = ("backup_database", "restore")
 _PROGRAM = """
 import json, sys, time
@@ -63,7 +64,7 @@ def build(layer: str, architecture: str, directory: Path) -> Path:
     shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("__pycache__"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(
-        ["make", "--silent", "--makefile", str(source / architecture / "Makefile"), _LAYERS[layer]],
+        ["make", "--silent", "--makefile", str(source / architecture / "Makefile"), _TARGETS[layer]],
         cwd=scratch,
         env={**os.environ, "PATH": path, "ARTIFACTS_DIR": str(output)},
         check=True,

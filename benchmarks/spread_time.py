@@ -24,6 +24,7 @@ from tests.catalog_table import create_table
 from tests.integration.conftest import BUCKET, REGION, TABLE, Coffre, client
 from tests.integration.share_machine import share_machine
 from tests.integration.spread_machine import spread_machine
+from tests.quick_answers import answer_one_at_a_time
 
 from benchmarks.databases import TWO_TABLES
 from benchmarks.link import Link, open_link
@@ -49,6 +50,7 @@ _ENVIRONMENT: Final = {
 def _stack(bench: Workbench, patch: pytest.MonkeyPatch) -> Iterator[Coffre]:
     """Give a deployment whose vault is an empty directory."""
     with mock_aws(), tempfile.TemporaryDirectory(dir=bench.directory) as directory:
+        answer_one_at_a_time(patch)
         client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         create_table(TABLE)
         topic = client("sns").create_topic(Name="alerts")["TopicArn"]

@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import boto3
 import requests
@@ -68,8 +68,9 @@ class Traffic:
     kept: dict[tuple[str, str, bytes], tuple[int, str, bytes]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answer(self, path: str, headers: Any, body: bytes) -> tuple[int, str, bytes]:
+    def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, str, bytes]:
         """Return status, type and body: what was answered before, or what the account says."""
+        del method  # all of these are POST
         key = (path, headers.get("X-Amz-Target", ""), body)
         found = self.kept.get(key)
         if found is None:
@@ -89,8 +90,15 @@ class Traffic:
         return found
 
 
+class Answering(Protocol):
+    """What answers for AWS."""
+
+    def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, str, bytes]:
+        """Return status, type and body."""
+
+
 @contextmanager
-def proxy(traffic: Traffic) -> Iterator[str]:
+def proxy(traffic: Answering) -> Iterator[str]:
     """Serve the account through the proxy; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,13 +109,16 @@ def proxy(traffic: Traffic) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, kind, answer = traffic.answer(self.path, self.headers, body)
+            status, kind, answer = traffic.answer(self.command, self.path, self.headers, body)
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(answer)
-            self.wfile.flush()
+            with suppress(BrokenPipeError):  # The client did not wait for it.
+                self.wfile.write(answer)
+                self.wfile.flush()
+
+        do_GET = do_PUT = do_POST  # noqa: N815 - so called
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,14 +1,16 @@
 """A bucket behind a slow store: one function after another, and several that take ranges of names (ADR 60).
 
-Run as `python -m benchmarks.storage_spread [OBJECTS] [LATENCY_MS] [FUNCTIONS]`. The store is in memory and waits before
-each answer; the functions are threads of this process, each with connections of its own. So what is measured is how
-well the waiting is divided: the cores, which functions do not share, are shared here. Both ways alternate.
+Run as `python -m benchmarks.storage_spread [OBJECTS] [LATENCY_MS] [FUNCTIONS] [ROUNDS] [WAYS]`. The store is in memory
+and waits before each answer; the functions are threads of this process, each with connections of its own. So what is
+measured is how well the waiting is divided: the cores, which functions do not share, are shared here. Both ways
+alternate, or (WAYS `several`) there is one.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -27,7 +29,6 @@ from coffre.operations.backup_buckets.spread.work import RangeWork
 from coffre.stores.s3_errors import Call
 
 STREAMS = 4
-ROUNDS = 2
 
 
 class Together(Players):
@@ -48,8 +49,14 @@ class Together(Players):
             list(pool.map(work, [line.group for line in lines]))
 
 
-def main(objects: str = "4000", latency_ms: str = "100", functions: str = "4") -> None:
-    """Measure, and print seconds of both ways and their ratio."""
+def main(
+    objects: str = "4000",
+    latency_ms: str = "100",
+    functions: str = "4",
+    rounds: str = "2",
+    ways: str = "one,several",
+) -> None:
+    """Measure, and print seconds of each way, and their ratio."""
     store, delay = MemoryStore(), float(latency_ms) / 1000
     noise = random.Random(1)
     for number in range(int(objects)):
@@ -60,9 +67,11 @@ def main(objects: str = "4000", latency_ms: str = "100", functions: str = "4") -
     def wait(_operation: str, _call: Call, _number: int) -> None:
         time.sleep(delay)
 
-    store.before = wait
-    found: dict[str, list[float]] = {"one": [], "several": []}
-    for _ in range(ROUNDS):
+    if delay:
+        store.before = wait
+    found: dict[str, list[float]] = {way: [] for way in ways.split(",")}
+    report: dict[str, object] = {"seconds": found}
+    for _ in range(int(rounds)):
         for way, seconds in found.items():
             with tempfile.TemporaryDirectory() as root:
                 scene = Scene(Path(root), store, {"limits": {"streams": STREAMS}})
@@ -75,11 +84,15 @@ def main(objects: str = "4000", latency_ms: str = "100", functions: str = "4") -
                     scene.spread = players.hand_over
                     scene.hand_over(backup)
                     made = players.play(backup)
+                    report["ranges"] = len(players.known)
                 seconds.append(round(time.perf_counter() - began, 2))
                 if made.storage.objects != int(objects):
                     raise SystemExit(f"{made.storage.objects} objects instead of {objects}")
     best = {way: min(seconds) for way, seconds in found.items()}
-    print(json.dumps({"seconds": found, "ratio_of_best": round(best["one"] / best["several"], 2)}))
+    if len(best) > 1:
+        report["ratio_of_best"] = round(best["one"] / best["several"], 2)
+    report["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, EntryKind, Frame, PackReference, RelationName
-from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
@@ -60,10 +60,10 @@ def main(gigabytes: str = "90") -> None:
         known = _record(vault, root / "run", slices, report)
         stored = [info.size for info in vault.store.list("v1/backups/")]
         report |= {"records": len(stored), "bytes": sum(stored), "largest": max(stored)}
-        with _timed(report, "read"):
+        with timed(report, "read"):
             read = read_unfinished(vault, "shop", _RUN, known, (), root / "next")
         firsts = [(number + 1, _name(number * 100)) for number in range(slices // 100)]
-        with _timed(report, "divide"):
+        with timed(report, "divide"):
             history = open_history(vault, None, [(0, ""), *firsts], root / "next", unfinished=[read.run])
         report |= {"ignored": len(read.ignored), "known": sum(len(history.known(number)) for number in history.files)}
         report["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -88,9 +88,9 @@ def _record(vault: Vault, scratch: Path, slices: int, report: dict[str, object])
             packs.packs.append(PackReference(key=key, length=len(_PACK), sha256=_SHA256, live_bytes=len(_PACK)))
         recorder.finish(number, file)
         if number % (_SLICES_A_RECORD // _SLICES_A_PART) == 0:
-            with _timed(report, "record"):
+            with timed(report, "record"):
                 recorder._record()
-    with _timed(report, "record"):
+    with timed(report, "record"):
         recorder._record()
     return known
 
@@ -126,7 +126,8 @@ def _name(number: int) -> str:
 
 
 @contextmanager
-def _timed(report: dict[str, object], what: str) -> Iterator[None]:
+def timed(report: dict[str, object], what: str) -> Iterator[None]:
+    """Add the seconds of a step, and those of this process, to a report."""
     wall, own = perf_counter(), process_time()
     yield
     for unit, spent in (("seconds", perf_counter() - wall), ("cpu", process_time() - own)):

@@ -1,8 +1,9 @@
-"""Sends generated requests to the API: `python -m tests.api_cases [--cases N]` (a number for each route).
+"""Sends generated requests to the API: `python -m tests.api_cases [--cases N] [--short]` (a number for each route).
 
-Schemathesis makes them of docs/openapi.json, valid and invalid ones, and runs in an environment of its own. The console
-runs in this process, over a played AWS with a few backups, and everybody is an administrator. Exit status 1: an answer
-was a 5xx, or one that the document does not have.
+Schemathesis makes them of docs/openapi.json, valid and invalid ones, and runs in an environment of its own. They are
+the same ones each time; `--short` leaves out those that look at the limits of each field. The console runs in this
+process, over a played AWS with a few backups, and everybody is an administrator. Exit status 1: an answer was a 5xx, or
+one that the document does not have.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from coffre_local.toolchain import Toolchain
 ROOT: Final = Path(__file__).parents[1]
 CHECKS: Final = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 SECONDS: Final = 60
+PHASES: Final = {"whole": "examples,coverage,fuzzing", "short": "fuzzing"}
 
 
 def serve(client: Client) -> HTTPServer:
@@ -69,7 +71,7 @@ def rotate(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"backup_id": wanted.get("backup_id", ""), "deleted": not wanted.get("dry_run"), "tried": []}
 
 
-def run(cases: int, arguments: list[str]) -> int:
+def run(cases: int, arguments: list[str], phases: str = PHASES["whole"]) -> int:
     """Send this number of cases for each route, and return the exit status."""
     program = Toolchain(ROOT).schemathesis()
     names = {name for name in os.environ if name.startswith(("AWS_", "COFFRE_"))}
@@ -88,7 +90,7 @@ def run(cases: int, arguments: list[str]) -> int:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         place = f"http://127.0.0.1:{server.server_port}"
         command = [str(program), "run", str(ROOT / "docs" / "openapi.json"), "--url", place, "--checks", CHECKS]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(cases), "--seed", "1", "--no-color"]
+        command += ["--phases", phases, "--max-examples", str(cases), "--seed", "1", "--no-color"]
         command += ["--generation-deterministic", "--request-timeout", str(SECONDS), *arguments]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         status = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
@@ -100,5 +102,6 @@ def run(cases: int, arguments: list[str]) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100, help="for each route (default: 100)")
+    parser.add_argument("--short", action="store_true", help="only the phase that makes requests up")
     known, rest = parser.parse_known_args()
-    sys.exit(run(known.cases, rest))
+    sys.exit(run(known.cases, rest, PHASES["short" if known.short else "whole"]))

@@ -12,15 +12,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 from tests.contract.weed import Weed
-from tests.quick_answers import answer_quickly
+from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
+from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.web import Web, web_server
 
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.toolchain import Toolchain
 
-# How long an example takes says nothing on a machine that does other things too.
-settings.register_profile("coffre", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says nothing on a machine that does other things too, and chance decides no run: the same
+# examples are tried each time (`make fuzz` tries others).
+settings.register_profile("coffre", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("coffre")
 
 _numbers = itertools.count(1)
@@ -57,10 +59,13 @@ def lost_rows(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_aws() -> Iterator[None]:
-    """Make clients of AWS, and let moto answer them, in a fraction of the time."""
+    """Make clients of AWS, and let moto answer them, in a fraction of the time, and one request after another."""
     with pytest.MonkeyPatch.context() as patch:
         make_clients_quickly(patch)
         answer_quickly(patch)
+        read_expressions_once(patch)
+        answer_without_web(patch)
+        answer_one_at_a_time(patch)  # last, around them
         yield
 
 

@@ -41,7 +41,7 @@ class ShortGate(Gate):
     """Signs people in without an identity provider; sessions, roles and forms are checked as in a deployment."""
 
     def login(self, request: Request, now: datetime) -> Response | Refused:
-        cookie = self._sessions.begin("anna", "anna@example.com", ["dba"], now)
+        cookie = self._sessions.begin("anna", "anna@example.com", ["dba"], now, request.headers.get("user-agent", ""))
         place = local_path(request.query.get("next", "/"))
         return Response(303, headers={**headers_of("redirect"), "location": place}, cookies=(cookie,))
 

@@ -47,6 +47,7 @@ _ACTIONS: Final = {
 }
 _PREFIXES: Final = {"secrets-manager": "secretsmanager", "eventbridge": "events"}
 _TESTS: Final = str(Path(__file__).parent)
+_decided: dict[tuple[object, ...], bool] = {}
 _EQUALS: Final = re.compile(r"(#\w+) = (:\w+)")
 
 
@@ -66,11 +67,10 @@ def judged(*, vault: str) -> Iterator[list[str]]:
     def judge(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         if running and not _is_of_a_test():
             role, template = running[-1]
-            principal = Principal(role, statements=template.statements(role))
             refused.extend(
                 f"{role}: {request.action} on {request.resource}, {dict(request.context)}"
                 for request in _requests(template, client, operation, parameters, vault)
-                if decide(principal, request) is not Decision.ALLOWED
+                if not _is_allowed(template, role, request)
             )
         return send(client, operation, parameters)
 
@@ -79,6 +79,15 @@ def judged(*, vault: str) -> Iterator[list[str]]:
         for function, role in ROLES.items():
             patch.setattr(function, "handle", _noted(vars(function)["handle"], role, running))
         yield refused
+
+
+def _is_allowed(template: Rendered, role: str, request: Request) -> bool:
+    """Decide, once about each call that is the same: functions make the same ones again and again."""
+    call = (id(template), role, request.action, request.resource, *sorted(request.context.items()))  # templates stay
+    if call not in _decided:
+        principal = Principal(role, statements=template.statements(role))
+        _decided[call] = decide(principal, request) is Decision.ALLOWED
+    return _decided[call]
 
 
 def _is_of_a_test() -> bool:

@@ -187,6 +187,9 @@ class DeployedStack:
         self._invoke(function, event, "Event")
         return Started()
 
+    def settle(self) -> None:
+        """Wait until what was started in this process has ended: without it, that would die in the middle."""
+
     def leave(self, run_id: str, /) -> NoReturn:
         """Leave a run after Ctrl-C."""
         remark(f"Interrupted. The run continues in the stack: coffre show {run_id}")

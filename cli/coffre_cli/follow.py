@@ -61,14 +61,14 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
         task = shown.add_task(title, total=None, facts="starting")
         while True:
             try:
-                record = look()
-            except BackupStateError:
-                if has_ended():
-                    raise
-                signs.none()
+                record = _look(look, has_ended)
             except CatalogError:
                 if signs.silent_seconds() > _SILENT_SECONDS:
                     raise
+                time.sleep(_POLL_SECONDS)
+                continue
+            if record is None:
+                signs.none()
             else:
                 if record.status.is_final:
                     return record
@@ -78,11 +78,28 @@ def follow[R: (Backup, Restore)](look: Callable[[], R], *, title: str, quiet: bo
             time.sleep(_POLL_SECONDS)
 
 
+def _look[R: (Backup, Restore)](look: Callable[[], R], has_ended: Callable[[], bool]) -> R | None:
+    """Return the record as it is now; None: it does not exist yet."""
+    try:
+        return look()
+    except BackupStateError:
+        if has_ended():
+            raise
+    return None
+
+
 @contextmanager
 def left_on_interrupt(deployed: DeployedStack, run_id: str) -> Iterator[None]:
-    """Leave a run on Ctrl-C: one in the stack continues, one in this process is stopped (`DeployedStack.leave`)."""
+    """Leave a run on Ctrl-C: one in the stack continues, one in this process is stopped (`DeployedStack.leave`).
+
+    An error while a run in this process is followed does not end that run: its end is awaited.
+    """
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            deployed.settle()
+            raise
     except KeyboardInterrupt:
         deployed.leave(run_id)
 

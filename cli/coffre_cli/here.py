@@ -193,6 +193,11 @@ class StackHere(DeployedStack):
         finally:
             del self._lent[name]
 
+    def settle(self) -> None:
+        for run in [run for run in self._runs if not run.has_ended()]:
+            remark(f"The {run.what} cannot be followed any more. It continues in this process; Ctrl-C stops it.")
+            run.settle()
+
     def leave(self, _run_id: str, /) -> NoReturn:
         """Stop what runs after Ctrl-C, wait until it has cleaned up, and exit; a second Ctrl-C exits immediately."""
         end_interrupted([run for run in self._runs if not run.has_ended()])

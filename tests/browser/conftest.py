@@ -91,7 +91,7 @@ def web(scene: ConsoleScene) -> Iterator[Web]:
 def tab(browser: Browser, web: Web, **options: Any) -> Iterator[Tab]:
     """Give a tab in which a person has signed in."""
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() == AXE_SHA256
-    context = browser.new_context(locale="en-GB", timezone_id="Europe/Paris", **options)
+    context = browser.new_context(**{"locale": "en-GB", "timezone_id": "Europe/Paris", **options})
     context.add_init_script(_WATCH)
     context.set_default_timeout(20_000)
     page = context.new_page()
@@ -99,7 +99,7 @@ def tab(browser: Browser, web: Web, **options: Any) -> Iterator[Tab]:
     page.on("request", lambda request: found.requests.append(request.url))
     page.on("pageerror", lambda error: found.faults.append(str(error)))
     page.goto(web.url)
-    page.get_by_role("link", name="Sign in").click()
+    page.locator("main a.button").click()
     page.wait_for_load_state()
     found.look()
     yield found

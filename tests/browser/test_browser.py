@@ -1,5 +1,6 @@
 """The console in a real browser: accessible, within its policy, and whole with and without JavaScript."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,13 +8,19 @@ import pytest
 from playwright.sync_api import Browser
 from tests.browser.conftest import AXE, tab
 from tests.console_restores import HOSTILE, ended, started
-from tests.console_scene import ConsoleScene
+from tests.console_scene import NOW, ConsoleScene
 from tests.console_web import Web
+from tests.unit.console.api.test_downloads_api import AGE, EXPORT, exported, stored
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Progress
 from coffre.model.confirmation import Plan
-from coffre.model.kinds import SafetyState
+from coffre.model.drill import DrillReport, Outcome, TableProof, Verdict
+from coffre.model.kinds import SafetyState, Status, TargetKind
+from coffre.model.points import PointPart, PointRecord
+from coffre.model.report import Period
+from coffre.vault.reports import DrillReports, keep_report
+from coffre_console.reading.reports import report_now
 
 
 def filled(scene: ConsoleScene) -> dict[str, Backup]:
@@ -28,30 +35,83 @@ def filled(scene: ConsoleScene) -> dict[str, Backup]:
     return {"good": good, "failed": scene.failed(3, message=HOSTILE), "running": running}
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 320)])
+def planned(scene: ConsoleScene, plans: list[Plan]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what the function `restore` answers with: the last of these plans, with a token for who asks."""
+
+    def restore(event: dict[str, Any]) -> dict[str, Any]:
+        lifetime, actor = timedelta(minutes=10), Actor(event["actor"], verified=True)
+        token, issued = scene.catalog.confirmations.issue(plans[-1], actor, scene.now, lifetime=lifetime, approvals=0)
+        return {"plan": issued.answer(), "token": token}
+
+    return restore
+
+
+def proven(scene: ConsoleScene, backup: Backup) -> list[str]:
+    """Leave what is known of a backup besides itself, and return the addresses of its pages."""
+    files = scene.bucket_backup(5, {f"2026/{HOSTILE}": 1_500_000, "top.txt": 3})
+    ids = [f"01M80T0000000000000000000{letter}" for letter in "CDEFG"]
+    table = TableProof(table=HOSTILE, verdict=Verdict.DIFFERENT, rows=2, size_bytes=9, slices=1, detail=HOSTILE)
+    fields = {"backup_id": backup.id, "target": "shop", "backup_created_at": NOW, "coffre_version": "0.1.0"}
+    fields |= {"started_at": NOW, "completed_at": NOW, "outcome": Outcome.FAILED, "problems": (HOSTILE,)}
+    DrillReports(scene.vault.store).write(DrillReport(id=ids[0], tables=(table,), **fields), "")
+    keep_report(scene.vault.store, ids[1], report_now(scene.source, Period.MONTHLY), "<p>x</p>")
+    parts = [(files, TargetKind.BUCKET), (backup, TargetKind.DATABASE)]
+    those = tuple(PointPart(target=one.target, kind=kind, backup_id=one.id) for one, kind in parts)
+    scene.catalog.points.keep(PointRecord(id=ids[2], name="shop", taken_at=NOW, parts=those, sealed_at=NOW))
+    for export_id, status in ((ids[3], Status.IN_PROGRESS), (EXPORT, Status.COMPLETED)):
+        exported(scene, backup, export_id, status=status, heartbeat_at=scene.now)
+    stored()
+    paths = [f"/backups/{backup.id}/drills/{ids[0]}", f"/report?kept={ids[1]}", f"/points/{ids[2]}", "/sessions"]
+    paths += [f"/backups/{files.id}/{name}" for name in ("contents", "contents?bucket=docs&prefix=2026/", "restore")]
+    return [*paths, f"/backups/{backup.id}/download", f"/backups/{backup.id}/download?export_id={ids[3]}"]
+
+
+@pytest.mark.parametrize(("scheme", "width", "locale"), [("light", 1280, "en-GB"), ("dark", 320, "fr-FR")])
 def test_every_page_is_accessible_and_within_its_policy(
-    chromium: Browser, web: Web, scene: ConsoleScene, scheme: Any, width: int
+    chromium: Browser, web: Web, scene: ConsoleScene, scheme: Any, width: int, locale: str
 ) -> None:
     found = filled(scene)
     good = found["good"].id
     trial = started(scene, found["good"], "01M80T0000000000000000000A")
-    ended(scene, found["good"], trial, SafetyState.PRESENT)
+    plans = [ended(scene, found["good"], trial, SafetyState.PRESENT)]
+    web.client.functions.answers["coffre-restore"] = planned(scene, plans)
     paths = ["/", "/backups", "/backups?type=bucket", "/targets", "/running", "/restores", "/alerts", "/report"]
     paths += ["/audit", "/keys", "/settings", "/backups/new", "/nothing", f"/diff?first={good}"]
     paths += [f"/backups/{one.id}" for one in found.values()] + [f"/restores/{trial.id}"]
     paths += [f"/backups/{good}/{name}" for name in ("hold", "restore", "delete", "contents")]
     paths += [f"/backups/{good}/restore?what=replace&tables=orders&dry_run_id={trial.id}"]
-    with tab(chromium, web, color_scheme=scheme, viewport={"width": width, "height": 800}) as one:
-        one.page.context.add_init_script(path=AXE)
-        wrong = []
+    paths += proven(scene, found["good"])
+    size = {"width": width, "height": 800}
+    with tab(chromium, web, color_scheme=scheme, viewport=size, locale=locale) as one:
+        page, wrong = one.page, []
+        page.context.add_init_script(path=AXE)
+
+        def look() -> None:
+            nonlocal wrong
+            wrong += one.axe()
+            if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+                wrong.append(f"{page.url} is wider than {width} px")
+            if page.locator("html").get_attribute("lang") != locale[:2]:
+                wrong.append(f"{page.url} is in another language")
+
         for path in paths:
             one.open(path)
-            wrong += one.axe()
-            if one.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-                wrong.append(f"{path} is wider than {width} px")
-        one.page.context.clear_cookies()
+            look()
+        one.open(f"/backups/{good}/download?export_id={EXPORT}")
+        page.locator("form:has(input[name=step]) button").first.click()
+        page.locator(".notice.good a").wait_for()
+        look()
+        one.open(f"/backups/{good}/restore?what=replace&tables=orders&dry_run_id={trial.id}")
+        page.locator("input[name=name]").fill("shop")
+        page.locator("button.grave").click()
+        page.locator("[data-stop]").wait_for()
+        look()
+        page.locator("[data-stop]").click()
+        page.locator("form.who button").click()
+        page.wait_for_url("**/logout")
+        look()
         one.open("/")
-        wrong += one.axe()
+        look()
         assert wrong == []
 
 
@@ -71,14 +131,7 @@ def test_people_can_do_everything_with_and_without_javascript(
     good = filled(scene)["good"]
     noted = web.client.functions
     plans: list[Plan] = []
-
-    def restore(event: dict[str, Any]) -> dict[str, Any]:
-        lifetime = timedelta(minutes=10)
-        actor = Actor(event["actor"], verified=True)
-        token, issued = scene.catalog.confirmations.issue(plans[-1], actor, scene.now, lifetime=lifetime, approvals=0)
-        return {"plan": issued.answer(), "token": token}
-
-    noted.answers["coffre-restore"] = restore
+    noted.answers["coffre-restore"] = planned(scene, plans)
     with tab(chromium, web, java_script_enabled=scripted) as one:
         page = one.page
         one.press("Backups")
@@ -125,6 +178,22 @@ def test_people_can_do_everything_with_and_without_javascript(
             one.press("Do it now")
         assert [event["confirmation"]["name"] for _, _, event in noted.invoked[before:]] == ["shop"]
         assert "It was started" in page.inner_text("main")
+
+        # A download, and the end of all sessions.
+        one.open(f"/backups/{good.id}")
+        one.press("Export a file")
+        page.get_by_label("Who can open it").fill(AGE)
+        one.press("Export a file")
+        assert noted.invoked[-1][2]["export"] == {"recipients": [AGE]}
+        exported(scene, good, noted.invoked[-1][2]["restore_id"])
+        page.reload()
+        stored(noted.invoked[-1][2]["restore_id"])
+        one.press("Get the address")
+        assert "X-Amz-Signature" in str(page.get_by_role("link", name="Download").get_attribute("href"))
+        one.press("anna@example.com")
+        assert "Chrome, Linux" in page.inner_text("main")
+        one.press("End all my sessions")
+        assert "Your session is over" in page.inner_text("main")
 
 
 def test_progress_moves_by_itself_until_the_end(chromium: Browser, web: Web, scene: ConsoleScene) -> None:

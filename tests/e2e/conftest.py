@@ -50,7 +50,8 @@ class Checkout:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command and do not wait for it."""
         path = f"{self.root / 'cli'}{os.pathsep}{self.root / 'layers' / 'coffre'}"
-        own = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        # The copy keeps its bytecode, whatever the shell says: compiling Coffre takes longer than most commands.
+        own = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "", **self.environment}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COFFRE_")}
         return subprocess.Popen(
             [sys.executable, "-m", "coffre_cli", *arguments],

@@ -24,13 +24,14 @@ from botocore.exceptions import ClientError
 from tests.access_logs import MALLORY, line
 from tests.e2e.browser import Browser
 from tests.e2e.conftest import Checkout, Said, ended, until
+from tests.e2e.console_walk import chromium, person, restore_table
 from tests.integration.exports import program, psql
 from tests.web import Received, Web, web_server
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus
-from coffre.runtime.machine import TRANSITIONS
+from coffre.runtime.machine import RANGES_TRANSITIONS, TRANSITIONS
 from coffre.vault.codec import new_identity, parse_identities, public_key
 from coffre_cli.caller import Caller
 from coffre_cli.exits import Exit
@@ -38,7 +39,7 @@ from coffre_local.alert_queue import subscribe_queue
 from coffre_local.aws import activated, session
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint
-from coffre_local.sample.files import load_files, sample_files
+from coffre_local.sample.files import SampleFile, load_files, sample_files
 from coffre_local.schedule_rules import fire_rule, rules_of
 from coffre_local.stack import SAMPLE, StackOptions, down, environment_of, put_database_secret, up
 from coffre_local.state import LocalState
@@ -49,7 +50,7 @@ BROKEN = "broken"
 OFFSITE, ELSEWHERE, FAR = "offsite", "copies-elsewhere", "eu-central-1"
 IDENTITY = "coffre/identity/main"
 ALERT_URLS = "coffre/alerts/urls"
-TOGETHER = "together"
+TOGETHER, DIVIDED = "together", "divided"
 UPLOADS, FILES, SETTINGS = "uploads", "files-of-users", "settings"
 WRONG_PASSWORD = "not-the-password"
 RULES = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
@@ -459,6 +460,36 @@ def test_a_person_signs_in_at_the_console_and_restores_the_database_in_use(stack
     browser.close()
 
 
+def test_people_use_the_console_in_a_browser_and_the_restorer_brings_a_table_back(
+    stack: Stack, checkout: Checkout, backup: Backup
+) -> None:
+    """The identity provider is another site, and nothing here has TLS: a browser takes the cookies all the same."""
+    console, source = checkout.coffre("console", "--no-browser").out.strip(), stack.server.dsn(SAMPLE)
+    before = fingerprint(source)
+    with chromium() as browser:
+        with person(browser, console, "Noah") as page:
+            assert "NO_ROLE" in page.inner_text("main")
+        with person(browser, console, "Vera") as page:
+            [cookie] = page.context.cookies(console)
+            assert (cookie["name"], cookie["secure"], cookie["httpOnly"]) == ("__Host-session", True, True)
+            page.goto(f"{console}/backups/{backup.id}")
+            assert page.get_by_role("link", name="Restore", exact=True).count() == 0
+            refused = page.goto(f"{console}/backups/{backup.id}/restore")
+            assert refused is not None
+            assert refused.status == 403
+        with closing(psycopg2.connect(source)) as session, session.cursor() as cursor:
+            cursor.execute("DROP TABLE billing.payments CASCADE")
+            session.commit()
+        with person(browser, console, "Rita") as page:
+            said = restore_table(page, console, backup.id, "billing.payments")
+            assert "Create the table billing.payments" in said
+            page.get_by_role("button", name="Sign out").click()
+            page.get_by_text("You are signed out").wait_for()
+            page.goto(console)
+            assert page.get_by_role("link", name="Sign in").count() == 1
+    assert fingerprint(source) == before
+
+
 @pytest.mark.parametrize("format_", ["custom", "plain"])
 def test_coffre_export_makes_a_file_that_needs_no_coffre(
     stack: Stack,
@@ -521,13 +552,19 @@ def test_a_backup_is_copied_elsewhere_and_a_copy_on_a_disk_needs_no_stack(
             assert refused(s3, "delete_object", **place)
 
 
-def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
-    stack: Stack, checkout: Checkout, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def files(stack: Stack) -> Mapping[str, SampleFile]:
+    """The files of the users' bucket, each under its key."""
     s3 = stack.client("s3")
     s3.create_bucket(Bucket=FILES, CreateBucketConfiguration={"LocationConstraint": stack.environment["AWS_REGION"]})
-    files = {file.key: file for file in sample_files(0.1)}
     load_files(s3, FILES, scale=0.1)
+    return {file.key: file for file in sample_files(0.1)}
+
+
+def test_files_of_a_bucket_are_backed_up_lost_and_brought_back(
+    stack: Stack, checkout: Checkout, tmp_path: Path, files: Mapping[str, SampleFile]
+) -> None:
+    s3 = stack.client("s3")
     identity = ("--identity", str(tmp_path / "key.txt"))
     (tmp_path / "key.txt").write_text(
         stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"]
@@ -1103,12 +1140,27 @@ def test_a_server_with_a_schedule_of_its_own_is_started_when_it_is_due(
     assert checkout.coffre("config", "restore", "template", "--yes").status == 0
 
 
+@pytest.fixture(scope="module")
+def divided_work(stack: Stack, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Targets whose backups several functions take together."""
+    document = checkout.coffre("config", "show", "--json").json()["document"]
+    limits = {"spread": "always", "streams": 8}
+    document["targets"].append({"name": TOGETHER, "secret": f"coffre/database/{SAMPLE}", "limits": limits})
+    limits = {"spread": "always", "streams": 2, "functions": 2}
+    document["targets"].append({"name": DIVIDED, "kind": "bucket", "buckets": [{"name": FILES}], "limits": limits})
+    file = tmp_path_factory.mktemp("configuration") / "new.json"
+    file.write_text(json.dumps(document))
+    changed = checkout.coffre("config", "set", str(file), "--yes")
+    assert changed.status == 0, changed.err
+    yield
+    assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+
+
 @contextmanager
-def small_steps(stack: Stack) -> Iterator[None]:
-    """Let holders live for a moment and groups be small, so that a small database is relayed and divided too."""
-    functions, name = stack.client("lambda"), stack.output("BackupDatabaseFunction")
+def small_steps(stack: Stack, function: str, **small: str) -> Iterator[None]:
+    """Let the steps of a spread backup be small, so that little is relayed and divided too."""
+    functions, name = stack.client("lambda"), stack.output(function)
     before = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "400000"}
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**before, **small}})
     try:
         yield
@@ -1116,19 +1168,14 @@ def small_steps(stack: Stack) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": before})
 
 
+@pytest.mark.usefixtures("divided_work")
 def test_several_functions_take_a_backup_together_and_restore_it_together(
-    stack: Stack, checkout: Checkout, tmp_path: Path, new_database: str
+    stack: Stack, checkout: Checkout, new_database: str
 ) -> None:
     """By the deployed state machines, with their own roles: holders that hand the snapshot on, groups, the seal; shares
     of the rows, and the restore that continues."""
-    document = checkout.coffre("config", "show", "--json").json()["document"]
-    limits = {"spread": "always", "streams": 8}
-    document["targets"].append({"name": TOGETHER, "secret": f"coffre/database/{SAMPLE}", "limits": limits})
-    (tmp_path / "new.json").write_text(json.dumps(document))
-    changed = checkout.coffre("config", "set", str(tmp_path / "new.json"), "--yes")
-    assert changed.status == 0, changed.err
-
-    with small_steps(stack):
+    small = {"COFFRE_SPREAD_HOLD_SECONDS": "1", "COFFRE_SPREAD_GROUP_BYTES": "400000"}
+    with small_steps(stack, "BackupDatabaseFunction", **small):
         said = checkout.coffre("backup", "database", TOGETHER, "--json")
 
     assert said.status == 0, said.err
@@ -1162,4 +1209,36 @@ def test_several_functions_take_a_backup_together_and_restore_it_together(
     report = restored.json()["report"]
     assert 0 < sum(one.done_bytes for one in loaded) <= sum(one["size_bytes"] for one in report["tables"])
     assert any("Hand the rows out to 2 functions with 4 connections each" in step for step in report["steps"])
-    assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+
+
+@pytest.mark.usefixtures("divided_work")
+def test_several_functions_take_a_backup_of_a_bucket_in_ranges_of_names(
+    stack: Stack, checkout: Checkout, tmp_path: Path, files: Mapping[str, SampleFile]
+) -> None:
+    """By the deployed state machine, with its own role: rounds of ranges, and the seal when every name is stored."""
+    with small_steps(stack, "BackupStorageFunction", COFFRE_SPREAD_RANGE_OBJECTS="12"):
+        said = checkout.coffre("backup", "buckets", DIVIDED, "--json")
+
+    assert said.status == 0, said.err
+    made = said.json()
+    assert (made["status"], made["spread"]) == ("COMPLETED", "limits.spread is always.")
+    assert made["objects"] == len(files)
+    machine = stack.client("stepfunctions")
+    [execution] = machine.list_executions(stateMachineArn=stack.resource("RangesMachine"))["executions"]
+    done = partial(machine.describe_execution, executionArn=execution["executionArn"])
+    assert until(lambda: done()["status"] if done()["status"] != "RUNNING" else None, "the end") == "SUCCEEDED"
+    ranges = stack.catalog.spread.groups(made["id"])
+    assert len(ranges) >= 3
+    assert [one.failure for one in ranges] == [None] * len(ranges)
+    used = stack.catalog.usages.find(made["id"])
+    assert used is not None
+    assert used.invocations >= len(ranges) + 2
+    assert used.transitions >= RANGES_TRANSITIONS["work"] * len(ranges) + RANGES_TRANSITIONS["seal"]
+    # Every object is in it once, with its own bytes
+    key = tmp_path / "key.txt"
+    key.write_text(stack.client("secretsmanager").get_secret_value(SecretId=IDENTITY)["SecretString"])
+    exported = checkout.coffre("export", made["id"], "--to", str(tmp_path / "out"), "--identity", str(key))
+    assert exported.status == 0, exported.err
+    written = {name: tmp_path / "out" / name for name in files}
+    assert all(path.is_dir() for name, path in written.items() if name.endswith("/"))
+    assert all(path.read_bytes() == files[name].body for name, path in written.items() if not name.endswith("/"))

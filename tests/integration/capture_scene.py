@@ -23,6 +23,7 @@ from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run, Spread
+from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.directory import DirectoryStore
@@ -53,6 +54,8 @@ class Scene:
     last: Backup | None = None
     point: PointOfRun | None = None
     spread: Callable[[BucketBackupJob, Run, BucketProgress | None], Spread | None] = lambda _job, _run, _progress: None
+    recorded: Callable[[int, str], None] | None = None
+    unfinished: tuple[UnfinishedRun, ...] = ()
     went_on: list[int] = field(default_factory=list)
 
     @property
@@ -96,7 +99,8 @@ class Scene:
         stop = self.store.stopping.set
         watch = Watch(self.meter, beat=lambda _: None, remaining_seconds=self.remaining, stop=stop)
         with watch:
-            made = backup_buckets(job, Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None))
+            run = Run(backup, self.meter, watch, lambda: backup.tiers, lambda _: None, self.recorded)
+            made = backup_buckets(job, run)
         if isinstance(made, Paused):
             made.start_next()
         return made
@@ -122,6 +126,7 @@ class Scene:
             time_budget=self.patience,
             looked_at=self.looked_at,
             point=self.point,
+            unfinished=self.unfinished,
         )
         return replace(job, spread=lambda run, progress: self.spread(job, run, progress))
 

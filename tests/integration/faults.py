@@ -11,12 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from moto.core.botocore_stubber import BotocoreStubber
 
 from coffre.postgres.connection.raw_socket import Channel
 
@@ -72,17 +71,6 @@ def answer(code: str, message: str = "as the test wants it", status: int = 400, 
         {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
         call,
     )
-
-
-def one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the played AWS atomic, as the real one is: moto looks and writes in two steps."""
-    lock, respond = threading.RLock(), BotocoreStubber.__call__
-
-    def locked(self: BotocoreStubber, *arguments: Any, **named: Any) -> Any:
-        with lock:
-            return respond(self, *arguments, **named)
-
-    monkeypatch.setattr(BotocoreStubber, "__call__", locked)
 
 
 @contextlib.contextmanager

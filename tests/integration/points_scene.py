@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tests.contract.weed import OWNER
@@ -43,8 +44,8 @@ class PointScene:
     bucket: str
     invoked: Invoked = field(default_factory=Invoked)
 
-    def configure(self, database: str, **point: Any) -> None:
-        """Write the configuration; `point` is what the point says besides its targets."""
+    def configure(self, database: str, limits: Mapping[str, Any] = MappingProxyType({}), **point: Any) -> None:
+        """Write the configuration: `limits` of the database's target, and what the point says besides its targets."""
         self.coffre.secret("coffre/database/shop", database)
         key = {"access_key_id": OWNER.access_key_id, "secret_access_key": OWNER.secret_access_key}
         self.coffre.secret("coffre/storage/weed", json.dumps(key))
@@ -53,7 +54,7 @@ class PointScene:
         document = {
             "encryption": "age",
             "recipients": [public_key(self.coffre.identity)],
-            "targets": [{"name": "shop", "secret": "coffre/database/shop"}, files],
+            "targets": [{"name": "shop", "secret": "coffre/database/shop", "limits": dict(limits)}, files],
             "points": [{"name": "shop", "database": "shop", "buckets": ["files"], **point}],
         }
         self.coffre.document(json.dumps(document))

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 Statement = Mapping[str, Any]
@@ -82,10 +83,15 @@ def decide(principal: Principal, request: Request, resource_policy: Iterable[Sta
 
 def matches(pattern: str, text: str) -> bool:
     """Match as IAM does: `*` is anything, slashes too, and `?` is one character."""
+    return _expression(pattern).fullmatch(text) is not None
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
     if "${" in pattern:
         raise UnsupportedPolicyError(f"the policy variable in {pattern!r}")
     expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
-    return re.fullmatch(expression, text, re.DOTALL) is not None
+    return re.compile(expression, re.DOTALL)
 
 
 def listed(value: object) -> list[str]:

@@ -21,6 +21,7 @@ EVERYTHING: Final = {
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
     "Console": "on",
+    "ConsoleSignIn": "cognito",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
 }
@@ -123,6 +124,7 @@ class Privileges:
             *self._bucket_calls(),
             *self._log_calls(),
             *self._export_calls(),
+            *self._people_calls(),
             *self._setting_calls(),
         )
 
@@ -412,6 +414,17 @@ class Privileges:
         yield Call(group, "list", "files", "s3:ListBucket", bucket)
         for action in ("PutBucketPolicy", "PutLifecycleConfiguration", "DeleteBucket"):
             yield Call(group, "", f"`{action}`", f"s3:{action}", bucket)
+
+    def _people_calls(self) -> Iterator[Call]:
+        pool = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{REGION}_1"
+        for verb, what, action in (
+            ("add", "a person", "AdminCreateUser"),
+            ("put", "a person into a group", "AdminAddUserToGroup"),
+            ("change", "a person's password", "AdminSetUserPassword"),
+            ("list", "people", "ListUsers"),
+            ("change", "where codes are sent", "UpdateUserPoolClient"),
+        ):
+            yield Call("People of the console (`ConsoleSignIn=cognito`)", verb, what, f"cognito-idp:{action}", pool)
 
     def _setting_calls(self) -> Iterator[Call]:
         group = "How everything is set up"

@@ -18,6 +18,7 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Region": REGION,
     "AWS::StackName": STACK,
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/0a1b2c3d-4e5f-6a7b-8c9d-0e1f2a3b4c5d",
     "AWS::Partition": "aws",
     "AWS::URLSuffix": "amazonaws.com",
 }

@@ -30,6 +30,7 @@ from coffre import __version__
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import parse_configuration
+from coffre.model.console import Console
 from coffre.model.cron import SHORTEST_MINUTES
 from coffre.model.errors import ConfigurationError
 from coffre.model.verification import Level
@@ -49,6 +50,7 @@ from coffre.runtime.events.rotate import RotateEvent, parse_rotate
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
+from coffre_local.conditions import DECIDED, decided
 from coffre_local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
@@ -1226,11 +1228,45 @@ def test_a_console_that_is_off_is_nothing_at_all(template: dict[str, Any]) -> No
     """Each resource of it has the condition, so that off makes nothing and costs nothing."""
     of_console = {name for name in template["Resources"] if name.startswith("Console")}
     of_console |= {"ExportBucket", "ExportBucketPolicy", "DownloadRole"}
+    of_users = {name for name, one in template["Resources"].items() if "::Cognito::" in one["Type"]}
 
-    assert {template["Resources"][name].get("Condition") for name in of_console} == {"HasConsole"}
+    assert {template["Resources"][name].get("Condition") for name in of_console - of_users} == {"HasConsole"}
+    assert {template["Resources"][name].get("Condition") for name in of_users} == {"HasConsoleUsers"}
     assert template["Outputs"]["ConsoleAddress"]["Condition"] == "HasConsole"
     assert template["Parameters"]["Console"]["Default"] == "off"
-    assert len(of_console) == 14
+    assert (len(of_console - of_users), len(of_users)) == (14, 7)
+    assert template["Parameters"]["ConsoleSignIn"]["Default"] == "issuer"
+    for parameters in ({}, {"Console": "on"}, {"ConsoleSignIn": "cognito"}):
+        assert decided(template, parameters)["HasConsoleUsers"] == DECIDED[False], parameters
+
+
+def test_the_user_pool_takes_only_people_who_were_invited() -> None:
+    """Sign-in by code and PKCE alone, to the console's own addresses; each role of the console has its group."""
+    made = render(Console="on", ConsoleSignIn="cognito", ConsoleOwnAddress="https://backups.example.com")
+    [pool] = made.of_type("AWS::Cognito::UserPool").values()
+    [client] = made.of_type("AWS::Cognito::UserPoolClient").values()
+    [domain] = made.of_type("AWS::Cognito::UserPoolDomain").values()
+    groups = {one["GroupName"] for one in made.of_type("AWS::Cognito::UserPoolGroup").values()}
+    variables = made.functions()[CONSOLE]["Environment"]["Variables"]
+    settings = ConsoleSettings.from_env({name: str(value) for name, value in variables.items()})
+    assert settings.users_issuer is not None
+    assert settings.users_client is not None
+    section = Console.of_user_pool(settings.users_issuer, settings.users_client)
+
+    assert pool["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+    assert (client["AllowedOAuthFlows"], client["GenerateSecret"]) == (["code"], False)
+    own = settings.console_address
+    assert client["CallbackURLs"] == [f"{own}/callback", "https://backups.example.com/callback"]
+    assert client["LogoutURLs"] == [f"{own}/", "https://backups.example.com/"]
+    assert re.fullmatch(r"coffre-[0-9a-f]{12}", domain["Domain"])
+    assert {(one.group, one.role) for one in section.roles} == {(group, group) for group in groups}
+    without = render(Console="on", ConsoleSignIn="cognito").of_type("AWS::Cognito::UserPoolClient")
+    assert [one["CallbackURLs"] for one in without.values()] == [[f"{own}/callback"]]
+    assert (
+        ConsoleSettings.from_env(render(Console="on").functions()[CONSOLE]["Environment"]["Variables"]).users_issuer
+        is None
+    )
 
 
 def test_exports_live_a_day_and_their_addresses_an_hour(deployed: Rendered) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import boto3
 import botocore.parsers
 import moto.core.parse
 import pytest
+from botocore.auth import SigV4Auth
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
+from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
+from tests import quick_dynamodb
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -39,12 +45,20 @@ def test_values_are_taken_as_moto_and_boto_would_convert_them() -> None:
             assert parse(parser, shape, value) == parse.__wrapped__(parser, shape, value)
 
 
-def test_a_transaction_that_fails_changes_nothing_and_large_items_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of the played DynamoDB, which has the table `catalog`."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    with mock_aws():
+        create_table("catalog")
+        yield boto3.client("dynamodb")
+
+
+def test_a_transaction_that_fails_changes_nothing_and_large_items_are_refused(dynamodb: Any) -> None:
     key = {"pk": {"S": "a"}, "sk": {"S": "1"}}
     item = {**key, "held": {"M": {"list": {"L": [{"N": "1"}]}, "bytes": {"B": b"\xff"}, "names": {"SS": ["x"]}}}}
     change = {
@@ -55,14 +69,97 @@ def test_a_transaction_that_fails_changes_nothing_and_large_items_are_refused(mo
         "ExpressionAttributeValues": {":two": {"N": "2"}, ":names": {"SS": ["y"]}},
     }
     refused = {"TableName": "catalog", "Key": {**key, "sk": {"S": "2"}}, "ConditionExpression": "attribute_exists(pk)"}
-    with mock_aws():
-        create_table("catalog")
-        client: Any = boto3.client("dynamodb")
-        client.put_item(TableName="catalog", Item=item)
+    dynamodb.put_item(TableName="catalog", Item=item)
 
-        with pytest.raises(client.exceptions.TransactionCanceledException):
-            client.transact_write_items(TransactItems=[{"Update": change}, {"ConditionCheck": refused}])
-        assert client.get_item(TableName="catalog", Key=key)["Item"] == item
-        with pytest.raises(ClientError, match="Item size has exceeded"):
-            client.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 205_000}})
-        client.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 190_000}})
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=[{"Update": change}, {"ConditionCheck": refused}])
+    assert dynamodb.get_item(TableName="catalog", Key=key)["Item"] == item
+    with pytest.raises(ClientError, match="Item size has exceeded"):
+        dynamodb.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 205_000}})
+    dynamodb.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 190_000}})
+
+
+def test_no_other_thread_sees_an_item_half_written(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a reader that asks in the middle of an update of a new item, which has its keys alone by then."""
+    key = {"pk": {"S": "a"}, "sk": {"S": "1"}}
+    seen: list[dict[str, Any]] = []
+    reader = Thread(target=lambda: seen.append(dynamodb.get_item(TableName="catalog", Key=key)["Item"]))
+    execute = vars(UpdateExpressionExecutor)["execute"]
+
+    def executed(executor: UpdateExpressionExecutor, node: Any = None) -> None:
+        if reader.ident is None:
+            reader.start()
+            reader.join(0.3)
+        execute(executor, node)
+
+    monkeypatch.setattr(UpdateExpressionExecutor, "execute", executed)
+    written = {"ExpressionAttributeValues": {":one": {"N": "1"}}, "UpdateExpression": "SET held = :one"}
+    dynamodb.update_item(TableName="catalog", Key=key, **written)
+    reader.join()
+
+    assert seen == [{**key, "held": {"N": "1"}}]
+
+
+UPDATES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("SET held.#list[0] = :two, more = if_not_exists(more, :two) - :two", {":two": {"N": "2"}}, {"#list": "list"}),
+    ("SET held.#list = list_append(held.#list, :tail) REMOVE more", {":tail": {"L": [{"S": "x"}]}}, {"#list": "list"}),
+    ("REMOVE held.#list[1], held.#list[0] ADD held.#names :names, n :one DELETE held.gone :names",
+     {":names": {"SS": ["y"]}, ":one": {"N": "1"}}, {"#list": "list", "#names": "names"}),
+    ("SET pk = :a", {":a": {"S": "a"}}, {}),
+    ("SET target_key = :empty", {":empty": {"S": ""}}, {}),
+    ("SET target_key = :number", {":number": {"N": "1"}}, {}),
+    ("SET a.b.c = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = :a, a = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = :missing", {":a": {"S": "a"}}, {}),
+    ("SET #no = :a", {":a": {"S": "a"}}, {"#other": "a"}),
+    ("SET a = ", {":a": {"S": "a"}}, {}),
+    ("SET a = :a SET b = :a", {":a": {"S": "a"}}, {}),
+    ("SET a = held + :a", {":a": {"N": "1"}}, {}),
+]  # fmt: skip
+
+
+def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: Any) -> None:
+    """Given updates that are good and bad, twice each: an expression that was read once is not changed by its use."""
+    ours = _answers(dynamodb)
+    dynamodb.delete_item(TableName="catalog", Key=KEY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
+        patch.setattr(SigV4Auth, "add_auth", quick_dynamodb._add_auth)
+        patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
+        patch.delattr(quick_dynamodb.Node, "__deepcopy__")
+        patch.setattr(
+            quick_dynamodb.DepthFirstTraverser, "traverse", quick_dynamodb.DepthFirstTraverser.traverse_node_recursively
+        )
+        theirs = _answers(dynamodb)
+
+    assert ours == theirs
+    assert {None, "ValidationException", "ResourceNotFoundException"} <= {error for error, _ in ours}
+
+
+KEY = {"pk": {"S": "a=b&c"}, "sk": {"S": "1"}}
+
+
+def _answers(client: Any) -> list[tuple[str | None, Any]]:
+    """What DynamoDB says to all sorts of requests: the code of an error, and the answer."""
+    held = {"M": {"list": {"L": [{"N": "1"}, {"S": "é"}]}, "bytes": {"B": b"\xff"}, "names": {"SS": ["x"]}}}
+    answers: list[tuple[str | None, Any]] = []
+
+    def ask(operation: str, **request: Any) -> None:
+        try:
+            answer = getattr(client, operation)(**{"TableName": "catalog", **request})
+        except ClientError as error:
+            answers.append((error.response["Error"]["Code"], error.response["Error"]["Message"]))
+        else:
+            headers = answer.pop("ResponseMetadata")["HTTPHeaders"]
+            answers.append((None, (answer, headers.keys(), headers["content-type"])))
+
+    ask("put_item", Item={**KEY, "held": held}, ReturnConsumedCapacity="TOTAL")
+    ask("put_item", Item={**KEY, "held": held}, ConditionExpression="attribute_not_exists(pk)")
+    for expression, values, names in UPDATES * 2:
+        given = {"ExpressionAttributeNames": names} if names else {}
+        ask("update_item", Key=KEY, UpdateExpression=expression, ExpressionAttributeValues=values, **given)
+        ask("get_item", Key=KEY)
+    ask("get_item", Key=KEY, TableName="none")
+    values = {":pk": KEY["pk"]}
+    ask("query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ScanIndexForward=False)
+    return answers

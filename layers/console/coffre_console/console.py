@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.config import Config
 
 from coffre.model.configuration import Configuration
+from coffre.model.console import Console as ConsoleSection
 from coffre.policy.prices import prices_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.settings import ConsoleSettings
@@ -43,10 +44,13 @@ class Console:
         return cls(Services("console", settings), settings)
 
     def configuration(self, now: datetime) -> Configuration:
-        """Return the configuration that is in effect, as it was at most half a minute ago."""
+        """Return the configuration that is in effect, as it was at most half a minute ago.
+
+        Without a section `console` in it, people are those of the user pool that the stack has made, if it has one.
+        """
         if self._kept and 0 <= (now - self._kept[0][0]).total_seconds() < _CONFIGURATION_SECONDS:
             return self._kept[0][1]
-        found = self.services.configuration()
+        found = with_user_pool(self.services.configuration(), self.settings)
         self._kept[:] = [(now, found)]
         return found
 
@@ -87,3 +91,11 @@ class Console:
         config = Config(connect_timeout=3, read_timeout=_PATIENCE_SECONDS, retries={"total_max_attempts": 1})
         client: Any = self.services.session.create_client("lambda", config=config)
         return client  # type: ignore[no-any-return]
+
+
+def with_user_pool(configuration: Configuration, settings: ConsoleSettings) -> Configuration:
+    """Return a configuration that names the people of the stack's user pool, unless its own section names others."""
+    issuer, client = settings.users_issuer, settings.users_client
+    if configuration.console is not None or issuer is None or client is None:
+        return configuration
+    return configuration.model_copy(update={"console": ConsoleSection.of_user_pool(issuer, client)})

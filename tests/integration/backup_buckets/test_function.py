@@ -285,6 +285,24 @@ def test_too_many_invocations_end_in_an_alert(deployed: Deployed, one_part: list
     [alert] = deployed.coffre.alerts()
     assert "INVOCATIONS_EXHAUSTED" in alert["Message"]
     assert "coffre backup buckets files" in alert["Message"]
+    # And what is stored is left to the next run, in its first invocation and in a further one
+    [failed] = deployed.coffre.backups()
+    assert failed.failure is not None
+    assert "is kept for a day: the next backup of this target continues from there." in failed.failure.message
+    deployed.configure()
+    one_part[0] = 900.0
+    first = deployed.invoke(context, target="files")
+    assert first["outcome"] == "paused"
+    deployed.invoke(**deployed.invoked.events[-1])
+    backup, vault = deployed.catalog.get_backup(first["id"]), deployed.function.services.vault
+    manifest = vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    assert backup.objects == OBJECTS > manifest.storage.requests["get"]
+    said = [note for note in manifest.notes if "were stored already by the run that ended at" in note]
+    assert [failed.id in note for note in said] == [True]
+    assert said[0] in next(line for line in deployed.coffre.log_lines if "run ended" in line and "completed" in line)
+    # And --full reads all
+    whole = deployed.catalog.get_backup(deployed.invoke(target="files", full=True)["id"])
+    assert whole.notes == ()
 
 
 # --- what is wrong ---

@@ -41,6 +41,7 @@ from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy import ranges as policy
 from coffre.stores.store import put_small
+from coffre.vault.part_records import HISTORY_FROM
 
 FAULTS = ("", "", "killed", "unrecorded", "late", "doubled", "short")
 
@@ -65,6 +66,7 @@ class Players:
     faults: tuple[str, ...] = ("",)
     known: dict[int, str] = field(default_factory=dict)
     late: dict[int, str] = field(default_factory=dict)
+    history: dict[int, str] = field(default_factory=dict)
     started: list[StoredFile] = field(default_factory=list)
     rounds: int = 0
     width: int = 2
@@ -73,11 +75,14 @@ class Players:
 
     @property
     def catalog(self) -> Catalog:
-        parts = SimpleNamespace(of=lambda _: dict(self.known), add=self._add)
+        parts = SimpleNamespace(of=lambda _: {**self.known, **self.history}, add=self._add)
         spread = SimpleNamespace(put_group=lambda *_: None)
         return cast("Catalog", SimpleNamespace(parts=parts, spread=spread, spread_backup=lambda *_: None))
 
     def _add(self, _: str, number: int, sha256: str, __: datetime) -> None:
+        if number >= HISTORY_FROM:  # for the next run
+            self.history[number] = sha256
+            return
         if self.fault == "unrecorded":
             raise Killed
         if self.fault == "late":  # it is paused right here, and taken for dead
@@ -95,7 +100,7 @@ class Players:
         ranges: StoredFile | None = None
         while True:
             job = replace(self.scene.job(), previous=self.scene.last)
-            gathered = gather(job, backup.id, self.known)
+            gathered = gather(job, backup.id, self.catalog.parts.of(backup.id))
             if not gathered.rests:
                 break
             self.rounds += 1

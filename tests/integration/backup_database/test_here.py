@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -82,6 +84,31 @@ def test_ctrl_c_settles_the_record_and_leaves_no_session(
     assert left == 1, "only the one that holds the lock"
     assert is_free(stack)
     assert [alert["MessageAttributes"]["kind"]["Value"] for alert in stack.troubles()] == ["BACKUP_FAILED"]
+
+
+def test_a_second_run_meanwhile_is_skipped_and_changes_nothing(
+    stack: Coffre, shop: str, here: Command, postgresql_home: Path
+) -> None:
+    """Given a run that waits for a table, and so has the target's lock."""
+    stack.configure(shop, target={"limits": {"lock_timeout_seconds": 120}})
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(psycopg2.connect(shop)) as blocker,
+        blocker.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        first = pool.submit(stack.backup)
+        while not waiting(shop):
+            assert not first.done()
+        said = here("backup", "database", "shop", "--here", "--postgres-home", postgresql_home)
+        blocker.rollback()
+
+    done = stack.catalog.get_backup(first.result()["id"])
+    assert said.status == 3
+    assert f"Skipped: backup {done.id} of shop is already running, since" in said.err
+    assert (done.status, stack.backups()) == (Status.COMPLETED, [done])
+    assert is_free(stack)
+    assert stack.troubles() == []
 
 
 # --- without a stack ---

@@ -23,9 +23,9 @@ from tests.integration.runs.test_deadline import Hourglass
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DumpTransientError, LockLostError
 from coffre.model.manifest import Manifest
-from coffre.operations.backup_database import part_recorder
-from coffre.operations.backup_database.unfinished_runs import UnfinishedRun
+from coffre.operations.runs import part_recorder
 from coffre.operations.runs.progress import Meter
+from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy import slicing
 from coffre.vault import pack

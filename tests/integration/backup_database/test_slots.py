@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 from tests.integration.conftest import Coffre, Context, new_id
 from tests.integration.expect import failed_backup, lock_is_free, manifests
-from tests.integration.faults import answer, one_request_at_a_time
+from tests.integration.faults import answer
 
 from coffre.model.backup import Backup, Progress, Status, Tier
 from coffre.model.errors import CoffreError, StoreError
@@ -42,10 +42,7 @@ def test_three_rules_of_one_slot_make_one_backup_with_three_tiers(coffre: Coffre
     assert coffre.alerts() == []
 
 
-def test_three_rules_that_fire_at_the_same_moment_make_one_backup(
-    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one_request_at_a_time(monkeypatch)
+def test_three_rules_that_fire_at_the_same_moment_make_one_backup(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
     coffre.backup_function()
 

@@ -308,6 +308,30 @@ def test_a_machine_that_was_stopped_settles_its_run(coffre: Coffre, shop: str, m
     assert coffre.backup_function().handle({"stopped": answer["id"], "status": "ABORTED"}, Context()) == settled
 
 
+def test_a_machine_that_is_stopped_while_the_manifest_is_written_leaves_a_complete_backup(
+    coffre: Coffre, shop: str, machine: SpreadMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is announced, and the run is settled before it is in the vault: then it is, and says otherwise."""
+    announce = Catalog.announce_manifest
+
+    def stopped(catalog: Catalog, backup_id: str, key: str, sha256: str) -> None:
+        announce(catalog, backup_id, key, sha256)
+        settled = coffre.backup_function().handle({"stopped": backup_id, "status": "ABORTED"}, Context())
+        assert settled["status"] == "FAILED"
+
+    monkeypatch.setattr(Catalog, "announce_manifest", stopped)
+    coffre.configure(shop, target=ALWAYS)
+
+    backup = take(coffre, machine)
+
+    assert (backup.status, backup.failure) == (Status.COMPLETED, None)
+    assert coffre.backup_function().services.vault.find_manifest("shop", backup.id) is not None
+    assert coffre.catalog.locks._find("shop") is None
+    subjects = [alert["Subject"] for alert in coffre.alerts()]
+    failed = "Backup of shop FAILED: SPREAD_STOPPED"
+    assert subjects == [failed, f"Over: {failed}"]
+
+
 def test_a_database_of_any_size_stays_in_one_function_where_no_machine_is(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop, target=ALWAYS)
 

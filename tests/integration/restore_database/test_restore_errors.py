@@ -12,7 +12,7 @@ import pyrage
 import pytest
 from tests.integration.conftest import Coffre, Context, new_id, run_sql, with_password
 from tests.integration.expect import failed_restore, no_secret
-from tests.integration.faults import CutProxy, answer, children, file_size_limit, one_request_at_a_time
+from tests.integration.faults import CutProxy, answer, children, file_size_limit
 
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
@@ -507,25 +507,20 @@ def test_a_network_that_is_cut_in_the_middle_is_a_failed_restore(
     assert children() == []
 
 
-def test_two_restores_into_one_database_do_not_mix(
-    coffre: Coffre, shop: str, good: str, destination: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _race(coffre, good, destination, monkeypatch)
+def test_two_restores_into_one_database_do_not_mix(coffre: Coffre, shop: str, good: str, destination: str) -> None:
+    _race(coffre, good, destination)
 
     assert fingerprint(destination) == fingerprint(shop)
 
 
-def test_two_restores_into_one_new_database_do_not_mix(
-    coffre: Coffre, shop: str, good: str, new_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_restores_into_one_new_database_do_not_mix(coffre: Coffre, shop: str, good: str, new_database: str) -> None:
     """The one that comes second must not drop what the other one loads into."""
-    _race(coffre, good, new_database, monkeypatch)
+    _race(coffre, good, new_database)
 
     assert fingerprint(new_database) == fingerprint(shop)
 
 
-def _race(coffre: Coffre, backup_id: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    one_request_at_a_time(monkeypatch)
+def _race(coffre: Coffre, backup_id: str, url: str) -> None:
     coffre.restore_function()
 
     def restore(_: int) -> str:

@@ -185,23 +185,29 @@ def test_an_event_whose_first_run_died_is_taken_up(coffre: Coffre, shop: str, ne
     assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_COMPLETED"]
 
 
-def test_a_restore_of_tables_that_died_without_marks_is_left_to_a_person_and_reported_once(
+def test_a_restore_that_died_without_marks_is_left_to_a_person_and_reported_once(
     coffre: Coffre, shop: str, new_database: str
 ) -> None:
-    """The tables in use have as many rows as the backup: that does not prove that they are the backup's."""
+    """The database in use has as many rows as the backup: that does not prove that they are the backup's."""
     coffre.configure(shop)
     done = coffre.backup()
     coffre.restore(done["id"], new_database)
+    rows = run_sql(new_database, "SELECT xmin, * FROM orders ORDER BY 2")
     coffre.alerts()
-    dead = dead_restore(coffre, done["id"])
+    for scope in ({"tables": ["orders"]}, {}, {"contents": "schema"}, {"contents": "data"}):
+        dead = dead_restore(coffre, done["id"])
 
-    with pytest.raises(CoffreError) as caught:
-        coffre.restore(done["id"], new_database, restore_id=dead, tables=["orders"])
-    again = coffre.restore(done["id"], new_database, restore_id=dead, tables=["orders"])
+        with pytest.raises(CoffreError) as caught:
+            coffre.restore(done["id"], new_database, restore_id=dead, **scope)
+        again = coffre.restore(done["id"], new_database, restore_id=dead, **scope)
 
-    assert caught.value.code == "RESUME_UNCLEAR"
-    assert again["status"] == "FAILED"
-    assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]
+        assert caught.value.code == "RESUME_UNCLEAR", scope
+        if scope.get("contents") != "data" and "tables" not in scope:
+            assert "it has public.customers" in caught.value.message
+            assert "drop it, and restore again; otherwise name another database" in (caught.value.hint or "")
+        assert again["status"] == "FAILED"
+        assert [kind for kind, _ in kinds(coffre)] == ["RESTORE_FAILED"]
+    assert run_sql(new_database, "SELECT xmin, * FROM orders ORDER BY 2") == rows
 
 
 def test_an_event_without_an_id_that_is_delivered_twice_restores_once(

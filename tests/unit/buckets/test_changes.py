@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.buckets.changes import ObjectChange, SourceObject, compare
+from coffre.buckets.changes import ObjectChange, SourceObject, compare, with_stored
 from coffre.buckets.facts import Listed
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts
 
@@ -45,6 +45,25 @@ def test_every_name_is_told_once_and_rightly(
 
     assert told == expected
     assert list(told) == sorted(told)
+
+
+def test_what_an_unfinished_run_stored_is_named_beside_the_previous_backup() -> None:
+    first, second = (1, "1", THEN), (1, "2", THEN)
+    here = {"changed": second, "changed again": second, "new": first, "same": first}
+    before = {"changed": first, "changed again": first, "gone": first, "same": first}
+    stored = {"changed": second, "changed again": (2, "3", THEN), "gone": first, "new": first, "only stored": first}
+    found = (SourceObject(name, "b", Listed(name, *state)) for name, state in here.items())
+    compared = compare(found, (entry(name, *state) for name, state in before.items()), frozenset({"p"}))
+
+    made = list(with_stored(compared, (entry(name, *state) for name, state in stored.items())))
+
+    assert {one.name: (one.change.value, one.is_stored) for one in made} == {
+        "changed": ("changed", True),
+        "changed again": ("changed", False),
+        "gone": ("removed", False),
+        "new": ("added", True),
+        "same": ("unchanged", False),
+    }
 
 
 @pytest.mark.parametrize(

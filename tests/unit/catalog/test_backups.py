@@ -203,6 +203,23 @@ def test_a_completed_backup_cannot_be_completed_with_another_manifest(
     assert catalog.get_backup(backup.id) == first
 
 
+def test_a_backup_that_was_taken_for_dead_while_it_wrote_its_announced_manifest_is_complete(
+    catalog: Catalog, new_backup: NewBackup, completed: Completed, now: datetime
+) -> None:
+    backup = new_backup()
+    catalog.create_backup(backup)
+    done = completed(backup)
+    assert done.manifest_key
+    assert done.manifest_sha256
+    catalog.announce_manifest(backup.id, done.manifest_key, done.manifest_sha256)
+    catalog.fail_backup(backup.id, Failure(code="SPREAD_STOPPED", message="It was stopped."), now)
+
+    with pytest.raises(BackupStateError):
+        catalog.complete_backup(done.model_copy(update={"manifest_sha256": "b" * 64}))
+    assert catalog.get_backup(backup.id).status is Status.FAILED
+    assert catalog.complete_backup(done) == catalog.get_backup(backup.id) == done
+
+
 @pytest.mark.parametrize("status", [Status.FAILED, Status.DELETED])
 def test_only_a_backup_in_progress_can_be_completed(
     catalog: Catalog, new_backup: NewBackup, completed: Completed, status: Status

@@ -279,15 +279,20 @@ def test_the_bar_fits_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_catalog_that_does_not_answer_for_a_moment_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "_POLL_SECONDS", 0.0)
     done = running().model_copy(update={"status": Status.COMPLETED})
-    answers: Iterator[CatalogError | Backup] = iter([CatalogError("busy"), running(), CatalogError("busy"), done])
+    answers: Iterator[Exception | Backup] = iter(
+        [CatalogError("busy"), BackupStateError("no record yet"), running(), CatalogError("busy"), done]
+    )
 
     def look() -> Backup:
         answer = next(answers)
-        if isinstance(answer, CatalogError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
-    assert follow(look, title="", quiet=True, has_ended=lambda: False) == done
+    def has_ended() -> bool:
+        raise CatalogError("busy")
+
+    assert follow(look, title="", quiet=True, has_ended=has_ended) == done
 
 
 def test_a_catalog_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ class LockedScene:
                 packs.append(body, hashlib.sha256(body).hexdigest())
             stored += packs.packs
         found = scene.vault.find_manifest(previous.target, previous.id) if previous else None
-        reused = usable_packs(vault, found[0]).values() if found else ()
+        reused = usable_packs(vault, found[0])[0].values() if found else ()
         key = entries_key(backup.target, backup.id)
         sha256 = put_small(vault.store_of_new, key, b"entries")
         entries = (EntriesFile(key=key, sha256=sha256, length=7, count=0),)

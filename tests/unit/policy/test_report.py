@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.unit.policy.report_scene import NOW, bad_week, first_week, restore, week
 
+from coffre.model.export import destination_of
 from coffre.model.report import Period, ReportFacts
 from coffre.policy.report import due_periods, report_of
 
@@ -72,6 +73,15 @@ def test_facts_tick_what_was_done() -> None:
 )
 def test_what_is_no_restore_of_a_table_does_not_tick_it(other: object) -> None:
     assert done(week(restores=(other,)))["Test the restore of a table"] is None
+
+
+def test_a_file_to_download_is_no_restore() -> None:
+    file = destination_of("shop-20261128T030000Z.dump.age")
+    exported = [restore(destination=file, tables=tables) for tables in (1, 12, None)]
+    facts, without = week(restores=tuple(exported)), week(restores=())
+
+    assert done(facts) == done(without)
+    assert report_of(facts).restores == ()
 
 
 def test_a_restore_of_all_tables_is_one_of_everything() -> None:

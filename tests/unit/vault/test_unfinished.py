@@ -15,7 +15,7 @@ from coffre.model.manifest import Entry, PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault import unfinished
-from coffre.vault.entries import write_lines
+from coffre.vault.entries import read_lines, write_lines
 from coffre.vault.history import Unfinished, open_history
 from coffre.vault.layout import part_key
 from coffre.vault.part_records import StoredPart, write_part
@@ -51,7 +51,7 @@ def record(
 
 
 def names_in(file: Path) -> list[str]:
-    return [Entry.model_validate_json(line).name for line in file.read_bytes().splitlines()]
+    return [entry.name for entry in read_lines(file)]
 
 
 def test_records_of_one_run_are_merged_whatever_their_number(

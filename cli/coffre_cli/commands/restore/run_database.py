@@ -77,7 +77,7 @@ def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterato
     from coffre_cli.follow import left_on_interrupt
 
     restore_id = str(ULID())
-    with left_on_interrupt(deployed, restore_id), destination_secret(deployed, ask.wanted, restore_id) as reference:
+    with destination_secret(deployed, ask.wanted, restore_id) as reference, left_on_interrupt(deployed, restore_id):
         event = {"destination": reference, "restore_id": restore_id, "streams": streams, "from": ask.source}
         yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
 

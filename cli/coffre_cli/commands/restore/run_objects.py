@@ -145,7 +145,7 @@ def _event_of(deployed: DeployedStack, ask: Ask, restore_id: str) -> Iterator[di
     """Yield the event of a restore, with a secret for its store that exists meanwhile."""
     from coffre_cli.follow import left_on_interrupt
 
-    with left_on_interrupt(deployed, restore_id), store_secret(deployed, ask.store, restore_id) as store:
+    with store_secret(deployed, ask.store, restore_id) as store, left_on_interrupt(deployed, restore_id):
         storage = ask.scope.model_dump(mode="json", exclude_defaults=True)
         event = {"restore_id": restore_id, "store": store, "streams": ask.streams, "from": ask.source}
         yield {**event, "storage": storage}

@@ -45,13 +45,16 @@ def console(
             f"The console of the stack {deployed.name} is off.",
             hint="Deploy the stack with the parameter Console=on; docs/console.md says who can sign in then.",
         )
-    has_people = deployed.configuration.console is not None
+    has_people = deployed.configuration.console is not None or "ConsoleUserPool" in deployed.outputs
     if as_json:
         print_json({"address": address, "sign_in": has_people})
         return
     print(address)
     if not has_people:
-        remark("It lets no one in yet: the configuration has no section `console` (docs/console.md).")
+        remark(
+            "It lets no one in yet: the configuration has no section `console`, and the stack no user pool "
+            "(ConsoleSignIn=cognito). See docs/console.md."
+        )
     if not no_browser and not webbrowser.open(address):
         remark("No browser could be opened here: open the address yourself.")
 

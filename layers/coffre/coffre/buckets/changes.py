@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import attrgetter
 
@@ -33,12 +33,24 @@ class SourceObject:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One name. `found` is None when it is gone; `previous` when it is new, or cannot be pointed at."""
+    """One name. `found` is None when it is gone; `previous` when it is new, or cannot be pointed at.
+
+    `stored` is what a run since the previous backup has stored under the name that did not finish, if it is usable.
+    """
 
     change: ObjectChange
     name: str
     found: SourceObject | None
     previous: Entry | None
+    stored: Entry | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the object is as an unfinished run has stored it."""
+        found, stored = self.found, self.stored
+        if found is None or stored is None or stored.object is None:
+            return False
+        return found.listed.is_same(stored.size, stored.object)
 
 
 def compare(found: Iterable[SourceObject], previous: Iterable[Entry], usable: frozenset[str]) -> Iterator[Compared]:
@@ -60,6 +72,17 @@ def compare(found: Iterable[SourceObject], previous: Iterable[Entry], usable: fr
         else:
             is_usable = before is not None and _is_usable(before, usable)
             yield Compared(_change(here, before, is_usable=is_usable), here.name, here, before if is_usable else None)
+
+
+def with_stored(compared: Iterable[Compared], stored: Iterable[Entry]) -> Iterator[Compared]:
+    """Add what unfinished runs have stored since the previous backup; both are sorted by name.
+
+    What became of an object is still said of the previous backup, and what only an unfinished run has seen is no name.
+    """
+    by_name = attrgetter("name")
+    for one, entry in side_by_side(compared, stored, by_name, by_name):
+        if one is not None:
+            yield one if entry is None else replace(one, stored=entry)
 
 
 def _change(found: SourceObject, previous: Entry | None, *, is_usable: bool) -> ObjectChange:

@@ -16,7 +16,7 @@ from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
-from coffre.catalog.items import RestoreItem
+from coffre.catalog.items import BackupItem, RestoreItem, RunItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
@@ -224,6 +224,9 @@ class Catalog:
 
         Tiers that joined meanwhile stay. Repeating the call is fine while the manifest is the same.
 
+        One that was taken for dead, stopped or cancelled just when it wrote the manifest that it had announced becomes
+        COMPLETED: it can be restored, and the vault lists it.
+
         Parameters
         ----------
         backup
@@ -232,14 +235,16 @@ class Catalog:
         Raises
         ------
         BackupStateError
-            `BACKUP_UNKNOWN`, `BACKUP_INCOMPLETE` (no manifest), or `BACKUP_STATE`: it is not in progress.
+            `BACKUP_UNKNOWN`, `BACKUP_INCOMPLETE` (no manifest), or `BACKUP_STATE`: it has ended otherwise.
         """
         if not (backup.completed_at and backup.manifest_key and backup.manifest_sha256):
             raise BackupStateError(
                 f"The backup {backup.id} has no time of completion or no manifest.", code="BACKUP_INCOMPLETE"
             )
+        is_its = (RunItem.status == Status.IN_PROGRESS.value) | (BackupItem.manifest_sha256 == backup.manifest_sha256)
+        allowed = (Status.IN_PROGRESS, Status.FAILED)
         try:
-            return self._backups.close(backup, Status.COMPLETED, allowed=(Status.IN_PROGRESS,), tiers=backup.tiers)
+            return self._backups.close(backup, Status.COMPLETED, allowed=allowed, tiers=backup.tiers, where=is_its)
         except ConditionFailedError as error:
             found = self.get_backup(backup.id)
             if found.status == Status.COMPLETED and found.manifest_sha256 == backup.manifest_sha256:
@@ -464,7 +469,6 @@ class Catalog:
             if found.status == restore.status:
                 return found
             if restore.status is Status.COMPLETED and found.failure and found.failure.code == RUN_DIED:
-                self._restores.change(restore.id, {"failure": None}, allowed=(Status.FAILED,))
                 return self._restores.close(restore, restore.status, allowed=(Status.FAILED,))
             raise BackupStateError(
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"

@@ -12,6 +12,7 @@ class SessionItem(Item):
 
     name = UnicodeAttribute(null=True)
     shown = UnicodeAttribute(null=True)
+    browser = UnicodeAttribute(null=True)
     groups = ListAttribute(of=UnicodeAttribute, null=True)
     began_at = TimeAttribute(null=True)
     seen_at = TimeAttribute(null=True)

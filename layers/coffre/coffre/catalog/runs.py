@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 from pynamodb.expressions.condition import Condition
@@ -13,12 +14,14 @@ from ulid import ULID
 
 from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
 from coffre.catalog.records import read_record, sorted_tiers
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
 from coffre.model.kinds import TargetKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
+_LOOKED_AT: Final = (100, 200, 400, 500)
 _LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
@@ -177,12 +180,25 @@ class Runs[R: (Backup, Restore)]:
         raw = self._table.update(self._kind.partition, run_id, actions, condition)
         return read_record(raw, item, self._kind.record)
 
-    def close(self, record: R, status: Status, *, allowed: Sequence[Status], tiers: Sequence[Tier] = ()) -> R:
-        """Write how a run ended: every result that the record has. Progress that was never counted is no result."""
+    def close(
+        self,
+        record: R,
+        status: Status,
+        *,
+        allowed: Sequence[Status],
+        tiers: Sequence[Tier] = (),
+        where: Condition | None = None,
+    ) -> R:
+        """Write how a run ended: every result that the record has. Progress that was never counted is no result.
+
+        Of a run that was FAILED, and is done after all, the failure goes.
+        """
         fields = {name: value for name, value in _fields(record).items() if name not in _NOT_RESULTS}
+        if status is Status.COMPLETED:
+            fields["failure"] = None
         if record.progress == Progress():
             del fields["progress"]
-        return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers)
+        return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers, where=where)
 
     def listing(
         self,
@@ -209,21 +225,29 @@ class Runs[R: (Backup, Restore)]:
         kind: TargetKind | None = None,
         fits: Callable[[R], bool] | None = None,
     ) -> RunPage[R]:
-        """Return at most `size` records of a listing, of one kind of target, that fit: whatever exists, in one call.
+        """Return at most `size` records of a listing, of one kind of target, that fit: one call, whatever exists.
 
-        What fits rarely can give a short page, even an empty one, that has a next page.
+        With a filter it is a few calls, as it ends when the page is full: to read as much as a call can return takes
+        ten times as long as to show a page. What fits rarely can give a short page, even an empty one, that has a next
+        page.
         """
         where = listing.where
         if kind is not None:
             of_kind = BackupItem.kind == kind.value
             where = of_kind if where is None else where & of_kind
         is_sparse = where is not None or fits is not None
-        raws, last = self._table.page(replace(listing, where=where, page=None if is_sparse else size))
-        records = [read_record(raw, self._kind.item, self._kind.record) for raw in raws]
-        found = [record for record in records if fits is None or fits(record)]
-        if len(found) > size:
-            return RunPage(tuple(found[:size]), found[size - 1].id)
-        return RunPage(tuple(found), last)
+        found: list[R] = []
+        last: RawItem | None = None
+        for limit in _LOOKED_AT if is_sparse else (size,):
+            raws, last = self._table.page(replace(listing, where=where, page=limit), last)
+            records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
+            more = (record for record in records if fits is None or fits(record))
+            found += islice(more, size + 1 - len(found))
+            if len(found) > size:
+                return RunPage(tuple(found[:size]), found[size - 1].id)
+            if last is None:
+                break
+        return RunPage(tuple(found), last["sk"]["S"] if last is not None else None)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.

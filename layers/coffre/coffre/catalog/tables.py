@@ -178,11 +178,13 @@ class DynamoTable:
             if start is None:
                 return
 
-    def page(self, listing: ItemQuery) -> tuple[list[RawItem], str | None]:
-        """Return what one call finds, and the sort key of the last item that it looked at; None: it saw all."""
-        page = self._query(listing, None)
-        last: RawItem | None = page.get("LastEvaluatedKey")
-        return page["Items"], str(last["sk"]["S"]) if last else None
+    def page(self, listing: ItemQuery, start: RawItem | None = None) -> tuple[list[RawItem], RawItem | None]:
+        """Return what one call finds, and the key of the last item that it looked at; None: it saw all.
+
+        `start` is the key that the call before has returned.
+        """
+        page = self._query(listing, start)
+        return page["Items"], page.get("LastEvaluatedKey")
 
     def _query(self, listing: ItemQuery, start: RawItem | None) -> Any:
         with self._translated("Query"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -157,6 +157,12 @@ class Console(Document):
             ]
         ],
     )
+
+    @classmethod
+    def of_user_pool(cls, issuer: str, client_id: str) -> Self:
+        """Return the section for a Cognito user pool that the stack has made: each role has the group of its name."""
+        roles = tuple(ConsoleRole(group=role, role=role) for role in get_args(Role))
+        return cls(issuer=issuer, client_id=client_id, groups_claim="cognito:groups", roles=roles)
 
     @model_validator(mode="after")
     def _tokens_are_told_apart(self) -> Self:

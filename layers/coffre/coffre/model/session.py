@@ -9,7 +9,7 @@ class Session(BaseModel):
     """One session. `id` is the SHA-256 of what the browser has, in lower-case hex: the table opens no session.
 
     `name` is who it is (stable, unique), `shown` what a page calls the person, `groups` what the identity provider said
-    at the sign-in: which roles they give is decided at each request.
+    at the sign-in: which roles they give is decided at each request. `browser` is its name and system.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -21,3 +21,4 @@ class Session(BaseModel):
     began_at: AwareDatetime
     seen_at: AwareDatetime
     expires_at: AwareDatetime
+    browser: str = ""

@@ -46,22 +46,26 @@ class PlannedRange:
     size_bytes: int
 
 
-def marks_of(found: Iterable[tuple[str, int]]) -> Iterator[Mark]:
+def marks_of(found: Iterable[tuple[str, int]], least_objects: int | None = None) -> Iterator[Mark]:
     """Yield marks among names with their sizes, which are in order: close enough to divide any bucket evenly."""
+    least_objects = least_objects or _LEAST_OBJECTS
     last, objects, size_bytes = "", 0, 0
     for name, length in found:
         last, objects, size_bytes = name, objects + 1, size_bytes + length
-        if objects >= _LEAST_OBJECTS or size_bytes >= _LEAST_BYTES:
+        if objects >= least_objects or size_bytes >= _LEAST_BYTES:
             yield Mark(last, objects, size_bytes)
             objects = size_bytes = 0
     if objects:
         yield Mark(last, objects, size_bytes)
 
 
-def divide(names: NameRange, marks: Sequence[Mark], width: int) -> list[PlannedRange]:
-    """Divide a range at marks of it, into about four ranges for each of `width` functions, none of them large."""
+def divide(names: NameRange, marks: Sequence[Mark], width: int, least_objects: int | None = None) -> list[PlannedRange]:
+    """Divide a range at marks of it, into about four ranges for each of `width` functions, none of them large.
+
+    `least_objects` of a range; by default a thousand, or fewer that are large.
+    """
     share = width * _RANGES_A_WORKER
-    objects = min(max(sum(mark.objects for mark in marks) // share, _LEAST_OBJECTS), _MOST_OBJECTS)
+    objects = min(max(sum(mark.objects for mark in marks) // share, least_objects or _LEAST_OBJECTS), _MOST_OBJECTS)
     size_bytes = min(max(sum(mark.size_bytes for mark in marks) // share, _LEAST_BYTES), _MOST_BYTES)
     ranges: list[PlannedRange] = []
     after, taken, taken_bytes = names.after, 0, 0

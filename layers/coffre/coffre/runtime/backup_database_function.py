@@ -18,13 +18,13 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_database.backup import backup_or_spread
 from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
-from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, find_unfinished
 from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run, Spread
+from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinished
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
 from coffre.policy.streams import default_streams

@@ -28,6 +28,7 @@ from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run, Spread
+from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinished, reopened
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
@@ -143,6 +144,7 @@ class BackupStorageFunction:
                     opened,
                     start_next=self._continuation(wanted, target.name, request.backup_id, context.function_name),
                     begun=begun,
+                    unfinished=() if wanted.full else self._unfinished(target, previous, begun),
                     point=point_of_run(self.services, point) if point else None,
                 )
                 # Several functions cannot share what the rows of a restore point refer to.
@@ -216,6 +218,16 @@ class BackupStorageFunction:
             return self.services.catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
             return None
+
+    def _unfinished(
+        self, target: ObjectTarget, previous: Backup | None, begun: BucketProgress | None
+    ) -> tuple[UnfinishedRun, ...]:
+        """Return what did not finish since the previous backup: for a continued run, what it began with."""
+        if not isinstance(target, BucketTarget):
+            return ()
+        if begun is not None:
+            return reopened(self.services.catalog, begun.unfinished, begun.position)
+        return find_unfinished(self.services.catalog, target.name, previous, utc_now())
 
     def _source(
         self,

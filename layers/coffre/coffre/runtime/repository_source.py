@@ -93,7 +93,7 @@ class _Past:
         try:
             manifest = manifest_of(services.vault, previous)
             if frozenset(manifest.recipients) == recipients:
-                self.usable = frozenset(usable_packs(services.vault, manifest))
+                self.usable = frozenset(usable_packs(services.vault, manifest)[0])
                 self._manifest = manifest
         except (IntegrityError, StoreError):
             return  # the plan reads it too, and notes why everything is stored again

@@ -28,8 +28,8 @@ class Settings(BaseModel):
     roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
     it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
-    it says who sent an event (docs/identity.md). `ranges_machine` is the ARN of the state machine for buckets that one
-    function cannot read.
+    `ranges_machine` is the ARN of the state machine for buckets that one function cannot read. `spread_range_objects`
+    makes its ranges smaller than time demands, where that is to be seen at work.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -51,6 +51,7 @@ class Settings(BaseModel):
     console_role: str | None = None
     export_bucket: str | None = None
     ranges_machine: str | None = None
+    spread_range_objects: int | None = Field(default=None, gt=0)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str]) -> Self:
@@ -112,6 +113,7 @@ class ConsoleSettings(Settings):
     `stack` begins the names of the functions. `console_address` is where browsers find it, unless the configuration
     says another address. `schedules` is the stack's output of this name. `alert_urls` says whether the stack has the
     function notify. `download_role` is the ARN of the role whose credentials sign the addresses of exported files.
+    `users_issuer` and `users_client` are of the user pool that the stack has made, if it has one.
     """
 
     stack: str = Field(min_length=1)
@@ -119,6 +121,8 @@ class ConsoleSettings(Settings):
     schedules: str = ""
     alert_urls: bool = False
     download_role: str = Field(min_length=1)
+    users_issuer: str | None = None
+    users_client: str | None = None
 
 
 def _named(error: ValidationError) -> list[tuple[str, str]]:

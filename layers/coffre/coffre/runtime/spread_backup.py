@@ -24,10 +24,10 @@ from coffre.operations.backup_database.spread.plan_files import SpreadHeader, re
 from coffre.operations.backup_database.spread.seal import seal_spread
 from coffre.operations.backup_database.spread.step import Step, is_final
 from coffre.operations.backup_database.spread.work import Group
-from coffre.operations.backup_database.unfinished_runs import UnfinishedRun
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
+from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.function import clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.machine import TRANSITIONS

@@ -31,6 +31,7 @@ from coffre.operations.backup_buckets.spread.work import RangeWork, keep_alive
 from coffre.operations.runs.backup_lifecycle import Lifecycle
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run, Spread
+from coffre.operations.runs.unfinished_runs import reopened
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.ranges import choose_ranges
 from coffre.runtime.bootstrap import Services
@@ -74,7 +75,9 @@ class RangesPlanning:
             if not choice.is_spread:
                 return None
             why = choice.why
-        beginning = RangesBeginning(target.limits.functions, catalog, self._start, self.actor)
+        beginning = RangesBeginning(
+            target.limits.functions, catalog, self._start, self.actor, self.services.settings.spread_range_objects
+        )
         return begin_ranges(beginning, job, run, progress, why)
 
     def _start(self, target: str, backup_id: str, header: StoredFile, width: int) -> None:
@@ -177,7 +180,11 @@ class SpreadRanges(SpreadSteps[ObjectTarget]):
 
     def _step(self, of: Invocation[ObjectTarget], job: BucketBackupJob) -> RangeStep:
         header, catalog = self._header(of), self.services.catalog
-        job = replace(job, previous=catalog.get_backup(header.previous) if header.previous else None)
+        job = replace(
+            job,
+            previous=catalog.get_backup(header.previous) if header.previous else None,
+            unfinished=reopened(catalog, header.unfinished),
+        )
         return RangeStep(job, header, of.backup, catalog, of.context.aws_request_id)
 
     def _header(self, of: Invocation[ObjectTarget]) -> RangesHeader:

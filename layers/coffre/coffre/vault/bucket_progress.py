@@ -73,6 +73,25 @@ class BegunObject(BaseModel):
     frames: tuple[Frame, ...]
 
 
+class RecordNames(BaseModel):
+    """A record of an unfinished run: its number, and the first and the last name in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    first: str
+    last: str
+
+
+class EarlierRun(BaseModel):
+    """An unfinished run whose records are read as history, and where they are: no step reads more than it needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    records: tuple[RecordNames, ...]
+
+
 class BucketProgress(BaseModel):
     """Everything that the next invocation has to know.
 
@@ -82,6 +101,8 @@ class BucketProgress(BaseModel):
     does not continue with anything else.
     `begun` are large objects after `position` of which a part is stored.
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
+    `unfinished` are runs since the previous backup whose stored objects are pointed at. `packs` has those packs of
+    theirs too.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -98,6 +119,7 @@ class BucketProgress(BaseModel):
     source: str = ""
     unsorted: tuple[str, ...] = ()
     begun: tuple[BegunObject, ...] = ()
+    unfinished: tuple[EarlierRun, ...] = ()
 
 
 class RangeRecord(BaseModel):

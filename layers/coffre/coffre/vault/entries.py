@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ FRAME_SIZE_BYTES: Final = 2 * 1024 * 1024
 SOLID_ENTRY_BYTES: Final = 128 * 1024
 _SOLID_FRAME_BYTES: Final = 1024 * 1024
 _LIST_LEVEL: Final = 6
+# Of what is read once, from this machine's disk.
+_SCRATCH_LEVEL: Final = 1
 # About 300,000 frames.
 _LINE_LIMIT_BYTES: Final = 64 * 1024 * 1024
 
@@ -179,10 +182,18 @@ def referenced(live: Mapping[str, int], packs: Mapping[str, PackReference]) -> t
 
 
 def read_lines(path: Path) -> Iterator[Entry]:
-    """Yield what `write_lines` wrote."""
-    with path.open("rb") as lines:
+    """Yield what `write_lines` wrote, or from a file `.zst`, which has the same lines in a tenth of the space."""
+    with zstd.open(path, "rb") if path.suffix == ".zst" else path.open("rb") as lines:
         for line in lines:
             yield Entry.model_validate_json(line)
+
+
+@contextmanager
+def packed_lines(path: Path) -> Iterator[zstd.ZstdFile]:
+    """Open a file `.zst` for lines that `read_lines` reads."""
+    with zstd.open(path, "wb", level=_SCRATCH_LEVEL) as output:
+        output.write(b"")  # without it, a file of no lines would have no bytes, and be damaged
+        yield output
 
 
 def write_lines(entries: Iterable[Entry], path: Path) -> None:

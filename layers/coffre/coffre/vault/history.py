@@ -28,14 +28,16 @@ _name_of: Final = attrgetter("name")
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a run that did not finish has stored: `entries` is a file of JSON lines, sorted by name.
+    """What a run that did not finish has stored: `entries` is a file of JSON lines, sorted by name (`read_lines`).
 
-    `packs` are those that the entries point at, of whatever run, by key.
+    `packs` are those that the entries point at, of whatever run, by key. `names` are the first and the last name of
+    each record that was read, by its number.
     """
 
     backup_id: str
     entries: Path
     packs: Mapping[str, PackReference]
+    names: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,12 @@ def open_history(
     unfinished
         Runs since the previous backup that did not finish, the newest first, for the same recipients.
     """
-    found = {pack.key: pack for pack in previous.packs} if previous else {}
-    unfinished_packs: dict[str, str] = {}
-    for run in unfinished:
-        for key, pack in run.packs.items():
-            if key not in found:
-                found[key], unfinished_packs[key] = pack, run.backup_id
-    packs = _usable_packs(vault, previous, found)
+    packs, unfinished_packs = usable_packs(vault, previous, unfinished)
     start = firsts[0][1]
-    candidates = [_from(read_lines(run.entries), start) for run in unfinished]
+    candidates = [read_lines(run.entries) for run in unfinished]
     if previous is not None:
-        candidates.append(_from(vault.entries(previous, start), start))
-    usable = _newest(_usable(entries, packs) for entries in candidates)
+        candidates.append(vault.entries(previous, start))
+    usable = newest_usable(candidates, packs, start)
     waiting = next(usable, None)
 
     def up_to(end: str | None) -> Iterator[Entry]:
@@ -110,7 +106,20 @@ def open_history(
     for (number, _), end in zip(firsts, [*ends, last_end], strict=True):
         files[number] = scratch / f"known-{number:06d}.jsonl"
         write_lines(up_to(end), files[number])
-    return History(files, packs, {key: run for key, run in unfinished_packs.items() if key in packs})
+    return History(files, packs, unfinished_packs)
+
+
+def newest_usable(
+    candidates: Iterable[Iterator[Entry]], packs: Mapping[str, PackReference], start: str
+) -> Iterator[Entry]:
+    """Yield the entries from a name on all of whose frames are in these packs, sorted.
+
+    Parameters
+    ----------
+    candidates
+        Each sorted, the newest first: of several entries of one name, the first usable one counts.
+    """
+    return _newest(_usable(_from(entries, start), packs) for entries in candidates)
 
 
 def _from(entries: Iterable[Entry], start: str) -> Iterator[Entry]:
@@ -131,22 +140,28 @@ def _newest(candidates: Iterable[Iterator[Entry]]) -> Iterator[Entry]:
         yield next(same)
 
 
-def usable_packs(vault: Vault, previous: Manifest) -> dict[str, PackReference]:
-    """Return the packs of a backup that the next one may point at, by key."""
-    return _usable_packs(vault, previous, {pack.key: pack for pack in previous.packs})
+def usable_packs(
+    vault: Vault, previous: Manifest | None, unfinished: Sequence[Unfinished] = ()
+) -> tuple[dict[str, PackReference], dict[str, str]]:
+    """Return the packs that the next backup may point at, by key.
 
-
-def _usable_packs(
-    vault: Vault, previous: Manifest | None, packs: Mapping[str, PackReference]
-) -> dict[str, PackReference]:
-    stored = vault.pack_lengths(packs.values())
+    Of those that the previous backup does not have, also the id of the run that named them, the newest.
+    """
+    found = {pack.key: pack for pack in previous.packs} if previous else {}
+    named_by: dict[str, str] = {}
+    for run in unfinished:
+        for key, pack in run.packs.items():
+            if key not in found:
+                found[key], named_by[key] = pack, run.backup_id
+    stored = vault.pack_lengths(found.values())
     known = read_damage(vault, previous.target, previous.backup_id) if previous else None
     damaged = frozenset(known.packs if known else ())
-    return {
+    packs = {
         key: pack
-        for key, pack in packs.items()
+        for key, pack in found.items()
         if stored.get(key) == pack.length
         and key not in damaged
         and (vault.locks is None or vault.locks.fits(pack))
         and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
     }
+    return packs, {key: run for key, run in named_by.items() if key in packs}

@@ -20,6 +20,9 @@ from coffre.stores.body import sha256_of
 from coffre.vault.layout import part_key, part_number, parts_prefix
 from coffre.vault.vault import Vault
 
+# Records of ranges of names have smaller numbers: their second line is what the seal needs (`RangeRecord`). From this
+# number on, a run of buckets records what it has stored entry by entry, as the parts of databases are recorded.
+HISTORY_FROM: Final = 1_000_000_000
 _LEVEL: Final = 3
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
 

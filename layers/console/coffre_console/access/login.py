@@ -109,7 +109,8 @@ class Login:
         if not person.groups:
             return _with_why(_NO_ROLE, "no group of this person has a role", name=person.name)
         self.sessions.end(request)
-        cookie = self.sessions.begin(person.name, person.shown, person.groups, now)
+        agent = request.headers.get("user-agent", "")
+        cookie = self.sessions.begin(person.name, person.shown, person.groups, now, agent)
         answer = _redirect(f"{request.prefix}{local_path(begun['next'])}", cookie, remove_cookie(LOGIN_COOKIE))
         return answer, person
 
@@ -174,7 +175,10 @@ def _callback_of(request: Request) -> str:
 def _sign_out_at(place: str | None, console: Console, request: Request) -> str:
     if place is None:
         return f"{request.prefix}/"
-    query = {"client_id": console.client_id, "post_logout_redirect_uri": f"{request.base}/"}
+    # Cognito's place to sign out is older than OpenID Connect's rule, and has its own name for the way back.
+    is_cognito = (urlsplit(console.issuer).hostname or "").startswith("cognito-idp.")
+    name = "logout_uri" if is_cognito else "post_logout_redirect_uri"
+    query = {"client_id": console.client_id, name: f"{request.base}/"}
     return _with_query(place, query)
 
 

@@ -20,6 +20,7 @@ class Permission(StrEnum):
 
     `READ` is everything but rows and objects themselves: names, sizes, results, alerts, reports. `RESTORE` restores
     rows, tables and objects; `RESTORE_ALL` whole backups. `EXPORT` takes rows and objects out of the stack.
+    `SESSIONS` sees and ends those of others.
     """
 
     READ = "backup:read"
@@ -36,6 +37,7 @@ class Permission(StrEnum):
     ALERTS = "alerts:test"
     AUDIT = "audit:read"
     KEYS = "keys:manage"
+    SESSIONS = "sessions:end"
 
 
 _VIEWER: Final = frozenset({Permission.READ, Permission.METRICS})
@@ -65,7 +67,7 @@ WORKFLOW_SCOPES: Final = frozenset({Permission.BACKUP})
 """What a CI job can be trusted with that brings a token of its forge and no key."""
 NOT_FOR_MACHINES: Final = frozenset(Permission) - SCOPES
 
-WHOLE_STACK: Final = frozenset({Permission.ALERTS, Permission.AUDIT, Permission.KEYS})
+WHOLE_STACK: Final = frozenset({Permission.ALERTS, Permission.AUDIT, Permission.KEYS, Permission.SESSIONS})
 """Permissions that are about no target: only a role for all targets gives them."""
 
 OPEN: Final = "open"
@@ -140,7 +142,11 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /backups/<backup_id>/delete": Permission.DELETE,
         "GET /backups/<backup_id>/restore": Permission.RESTORE,
         "POST /backups/<backup_id>/restore": Permission.RESTORE,
+        "GET /backups/<backup_id>/download": Permission.EXPORT,
+        "POST /backups/<backup_id>/download": Permission.EXPORT,
         "GET /backups/<backup_id>/contents": Permission.READ,
+        "GET /backups/<backup_id>/drills/<drill_id>": Permission.READ,
+        "GET /points/<point_id>": Permission.READ,
         "GET /diff": Permission.READ,
         "GET /targets": Permission.READ,
         "GET /running": Permission.READ,
@@ -154,6 +160,10 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /audit": Permission.AUDIT,
         "GET /report": Permission.READ,
         "GET /settings": Permission.READ,
+        # One's own sessions; those of others are asked for by the page itself.
+        "GET /sessions": Permission.READ,
+        "GET /sessions/end": Permission.READ,
+        "POST /sessions/end": Permission.READ,
         "GET /keys": Permission.KEYS,
         "POST /keys": Permission.KEYS,
         "GET /keys/<key_id>/rotate": Permission.KEYS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +17,7 @@ from coffre_console.access import grants
 from coffre_console.access.caller import Caller
 from coffre_console.access.cookies import SESSION_COOKIE, set_cookie
 from coffre_console.access.identify import Refused
+from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Request
 
 LIFETIME: Final = timedelta(hours=8)
@@ -24,6 +25,23 @@ IDLE: Final = timedelta(minutes=30)
 # A page with progress asks every few seconds: not each of them is worth a write.
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+# Browsers name those too that they want to be taken for: the first that fits is the one.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
 _OVER: Final = Refused(401, "Your session is over: sign in again.", "SESSION_OVER")
 
 
@@ -34,7 +52,7 @@ class SessionDoor:
     sessions: Sessions
     configuration: Callable[[], Configuration]
 
-    def begin(self, name: str, shown: str, groups: Iterable[str], now: datetime) -> str:
+    def begin(self, name: str, shown: str, groups: Iterable[str], now: datetime, user_agent: str = "") -> str:
         """Begin a session for who has just signed in, and return its cookie."""
         value = secrets.token_urlsafe(32)
         self.sessions.begin(
@@ -46,6 +64,7 @@ class SessionDoor:
                 began_at=now,
                 seen_at=now,
                 expires_at=now + LIFETIME,
+                browser=browser_of(user_agent),
             )
         )
         return set_cookie(SESSION_COOKIE, value, seconds=int(LIFETIME.total_seconds()))
@@ -60,7 +79,7 @@ class SessionDoor:
         session = self.sessions.find(_hash(value))
         if session is None:
             return _OVER
-        if now >= session.expires_at or now - session.seen_at >= IDLE:
+        if is_over(session, now):
             self.sessions.end(session.id)
             return _OVER
         if not self.sessions.seen(session, now, every=_SEEN_EVERY):
@@ -78,6 +97,24 @@ class SessionDoor:
         """End the session that a request brings, if it brings one that runs."""
         value = request.cookies.get(SESSION_COOKIE, "")
         return bool(_VALUE.fullmatch(value)) and self.sessions.end(_hash(value))
+
+
+def is_over(session: Session, now: datetime) -> bool:
+    """Return whether a session that was not ended is over by its times."""
+    return now >= session.expires_at or now - session.seen_at >= IDLE
+
+
+def sessions_for(sessions: Sessions, caller: Caller, now: datetime) -> Sequence[Session]:
+    """Return the sessions that run and that a caller may see: the caller's own first, then perhaps everyone's."""
+    may_all = caller.may(Permission.SESSIONS)
+    found = [one for one in sessions.all() if not is_over(one, now) and (may_all or one.name == caller.name)]
+    return sorted(found, key=lambda one: (one.name != caller.name, one.name, -one.began_at.timestamp()))
+
+
+def browser_of(user_agent: str) -> str:
+    """Return a browser's name and its system, as far as they are known: what a person knows a session by."""
+    names = [next((name for mark, name in those if mark in user_agent), "") for those in (_BROWSERS, _SYSTEMS)]
+    return ", ".join(filter(None, names))
 
 
 def form_token(value: str) -> str:

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response as Answer
-from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 
 from coffre import __version__
 from coffre_console.routing import Routes
@@ -24,6 +23,9 @@ def register(routes: Routes) -> None:
 
 def schema_of(routes: Routes) -> dict[str, Any]:
     """Return the document."""
+    # Here, for it is a twelfth of a start, which only this document needs.
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
+
     text = routes.resolver.get_openapi_json_schema(
         title="Coffre",
         version=__version__,

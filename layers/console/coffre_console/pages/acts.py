@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from functools import partial
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -15,9 +15,9 @@ from coffre.model.kinds import Status
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate, start_backup
-from coffre_console.pages.show import backup_of, known_fields, see_other, show
-from coffre_console.problems import ProblemError, WrongField
-from coffre_console.routing import Routes, Visit
+from coffre_console.pages.asked import sent_of, wrong
+from coffre_console.pages.show import command, see_other, show
+from coffre_console.routing import Visit
 
 _LONGEST_REASON: Final = 256
 
@@ -26,135 +26,84 @@ _LONGEST_REASON: Final = 256
 class Act:
     """One act: who may do it, to which backups, with which fields, and the command for it.
 
-    `do` gets the fields that the form has sent. `command` may name them: `{reason}`.
+    `start` is the function that does it in the background, perhaps at a `level`; without one, `rotate` does it
+    now. `command` may name the fields: `{reason}`.
     """
 
     name: str
     permission: Permission
     fits: Callable[[Backup], bool]
     command: str
-    do: Callable[[Visit, Backup, Mapping[str, str]], object]
     fields: tuple[str, ...] = ()
     is_grave: bool = False
+    start: str = ""
+    level: str = ""
 
-
-def _rotate(name: str) -> Callable[[Visit, Backup, Mapping[str, str]], object]:
-    return lambda visit, backup, sent: ask_rotate(visit, backup.id, {name: backup.id, **sent})
-
-
-def _start(function: str, **event: Any) -> Callable[[Visit, Backup, Mapping[str, str]], object]:
-    def start(visit: Visit, backup: Backup, sent: Mapping[str, str]) -> None:
+    def do(self, visit: Visit, backup: Backup, sent: Mapping[str, str]) -> None:
+        if not self.start:
+            ask_rotate(visit, backup.id, {self.name: backup.id, **sent})
+            return
         refuse_unrestorable(backup)
-        visit.console.functions.start(function, {**event, "backup_id": backup.id, **sent}, visit.actor)
-
-    return start
-
-
-def _is_kept(backup: Backup) -> bool:
-    return backup.status is Status.COMPLETED
+        level = {"level": self.level} if self.level else {}
+        visit.console.functions.start(self.start, {**level, "backup_id": backup.id}, visit.actor)
 
 
-ACTS: Final[Mapping[str, Act]] = MappingProxyType(
-    {
-        act.name: act
-        for act in (
-            Act(
-                "cancel",
-                Permission.CANCEL,
-                lambda one: one.status is Status.IN_PROGRESS,
-                "coffre cancel {id}",
-                _rotate("cancel"),
-                is_grave=True,
-            ),
-            Act(
-                "verify",
-                Permission.VERIFY,
-                _is_kept,
-                "coffre verify {id} --level read",
-                _start("verify", level="read"),
-            ),
-            Act("drill", Permission.DRILL, _is_kept, "coffre verify {id} --level drill", _start("drill")),
-            Act(
-                "pin",
-                Permission.KEEP,
-                lambda one: _is_kept(one) and one.pinned_at is None,
-                "coffre pin {id}",
-                _rotate("pin"),
-            ),
-            Act(
-                "unpin",
-                Permission.KEEP,
-                lambda one: _is_kept(one) and one.pinned_at is not None,
-                "coffre unpin {id}",
-                _rotate("unpin"),
-            ),
-            Act(
-                "hold",
-                Permission.KEEP,
-                lambda one: _is_kept(one) and one.held_at is None,
-                "coffre hold {id} --reason {reason}",
-                _rotate("hold"),
-                ("reason",),
-            ),
-            Act(
-                "release",
-                Permission.DELETE,
-                lambda one: _is_kept(one) and one.held_at is not None,
-                "coffre release {id}",
-                _rotate("release"),
-                is_grave=True,
-            ),
-        )
-    }
+def _runs(one: Backup) -> bool:
+    return one.status is Status.IN_PROGRESS
+
+
+def _kept(one: Backup) -> bool:
+    return one.status is Status.COMPLETED
+
+
+def _kept_if(name: str, *, is_set: bool) -> Callable[[Backup], bool]:
+    return lambda one: _kept(one) and (getattr(one, name) is not None) is is_set
+
+
+_ALL: Final = (
+    Act("cancel", Permission.CANCEL, _runs, "coffre cancel {id}", is_grave=True),
+    Act("verify", Permission.VERIFY, _kept, "coffre verify {id} --level read", start="verify", level="read"),
+    Act("drill", Permission.DRILL, _kept, "coffre verify {id} --level drill", start="drill"),
+    Act("pin", Permission.KEEP, _kept_if("pinned_at", is_set=False), "coffre pin {id}"),
+    Act("unpin", Permission.KEEP, _kept_if("pinned_at", is_set=True), "coffre unpin {id}"),
+    Act("hold", Permission.KEEP, _kept_if("held_at", is_set=False), "coffre hold {id} --reason {reason}", ("reason",)),
+    Act("release", Permission.DELETE, _kept_if("held_at", is_set=True), "coffre release {id}", is_grave=True),
 )
+ACTS: Final[Mapping[str, Act]] = {act.name: act for act in _ALL}
 
 
-def register(routes: Routes) -> None:
-    """Register the routes: each act's page and its form, and backing up now."""
-    for act in ACTS.values():
-        _register_act(routes, act)
-
-    @routes.add("GET", "/backups/new")
-    def choose() -> Answer[str]:
-        visit = routes.visit
-        return _new_backup(visit, known_fields(visit.request.query, ("target", "keep", "full")))
-
-    @routes.add("POST", "/backups/new")
-    def take() -> Answer[str]:
-        visit = routes.visit
-        sent = known_fields(visit.request.form, ("target", "keep", "full"))
-        started = start_backup(visit, sent["target"], keep=sent["keep"] or None, full=bool(sent["full"]))
-        return see_other(visit, f"/backups/{started.body.id}", done="start")  # type: ignore[union-attr]
+def ask(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
+    sent = sent_of(visit, *act.fields)
+    line = act.command.format(id=backup.id, reason=shlex.quote(sent.get("reason") or "WHY"))
+    return show(visit, "act", command=line, act=act, backup=backup, sent=sent, fits=act.fits(backup))
 
 
-def _register_act(routes: Routes, act: Act) -> None:
-    path = f"/backups/<backup_id>/{act.name}"
-
-    def ask(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, act.permission)
-        sent = known_fields(visit.request.query, act.fields)
-        command = act.command.format(id=backup.id, reason=shlex.quote(sent.get("reason") or "WHY"))
-        return show(visit, "act", command=command, act=act, backup=backup, sent=sent, fits=act.fits(backup))
-
-    def do(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, act.permission)
-        sent = known_fields(visit.request.form, act.fields)
-        if "reason" in sent and not (0 < len(sent["reason"]) <= _LONGEST_REASON and sent["reason"].isprintable()):
-            wrong = WrongField(where="reason", what=f"expected 1 to {_LONGEST_REASON} printable characters")
-            raise ProblemError(422, "REQUEST_INVALID", "A reason is needed.", errors=(wrong,))
-        act.do(visit, backup, sent)
-        return see_other(visit, f"/backups/{backup.id}", done=act.name)
-
-    routes.add("GET", path)(ask)
-    routes.add("POST", path)(do)
+def do(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
+    sent = sent_of(visit, *act.fields)
+    if "reason" in sent and not (0 < len(sent["reason"]) <= _LONGEST_REASON and sent["reason"].isprintable()):
+        raise wrong("reason", f"expected 1 to {_LONGEST_REASON} printable characters")
+    act.do(visit, backup, sent)
+    return see_other(visit, f"/backups/{backup.id}", done=act.name)
 
 
-def _new_backup(visit: Visit, sent: Mapping[str, str]) -> Answer[str]:
+def new_backup(visit: Visit) -> Answer[str]:
+    sent = sent_of(visit, "target", "keep", "full")
     targets = [one for one in visit.source.configuration().targets if visit.caller.may(Permission.BACKUP, one.name)]
     chosen = next((one for one in targets if one.name == sent["target"]), None)
     kind = "storage" if chosen is not None and chosen.kind.has_objects else "database"
-    parts = ["coffre backup", kind, chosen.name if chosen is not None else ""]
-    parts += [f"--keep {sent['keep']}"] if sent["keep"] else []
-    return show(visit, "new_backup", command=" ".join(filter(None, parts)), targets=targets, sent=sent)
+    line = command("backup", kind, chosen.name if chosen is not None else "", keep=sent["keep"])
+    return show(visit, "new_backup", command=line, targets=[one.name for one in targets], sent=sent)
+
+
+def back_up(visit: Visit) -> Answer[str]:
+    sent = sent_of(visit, "target", "keep", "full")
+    started = start_backup(visit, sent["target"], keep=sent["keep"] or None, full=bool(sent["full"]))
+    return see_other(visit, f"/backups/{started.body.id}", done="start")  # type: ignore[union-attr]
+
+
+PAGES: Final[Mapping[str, Any]] = {
+    "GET /backups/new": new_backup,
+    "POST /backups/new": back_up,
+    **{f"GET /backups/<backup_id>/{act.name}": partial(ask, act) for act in _ALL},
+    **{f"POST /backups/<backup_id>/{act.name}": partial(do, act) for act in _ALL},
+}

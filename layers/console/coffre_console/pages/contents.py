@@ -2,122 +2,43 @@
 
 from __future__ import annotations
 
-import shlex
-from itertools import islice
 from typing import Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup
-from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Status, TargetKind
-from coffre.model.manifest import Manifest
-from coffre.model.storage import ObjectChoice
-from coffre.operations.stored_backup.open import manifest_of, refuse_unrestorable
+from coffre.model.kinds import TargetKind
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import ULID_PATTERN
-from coffre_console.pages.fields import refuse_unlike
-from coffre_console.pages.show import backup_of, known_fields, show
-from coffre_console.reading.backups import Filter, list_backups
+from coffre_console.pages.asked import id_of, sent_of
+from coffre_console.pages.show import command, show
+from coffre_console.reading.contents import MOST, compare, folder, manifest_for
 from coffre_console.reading.one_backup import parts_of
-from coffre_console.routing import Routes, Visit
-
-MOST: Final = 500
-_CHOICE: Final = 40
+from coffre_console.routing import Visit
 
 
-def register(routes: Routes) -> None:
-    """Register the routes."""
-
-    @routes.add("GET", "/backups/<backup_id>/contents")
-    def contents(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, Permission.READ)
-        sent = known_fields(visit.request.query, ("q", "bucket", "prefix"))
-        manifest = _manifest(visit, backup)
-        if manifest.kind is TargetKind.DATABASE:
-            return _tables(visit, backup, manifest, sent["q"])
-        return _objects(visit, backup, manifest, sent["bucket"], sent["prefix"])
-
-    @routes.add("GET", "/diff")
-    def diff() -> Answer[str]:
-        visit = routes.visit
-        sent = known_fields(visit.request.query, ("first", "second"))
-        return _diff(visit, sent["first"], sent["second"])
+def contents(visit: Visit, backup: Backup) -> Answer[str]:
+    """Show the tables, or the folders and objects directly below a prefix."""
+    sent, manifest = sent_of(visit, "q", "bucket", "prefix"), manifest_for(visit.source, backup)
+    may_restore = visit.caller.may(Permission.RESTORE, backup.target)
+    values = {"backup": backup, "sent": sent, "may_restore": may_restore}
+    if manifest.kind is TargetKind.DATABASE:
+        parts = [part for part in parts_of(manifest) if sent["q"].lower() in part.name.lower()]
+        parts.sort(key=lambda part: part.name)
+        line = command("ls", backup.id, sent["q"])
+        return show(visit, "tables", command=line, parts=parts[:MOST], count=len(parts), **values)
+    found = folder(visit.source, manifest, sent["bucket"], sent["prefix"])
+    line = command("ls", backup.id, sent["prefix"], bucket=found.bucket)
+    return show(visit, "objects", command=line, found=found, **values)
 
 
-def _manifest(visit: Visit, backup: Backup) -> Manifest:
-    refuse_unrestorable(backup)
-    return manifest_of(visit.source.vault, backup)
-
-
-def _tables(visit: Visit, backup: Backup, manifest: Manifest, wanted: str) -> Answer[str]:
-    parts = [part for part in parts_of(manifest) if wanted.lower() in part.name.lower()]
-    parts.sort(key=lambda part: part.name)
-    command = f"coffre ls {backup.id} {shlex.quote(wanted)}" if wanted else f"coffre ls {backup.id}"
-    return show(
-        visit,
-        "tables",
-        command=command,
-        backup=backup,
-        wanted=wanted,
-        parts=parts[:MOST],
-        count=len(parts),
-        may_restore=visit.caller.may(Permission.RESTORE, backup.target),
-    )
-
-
-def _objects(visit: Visit, backup: Backup, manifest: Manifest, bucket: str, prefix: str) -> Answer[str]:
-    """Show the folders and objects directly below a prefix; names are read from the vault, and nothing is decrypted."""
-    from coffre.operations.browse.contents import Folder, folder_view
-
-    known = [one.name for one in manifest.storage.buckets]
-    named = bucket if bucket in known else known[0] if len(known) == 1 else None
-    choice = ObjectChoice(bucket=named, prefix=prefix if named else "")
-    found = list(islice(folder_view(visit.source.vault, manifest, choice), MOST + 1))
-    start = len(f"{named}/") if named and len(known) > 0 else 0
-    rows = [
-        (one.name[start:] if named else one.name, None if isinstance(one, Folder) else one.size) for one in found[:MOST]
-    ]
-    parts = ["coffre", "ls", backup.id, *([prefix] if prefix else []), *(["--bucket", named] if named else [])]
-    return show(
-        visit,
-        "objects",
-        command=shlex.join(parts),
-        backup=backup,
-        bucket=named or "",
-        prefix_shown=prefix,
-        rows=rows,
-        has_more=len(found) > MOST,
-        may_restore=visit.caller.may(Permission.RESTORE, backup.target),
-    )
-
-
-def _diff(visit: Visit, first: str, second: str) -> Answer[str]:
+def diff(visit: Visit) -> Answer[str]:
     """Compare two backups of one target; without a second one, the choice of it is shown."""
-    from coffre.operations.browse.diff import differences
-
-    for where, text in (("first", first), *((("second", second),) if second else ())):
-        refuse_unlike(where, text, ULID_PATTERN, "the id of a backup")
-    one = visit.backup(first, Permission.READ)
-    wanted = Filter(one.target, None, Status.COMPLETED)
-    others = [other for other in list_backups(visit.source, wanted, size=_CHOICE).backups if other.id != one.id]
+    sent = sent_of(visit, "first", "second")
+    first, second = id_of("first", sent["first"]), id_of("second", sent["second"])
     other = visit.backup(second, Permission.READ) if second else None
-    found = []
-    if other is not None:
-        if other.target != one.target:
-            raise BackupStateError("The two backups are of different targets.", code="BACKUP_KIND")
-        pair = sorted((one, other), key=lambda backup: backup.id)
-        one, other = pair
-        before, after = _manifest(visit, one), _manifest(visit, other)
-        found = list(islice(differences(visit.source.vault, before, after, ObjectChoice()), MOST + 1))
-    return show(
-        visit,
-        "diff",
-        command=f"coffre diff {one.id} {other.id if other else 'latest'}",
-        first=one,
-        second=other,
-        others=others,
-        found=found[:MOST],
-        has_more=len(found) > MOST,
-    )
+    found = compare(visit.source, visit.backup(first or "", Permission.READ), other)
+    line = command("diff", found.first.id, found.second.id if found.second else "latest")
+    return show(visit, "diff", command=line, diff=found)
+
+
+PAGES: Final = {"GET /backups/<backup_id>/contents": contents, "GET /diff": diff}

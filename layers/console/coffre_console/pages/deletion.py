@@ -1,4 +1,4 @@
-"""Deleting one backup: the plan with its reasons, the typed name, and ten seconds to stop it."""
+"""Deleting a backup: what goes and what remains, the typed name, and ten seconds to stop it."""
 
 from __future__ import annotations
 
@@ -8,60 +8,35 @@ from typing import Any, Final
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup
-from coffre_console.access.permissions import Permission
-from coffre_console.pages.show import backup_of, known_fields, see_other, show
-from coffre_console.pages.wizard import COUNTDOWN_SECONDS, refuse_other_name, with_losses
-from coffre_console.problems import of_wrong_fields
-from coffre_console.routing import Routes, Visit
+from coffre_console.pages.asked import sent_of, wrong
+from coffre_console.pages.show import see_other, show
+from coffre_console.pages.wizard import last_step, with_losses
+from coffre_console.routing import Visit
 
-_PATH: Final = "/backups/<backup_id>/delete"
 _FIELDS: Final = ("force", "step", "name")
 
 
-def register(routes: Routes) -> None:
-    """Register the routes."""
-
-    @routes.add("GET", _PATH)
-    def ask(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, Permission.DELETE)
-        sent = known_fields(visit.request.query, _FIELDS)
-        return show(
-            visit, "delete", command=f"coffre delete {backup.id} --dry-run", backup=backup, sent=sent, plan=None
-        )
-
-    @routes.add("POST", _PATH)
-    def act(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, Permission.DELETE)
-        sent = known_fields(visit.request.form, (*_FIELDS, "token"))
-        if sent["step"] == "plan":
-            plan = with_losses(_rotate(visit, backup, sent)["plan"])
-            return show(visit, "delete", command=_command(backup, sent), backup=backup, sent=sent, plan=plan)
-        if sent["step"] == "confirm":
-            return _confirm(visit, backup, sent)
-        if sent["step"] != "run":
-            raise of_wrong_fields([{"loc": ("step",), "type": "enum", "msg": "expected one of plan, confirm, run"}])
-        _rotate(visit, backup, sent, {"token": sent["token"], "name": sent["name"]})
-        return see_other(visit, f"/backups/{backup.id}", done="delete")
+def ask(visit: Visit, backup: Backup) -> Answer[str]:
+    sent = sent_of(visit, *_FIELDS)
+    return show(visit, "delete", command=f"{_command(backup, sent)} --dry-run", backup=backup, sent=sent, plan=None)
 
 
-def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str]) -> Answer[str]:
-    """Take the typed name, get a token for the plan, and show the last ten seconds."""
-    answer = _rotate(visit, backup, sent)
-    refuse_other_name(sent["name"], str(answer["plan"]["name"]))
-    return show(
-        visit,
-        "confirm",
-        command=_command(backup, sent),
-        title="confirm.delete",
-        action=f"/backups/{backup.id}/delete",
-        stop=(f"/backups/{backup.id}", {}),
-        fields={"force": sent["force"], "step": "run"} if sent["force"] else {"step": "run"},
-        plan=with_losses(answer["plan"]),
-        token_of_plan=answer["token"],
-        seconds=COUNTDOWN_SECONDS,
-    )
+def act(visit: Visit, backup: Backup) -> Answer[str]:
+    """Plan a deletion; with the typed name get a token for the plan; with the token delete."""
+    sent = sent_of(visit, *_FIELDS, "token")
+    line = _command(backup, sent)
+    if sent["step"] == "plan":
+        plan = with_losses(_rotate(visit, backup, sent)["plan"])
+        return show(visit, "delete", command=line, backup=backup, sent=sent, plan=plan)
+    if sent["step"] == "confirm":
+        answer = _rotate(visit, backup, sent)
+        last = last_step(answer["plan"], answer["token"], sent["name"])
+        stop, fields = f"/backups/{backup.id}", {"force": sent["force"]}
+        return show(visit, "confirm", command=line, what="delete", stop=stop, fields=fields, **last)
+    if sent["step"] != "run":
+        raise wrong("step", "expected one of plan, confirm, run")
+    _rotate(visit, backup, sent, {"token": sent["token"], "name": sent["name"]})
+    return see_other(visit, f"/backups/{backup.id}", done="delete")
 
 
 def _rotate(
@@ -78,3 +53,6 @@ def _rotate(
 
 def _command(backup: Backup, sent: Mapping[str, str]) -> str:
     return f"coffre delete {backup.id}{' --force' if sent['force'] else ''}"
+
+
+PAGES: Final = {"GET /backups/<backup_id>/delete": ask, "POST /backups/<backup_id>/delete": act}

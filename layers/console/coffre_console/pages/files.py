@@ -1,4 +1,4 @@
-"""The console's own files, under names that have their hashes: a browser keeps them for ever."""
+"""The console's own files, under names that change with their bytes; and the choice of a language."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from typing import Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
 
+from coffre_console.access.cookies import set_cookie
 from coffre_console.access.headers import headers_of
+from coffre_console.access.login import local_path
+from coffre_console.pages.texts import LANGUAGE_COOKIE, LANGUAGES
 from coffre_console.problems import NOT_FOUND
-from coffre_console.routing import Routes
+from coffre_console.routing import Visit
 
 _DIRECTORY: Final = Path(__file__).parent / "files"
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_YEAR_SECONDS: Final = 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,20 @@ def files() -> Mapping[str, File]:
     return found
 
 
-def register(routes: Routes) -> None:
-    """Register the route."""
+def asset(_: Visit, name: str) -> Answer[str]:
+    served = next((file for file in files().values() if file.name == name), None)
+    if served is None:
+        raise NOT_FOUND
+    return Answer(200, served.kind, served.body, headers=headers_of("asset"))
 
-    @routes.add("GET", "/assets/<name>")
-    def one(name: str) -> Answer[str]:
-        served = next((file for file in files().values() if file.name == name), None)
-        if served is None:
-            raise NOT_FOUND
-        return Answer(200, served.kind, served.body, headers=headers_of("asset"))
+
+def language(visit: Visit) -> Answer[str]:
+    """Keep the chosen language in a cookie, and lead back."""
+    request, chosen = visit.request, visit.request.query.get("to", "")
+    headers: dict[str, str | list[str]] = {"location": request.prefix + local_path(request.query.get("next", "/"))}
+    if chosen in LANGUAGES:
+        headers["set-cookie"] = set_cookie(LANGUAGE_COOKIE, chosen, seconds=_YEAR_SECONDS)
+    return Answer(303, "text/html; charset=utf-8", "", headers=headers)
+
+
+PAGES: Final = {"GET /assets/<name>": asset, "GET /language": language}

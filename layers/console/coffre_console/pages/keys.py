@@ -1,76 +1,100 @@
-"""Keys of the API: each is shown once, on the answer to the form that made it."""
+"""Keys of the API: made, rotated and revoked; each is shown once. And sessions of people, which can be ended."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
 from pydantic import ValidationError
 
 from coffre.model.api_key import ApiScope
+from coffre_console.access.permissions import Permission
+from coffre_console.access.sessions import sessions_for
 from coffre_console.api.keys import KeyWanted, Rotation, create_key, revoke_key, rotate_key
-from coffre_console.pages.show import known_fields, see_other, show
+from coffre_console.pages.asked import sent_of, wrong
+from coffre_console.pages.show import command, see_other, show
 from coffre_console.problems import NOT_FOUND, of_wrong_fields
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _FIELDS: Final = ("label", "scope", "target", "days")
-_ID: Final = re.compile(r"[0-9a-f]{16}")
+_KEY: Final = re.compile(r"[0-9a-f]{16}")
 
 
-def register(routes: Routes) -> None:
-    """Register the routes."""
+def keys(visit: Visit) -> Answer[str]:
+    return _keys(visit, sent_of(visit, *_FIELDS))
 
-    @routes.add("GET", "/keys")
-    def keys() -> Answer[str]:
-        visit = routes.visit
-        return _page(visit, known_fields(visit.request.query, _FIELDS))
 
-    @routes.add("POST", "/keys")
-    def create() -> Answer[str]:
-        visit = routes.visit
-        sent = known_fields(visit.request.form, _FIELDS)
-        scope = f"{sent['scope']}:{sent['target']}" if sent["target"] else sent["scope"]
-        try:
-            wanted = KeyWanted.model_validate({"label": sent["label"], "scopes": [scope], "days": sent["days"] or 90})
-        except ValidationError as error:
-            raise of_wrong_fields(error.errors()) from None
-        return _page(visit, sent, secret=create_key(visit, wanted).secret)
+def create(visit: Visit) -> Answer[str]:
+    sent = sent_of(visit, *_FIELDS)
+    scope = f"{sent['scope']}:{sent['target']}" if sent["target"] else sent["scope"]
+    try:
+        wanted = KeyWanted.model_validate({"label": sent["label"], "scopes": [scope], "days": sent["days"] or 90})
+    except ValidationError as error:
+        raise of_wrong_fields(error.errors()) from None
+    return _keys(visit, sent, secret=create_key(visit, wanted).secret)
 
-    def act(key_id: str, what: str) -> Answer[str]:
-        visit = routes.visit
-        known_fields(visit.request.form if visit.request.method == "POST" else visit.request.query, ())
-        if not _ID.fullmatch(key_id):
-            raise NOT_FOUND
-        if visit.request.method == "GET":
-            return see_other(visit, "/keys")
-        if what == "rotate":
-            return _page(visit, {}, secret=rotate_key(visit, key_id, Rotation()).secret)
+
+def change(what: str, visit: Visit, key_id: str) -> Answer[str]:
+    """Rotate or revoke a key. A sign-in in the middle leads back to the keys."""
+    sent_of(visit)
+    if not _KEY.fullmatch(key_id):
+        raise NOT_FOUND
+    if visit.request.method == "POST" and what == "rotate":
+        return _keys(visit, {}, secret=rotate_key(visit, key_id, Rotation()).secret)
+    if visit.request.method == "POST":
         revoke_key(visit, key_id)
-        return see_other(visit, "/keys")
-
-    for what in ("rotate", "revoke"):
-
-        def one(key_id: str, what: str = what) -> Answer[str]:
-            return act(key_id, what)
-
-        routes.add("GET", f"/keys/<key_id>/{what}")(one)
-        routes.add("POST", f"/keys/<key_id>/{what}")(one)
+    return see_other(visit, "/keys")
 
 
-def _page(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Answer[str]:
-    scope = f"{sent.get('scope') or 'backup:run'}{':' + sent['target'] if sent.get('target') else ''}"
-    command = ["coffre", "api-keys", "create", sent.get("label") or "LABEL", "--scope", scope]
-    now = visit.now
+def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Answer[str]:
+    sent = {name: sent.get(name, "") for name in _FIELDS} | {"days": sent.get("days") or "90"}
+    scope = f"{sent['scope'] or 'backup:run'}{':' + sent['target'] if sent['target'] else ''}"
     return show(
         visit,
         "keys",
-        command=shlex.join([*command, "--expires", f"{sent.get('days') or 90}d"]),
-        keys=[(key, key.state(now)) for key in visit.source.catalog.api_keys.all()],
+        command=command("api-keys", "create", sent["label"] or "LABEL", scope=scope, expires=f"{sent['days']}d"),
+        keys=[(key, key.state(visit.now)) for key in visit.source.catalog.api_keys.all()],
         scopes=list(ApiScope),
         targets=[one.name for one in visit.source.configuration().targets],
-        sent={name: sent.get(name, "") for name in _FIELDS},
+        sent=sent,
         secret=secret,
     )
+
+
+def sessions(visit: Visit) -> Answer[str]:
+    """Show the sessions of who asks; to who may end them, everyone's."""
+    sent_of(visit, "id")
+    found = sessions_for(visit.source.catalog.sessions, visit.caller, visit.now)
+    return show(visit, "sessions", command="coffre audit --action session", sessions=found)
+
+
+def end(visit: Visit) -> Answer[str]:
+    """End one session, or all of who asks; each is in the audit before it ends. Those of others need the permission."""
+    wanted, catalog = sent_of(visit, "id")["id"], visit.source.catalog
+    known = list(catalog.sessions.all())
+    chosen = [one for one in known if one.id == wanted or (wanted == "all" and one.name == visit.caller.name)]
+    if not wanted:
+        raise wrong("id", "expected a session, or all")
+    for one in chosen:
+        if one.name != visit.caller.name:
+            visit.demand(Permission.SESSIONS, None)
+        catalog.audit.record(visit.now, visit.actor, "session.ended", detail=f"{one.shown}, {one.browser}"[:200])
+        catalog.sessions.end(one.id)
+    return see_other(visit, "/sessions")
+
+
+PAGES: Final[Mapping[str, Any]] = {
+    "GET /keys": keys,
+    "POST /keys": create,
+    **{
+        f"{method} /keys/<key_id>/{what}": partial(change, what)
+        for method in ("GET", "POST")
+        for what in ("rotate", "revoke")
+    },
+    "GET /sessions": sessions,
+    "GET /sessions/end": sessions,
+    "POST /sessions/end": end,
+}

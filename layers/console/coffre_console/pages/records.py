@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-from datetime import datetime
 from typing import Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -12,83 +10,71 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.report import Period
 from coffre_console.access.permissions import Permission
 from coffre_console.api.records import test_alerts
-from coffre_console.pages.fields import day_of, one_of
-from coffre_console.pages.show import known_fields, show
+from coffre_console.pages.asked import id_of, one_of, sent_of, time_of
+from coffre_console.pages.show import command, show
+from coffre_console.problems import NOT_FOUND
 from coffre_console.reading.records import list_alerts, list_audit
-from coffre_console.reading.reports import kept_reports, report_now
-from coffre_console.routing import Routes
+from coffre_console.reading.reports import kept_report, kept_reports, report_now
+from coffre_console.routing import Visit
 
 _AUDIT: Final = ("target", "actor", "action", "since", "before")
 
 
-def register(routes: Routes) -> None:
-    """Register the routes."""
-
-    @routes.add("GET", "/alerts")
-    def alerts() -> Answer[str]:
-        visit = routes.visit
-        found = list_alerts(visit.source, None, visit.may())
-        may_test = visit.caller.may(Permission.ALERTS, None)
-        return show(visit, "alerts", command="coffre alerts list", alerts=found, may_test=may_test, tried=None)
-
-    @routes.add("GET", "/alerts/test")
-    def ask() -> Answer[str]:
-        return alerts()
-
-    @routes.add("POST", "/alerts/test")
-    def test() -> Answer[str]:
-        visit = routes.visit
-        tried = test_alerts(visit)
-        found = list_alerts(visit.source, None, visit.may())
-        return show(visit, "alerts", command="coffre alerts test", alerts=found, may_test=True, tried=tried)
-
-    @routes.add("GET", "/audit")
-    def audit() -> Answer[str]:
-        visit = routes.visit
-        sent = known_fields(visit.request.query, _AUDIT)
-        page = list_audit(
-            visit.source,
-            target=sent["target"] or None,
-            since=day_of("since", sent["since"]),
-            until=_moment(sent["before"]),
-            actor=sent["actor"],
-            action=sent["action"],
-        )
-        older = page.events[-1].at.isoformat() if page.has_more else ""
-        names = [("--target", sent["target"]), ("--actor", sent["actor"]), ("--action", sent["action"])]
-        options = [word for name, value in [*names, ("--since", sent["since"])] if value for word in (name, value)]
-        return show(
-            visit, "audit", command=shlex.join(["coffre", "audit", *options]), sent=sent, page=page, older=older
-        )
-
-    @routes.add("GET", "/report")
-    def report() -> Answer[str]:
-        visit = routes.visit
-        visit.demand(Permission.READ, None)
-        sent = known_fields(visit.request.query, ("period",))
-        period = one_of(Period, "period", sent["period"]) or Period.WEEKLY
-        return show(
-            visit,
-            "report",
-            command=f"coffre report {period.value}",
-            report=report_now(visit.source, period),
-            kept=kept_reports(visit.source),
-            all_periods=list(Period),
-        )
-
-    @routes.add("GET", "/settings")
-    def settings() -> Answer[str]:
-        visit = routes.visit
-        visit.demand(Permission.READ, None)
-        document = visit.source.configuration().model_dump(mode="json", exclude_defaults=True)
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        return show(visit, "settings", command="coffre config show", document=text)
+def alerts(visit: Visit) -> Answer[str]:
+    """Show open alerts; after a form, what became of a test of all chats and webhooks."""
+    tried = test_alerts(visit) if visit.request.method == "POST" else None
+    found, may_test = list_alerts(visit.source, None, visit.may()), visit.caller.may(Permission.ALERTS, None)
+    line = command("alerts", "test" if tried else "list")
+    return show(visit, "alerts", command=line, alerts=found, may_test=may_test, tried=tried)
 
 
-def _moment(text: str) -> datetime | None:
-    """Read the place in the audit: the time of the last event that was shown."""
-    try:
-        found = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        found = None
-    return found if found is None or found.tzinfo is not None else None
+def audit(visit: Visit) -> Answer[str]:
+    sent = sent_of(visit, *_AUDIT)
+    page = list_audit(
+        visit.source,
+        target=sent["target"] or None,
+        since=time_of("since", sent["since"]),
+        until=time_of("before", sent["before"]),
+        actor=sent["actor"],
+        action=sent["action"],
+    )
+    older = page.events[-1].at.isoformat() if page.has_more else ""
+    line = command("audit", **{name: sent[name] for name in _AUDIT[:4]})
+    return show(visit, "audit", command=line, sent=sent, page=page, older=older)
+
+
+def report(visit: Visit) -> Answer[str]:
+    """Show the report of a period as of now, or one that was kept. Both are about all targets together."""
+    visit.demand(Permission.READ, None)
+    sent = sent_of(visit, "period", "kept")
+    period = one_of(Period, "period", sent["period"]) or Period.WEEKLY
+    kept_id = id_of("kept", sent["kept"])
+    found = kept_report(visit.source, kept_id) if kept_id else report_now(visit.source, period)
+    if found is None:
+        raise NOT_FOUND
+    return show(
+        visit,
+        "report",
+        command=f"coffre report {found.period.value}",
+        report=found,
+        kept=kept_reports(visit.source),
+        kept_id=kept_id,
+        all_periods=list(Period),
+    )
+
+
+def settings(visit: Visit) -> Answer[str]:
+    visit.demand(Permission.READ, None)
+    document = visit.source.configuration().model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return show(visit, "settings", command="coffre config show", document=text)
+
+
+PAGES: Final = {
+    "GET /alerts": alerts,
+    "GET /alerts/test": alerts,
+    "POST /alerts/test": alerts,
+    "GET /audit": audit,
+    "GET /report": report,
+    "GET /settings": settings,
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from coffre.model.backup import Backup
 from coffre_console.api.restores import RestoreWanted
+from coffre_console.pages.show import command
 from coffre_console.problems import of_wrong_fields
 
 FIELDS: Final = (
@@ -20,14 +20,16 @@ FIELDS: Final = (
     "column",
     "start",
     "end",
+    "where",
     "destination",
     "bucket",
     "prefix",
     "keys",
     "mode",
+    "source",
 )
 WHATS: Final = ("gone", "rows", "replace", "whole")
-"""For a database: tables that are gone (and compare others), rows of a period, tables as they were, all of it."""
+"""For a database: tables that are gone (and compare others), some rows, tables as they were, all of it."""
 MODES: Final = ("missing", "overwrite", "mirror")
 LONGEST: Final = 1_800
 """Characters of all choices together, as an address has them: it carries them through a sign-in."""
@@ -40,7 +42,7 @@ def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> Restor
         where = "keys" if backup.kind.has_objects else "tables"
         raise of_wrong_fields([{"loc": (where,), "type": "too_long", "msg": "too much for one page: use the command"}])
     try:
-        return RestoreWanted.model_validate({**found, **further})
+        return RestoreWanted.model_validate({**found, **further, "source": sent["source"] or None})
     except ValidationError as error:
         raise of_wrong_fields(error.errors()) from None
 
@@ -53,8 +55,8 @@ def _of_tables(sent: Mapping[str, str]) -> dict[str, Any]:
         where = "what" if what not in WHATS else "tables"
         raise of_wrong_fields([{"loc": (where,), "type": "missing", "msg": "this has to be chosen"}])
     if what == "rows":
-        period = {name: sent[name] for name in ("column", "start", "end") if sent[name]}
-        return {"tables": tables, "rows": period, "apply": True}
+        rows = {name: sent[name] for name in ("column", "start", "end", "where") if sent[name]}
+        return {"tables": tables, "rows": rows, "apply": True}
     return {"tables": tables, "replace": what == "replace", "with_dependencies": bool(sent["with_dependencies"])}
 
 
@@ -70,23 +72,18 @@ def lines_of(text: str) -> Sequence[str]:
 
 def command_of(backup: Backup, sent: Mapping[str, str]) -> str:
     """Return the command for the fields of the wizard, as far as they are chosen."""
+    copy = sent["source"]
     if backup.kind.has_objects:
-        options = [("--bucket", sent["bucket"]), ("--prefix", sent["prefix"])]
-        options += [("--key", key) for key in lines_of(sent["keys"])]
-        options += [("--mode", sent["mode"] if sent["mode"] != "missing" else "")]
-        return _line(["restore", "objects", backup.id], options)
-    what, tables = sent["what"], lines_of(sent["tables"])
+        words = [word for key in lines_of(sent["keys"]) for word in ("--key", key)]
+        mode = "" if sent["mode"] == "missing" else sent["mode"]
+        places = {"bucket": sent["bucket"], "prefix": sent["prefix"]}
+        return command("restore", "objects", backup.id, *words, **places, mode=mode, from_copy=copy)
+    what, tables = sent["what"], lines_of(sent["tables"]) or ["TABLE"]
     if what == "whole":
-        to = [("--to", sent["destination"])] if sent["destination"] else []
-        return _line(["restore", "database", backup.id], to, *(() if to else ("--replace",)))
+        to = sent["destination"]
+        return command("restore", "database", backup.id, "" if to else "--replace", to=to, from_copy=copy)
     if what == "rows":
-        period = [("--where-column", sent["column"]), ("--from", sent["start"]), ("--until", sent["end"])]
-        return _line(["restore", "rows", backup.id, *(tables or ["TABLE"])], period, "--apply")
-    flags = ["--with-dependencies"] if sent["with_dependencies"] else []
-    flags += ["--replace"] if what == "replace" else []
-    return _line(["restore", "tables", backup.id, *(tables or ["TABLE"])], [], *flags)
-
-
-def _line(words: Sequence[str], options: Sequence[tuple[str, str]], *flags: str) -> str:
-    said = [word for name, value in options if value for word in (name, value)]
-    return shlex.join(["coffre", *words, *said, *flags])
+        rows = {"where_column": sent["column"], "from": sent["start"], "until": sent["end"], "where": sent["where"]}
+        return command("restore", "rows", backup.id, *tables, "--apply", **rows, from_copy=copy)
+    flags = ["--with-dependencies" if sent["with_dependencies"] else "", "--replace" if what == "replace" else ""]
+    return command("restore", "tables", backup.id, *tables, *flags, from_copy=copy)

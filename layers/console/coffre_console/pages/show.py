@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+import shlex
+from collections.abc import Mapping
+from datetime import UTC
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,16 +12,14 @@ from urllib.parse import urlencode
 
 from aws_lambda_powertools.event_handler import Response as Answer
 
-from coffre.model.backup import Backup, Restore
 from coffre.model.names import visible
 from coffre_console.access.caller import Caller
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Request
-from coffre_console.api.answers import ULID_PATTERN
 from coffre_console.pages.files import files
 from coffre_console.pages.texts import words_of
-from coffre_console.problems import NOT_FOUND, ProblemError, WrongField
+from coffre_console.reading.runs import running
 from coffre_console.routing import Visit
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 HTML: Final = "text/html; charset=utf-8"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_ID: Final = re.compile(ULID_PATTERN)
 
 
 class Link(NamedTuple):
@@ -59,41 +56,34 @@ NAVIGATION: Final = (
 )
 
 
-def show(visit: Visit, template: str, *, command: str, status: int = 200, **values: Any) -> Answer[str]:
-    """Return a page.
-
-    Parameters
-    ----------
-    template
-        `dashboard` is `templates/dashboard.html.jinja`.
-    command
-        The command that shows, or does, the same in a terminal.
-    """
+def show(visit: Visit, template: str, *, command: str, **values: Any) -> Answer[str]:
+    """Return a page: of a file of `templates`, with the command that shows, or does, the same in a terminal."""
     links = [one for one in NAVIGATION if one.is_for(visit.caller)]
     text = rendered(
         visit.request,
         template,
         **values,
-        caller=visit.caller,
+        person=visit.caller,
         form_token=visit.caller.form_token,
         links=links,
         command=command,
         now=visit.now,
     )
-    return Answer(status, HTML, text)
+    return Answer(200, HTML, text)
 
 
 def rendered(request: Request | None, template: str, **values: Any) -> str:
     """Return the HTML of a template; a page about an error may not know who asks, nor what."""
     words = words_of(request)
     prefix = request.prefix if request is not None else ""
-    here = address(request.path, request.query) if request is not None and request.method == "GET" else "/"
-    known = {"caller": None, "form_token": "", "links": (), "command": "", "path": request.path if request else ""}
-    return (
-        environment()
-        .get_template(f"{template}.html.jinja")
-        .render({**known, "t": words, "prefix": prefix, "here": here, "token_field": TOKEN_FIELD, **values})
-    )
+    # What a form did, and the end of a sign-in, whose code is used, cannot be shown again.
+    is_shown_again = request is not None and request.method == "GET" and request.path != "/callback"
+    here = address(request.path, request.query) if request is not None and is_shown_again else "/"
+    path = request.path if request is not None else ""
+    known = {"person": None, "form_token": "", "links": (), "command": "", "path": path, "here": here, **values}
+    known |= {"t": words, "prefix": prefix, "token_field": TOKEN_FIELD}
+    macros = vars(environment().get_template("parts.html.jinja").make_module(known))
+    return environment().get_template(f"{template}.html.jinja").render({**macros, **known})
 
 
 def address(path: str, query: Mapping[str, object]) -> str:
@@ -102,35 +92,15 @@ def address(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(kept)}" if kept else path
 
 
+def command(*words: str, **options: str) -> str:
+    """Return a command of `coffre`, without words and options that are empty; `where_column` is `--where-column`."""
+    said = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", value)]
+    return shlex.join(["coffre", *filter(None, words), *said])
+
+
 def see_other(visit: Visit, path: str, **query: object) -> Answer[str]:
     """Lead a browser to a page after a form: to load that page again repeats nothing."""
     return Answer(303, HTML, "", headers={"location": f"{visit.request.prefix}{address(path, query)}"})
-
-
-def known_fields(sent: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a query or a form, stripped; one that is not known is refused.
-
-    A filter that is misspelt would show everything.
-    """
-    known = (*names, TOKEN_FIELD)
-    wrong = tuple(WrongField(where=name, what="this field is not known") for name in sent if name not in known)
-    if wrong:
-        raise ProblemError(422, "REQUEST_INVALID", "The page has no such field.", errors=wrong)
-    return {name: sent.get(name, "").strip() for name in known if name != TOKEN_FIELD}
-
-
-def backup_of(visit: Visit, backup_id: str, permission: Permission) -> Backup:
-    """Return a backup of a path."""
-    if not _ID.match(backup_id):
-        raise NOT_FOUND
-    return visit.backup(backup_id, permission)
-
-
-def restore_of(visit: Visit, restore_id: str, permission: Permission) -> Restore:
-    """Return a restore of a path."""
-    if not _ID.match(restore_id):
-        raise NOT_FOUND
-    return visit.restore(restore_id, permission)
 
 
 @cache
@@ -150,15 +120,12 @@ def environment() -> Environment:
         finalize=lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
     )
     made.filters |= {
+        "running": lambda one, now: running(one, now) if one is not None and not one.status.is_final else None,
         "iso": lambda at: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-        "seconds_since": _seconds_since,
+        "seconds_since": lambda at, now: max(0.0, (now - at).total_seconds()),
         "address": address,
         "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"
     return made
-
-
-def _seconds_since(at: datetime, now: datetime) -> float:
-    return max(0.0, (now - at).total_seconds())

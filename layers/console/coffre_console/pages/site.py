@@ -10,38 +10,23 @@ from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.request import BadRequestError, Request
 from coffre_console.pages import (
     acts,
-    backup,
+    asked,
     backups,
     contents,
     dashboard,
     deletion,
+    downloads,
     files,
     keys,
-    language,
     records,
     running,
-    targets,
     wizard,
 )
 from coffre_console.pages.show import HTML, address, rendered
 from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes
 
-_PAGES: Final = (
-    files,
-    language,
-    dashboard,
-    targets,
-    backups,
-    backup,
-    contents,
-    acts,
-    wizard,
-    deletion,
-    running,
-    records,
-    keys,
-)
+_PAGES: Final = (files, dashboard, backups, contents, acts, downloads, wizard, deletion, running, records, keys)
 # What a form sends and an address must not have: they open something, or are of one session.
 _NOT_KEPT: Final = (TOKEN_FIELD, "token")
 
@@ -53,7 +38,7 @@ class Site:
     def register(self, routes: Routes) -> None:
         """Register the routes of pages."""
         for page in _PAGES:
-            page.register(routes)
+            asked.register(routes, page.PAGES)
 
     def error(self, problem: ProblemError, request: Request | None) -> dict[str, Any]:
         """Return the answer that shows an error as a page.
@@ -74,8 +59,8 @@ class Site:
 
 
 def _back(request: Request | None) -> str:
-    """Return the page that a request came from, or would show again."""
-    if request is None or request.path == "/logout":
+    """Return the page that a request came from, or would show again; a sign-in begins again, as its code is used."""
+    if request is None or request.path in ("/logout", "/callback"):
         return "/"
     fields: Mapping[str, str] = request.query
     if request.method == "POST":

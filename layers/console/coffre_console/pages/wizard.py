@@ -6,7 +6,7 @@ All of it has one address, whose query holds what was chosen: a sign-in in the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -15,52 +15,38 @@ from coffre.model.backup import Backup, Restore, RestoreReport
 from coffre.model.confirmation import Overwritten
 from coffre.model.errors import BackupStateError
 from coffre.model.kinds import SafetyState
+from coffre.operations.points.find import find_backup
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import ULID_PATTERN
 from coffre_console.api.restores import PlanShown, RestoreWanted, permission_of, restore_or_plan
-from coffre_console.pages.fields import refuse_unlike
+from coffre_console.pages.asked import id_of, sent_of, wrong
 from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
-from coffre_console.pages.show import backup_of, known_fields, see_other, show
-from coffre_console.problems import ProblemError, of_wrong_fields
+from coffre_console.pages.show import address, see_other, show
+from coffre_console.problems import ProblemError
 from coffre_console.reading.one_backup import parts_of_backup
-from coffre_console.reading.runs import one_restore, running
-from coffre_console.routing import Routes, Visit
+from coffre_console.reading.runs import one_restore
+from coffre_console.routing import Visit
 
 COUNTDOWN_SECONDS: Final = 10
-_PATH: Final = "/backups/<backup_id>/restore"
 _MOST_NAMES: Final = 300
 _IDS: Final = ("dry_run_id", "safety_id")
 _STEPS: Final = ("dry_run", "safety", "confirm", "run")
 
 
-def register(routes: Routes) -> None:
-    """Register the routes."""
-
-    @routes.add("GET", _PATH)
-    def look(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, Permission.RESTORE)
-        refuse_unrestorable(backup)
-        # A form that a sign-in came in between sends more: the step, and the typed name.
-        sent = known_fields(visit.request.query, (*FIELDS, *_IDS, "step", "name"))
-        if not sent["dry_run_id"]:
-            return _choose(visit, backup, sent)
-        return _plan(visit, backup, sent)
-
-    @routes.add("POST", _PATH)
-    def act(backup_id: str) -> Answer[str]:
-        visit = routes.visit
-        backup = backup_of(visit, backup_id, Permission.RESTORE)
-        refuse_unrestorable(backup)
-        sent = known_fields(visit.request.form, (*FIELDS, *_IDS, "step", "name", "token"))
-        if sent["step"] not in _STEPS:
-            raise of_wrong_fields([{"loc": ("step",), "type": "enum", "msg": f"expected one of {', '.join(_STEPS)}"}])
-        return _step(visit, backup, sent)
+def look(visit: Visit, backup: Backup) -> Answer[str]:
+    """Show the form, or the plan of what was chosen."""
+    refuse_unrestorable(backup)
+    # A form that a sign-in came in between sends more: the step, and the typed name.
+    sent = sent_of(visit, *FIELDS, *_IDS, "step", "name")
+    return _plan(visit, backup, sent) if sent["dry_run_id"] else _choose(visit, backup, sent)
 
 
-def _step(visit: Visit, backup: Backup, sent: Mapping[str, str]) -> Answer[str]:
+def act(visit: Visit, backup: Backup) -> Answer[str]:
     """Do one step of the wizard."""
+    refuse_unrestorable(backup)
+    sent = sent_of(visit, *FIELDS, *_IDS, "step", "name", "token")
+    if sent["step"] not in _STEPS:
+        raise wrong("step", f"expected one of {', '.join(_STEPS)}")
     chosen = {name: sent[name] for name in FIELDS}
     here = f"/backups/{backup.id}/restore"
     if sent["step"] == "dry_run":
@@ -86,24 +72,30 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
     """Show the form; whole backups and other destinations are for those who may restore all."""
     may_all = visit.caller.may(Permission.RESTORE_ALL, backup.target)
     names = [part.name for part in parts_of_backup(visit.source, backup)[:_MOST_NAMES]]
-    first = "prefix" if backup.kind.has_objects else "gone"
     return show(
         visit,
         "restore_choose",
         command=command_of(backup, sent),
         backup=backup,
-        sent={**sent, "what": sent["what"] or first},
+        sent=sent,
         whats=[one for one in WHATS if may_all or one != "whole"],
         modes=MODES,
         names=names,
         may_all=may_all,
+        sources=_sources(visit, backup),
     )
+
+
+def _sources(visit: Visit, backup: Backup) -> Sequence[str]:
+    """Return from where a backup can be read; none while it is in the vault alone."""
+    copies = [one.name for one in visit.source.configuration().copies_of(backup.target)]
+    return ["vault", *copies] if copies else []
 
 
 def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
     """Show what the dry run found; or how far it is."""
     chosen = {name: sent[name] for name in FIELDS}
-    wanted = wanted_of(backup, chosen)
+    overwrites = _overwrites(wanted_of(backup, chosen))
     restore, report = _dry_run(visit, backup, sent["dry_run_id"])
     safety = _safety_backup(visit, backup, sent["safety_id"])
     return show(
@@ -115,23 +107,17 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
         sent=sent,
         restore=restore,
         report=report,
-        run=running(restore, visit.now) if restore is not None and not restore.status.is_final else None,
-        plan=report.plan if report is not None and _overwrites(wanted) else None,
-        needs_safety=report is not None
-        and report.safety is not None
-        and report.safety.state is SafetyState.NEEDED
-        and _overwrites(wanted),
+        plan=report.plan if report is not None and overwrites else None,
+        needs_safety=overwrites and report is not None and _needs_safety(report),
         safety=safety,
-        safety_run=running(safety, visit.now) if safety is not None and not safety.status.is_final else None,
-        overwrites=_overwrites(wanted),
+        overwrites=overwrites,
     )
 
 
 def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | None, RestoreReport | None]:
     """Return a dry run of this backup with its report; None for one whose function has not begun yet."""
-    refuse_unlike("dry_run_id", dry_run_id, ULID_PATTERN, "an id")
     try:
-        found = one_restore(visit.source, dry_run_id)
+        found = one_restore(visit.source, id_of("dry_run_id", dry_run_id) or "")
     except BackupStateError:
         return None, None
     if found.restore.backup_id != backup.id or not found.restore.dry_run:
@@ -140,14 +126,8 @@ def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | N
 
 
 def _safety_backup(visit: Visit, backup: Backup, safety_id: str) -> Backup | None:
-    if not safety_id:
-        return None
-    refuse_unlike("safety_id", safety_id, ULID_PATTERN, "an id")
-    try:
-        found = visit.source.catalog.get_backup(safety_id)
-    except BackupStateError:
-        return None
-    return found if found.target == backup.target else None
+    found = find_backup(visit.source.catalog, id_of("safety_id", safety_id) or "") if safety_id else None
+    return found if found is not None and found.target == backup.target else None
 
 
 def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapping[str, str]) -> Answer[str]:
@@ -156,19 +136,16 @@ def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapp
     answer = _ask(visit, backup, wanted)
     if not isinstance(answer, PlanShown):
         return see_other(visit, f"/backups/{backup.id}/restore", **chosen, dry_run_id=sent["dry_run_id"])
-    refuse_other_name(sent["name"], str(answer.plan["name"]))
-    return show(
-        visit,
-        "confirm",
-        command=command_of(backup, chosen),
-        title="confirm.restore",
-        action=f"/backups/{backup.id}/restore",
-        stop=_address_of(backup, {**chosen, "dry_run_id": sent["dry_run_id"]}),
-        fields={**{name: value for name, value in chosen.items() if value}, "step": "run"},
-        plan=with_losses(answer.plan),
-        token_of_plan=answer.token,
-        seconds=COUNTDOWN_SECONDS,
-    )
+    stop = address(f"/backups/{backup.id}/restore", {**chosen, "dry_run_id": sent["dry_run_id"]})
+    last = last_step(answer.plan, answer.token, sent["name"])
+    return show(visit, "confirm", command=command_of(backup, chosen), what="restore", stop=stop, fields=chosen, **last)
+
+
+def last_step(plan: Mapping[str, Any], token: str, typed: str) -> Mapping[str, Any]:
+    """Return what the last page shows. The name has to be the plan's; the function compares it again."""
+    if typed != plan["name"]:
+        raise wrong("name", f"expected {plan['name']}")
+    return {"plan": with_losses(plan), "token_of_plan": token, "seconds": COUNTDOWN_SECONDS}
 
 
 def with_losses(plan: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -176,15 +153,12 @@ def with_losses(plan: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**plan, "overwrites": Overwritten.model_validate(plan["overwrites"])}
 
 
-def refuse_other_name(typed: str, name: str) -> None:
-    """Refuse a confirmation whose name is not the plan's; the function compares it again."""
-    if typed != name:
-        raise of_wrong_fields([{"loc": ("name",), "type": "value_error", "msg": f"expected {name}"}])
-
-
-def _address_of(backup: Backup, query: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    return f"/backups/{backup.id}/restore", query
+def _needs_safety(report: RestoreReport) -> bool:
+    return report.safety is not None and report.safety.state is SafetyState.NEEDED
 
 
 def _overwrites(wanted: RestoreWanted) -> bool:
     return wanted.storage.touches if wanted.storage is not None else wanted.overwrites
+
+
+PAGES: Final = {"GET /backups/<backup_id>/restore": look, "POST /backups/<backup_id>/restore": act}

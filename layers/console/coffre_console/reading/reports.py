@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from pydantic import ValidationError
 from ulid import ULID
 
+from coffre.model.errors import IntegrityError
 from coffre.model.report import Period, PeriodReport
 from coffre.vault.layout import REPORTS, is_report
 from coffre_console.reading.overview import read_status
@@ -16,6 +18,7 @@ from coffre_console.reading.source import Source
 
 _KEPT: Final = re.compile(rf"{REPORTS}\d{{8}}-(?P<id>.+)\.html")
 _MOST_KEPT: Final = 100
+_LIMIT_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,27 @@ def report_now(source: Source, period: Period) -> PeriodReport:
     status, configuration = read_status(source), source.configuration()
     job = ReportJob(source.catalog, configuration, status, period, (period,), source.prices)
     return report_of(gather_report(job))
+
+
+def kept_report(source: Source, report_id: str) -> PeriodReport | None:
+    """Return a report that was kept in the vault, without its contacts; None: it is not there any more.
+
+    Raises
+    ------
+    IntegrityError
+        `REPORT_DAMAGED`
+    """
+    key = next((info.key for info in source.vault.store.list(REPORTS) if info.key.endswith(f"-{report_id}.json")), None)
+    if key is None:
+        return None
+    try:
+        return PeriodReport.model_validate_json(source.vault.store.get(key, limit_bytes=_LIMIT_BYTES))
+    except ValidationError as error:
+        raise IntegrityError(
+            f"The report {key} cannot be read.",
+            code="REPORT_DAMAGED",
+            hint="`coffre report weekly` makes the report of now.",
+        ) from error
 
 
 def kept_reports(source: Source) -> tuple[KeptReport, ...]:

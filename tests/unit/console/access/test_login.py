@@ -319,6 +319,20 @@ def test_signing_out_ends_the_session_here_and_at_the_issuer(scene: Scene) -> No
     assert [one.actor for one in scene.audited("session.ended")] == [found.name]
 
 
+def test_cognito_has_its_own_name_for_the_way_back(scene: Scene) -> None:
+    """Its place to sign out refuses a request without `logout_uri`."""
+    pool = "https://cognito-idp.eu-west-3.amazonaws.com/eu-west-3_abc"
+    scene.configure(issuer=pool, groups_claim="cognito:groups")
+    scene.issuer.url = pool
+    scene.issuer.discovery = {"end_session_endpoint": "https://x.auth.eu-west-3.amazoncognito.com/logout"}
+
+    answer = scene.gate.logout(request("POST", "/logout"), NOW)
+
+    assert isinstance(answer, Response)
+    query = answer.headers["location"].partition("?")[2]
+    assert dict(parse_qsl(query)) == {"client_id": "coffre", "logout_uri": f"{BASE}/"}
+
+
 def test_signing_out_twice_or_without_an_issuer_is_no_error(scene: Scene) -> None:
     scene.issuer.overrides[scene.issuer.discovery_url] = unavailable("https://login.example.com", "status 500")
     answer = scene.gate.logout(request("POST", "/logout", cookies={SESSION_COOKIE: "a" * 43}), NOW)

@@ -68,7 +68,13 @@ def test_only_signing_in_and_the_consoles_own_files_are_open() -> None:
 
 
 def test_machines_never_restore_delete_or_make_keys() -> None:
-    assert {Permission.RESTORE, Permission.RESTORE_ALL, Permission.DELETE, Permission.KEYS} <= NOT_FOR_MACHINES
+    assert {
+        Permission.RESTORE,
+        Permission.RESTORE_ALL,
+        Permission.DELETE,
+        Permission.KEYS,
+        Permission.SESSIONS,
+    } <= NOT_FOR_MACHINES
     assert not SCOPES & NOT_FOR_MACHINES
     assert WORKFLOW_SCOPES < SCOPES
 
@@ -78,8 +84,10 @@ def test_a_restorer_restores_parts_and_changes_nothing_else() -> None:
 
 
 def test_every_permission_is_needed_or_asked_inside_a_route() -> None:
-    # RESTORE_ALL is asked by the handler that knows the scope of a restore.
-    assert set(Permission) - {Permission.RESTORE_ALL} == {one for one in ROUTES.values() if one != OPEN}
+    # Asked by the handlers: RESTORE_ALL by the one that knows the scope of a restore, SESSIONS about those of others.
+    assert set(Permission) - {Permission.RESTORE_ALL, Permission.SESSIONS} == {
+        one for one in ROUTES.values() if one != OPEN
+    }
 
 
 grants = st.builds(
@@ -147,6 +155,7 @@ ROWS = {
     "restore whole backups": {Permission.RESTORE_ALL},
     "export backups, and download the files": {Permission.EXPORT},
     "delete backups, end holds, make keys": {Permission.DELETE, Permission.KEYS},
+    "see and end sessions of others": {Permission.SESSIONS},
 }
 
 

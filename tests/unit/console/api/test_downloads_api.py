@@ -36,11 +36,11 @@ def exported(scene: ConsoleScene, backup: Backup, export_id: str = EXPORT, **fie
     return made
 
 
-def stored() -> None:
-    """Make the bucket with the file of `EXPORT`."""
+def stored(export_id: str = EXPORT) -> None:
+    """Make the bucket with the file of an export."""
     s3 = boto3.client("s3", region_name="eu-west-3")
     s3.create_bucket(Bucket=EXPORTS, CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
-    s3.put_object(Bucket=EXPORTS, Key=key_of(EXPORT, FILE), Body=b"x" * 10)
+    s3.put_object(Bucket=EXPORTS, Key=key_of(export_id, FILE), Body=b"x" * 10)
 
 
 def test_an_export_is_started_for_the_recipients_that_are_given(client: Client, scene: ConsoleScene) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.console_client import ADDRESS, Client
@@ -17,6 +18,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Progress
 from coffre.model.errors import CatalogError
+from coffre_console import pages
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import ROUTES
 from coffre_console.pages.files import files
@@ -157,6 +159,9 @@ def test_the_consoles_own_files_are_kept_for_ever_and_are_small(client: Client) 
         assert reply.headers["content-type"] == file.kind
     assert client.get("/assets/console.css").status == 404
     assert len(files()["console.js"].body.encode()) <= 8 * 1024
+    source = [one for one in Path(pages.__file__).parent.rglob("*") if one.is_file() and one.suffix != ".pyc"]
+    assert sum(one.stat().st_size for one in source) <= 150_000
+    assert len(source) <= 60
 
 
 def test_signing_out_ends_on_a_page_and_errors_are_pages(client: Client) -> None:

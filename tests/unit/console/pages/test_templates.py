@@ -17,7 +17,7 @@ from coffre_console.access.request import Request
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.restore_choice import MODES, WHATS
 from coffre_console.pages.show import NAVIGATION
-from coffre_console.pages.texts import LANGUAGES, Words, words_of
+from coffre_console.pages.texts import Words, texts, words_of
 
 TEMPLATES = sorted((Path(pages.__file__).parent / "templates").iterdir())
 REFUSED = re.compile(r"\|\s*safe|Markup|autoescape|\bon[a-z]+=|\bstyle=|<style|javascript:|https?://|src=\"data:")
@@ -28,24 +28,30 @@ def test_a_template_runs_nothing_and_its_texts_exist(template: Path) -> None:
     text = template.read_text()
     assert not REFUSED.findall(text)
     for form in re.findall(r'<form[^>]*method="post".*?</form>', text, re.DOTALL):
-        assert "token()" in form or "{{ token_field }}" in form
-    english = LANGUAGES["en"]
-    for key in re.findall(r"\bt\('([a-zA-Z_.]+)'[,)]", text):
-        assert key in english, key
+        assert "{{ token_field }}" in form
+    for key in re.findall(r"'#?([a-z_]+\.(?!svg|css|js)[a-z_]+)'", text):
+        assert key in texts(), key
     for key in re.findall(r"t\.counted\([^)]*'([a-z_]+)'\)", text):
-        assert {f"{key}.one", f"{key}.many"} <= english.keys()
+        assert {f"{key}.one", f"{key}.many"} <= texts().keys()
 
 
-def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
-    english, french = LANGUAGES["en"], LANGUAGES["fr"]
-    assert list(english) == list(french)
-    for key, text in english.items():
-        assert _values(text) == _values(french[key]), key
-    assert not [key for key, text in french.items() if re.search(r"(?<![\u202f\u00a0 ])[?!;:](?: |$)", text)]
+def test_both_languages_have_the_same_values_in_a_text_and_every_text_is_used() -> None:
+    for key, (english, french) in texts().items():
+        assert _values(english) == _values(french), key
+    assert not [key for key, (_, text) in texts().items() if re.search(r"(?<![\u202f\u00a0 ])[?!;:](?: |$)", text)]
+    source = " ".join(path.read_text() for path in (*TEMPLATES, *Path(pages.__file__).parent.glob("*.py")))
+    used = {key for key in texts() if re.search(rf"['\"#]{re.escape(key)}['\"]", source)}
+    used |= {
+        key
+        for key in texts()
+        if any(f"{quote}{key[: at + 1]}{quote}" in source for quote in "'\"" for at in _dots(key))
+    }
+    used |= {f"{noun}.{number}" for noun in ("tables", "rows", "objects") for number in ("one", "many")}
+    assert set(texts()) - used == set()
 
 
 def test_every_value_that_a_page_can_show_has_its_word() -> None:
-    enums = {"state": Status, "kind": TargetKind, "tier": Tier, "standing": Standing, "drill": Outcome, "diff": Change}
+    enums = {"state": Status, "kind": TargetKind, "tier": Tier, "standing": Standing, "diff": Change}
     shown = {f"{family}.{value.value}" for family, one in enums.items() for value in one}
     shown = {key.lower() if key.startswith("state.") else key for key in shown}
     shown |= {f"state.{standing.value}" for standing in Standing} | {f"state.drill_{one.value}" for one in Outcome}
@@ -53,7 +59,11 @@ def test_every_value_that_a_page_can_show_has_its_word() -> None:
     shown |= {f"{family}.{name}" for name in ACTS for family in ("act", "about", "done")}
     shown |= {f"period.{one.value}" for one in Period} | {f"nav.{link.name}" for link in NAVIGATION}
     shown |= {f"what.{one}" for one in WHATS} | {f"mode.{one}" for one in MODES}
-    assert shown <= LANGUAGES["en"].keys()
+    assert shown <= texts().keys()
+
+
+def _dots(key: str) -> list[int]:
+    return [at for at, letter in enumerate(key) if letter == "."]
 
 
 def _values(text: str) -> set[str | None]:

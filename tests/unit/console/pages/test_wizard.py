@@ -1,5 +1,6 @@
 """Restoring and deleting by pages: compared first, planned, the name typed, and every step of it by plain forms."""
 
+import shlex
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from tests.console_restores import DESTINATION, HOSTILE, LOST, ended, started
 from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Form, Markup
+from tests.unit.docs.command_line import why_refused
 
 from coffre.model.backup import Failure, Progress, Status
 from coffre.model.confirmation import Overwritten
@@ -38,7 +40,7 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
     assert {"tables": ["orders"], "replace": True, "dry_run": True}.items() <= event.items()
 
     plan_url = compared.headers["location"]
-    assert "The dry run was started" in Markup(client.get(plan_url).body).text
+    assert "The dry run compares" in Markup(client.get(plan_url).body).text
     restore = started(scene, backup, event["restore_id"])
     scene.catalog.heartbeat_restore(restore.id, scene.now, Progress(phase="compare", done_bytes=1, total_bytes=4))
     assert "25 %" in Markup(client.get(plan_url).body).text
@@ -46,7 +48,7 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
     taken = client.submit(url, **form_of(client, plan_url, "safety").fields)
     assert client.functions.invoked[-1][2]["tier"] == "SAFETY"
     assert "safety_id=" in taken.headers["location"]
-    assert "The SAFETY backup was started" in Markup(client.get(taken.headers["location"]).body).text
+    assert "SAFETY backup of what" in Markup(client.get(taken.headers["location"]).body).text
 
     key = f"v1/restores/{restore.id}/report.json"
     report = scene.vault.read_report(key)
@@ -89,19 +91,24 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
     choices: list[tuple[dict[str, str], dict[str, Any]]] = [
         ({"what": "gone", "tables": "orders"}, {"tables": ["orders"], "with_dependencies": True}),
         (period, {"tables": ["orders"], "rows": {"column": "day", "start": "2026-11-17"}, "apply": True}),
-        ({"what": "whole"}, {"replace": True}),
+        ({**period, "column": "", "start": "", "where": "total < 0"}, {"rows": {"where": "total < 0"}, "apply": True}),
+        ({"what": "whole", "source": "offsite"}, {"replace": True, "from": "offsite"}),
         ({"what": "whole", "destination": "coffre/destination/x"}, {"destination": "coffre/destination/x"}),
     ]
     for chosen, expected in choices:
         reply = client.submit(url, **{**fields, "csrf_token": "f", **chosen})
         assert reply.status == 303, reply.body
         assert expected.items() <= client.functions.invoked[-1][2].items()
+        [line] = Markup(client.get(f"{url}?{urlencode({'what': 'gone', **chosen})}").body).commands
+        assert why_refused(shlex.split(line)[1:]) is None, line
     for wrong, where in (
         ({"what": "gone"}, "tables"),
         ({"what": "x"}, "what"),
         ({"what": "rows", "tables": "orders", "column": "day"}, "rows"),
         ({"what": "gone", "tables": "x" * 2000}, "tables"),
         ({"what": "gone", "step": "x"}, "step"),
+        ({**period, "where": "total < 0"}, "rows"),
+        ({"what": "whole", "source": "../x"}, "source"),
     ):
         reply = client.submit(url, **{**fields, **wrong})
         assert (reply.status, where in Markup(reply.body).text) == (422, True)
@@ -110,6 +117,8 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
     )
     assert "destination" not in form_of(client, url, "dry_run").fields
     assert client.submit(url, **{**fields, "what": "whole"}).status == 403
+    assert "where" not in form_of(client, url, "dry_run").fields
+    assert client.submit(url, **{**fields, **period, "column": "", "start": "", "where": "true"}).status == 403
     client.gate.current = None
     expired = client.submit(url, **{**fields, "what": "rows", "tables": "orders", "column": "day"})
     login = next(link for link in Markup(expired.body).links if link.startswith("/login"))

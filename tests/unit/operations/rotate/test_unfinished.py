@@ -12,7 +12,7 @@ from coffre.model.manifest import PackReference
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.store import put_small
 from coffre.vault.layout import part_key
-from coffre.vault.part_records import StoredPart, write_part
+from coffre.vault.part_records import HISTORY_FROM, StoredPart, write_part
 
 MINUTE = 1 / 24 / 60
 
@@ -40,7 +40,7 @@ def chain(scene: Scene) -> tuple[PackReference, PackReference, str]:
     fail(scene, first)
     second = scene.begin(0.9)
     own = scene.pack(second.id)
-    key = recorded(scene, second, old, own)
+    key = recorded(scene, second, old, own, number=HISTORY_FROM)  # as runs of buckets number them
     fail(scene, second)
     return old, own, key
 

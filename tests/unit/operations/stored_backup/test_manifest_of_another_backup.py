@@ -18,7 +18,7 @@ from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.kinds import TargetKind
 from coffre.model.verification import Share
 from coffre.operations.admin.catalog_rebuild import rebuild
-from coffre.operations.backup_buckets.plan import open_previous
+from coffre.operations.backup_buckets.earlier import open_previous
 from coffre.operations.backup_database.plan import open_history_of
 from coffre.operations.drill.buckets import _prove
 from coffre.operations.export.plan import plan_export

@@ -12,10 +12,12 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
+from coffre.operations.backup_buckets.earlier import NOTHING_STORED, StoredSince
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles
+from coffre.vault.layout import writer_of
 
 # If this number of objects may not be read and none may, the cause is the role, not the objects.
 _DENIED_IN_A_ROW: Final = 20
@@ -34,11 +36,20 @@ class Collector:
         Whether this invocation stored anything.
     begun
         Objects after `position` that the time was over in the middle of.
+    packs
+        Those that this run has stored, and those of unfinished runs that its entries point at.
+
+    Parameters
+    ----------
+    stored
+        What unfinished runs have stored.
     """
 
-    def __init__(self, job: BucketBackupJob, backup: Backup) -> None:
+    def __init__(self, job: BucketBackupJob, backup: Backup, stored: StoredSince = NOTHING_STORED) -> None:
         begun = job.begun
         self._job = job
+        self._backup_id = backup.id
+        self._stored = stored
         self._waiting: dict[int, BucketPartResult] = {}
         self._next = begun.parts if begun else 0
         self._files = EntryFiles(
@@ -78,6 +89,11 @@ class Collector:
             self._files.flush()
         else:
             self._files.close()
+
+    @property
+    def own_packs(self) -> list[PackReference]:
+        """The packs that this run has stored."""
+        return [pack for pack in self.packs.values() if writer_of(pack.key) == self._backup_id]
 
     @property
     def files(self) -> EntryFiles:
@@ -125,6 +141,7 @@ class Collector:
             unread=self.tally.unread.groups,
             source=source_of(self._job),
             begun=(*self.begun, *not_reached),
+            unfinished=self._stored.index,
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
@@ -133,6 +150,8 @@ class Collector:
             with zstd.open(result.lines, "rb") as lines:
                 self._files.add(lines, result.first, result.last)
         self._keep_packs(result)
+        taken = self._stored.packs
+        self.packs.update((key, taken[key]) for key in result.tally.live_bytes if key in taken)
         self.tally.add(result.tally)
         self.position = result.end
         if not self._job.is_range:  # others may read what this one may not: the seal sees all of them

@@ -23,7 +23,8 @@ def compare_attributes(
     entries: dict[str, Entry] = {}
     for item, entry in zip(wanted, pool.map(lambda item: _as_it_is(reader, item), wanted), strict=True):
         is_other = entry != item.previous
-        tally.count(item.found.bucket, entry.size, ObjectChange.CHANGED if is_other else ObjectChange.UNCHANGED)
+        is_changed = is_other and item.change is ObjectChange.UNCHANGED
+        tally.count(item.found.bucket, entry.size, ObjectChange.CHANGED if is_changed else item.change)
         tally.compared += 1
         tally.attributes_changed += is_other
         for pack, length in live_bytes(entry):

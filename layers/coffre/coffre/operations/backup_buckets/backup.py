@@ -18,6 +18,7 @@ from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import DeadlineError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
+from coffre.operations.backup_buckets.earlier import PreviousBackup, StoredSince, open_previous, open_stored
 from coffre.operations.backup_buckets.job import (
     PACKS_IN_MEMORY,
     READ_AHEAD_BYTES,
@@ -26,7 +27,8 @@ from coffre.operations.backup_buckets.job import (
     BucketPartResult,
 )
 from coffre.operations.backup_buckets.part import run_part
-from coffre.operations.backup_buckets.plan import Planner, PreviousBackup, open_previous
+from coffre.operations.backup_buckets.plan import Planner
+from coffre.operations.backup_buckets.recording import recording
 from coffre.operations.backup_buckets.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault, seconds_to_secure
 from coffre.operations.runs.run import Paused, Run, Spread
@@ -49,14 +51,25 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     if job.begun is None and (spread := job.spread(run, None)) is not None:
         return spread
     past = open_previous(job)
-    collector = Collector(job, run.backup)
+    stored = open_stored(job, past)
+    with recording(job, run, past, stored) as recorder:
+        made = _in_one(replace(job, recorder=recorder), run, past, stored)
+        if recorder is not None and not isinstance(made, tuple):
+            recorder.flush()
+        return made
+
+
+def _in_one(
+    job: BucketBackupJob, run: Run, past: PreviousBackup, stored: StoredSince
+) -> tuple[Manifest, Committed] | Paused | Spread:
+    collector = Collector(job, run.backup, stored)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
     run.meter.begin(
         "objects",
         total_bytes=sum(collector.tally.sizes.values()),
         total_objects=sum(collector.tally.objects.values()),
     )
-    planner = Planner(job, past, run.meter, may_continue=lambda: _has_time(job, run))
+    planner = Planner(job, past, run.meter, lambda: _has_time(job, run), stored)
     stopped = _store_parts(job, run, planner, collector)
     if planner.is_over and stopped is None and not collector.begun and _may_seal(job, run, collector, past):
         run.meter.begin("seal")
@@ -78,9 +91,19 @@ def store_range(job: BucketBackupJob, run: Run) -> tuple[BucketProgress, bool]:
     """
     job = _ready(job, run)
     past = open_previous(job)
-    collector = Collector(job, run.backup)
-    # What is known of the previous backup as a whole is noted once, by the seal.
-    planner = Planner(job, replace(past, note=None), run.meter, may_continue=lambda: _has_time(job, run))
+    stored = open_stored(job, past)
+    with recording(job, run, past, stored) as recorder:
+        made = _in_range(replace(job, recorder=recorder), run, past, stored)
+        if recorder is not None:
+            recorder.flush()
+        return made
+
+
+def _in_range(job: BucketBackupJob, run: Run, past: PreviousBackup, stored: StoredSince) -> tuple[BucketProgress, bool]:
+    collector = Collector(job, run.backup, stored)
+    # What is known of earlier runs as a whole is noted once, by the seal.
+    past, stored = replace(past, note=None), replace(stored, notes=())
+    planner = Planner(job, past, run.meter, lambda: _has_time(job, run), stored)
     stopped = _store_parts(job, run, planner, collector)
     is_over = planner.is_over and stopped is None and not collector.begun
     if not is_over and not collector.advanced:
@@ -89,12 +112,12 @@ def store_range(job: BucketBackupJob, run: Run) -> tuple[BucketProgress, bool]:
     return collector.progress(1, job.previous.id if job.previous else None, planner.unsorted, planner.notes), is_over
 
 
-def seal_ranges(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]:
+def seal_ranges(job: BucketBackupJob, run: Run, notes: tuple[str, ...] = ()) -> tuple[Manifest, Committed]:
     """Seal a run whose ranges are all stored: `begun` of the job is what they amount to."""
     job = _ready(job, run)
     past = open_previous(job)
     run.meter.begin("seal")
-    return seal(job, run, Collector(job, run.backup), past, [past.note] if past.note else [])
+    return seal(job, run, Collector(job, run.backup), past, [*([past.note] if past.note else []), *notes])
 
 
 def _ready(job: BucketBackupJob, run: Run) -> BucketBackupJob:

@@ -17,7 +17,9 @@ from coffre.model.manifest import Entry, PackReference
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.operations.runs.parallel_map import Runner
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.run import Run, Spread
+from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.vault.bucket_progress import BegunObject, BucketProgress
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.points import Reference
@@ -59,8 +61,10 @@ class BucketBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide.
 
     With `is_range` it is a part of a run that several functions take together: the names after the position of `begun`
-    up to `end` (None: all that follow). `numbers_from` is then where the numbers of what it stores begin. `spread`
-    gives the rest of a run to several functions, and is asked before the next invocation is started.
+    up to `end` (None: all that follow). `numbers_from` is then where the numbers of what it stores begin, and `turn` is
+    the number of the range, greater than that of any invocation of a chain. `spread` gives the rest of a run to several
+    functions, and is asked before the next invocation is started. `unfinished` are the runs since `previous` that did
+    not finish, the newest first; `recorder` keeps what this run stores for the next.
     """
 
     target: ObjectTarget
@@ -82,19 +86,23 @@ class BucketBackupJob:
     end: str | None = None
     is_range: bool = False
     numbers_from: int = 0
+    turn: int = 0
+    unfinished: tuple[UnfinishedRun, ...] = ()
+    recorder: PartRecorder | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """An object that the previous backup has already, with the line of its entry."""
+    """An object that is stored already, with the line of its entry: by the previous backup, or by a run since then."""
 
     name: str
     line: bytes
+    is_of_unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToRead:
-    """An object whose bytes are to be read. `previous` is its entry in the previous backup, if that is usable.
+    """An object whose bytes are to be read. `previous` is its entry of an earlier run, if that is usable.
 
     A row refers to it if there is a `reference`. With `is_elsewhere` the listing does not have what the row means: it
     is looked for among older versions, and `found` (None: nothing) is read if there is none.
@@ -110,11 +118,15 @@ class ToRead:
 
 @dataclass(frozen=True, slots=True)
 class ToCompare:
-    """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's."""
+    """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's.
+
+    Of what an unfinished run has stored, `change` is what became of the object since the previous backup.
+    """
 
     name: str
     found: SourceObject
     previous: Entry
+    change: ObjectChange = ObjectChange.UNCHANGED
 
 
 @dataclass

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import Final
-
-from backports import zstd
 
 from coffre.buckets.changes import SourceObject
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
@@ -39,6 +36,7 @@ from coffre.operations.backup_buckets.job import (
     Unchanged,
 )
 from coffre.operations.backup_buckets.large_object import LargeObject
+from coffre.operations.backup_buckets.part_files import write_all, write_new
 from coffre.operations.backup_buckets.references import PointOfRun, as_rows_say, dangling, find_version, is_meant
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
@@ -74,7 +72,10 @@ def run_part(
     large = LargeObject(job.begun.begun if job.begun else ())
     with job.vault.pack_writer(backup_id, part.number, job.encoder, memory, uploads=UPLOADS) as packs:
         known = {item.name: item.previous for item in wanted if item.previous is not None}
-        work = _Reader(ahead, EntryWriter(packs, known), tally, meter, job.point, large)
+        writer = EntryWriter(packs, known)
+        if job.recorder is not None:
+            job.recorder.begin(part.number, packs, writer)
+        work = _Reader(ahead, writer, tally, meter, job.point, large)
         is_stopped = False
         try:
             work.read(wanted)
@@ -85,10 +86,14 @@ def run_part(
         entries = {entry.name: entry for entry in (*work.entries.close(), *work.unread)}
     file = job.scratch / f"part-{part.number:06d}.jsonl.zst"
     if is_stopped:
-        _write(iter(()), file)
+        file.touch()
         return BucketPartResult(part.number, file, "", "", part.end, tuple(packs.packs), BucketTally(), large.begun())
-    lines = _lines(part, {**entries, **compared})
-    names = _write(lines, file)
+    made = {**entries, **compared}
+    names = write_all(part, made, file)
+    if job.recorder is not None:
+        new = job.scratch / f"new-{part.number:06d}.zst"
+        write_new(part, made, new)
+        job.recorder.finish(part.number, new, is_only_here=True)
     for entry in entries.values():
         for pack, length in live_bytes(entry):
             tally.live_bytes[pack] += length
@@ -288,20 +293,3 @@ def _too_large(found: SourceObject) -> StoreError:
         f"It has {found.listed.size:,} bytes; the most that is backed up of one object is {jobs.MOST_OBJECT_BYTES:,}.",
         code="OBJECT_TOO_LARGE",
     )
-
-
-def _lines(part: BucketPart, entries: dict[str, Entry]) -> Iterator[tuple[str, bytes]]:
-    for item in part.items:
-        if isinstance(item, Unchanged):
-            yield item.name, item.line
-        elif item.name in entries:
-            yield item.name, entries[item.name].model_dump_json(exclude_defaults=True).encode() + b"\n"
-
-
-def _write(lines: Iterator[tuple[str, bytes]], file: Path) -> list[str]:
-    names = []
-    with zstd.open(file, "wb", level=1) as output:
-        for name, line in lines:
-            names.append(name)
-            output.write(line)
-    return names

@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from coffre.buckets.changes import Compared, ObjectChange, SourceObject, compare
+from coffre.buckets.changes import Compared, ObjectChange, SourceObject, compare, with_stored
 from coffre.model.errors import IntegrityError, StoreError
-from coffre.model.manifest import Entry, Manifest, PackReference
+from coffre.model.manifest import Entry
 from coffre.operations.backup_buckets import job as jobs
+from coffre.operations.backup_buckets.earlier import NOTHING_STORED, PreviousBackup, StoredSince, damaged
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
 from coffre.operations.backup_buckets.names import Names
 from coffre.operations.backup_buckets.references import (
@@ -24,46 +25,14 @@ from coffre.operations.backup_buckets.references import (
     without_mark,
 )
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes
-from coffre.vault.history import usable_packs
 from coffre.vault.points import Reference
 
 # A part is one thread's work: large enough for full packs, small enough that the end of a run does not wait for one.
 _READ_BYTES: Final = 48 * 1024 * 1024
 _READ_OBJECTS: Final = 1000
 _ITEMS: Final = 2000
-
-
-@dataclass(frozen=True)
-class PreviousBackup:
-    """The previous backup: its packs that may be referenced, and a note about it.
-
-    `turn` is this backup's number among those that share the comparison of attributes.
-    """
-
-    manifest: Manifest | None = None
-    packs: dict[str, PackReference] = field(default_factory=dict)
-    note: str | None = None
-
-    @property
-    def turn(self) -> int:
-        return self.manifest.storage.compare_turn + 1 if self.manifest else 0
-
-
-def open_previous(job: BucketBackupJob) -> PreviousBackup:
-    """Return the previous backup. If it cannot be used, everything is stored again, and the note says why."""
-    previous = job.previous
-    if previous is None or previous.manifest_key is None or previous.manifest_sha256 is None:
-        return PreviousBackup()
-    try:
-        manifest = manifest_of(job.vault, previous)
-        if set(manifest.recipients) != set(job.recipients):
-            return PreviousBackup(note="The recipients changed: everything was stored again.")
-        return PreviousBackup(manifest, usable_packs(job.vault, manifest))
-    except (IntegrityError, StoreError) as error:
-        return PreviousBackup(note=_damaged(previous.id, error))
 
 
 @dataclass
@@ -74,6 +43,8 @@ class Planner:
     ----------
     may_continue
         Called before each part.
+    stored
+        What unfinished runs have stored since the previous backup.
 
     Attributes
     ----------
@@ -89,12 +60,13 @@ class Planner:
     past: PreviousBackup
     meter: Meter
     may_continue: Callable[[], bool]
+    stored: StoredSince = NOTHING_STORED
     is_over: bool = False
     unsorted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.notes += [self.past.note] if self.past.note else []
+        self.notes += [*([self.past.note] if self.past.note else []), *self.stored.notes]
 
     def parts(self) -> Generator[BucketPart]:
         """Yield parts as long as there is time."""
@@ -102,6 +74,7 @@ class Planner:
         number = begun.parts if begun else 0
         builder = self._builder()
         compared = compare(self._found(), self._previous(), frozenset(self.past.packs))
+        compared = with_stored(compared, self.stored.entries(self._position, self.job.end))
         for one in matched(compared, self._references()):
             is_large = one.compared.found is not None and one.compared.found.listed.size >= jobs.LARGE_BYTES
             if is_large and builder.end:
@@ -157,7 +130,7 @@ class Planner:
                 if entry.name > self._position:
                     yield entry
         except (IntegrityError, StoreError) as error:
-            self.notes.append(_damaged(manifest.backup_id, error))
+            self.notes.append(damaged(manifest.backup_id, error))
 
     def _found(self) -> Iterator[SourceObject]:
         if self.job.point is not None and self.job.point.listing == "rows":
@@ -213,13 +186,19 @@ class _PartBuilder:
         if found is None:
             self._tally.removed += 1
         elif compared.change is ObjectChange.UNCHANGED and previous is not None:
-            previous = without_mark(_as_listed(previous, found))
-            if self._is_compared(found.name):
-                self._items.append(ToCompare(found.name, found, previous))
-            else:
-                self._keep(found.bucket, previous)
+            self._keep_or_compare(found, previous, ObjectChange.UNCHANGED)
+        elif compared.is_stored and compared.stored is not None:
+            self._keep_or_compare(found, compared.stored, compared.change)
         else:
-            self._read(ToRead(compared.name, found, compared.change, previous, reference))
+            known = [entry for entry in (compared.stored, previous) if entry is not None]
+            self._read(ToRead(compared.name, found, compared.change, next(iter(known), None), reference))
+
+    def _keep_or_compare(self, found: SourceObject, entry: Entry, change: ObjectChange) -> None:
+        entry = without_mark(_as_listed(entry, found))
+        if self._is_compared(found.name):
+            self._items.append(ToCompare(found.name, found, entry, change))
+        else:
+            self._keep(found.bucket, entry, change)
 
     def _read(self, item: ToRead) -> None:
         self._items.append(item)
@@ -227,12 +206,13 @@ class _PartBuilder:
         self._read_bytes += item.found.listed.size if item.found else meant
         self._read_objects += 1
 
-    def _keep(self, bucket: str, previous: Entry) -> None:
-        previous = without_mark(previous)
-        self._items.append(Unchanged(previous.name, previous.model_dump_json(exclude_defaults=True).encode() + b"\n"))
-        self._tally.count(bucket, previous.size, ObjectChange.UNCHANGED)
+    def _keep(self, bucket: str, entry: Entry, change: ObjectChange = ObjectChange.UNCHANGED) -> None:
+        entry = without_mark(entry)
+        line = entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
+        self._items.append(Unchanged(entry.name, line, change is not ObjectChange.UNCHANGED))
+        self._tally.count(bucket, entry.size, change)
         self._tally.uncompared += 1
-        for pack, length in live_bytes(previous):
+        for pack, length in live_bytes(entry):
             self._tally.live_bytes[pack] += length
 
     def part(self, number: int) -> BucketPart:
@@ -246,7 +226,3 @@ def _as_listed(entry: Entry, found: SourceObject) -> Entry:
         return entry
     storage_class = None if listed == "STANDARD" else listed
     return entry.model_copy(update={"object": facts.model_copy(update={"storage_class": storage_class})})
-
-
-def _damaged(backup_id: str, error: IntegrityError | StoreError) -> str:
-    return f"The previous backup {backup_id} is damaged, its objects were stored again: {error.message}"

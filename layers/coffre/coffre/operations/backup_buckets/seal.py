@@ -8,11 +8,13 @@ from coffre.model.manifest import BucketSummary, Manifest, StorageContent
 from coffre.model.points import ManifestPoint, PointCounts
 from coffre.model.words import counted
 from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
+from coffre.operations.backup_buckets.earlier import PreviousBackup
 from coffre.operations.backup_buckets.job import BucketBackupJob
-from coffre.operations.backup_buckets.plan import PreviousBackup
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
+from coffre.operations.runs.unfinished_runs import stored_before
 from coffre.vault.entries import referenced
+from coffre.vault.layout import writer_of
 from coffre.vault.vault import Committed
 
 
@@ -25,7 +27,7 @@ def seal(
     backup, tally = run.backup, collector.tally
     files = tuple(collector.files.files)
     packs = referenced(tally.live_bytes, {**past.packs, **collector.packs})
-    own = sum(pack.length for pack in collector.packs.values())
+    own = sum(pack.length for pack in collector.own_packs)
     content = _content(job, collector, past)
     secured = secure(job.vault, job.target, run, files, packs, job.now())
     manifest = Manifest(
@@ -47,7 +49,7 @@ def seal(
         rows=0,
         content=content,
         exceptions=(*_counted(missing_of(job)), *tally.unread.sentences()),
-        notes=tuple(_counted(notes_of(job, [*notes, *_uncompared(job, collector)]))),
+        notes=(*_stored_before(job, collector), *_counted(notes_of(job, [*notes, *_uncompared(job, collector)]))),
     )
     return manifest, job.vault.commit(manifest, run.announce)
 
@@ -64,7 +66,7 @@ def _point(job: BucketBackupJob, collector: Collector) -> ManifestPoint | None:
 
 def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -> StorageContent:
     tally, store, begun = collector.tally, job.target.store, job.begun
-    stored = len(collector.packs) + len(collector.files.files)
+    stored = len(collector.own_packs) + len(collector.files.files)
     return StorageContent(
         endpoint=store.endpoint,
         region=job.reader.region,
@@ -91,6 +93,11 @@ def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -
         attributes_changed=tally.attributes_changed,
         compare_turn=past.turn,
     )
+
+
+def _stored_before(job: BucketBackupJob, collector: Collector) -> tuple[str, ...]:
+    writers = {key: writer for key in collector.packs if (writer := writer_of(key)) is not None}
+    return stored_before(job.unfinished, collector.tally.live_bytes, writers)
 
 
 def _counted(texts: Mapping[str, int]) -> Iterator[str]:

@@ -18,7 +18,6 @@ from coffre.model.manifest import (
     Manifest,
     RelationName,
 )
-from coffre.operations.backup_database.part_recorder import PartRecorder
 from coffre.operations.backup_database.plan import (
     LARGE_OBJECTS_PART,
     METADATA_PART,
@@ -29,6 +28,7 @@ from coffre.operations.backup_database.plan import (
 )
 from coffre.operations.backup_database.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.session_pool import SessionPool

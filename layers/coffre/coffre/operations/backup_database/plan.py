@@ -20,10 +20,10 @@ from coffre.model.manifest import (
 )
 from coffre.model.points import PartOf
 from coffre.operations.backup_database.lock_yield import yielding_locks
-from coffre.operations.backup_database.part_recorder import PartRecorder
-from coffre.operations.backup_database.unfinished_runs import UnfinishedRun, read_runs
 from coffre.operations.runs.parallel_map import Runner
+from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.run import Run, Spread
+from coffre.operations.runs.unfinished_runs import UnfinishedRun, read_runs
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.profiles import fits
 from coffre.policy.slicing import Part, TableExtent, plan_parts

@@ -17,9 +17,9 @@ from coffre.model.manifest import (
 )
 from coffre.model.points import ManifestPoint
 from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob
-from coffre.operations.backup_database.unfinished_runs import stored_before
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
+from coffre.operations.runs.unfinished_runs import stored_before
 from coffre.policy.slicing import TableExtent
 from coffre.vault.entries import referenced
 from coffre.vault.part_records import StoredPart

@@ -27,9 +27,10 @@ from coffre.vault.locks import is_shorter
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
 
-_WIDTH: Final = 16
+# Between providers each connection has a limit of its own, and the memory of one is small.
+_WIDTH: Final = 32
 # What is under way when the time is over still has to arrive. It is not memory: `Transfer` bounds that.
-_UNDER_WAY_BYTES: Final = 256 * 1024 * 1024
+_UNDER_WAY_BYTES: Final = 512 * 1024 * 1024
 # What a sweep at the destination removes while a backup is copied is sent again; a second time is no coincidence.
 _ROUNDS: Final = 3
 

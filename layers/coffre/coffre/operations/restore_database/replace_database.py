@@ -19,9 +19,10 @@ from coffre.operations.restore_database.resume import how_to_put_in_place, is_ke
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination import unfinished
+from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
-from coffre.postgres.destination.destination import exists, is_empty, profile_of
+from coffre.postgres.destination.destination import exists, profile_of
 from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
 

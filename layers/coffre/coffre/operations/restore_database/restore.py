@@ -14,7 +14,7 @@ from coffre.operations.restore_database.data_only import restore_rows
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.operations.restore_database.resume import report_if_ended
+from coffre.operations.restore_database.resume import refuse_unproven
 from coffre.operations.restore_database.tables import restore_tables
 from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.operations.restore_database.whole_database import restore_whole
@@ -50,13 +50,15 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
 
 
 def _report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
-    """Return the report of a restore that an earlier attempt has ended."""
+    """Return the report of a restore that an earlier attempt has provably ended; None when it is to be continued."""
     if not job.scope.is_whole:
         chosen = [table.content for table in choose_tables(source, job.scope) if table.content]
         return tables_attempts.report_if_ended(job, _with_rows(chosen))
     if job.scope.contents is Contents.DATA:
         return tables_attempts.report_if_ended(job, _with_rows(source.content.tables))
-    return None if job.scope.replace else report_if_ended(job, source)
+    if not job.scope.replace:
+        refuse_unproven(job)
+    return None
 
 
 def _with_rows(tables: Iterable[TableContent]) -> dict[TableName, TableContent]:

@@ -1,6 +1,6 @@
 """Continuing an earlier restore: what it has to have been, and what is said where one cannot continue by itself.
 
-A restore whose process died between its end and the record of it is found to be complete, or refused.
+A restore whose process died between its end and the record of it is refused: nothing proves that it has ended.
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError, RestoreError
 from coffre.model.restore import Scope
 from coffre.operations.restore_database.consent import old_name, restored_name
-from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.row_counts import check_counts
+from coffre.operations.restore_database.job import RestoreJob
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import drop_database
 from coffre.postgres.destination import unfinished
+from coffre.postgres.destination.content import content_of, first_of
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists
-from coffre.postgres.destination.destination import exists, is_empty
-
-_HINT: Final = (
-    "Nothing was changed. Look at the database. If no one needs its contents, drop it and continue; otherwise name "
-    "another database."
-)
-
+from coffre.postgres.destination.destination import exists, profile_of
 
 # What two attempts of a restore of tables have to have in common.
 _CHOICE: Final = {"tables", "schemas", "rows", "with_dependencies", "apply", "replace"}
@@ -125,41 +118,33 @@ def nothing_to_resume(job: RestoreJob) -> RestoreError:
     )
 
 
-def report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
-    """Return the report of a restore that an earlier attempt has ended; None when it has not.
+def refuse_unproven(job: RestoreJob) -> None:
+    """Refuse a database that is in use, and has no mark of the earlier attempt that is to be continued.
 
-    The mark in the database proves that it has not. Without one, the numbers of rows prove that it has.
+    That attempt may have ended, and died before it could report that; or it never began, and the database is another
+    one's. Equal numbers of rows would not tell the two apart.
 
     Raises
     ------
     RestoreError
-        `RESUME_UNCLEAR`: the database has other rows than the backup, and no mark.
+        `RESUME_UNCLEAR`
     """
     if not exists(job.connection):
-        return None
+        return
     with translated(job.connection), connect(job.connection) as session:
-        if unfinished.find(session) is not None or is_empty(session):
-            return None
-    tables = {(one.schema_name, one.table_name): one for one in source.content.tables if not one.rows_excluded}
-    try:
-        check_counts(job, tables if job.scope.contents.has_rows else {})
-    except RestoreError as error:
+        session.autocommit = True
+        if unfinished.find(session) is not None:
+            return
+        found = content_of(session, profile_of(job.connection, session, job.provider))
+    if found:
         raise RestoreError(
-            f"The database {job.connection} is not empty, and is not what this restore made.",
+            f"An earlier attempt of the restore {job.owner_id} was cut off. {job.connection} is not empty (it has "
+            f"{first_of(found)}), and nothing in it says that it was restored.",
             code="RESUME_UNCLEAR",
-            detail=error.message,
-            hint=_HINT,
-        ) from error
-    return RestoreReport(
-        id=job.restore_id,
-        backup_id=job.backup.id,
-        target=job.backup.target,
-        destination=str(job.connection),
-        rows=sum(table.rows for table in tables.values()),
-        phases_ms={},
-        exceptions=(),
-        notes=("It was complete before the interruption: all row counts equal the backup's.",),
-    )
+            hint="Nothing was changed. Look at the database: the attempt may have been cut off after its last step "
+            "(then the restore is complete), or before its first one. If you know that it is complete, use it. If no "
+            "one needs its contents, drop it, and restore again; otherwise name another database.",
+        )
 
 
 def put_in_place(connection: Connection, restore_id: str) -> bool:

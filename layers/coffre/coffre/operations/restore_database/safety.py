@@ -23,8 +23,8 @@ from coffre.operations.runs.safety import (
 from coffre.policy.patterns import restored_pattern, schema_pattern
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
-from coffre.postgres.destination.destination import is_empty
 from coffre.postgres.destination.identity import DatabaseIdentity, identity_of, tables_with_rows
 
 

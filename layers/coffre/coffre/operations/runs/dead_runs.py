@@ -11,8 +11,8 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import RUN_DIED, Backup, Failure, Restore, Status
 from coffre.model.drill import DrillRun
 from coffre.model.errors import BackupStateError, CoffreError
-from coffre.model.kinds import TargetKind
 from coffre.operations.runs import restore_record
+from coffre.operations.runs.unfinished_runs import is_history
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.part_records import recorded_parts
 from coffre.vault.vault import Vault
@@ -43,9 +43,7 @@ def settle_backup(
         catalog.complete_backup(completed(backup, *found))
         return None
     message = "The run stopped without reporting an error (killed, out of memory, or its deadline passed)."
-    # Of buckets, a later run does not look for what this one has stored.
-    is_kept = backup.kind is TargetKind.DATABASE
-    if is_kept and next(recorded_parts(vault, backup.target, backup.id), None) is not None:
+    if any(is_history(backup, number) for number in recorded_parts(vault, backup.target, backup.id)):
         message += (
             " What it had recorded as stored is kept for a day: the next backup of this target continues from it."
         )

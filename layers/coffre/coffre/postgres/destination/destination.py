@@ -14,7 +14,6 @@ import psycopg2.extensions
 from coffre.model.database_target import Provider
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
-from coffre.model.names import shown
 from coffre.policy.profiles import PLAIN, Profile, detect
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities
@@ -23,6 +22,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.destination import marks, unfinished
+from coffre.postgres.destination.content import content_of, first_of, is_empty
 from coffre.postgres.destination.encodings import refuse_encoding
 from coffre.postgres.destination.guard import end_earlier, guarded, is_ours, taken_over
 
@@ -145,13 +145,6 @@ def open_destination(
             unfinished.end(session)
 
 
-def is_empty(session: psycopg2.extensions.connection) -> bool:
-    """Return whether a database has no relations but those of the server and of extensions."""
-    with session.cursor() as cursor:
-        cursor.execute(_USER_RELATIONS)
-        return cursor.fetchone() is None
-
-
 def profile_of(connection: Connection, session: psycopg2.extensions.connection, provider: Provider) -> Profile:
     """Return the profile of the server that a session is open to."""
 
@@ -239,9 +232,8 @@ def _look(
 
 def _say_what_is_left(connection: Connection, error: Exception, marked_by: str | None, *, continues: bool) -> None:
     try:
-        with connect(connection) as session, session.cursor() as cursor:
-            cursor.execute(_USER_RELATIONS)
-            if cursor.fetchone() is None:
+        with connect(connection) as session:
+            if is_empty(session):
                 return
         how = "empty it first"
         if marked_by is not None:
@@ -264,9 +256,7 @@ def _refuse_content(
     profile: Profile,
     found_unfinished: unfinished.Unfinished | None,
 ) -> None:
-    with session.cursor() as cursor:
-        cursor.execute(_USER_RELATIONS)
-        found = [shown(schema, name) for schema, name in cursor.fetchall() if not profile.is_known(schema)]
+    found = content_of(session, profile)
     if found and found_unfinished is not None:
         raise DestinationError(
             f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
@@ -276,9 +266,8 @@ def _refuse_content(
             "restore begins again; --restart --dry-run lists it.",
         )
     if found:
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise DestinationError(
-            f"The destination {connection} is not empty: it has {', '.join(found[:3])}{more}.",
+            f"The destination {connection} is not empty: it has {first_of(found)}.",
             code="DESTINATION_NOT_EMPTY",
             hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
             "and then switch your application over or copy back what you need.",
@@ -311,18 +300,4 @@ _IS_SUPERUSER: Final = "SELECT rolsuper FROM pg_roles WHERE rolname = current_us
 _ACTS_FOR: Final = """
 SELECT pg_catalog.textsend(rolname::text) FROM pg_roles
 WHERE pg_has_role(current_user, oid, 'USAGE') AND pg_has_role(current_user, oid, '{}')
-"""
-# Anything a person could miss: relations that are neither the system's nor an extension's.
-_USER_RELATIONS: Final = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname <> 'coffre_unfinished_restore'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-  AND n.nspname NOT LIKE 'pg\\_toast%' AND n.nspname NOT LIKE 'pg\\_temp\\_%'
-  AND NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-  AND NOT EXISTS (
-    SELECT FROM pg_depend o JOIN pg_depend d ON d.classid = o.refclassid AND d.objid = o.refobjid AND d.deptype = 'e'
-    WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.refclassid = 'pg_class'::regclass
-      AND o.deptype IN ('a', 'i'))
-ORDER BY c.relkind <> 'r', 1, 2
 """

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.operations.backup_buckets.assemble import source_of
+from coffre.operations.backup_buckets.earlier import open_previous, open_stored
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.plan_files import RangesHeader, StoredFile, write_header
 from coffre.operations.backup_buckets.spread.records import FIRST_RECORD, write_record
 from coffre.operations.backup_buckets.spread.step import AHEAD
 from coffre.operations.runs.run import Run, Spread
-from coffre.vault.bucket_progress import BucketProgress, RangeRecord
+from coffre.vault.bucket_progress import BucketProgress, EarlierRun, RangeRecord
 
 # What is read of a record: a run whose progress is larger continues in one function after another.
 _LARGEST_BYTES = 48 * 1024 * 1024
@@ -24,13 +25,14 @@ class RangesBeginning:
     """What handing over needs.
 
     `start` starts the state machine: target, id of the backup, the stored header, and `width`, the number of workers.
-    `actor` asked for the backup.
+    `actor` asked for the backup. `range_objects` are the fewest of a range, when it is not for time to decide.
     """
 
     width: int
     catalog: Catalog
     start: Callable[[str, str, StoredFile, int], None]
     actor: Actor
+    range_objects: int | None = None
 
 
 def begin_ranges(
@@ -46,6 +48,7 @@ def begin_ranges(
     backup, catalog = run.backup, beginning.catalog
     if progress is not None and len(progress.model_dump_json()) > _LARGEST_BYTES:
         return None
+    earlier, notes = _earlier(job) if progress is None else (progress.unfinished, ())
     header = RangesHeader(
         backup_id=backup.id,
         target=backup.target,
@@ -55,6 +58,9 @@ def begin_ranges(
         why=why,
         actor=beginning.actor.name,
         actor_verified=beginning.actor.verified,
+        range_objects=beginning.range_objects,
+        unfinished=earlier,
+        notes=notes,
     )
     if progress is not None:
         record = RangeRecord(after="", end=None, is_over=False, progress=progress)
@@ -67,3 +73,8 @@ def begin_ranges(
     beginning.start(backup.target, backup.id, stored, header.width)
     run.meter.begin("hand over")
     return Spread(why, AHEAD)
+
+
+def _earlier(job: BucketBackupJob) -> tuple[tuple[EarlierRun, ...], tuple[str, ...]]:
+    stored = open_stored(job, open_previous(job))
+    return stored.index, stored.notes

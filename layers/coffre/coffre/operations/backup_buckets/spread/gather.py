@@ -11,15 +11,16 @@ from typing import Final
 
 from coffre.model.manifest import Manifest, PackReference
 from coffre.operations.backup_buckets.backup import seal_ranges
+from coffre.operations.backup_buckets.earlier import open_previous
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.names import Names
-from coffre.operations.backup_buckets.plan import open_previous
 from coffre.operations.backup_buckets.spread.plan_files import RangesHeader, StoredFile, write_ranges
 from coffre.operations.backup_buckets.spread.records import merged, read_record
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.policy.ranges import Mark, NameRange, PlannedRange, cover, divide, marks_of
 from coffre.vault.bucket_progress import BucketProgress, Counts, RangeRecord
+from coffre.vault.part_records import HISTORY_FROM
 from coffre.vault.vault import Committed
 
 # Of listing in one invocation. What is not listed by then is divided by the previous backup's names, or left whole.
@@ -44,7 +45,8 @@ def gather(job: BucketBackupJob, backup_id: str, known: Mapping[int, str]) -> Ga
         The SHA-256 of each record, by its number. Others in the vault do not count: an identity that may add objects
         there could have put them.
     """
-    records = {number: read_record(job, backup_id, number, known[number]) for number in sorted(known)}
+    ranges = sorted(number for number in known if number < HISTORY_FROM)
+    records = {number: read_record(job, backup_id, number, known[number]) for number in ranges}
     chosen, rests = cover([(number, record.names) for number, record in records.items()])
     begun = {record.names.end: number for number, record in records.items() if record.progress.begun}
     needed = {*chosen, *begun.values()}
@@ -77,7 +79,7 @@ def plan_round(
         marks, listed_to = _listed(job, header, rest, meter, until)
         if listed_to is not None:
             marks += [Mark(name, count, 0) for name, count in known if listed_to < name]
-        ranges += [(one, begun) for one in divide(rest, marks, header.width)]
+        ranges += [(one, begun) for one in divide(rest, marks, header.width, header.range_objects)]
     return write_ranges(job.vault, header, after_round, ranges)
 
 
@@ -86,7 +88,7 @@ def seal_gathered(
 ) -> tuple[Manifest, Committed]:
     """Write the manifest of a run whose names are all stored; raises what `seal_ranges` raises."""
     begun = merged(gathered.records, gathered.packs, header.source)
-    return seal_ranges(replace(job, begun=begun), run)
+    return seal_ranges(replace(job, begun=begun), run, header.notes)
 
 
 def _listed(
@@ -96,7 +98,7 @@ def _listed(
     job = replace(job, begun=_position(header, rest.after), end=rest.end, is_range=True)
     marks: list[Mark] = []
     with closing(_sizes(job, meter)) as sizes:
-        for mark in marks_of(sizes):
+        for mark in marks_of(sizes, header.range_objects):
             marks.append(mark)
             if time.monotonic() > until:
                 return marks, mark.name

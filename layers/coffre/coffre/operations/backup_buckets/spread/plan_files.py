@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.policy.ranges import PlannedRange
 from coffre.stores.store import put_new
+from coffre.vault.bucket_progress import EarlierRun
 from coffre.vault.layout import plan_key, ranges_name, ranges_round
 from coffre.vault.vault import Vault
 
@@ -35,7 +36,9 @@ class RangesHeader(BaseModel):
     """What every step of a run needs to know.
 
     `source` says what is backed up, and from where; `previous` is the id of the backup that this one is compared with;
-    `width` functions work together. `why` says why it is spread, and `actor` asked for it.
+    `width` functions work together. `why` says why it is spread, and `actor` asked for it. `range_objects` makes ranges
+    smaller than time demands. `unfinished` are runs since then that did not finish, with the records that can be read
+    of them, and `notes` say what of them cannot be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +51,9 @@ class RangesHeader(BaseModel):
     why: str
     actor: str = "unknown"
     actor_verified: bool = False
+    range_objects: int | None = None
+    unfinished: tuple[EarlierRun, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class RangeLine(BaseModel):

@@ -10,6 +10,7 @@ from typing import Final
 from coffre.catalog.spread import GroupState
 from coffre.model.backup import Failure, Progress
 from coffre.model.errors import EventError
+from coffre.model.manifest import PackReference
 from coffre.operations.backup_buckets.backup import store_range
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.plan_files import RangeLine
@@ -17,6 +18,7 @@ from coffre.operations.backup_buckets.spread.records import read_record, write_r
 from coffre.operations.backup_buckets.spread.step import AHEAD, SILENT_AFTER, RangeStep
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
+from coffre.operations.runs.unfinished_runs import reopened
 from coffre.operations.runs.watchdog import Watch
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, RangeRecord
 
@@ -112,17 +114,18 @@ class RangeWork:
     def _job(self, known: dict[int, str]) -> BucketBackupJob:
         step, own = self._step, self._range
         first = own.group * _NUMBERS_OF_A_RANGE % _NUMBERS
+        begun, packs = self._begun(known)
         position = BucketProgress(
             invocations=0,
             position=own.after,
             parts=first,
             previous=step.header.previous,
             entries=(),
-            packs=(),
+            packs=packs,
             live_bytes={},
             counts=Counts(),
             source=step.header.source,
-            begun=self._begun(known),
+            begun=begun,
         )
         return replace(
             step.job,
@@ -130,18 +133,22 @@ class RangeWork:
             end=own.end,
             is_range=True,
             numbers_from=first,
+            turn=own.group,
+            unfinished=reopened(step.catalog, step.header.unfinished, own.after, own.end),
             remaining_seconds=_bounded(step.job.remaining_seconds, self._seconds),
         )
 
-    def _begun(self, known: dict[int, str]) -> tuple[BegunObject, ...]:
-        """Return the objects of the range that others have begun to read."""
+    def _begun(self, known: dict[int, str]) -> tuple[tuple[BegunObject, ...], tuple[PackReference, ...]]:
+        """Return the objects of the range that others have begun to read, and the packs of what is stored of them."""
         own, step = self._range, self._step
         if own.begun is None or own.begun not in known:
-            return ()
-        record = read_record(step.job, step.backup.id, own.begun, known[own.begun])
-        return tuple(
-            one for one in record.progress.begun if own.after < one.name and (own.end is None or one.name <= own.end)
+            return (), ()
+        progress = read_record(step.job, step.backup.id, own.begun, known[own.begun]).progress
+        begun = tuple(
+            one for one in progress.begun if own.after < one.name and (own.end is None or one.name <= own.end)
         )
+        used = {frame.pack for one in begun for frame in one.frames}
+        return begun, tuple(pack for pack in progress.packs if pack.key in used)
 
 
 def keep_alive(step: RangeStep, ranges: list[RangeLine], phase: str = "objects") -> None:
@@ -166,7 +173,14 @@ def _progress(step: RangeStep, ranges: list[RangeLine], phase: str) -> Progress:
 
 
 def _run(step: RangeStep, meter: Meter, watch: Watch) -> Run:
-    return Run(step.backup, meter, watch, ready_to_commit=lambda: step.backup.tiers, announce=lambda _: None)
+    return Run(
+        step.backup,
+        meter,
+        watch,
+        ready_to_commit=lambda: step.backup.tiers,
+        announce=lambda _: None,
+        recorded=lambda number, sha256: step.catalog.parts.add(step.backup.id, number, sha256, step.job.now()),
+    )
 
 
 def _bounded(remaining: Callable[[], float], seconds: float) -> Callable[[], float]:

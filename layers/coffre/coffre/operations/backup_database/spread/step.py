@@ -73,9 +73,7 @@ def is_final(error: Exception) -> bool:
 
 @contextmanager
 def newest_snapshot(step: Step) -> Iterator[Joined]:
-    """Open a session in the snapshot of the run, from one of its holders.
-
-    While the server has no free connection, this waits: other workers need theirs for some minutes only.
+    """Open a session in the snapshot of the run, from one of its holders; waits as `connected` does.
 
     Raises
     ------
@@ -84,12 +82,40 @@ def newest_snapshot(step: Step) -> Iterator[Joined]:
     ConnectError
         `WRONG_SERVER`, and what `connect` raises.
     """
+    with connected(step, lambda stack: _join(step, stack)) as joined:
+        yield joined
+
+
+@contextmanager
+def connected[T](step: Step, enter: Callable[[ExitStack], T]) -> Iterator[T]:
+    """Give what `enter` returns, and leave the contexts that it has entered at the end.
+
+    While the server has no free connection for all of them, they are left, and this waits: other workers need theirs
+    for some minutes only. Who kept some while it waits for others could wait for a worker that does the same.
+    """
     with ExitStack() as stack:
-        yield _join(step, stack)
+        yield _entered(step, enter, stack)
+
+
+def _entered[T](step: Step, enter: Callable[[ExitStack], T], stack: ExitStack) -> T:
+    pause = _PAUSE_SECONDS
+    while True:
+        try:
+            with ExitStack() as attempt:
+                entered = enter(attempt)
+                stack.enter_context(attempt.pop_all())
+                return entered
+        except ConnectTransientError as error:
+            is_full = error.code == ConnectTransientError.default_code
+            if not is_full or step.remaining_seconds() - pause < _WORTH_WAITING_SECONDS:
+                raise
+        step.pause(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        step.require_running()
 
 
 def _join(step: Step, stack: ExitStack) -> Joined:
-    failed, pause = 0, _PAUSE_SECONDS
+    failed = 0
     while True:
         try:
             return _join_once(step, stack)
@@ -97,13 +123,7 @@ def _join(step: Step, stack: ExitStack) -> Joined:
             failed += 1
             if failed == _ATTEMPTS:
                 raise
-            step.pause(_PAUSE_SECONDS)
-        except ConnectTransientError as error:
-            is_full = error.code == ConnectTransientError.default_code
-            if not is_full or step.remaining_seconds() - pause < _WORTH_WAITING_SECONDS:
-                raise
-            step.pause(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        step.pause(_PAUSE_SECONDS)
         step.require_running()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,14 +20,15 @@ from coffre.operations.backup_database.plan import (
     open_history_of,
 )
 from coffre.operations.backup_database.spread.plan_files import read_group
-from coffre.operations.backup_database.spread.step import Step, newest_snapshot
+from coffre.operations.backup_database.spread.step import Step, connected, newest_snapshot
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
-from coffre.postgres.source.present_catalog import present_catalog
+from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
+from coffre.postgres.source.snapshot import Holder
 from coffre.vault.entries import read_lines
 from coffre.vault.history import NO_HISTORY, History
 from coffre.vault.pack import budget_for, packs_for
@@ -42,6 +44,8 @@ class _Reading:
     plan: BackupPlan
     readers: SessionPool[SliceReader]
     memory: MemoryBudget
+    holder: Holder
+    present: PresentCatalog
 
 
 class Group:
@@ -115,25 +119,30 @@ class Group:
         self._step.catalog.spread.put_group(self._step.header.backup_id, state)
 
     def _store(self, parts: Sequence[Part], watch: Watch) -> None:
-        step, job = self._step, self._step.job
-        patience = job.target.limits.lock_timeout_seconds
+        history = self._history(parts)
         with (
-            newest_snapshot(step) as joined,
-            present_catalog(job.connection, job.children, patience_seconds=patience) as present,
+            connected(self._step, lambda stack: self._open(parts, history, stack)) as reading,
+            yielding_locks(reading.present, watch, keep_alive=reading.holder.keep_alive),
         ):
-            holder = joined.holder
-            fitting = streams_that_fit(step.header.streams, holder.free_connections())
-            plan = self._plan(holder.snapshot, parts)
-            memory = budget_for(packs_for(fitting))
-            with (
-                yielding_locks(present, watch, keep_alive=holder.keep_alive),
-                SessionPool(lambda _: open_reader(job, plan, present), fitting) as readers,
-            ):
-                reading = _Reading(plan, readers, memory)
-                for _ in job.runner(lambda part: self._store_part(part, reading), parts):
-                    pass
+            for _ in self._step.job.runner(lambda part: self._store_part(part, reading), parts):
+                pass
 
-    def _plan(self, snapshot: str, parts: Sequence[Part]) -> BackupPlan:
+    def _open(self, parts: Sequence[Part], history: History, stack: ExitStack) -> _Reading:
+        """Open the connections without which nothing can be read. The others are opened when they are needed."""
+        step, job = self._step, self._step.job
+        holder = stack.enter_context(newest_snapshot(step)).holder
+        patience = job.target.limits.lock_timeout_seconds
+        present = stack.enter_context(present_catalog(job.connection, job.children, patience_seconds=patience))
+        fitting = streams_that_fit(step.header.streams, holder.free_connections())
+        plan = self._plan(holder.snapshot, parts, history)
+        memory = budget_for(packs_for(fitting))
+        readers = stack.enter_context(SessionPool(lambda _: open_reader(job, plan, present), fitting))
+        if any(part.slices for part in parts):
+            with readers.borrow():
+                pass
+        return _Reading(plan, readers, memory, holder, present)
+
+    def _plan(self, snapshot: str, parts: Sequence[Part], history: History) -> BackupPlan:
         """Return a plan that has what parts need, and nothing of the tables of other groups."""
         header = self._step.header
         return BackupPlan(
@@ -149,7 +158,7 @@ class Group:
             schema_archive=self._step.job.scratch / "none",
             roles=None,
             parts=tuple(parts),
-            history=self._history(parts),
+            history=history,
         )
 
     def _history(self, parts: Sequence[Part]) -> History:

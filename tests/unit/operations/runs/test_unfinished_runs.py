@@ -9,11 +9,14 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import CatalogError
-from coffre.operations.backup_database.unfinished_runs import find_unfinished
+from coffre.model.kinds import TargetKind
 from coffre.operations.runs.dead_runs import settle_backup
-from coffre.vault.part_records import StoredPart, write_part
+from coffre.operations.runs.unfinished_runs import find_unfinished, reopened
+from coffre.vault.bucket_progress import EarlierRun, RecordNames
+from coffre.vault.part_records import HISTORY_FROM, StoredPart, write_part
 
 SHA256 = "f" * 64
+NO_RUN = "01K9X0000000000000000000AB"
 
 
 def unfinished(scene: Scene, age_days: float, *, target: str = "shop", records: int = 1) -> Backup:
@@ -60,18 +63,36 @@ def test_a_catalog_that_does_not_say_is_no_error(scene: Scene, monkeypatch: pyte
     assert found(scene, None) == []
 
 
+def test_of_runs_that_were_found_only_the_records_of_a_range_are_read(scene: Scene) -> None:
+    run = unfinished(scene, 0.2, records=3)
+    places = [("b", "d"), ("d1", "f"), ("g", "h"), ("a", "z")]  # the last one is not known to the catalog
+    records = tuple(RecordNames(number=number, first=first, last=last) for number, (first, last) in enumerate(places))
+    earlier = EarlierRun(id=run.id, records=records)
+
+    def read(*names: str | None) -> list[int]:
+        (found,) = reopened(scene.catalog, [earlier], *names)  # type: ignore[arg-type]
+        return sorted(found.records)
+
+    assert [read(), read("d", "f"), read("d"), read("", "b"), read("h")] == [[0, 1, 2], [1], [1, 2], [0], []]
+    assert reopened(scene.catalog, [EarlierRun(id=NO_RUN, records=records)]) == ()
+
+
 def test_a_run_that_was_killed_says_whether_anything_of_it_is_kept(scene: Scene) -> None:
     bare, kept = scene.begin(0.2), scene.begin(0.1)
+    # Of buckets, the record of a range is for the seal of its own run.
+    ranges, files = (scene.begin(age).model_copy(update={"kind": TargetKind.BUCKET}) for age in (0.4, 0.3))
     file = scene.scratch / "lines"
     file.write_bytes(b"")
-    write_part(scene.vault, "shop", kept.id, StoredPart(0, file, ()), ())
+    for backup, number in ((kept, 0), (ranges, 100_000), (files, HISTORY_FROM)):
+        write_part(scene.vault, "shop", backup.id, StoredPart(number, file, ()), ())
 
     failures = []
-    for backup in (bare, kept):
+    for backup in (bare, ranges, kept, files):
         ended = settle_backup(scene.catalog, scene.vault, backup, scene.now)
         assert ended is not None
         assert ended.failure is not None
         failures.append(ended.failure.message)
 
-    assert "kept for a day" not in failures[0]
-    assert failures[1].endswith("is kept for a day: the next backup of this target continues from it.")
+    assert not [text for text in failures[:2] if "kept for a day" in text]
+    for text in failures[2:]:
+        assert text.endswith("is kept for a day: the next backup of this target continues from it.")

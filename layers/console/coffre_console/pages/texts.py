@@ -1,19 +1,30 @@
-"""The words of pages, one dictionary for each language; which language a reader wants."""
+"""The words of pages, from `texts.toml`, and which language a reader wants."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from coffre.model.words import size, span
 from coffre_console.access.request import Request
-from coffre_console.pages.texts.en import TEXTS as ENGLISH
-from coffre_console.pages.texts.fr import TEXTS as FRENCH
 
-LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = {"en": ENGLISH, "fr": FRENCH}
+LANGUAGES: Final = ("en", "fr")
 LANGUAGE_COOKIE: Final = "__Host-language"
 _FRENCH_SPAN: Final = (("days", "jours"), ("day", "jour"))
+
+
+@cache
+def texts() -> Mapping[str, tuple[str, str]]:
+    """Return the texts by their keys, each in the order of `LANGUAGES`."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, one in tomllib.loads(Path(__file__).with_suffix(".toml").read_text()).items():
+        group = {f"{name}.{key}": text for key, text in one.items()} if isinstance(one, dict) else {name: one}
+        found |= {key: (english, french) for key, (english, french) in group.items()}
+    return found
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Words:
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text. A key that does not exist is a defect: `KeyError`."""
-        text = LANGUAGES[self.language][key]
+        text = texts()[key][LANGUAGES.index(self.language)]
         return text.format(**values) if values else text
 
     def counted(self, count: int, key: str) -> str:

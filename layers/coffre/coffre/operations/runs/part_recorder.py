@@ -10,6 +10,7 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,19 +27,21 @@ from coffre.vault.vault import Vault
 
 # What takes longer than this to store again is worth a record.
 FIRST_AFTER_SECONDS: Final = 60.0
-# A run that is killed loses about one in a hundred of 15 minutes.
+# A run that is killed loses about one in a hundred of 15 minutes; of a run that is older too.
 EVERY_SECONDS: Final = 10.0
+_EVERY_SHARE: Final = 0.01
 # Of text: read again whole. About 20,000 slices.
 _RECORD_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass
 class _Source:
-    """A part: its writers while it is worked on, and its file afterwards."""
+    """A part: its writers while it is worked on, and its file afterwards, which goes with it if it `is_only_here`."""
 
     packs: PackWriter
     writer: EntryWriter | None
     file: Path | None = None
+    is_only_here: bool = False
     recorded: set[str] = field(default_factory=set)
 
     def entries(self) -> Iterator[Entry]:
@@ -62,9 +65,22 @@ class PartRecorder:
         Who can open what the run stores.
     scratch
         Where a record is put together.
+    first_number
+        Where the numbers of the records begin.
+    is_alone
+        Whether this recorder sees all that the run stores.
     """
 
-    def __init__(self, vault: Vault, recipients: tuple[str, ...], scratch: Path, run: Run) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        recipients: tuple[str, ...],
+        scratch: Path,
+        run: Run,
+        *,
+        first_number: int = 0,
+        is_alone: bool = True,
+    ) -> None:
         self._vault = vault
         self._recipients = recipients
         self._scratch = scratch
@@ -72,7 +88,8 @@ class PartRecorder:
         self._known: dict[str, PackReference] = {}
         self._sources: dict[int, _Source] = {}
         self._kept: dict[str, int] = {}
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first_number)
+        self._is_alone = is_alone
         self._adding = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._record_on, name="records", daemon=True)
@@ -91,11 +108,19 @@ class PartRecorder:
         with self._adding:
             self._sources[number] = _Source(packs, writer)
 
-    def finish(self, number: int, file: Path) -> None:
-        """Take note of a part whose entries are in a file, and whose packs are stored."""
+    def finish(self, number: int, file: Path, *, is_only_here: bool = False) -> None:
+        """Take note of a part whose entries are in a file, and whose packs are stored.
+
+        With `is_only_here` nothing else needs the file: it is removed when the part is recorded.
+        """
         with self._adding:
             source = self._sources[number]
-            source.file, source.writer = file, None
+            source.file, source.writer, source.is_only_here = file, None, is_only_here
+
+    def flush(self) -> None:
+        """Record all that is stored, as the last record: the run continues elsewhere."""
+        self._stop()
+        self._record()
 
     def __enter__(self) -> Self:
         if self._run.recorded is not None:
@@ -107,21 +132,26 @@ class PartRecorder:
     ) -> None:
         if self._run.recorded is None:
             return
-        self._done.set()
-        self._thread.join()
+        self._stop()
         if error is not None:
             self._record()
             if self._kept:
+                amount = f" ({size(sum(self._kept.values()))})" if self._is_alone else ""
                 error.add_note(
-                    f"What was stored ({size(sum(self._kept.values()))}) is kept for a day: the next backup of this "
-                    "target continues from there."
+                    f"What was stored{amount} is kept for a day: the next backup of this target continues from there."
                 )
 
+    def _stop(self) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
     def _record_on(self) -> None:
-        wait = FIRST_AFTER_SECONDS
-        while not self._done.wait(wait):
+        while not self._done.wait(seconds_to_wait(self._age())):
             self._record()
-            wait = EVERY_SECONDS
+
+    def _age(self) -> float:
+        return (datetime.now(UTC) - self._run.backup.created_at).total_seconds()
 
     def _record(self) -> None:
         # ValueError: another plan has begun, which writes its own entries into the file that is read.
@@ -156,16 +186,20 @@ class PartRecorder:
                 passed.add(number)
 
         write_lines(lines(), file)
-        if not taken:
-            return False
-        self._write(file, tuple(packs.values()))
+        if taken:
+            self._write(file, tuple(packs.values()))
         for source, name in taken:
             source.recorded.add(name)
         with self._adding:
             for number, source in sources:
                 if number in passed & is_whole and self._sources.get(number) is source:
-                    del self._sources[number]
-        return True
+                    self._forget(number)
+        return bool(taken)
+
+    def _forget(self, number: int) -> None:
+        source = self._sources.pop(number)
+        if source.is_only_here and source.file is not None:
+            source.file.unlink(missing_ok=True)
 
     def _write(self, file: Path, packs: tuple[PackReference, ...]) -> None:
         backup, recorded = self._run.backup, self._run.recorded
@@ -177,3 +211,8 @@ class PartRecorder:
         if recorded is not None:
             recorded(number, sha256)
         self._kept.update((pack.key, pack.length) for pack in packs if writer_of(pack.key) == backup.id)
+
+
+def seconds_to_wait(age: float) -> float:
+    """Return how long a run of this age in seconds waits before its next record."""
+    return max(EVERY_SECONDS, FIRST_AFTER_SECONDS - age, _EVERY_SHARE * age)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +12,12 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
-from coffre.model.errors import CatalogError
+from coffre.model.errors import BackupStateError, CatalogError
+from coffre.model.kinds import TargetKind
 from coffre.model.words import counted, size
+from coffre.vault.bucket_progress import EarlierRun
 from coffre.vault.history import Unfinished
+from coffre.vault.part_records import HISTORY_FROM
 from coffre.vault.unfinished import count_bytes, read_unfinished
 from coffre.vault.vault import Vault
 
@@ -47,13 +51,39 @@ def find_unfinished(catalog: Catalog, target: str, previous: Backup | None, now:
     def with_records() -> Iterator[UnfinishedRun]:
         for backup in catalog.backups(target=target, status=Status.FAILED, since=_since(previous, now)):
             is_kept = now - ended_at(backup) < KEPT and (previous is None or backup.created_at > previous.created_at)
-            if is_kept and (records := catalog.parts.of(backup.id)):
+            if is_kept and (records := _history(backup, catalog.parts.of(backup.id))):
                 yield UnfinishedRun(backup, records)
 
     try:
         return tuple(islice(with_records(), _MOST))
     except CatalogError:
         return ()  # as for a caller who may not read them: everything is stored
+
+
+def is_history(backup: Backup, number: int) -> bool:
+    """Tell whether the record of this number names entries: of a run of buckets, others are ranges for its seal."""
+    return backup.kind is TargetKind.DATABASE or number >= HISTORY_FROM
+
+
+def _history(backup: Backup, records: Mapping[int, str]) -> dict[int, str]:
+    return {number: sha256 for number, sha256 in records.items() if is_history(backup, number)}
+
+
+def reopened(
+    catalog: Catalog, runs: Sequence[EarlierRun], after: str = "", end: str | None = None
+) -> tuple[UnfinishedRun, ...]:
+    """Return unfinished runs that an earlier step of this run has found, with their records of names in a range.
+
+    What vouches for them is read from the catalog again.
+    """
+    found = []
+    with contextlib.suppress(CatalogError, BackupStateError):
+        for run in runs:
+            wanted = {one.number for one in run.records if after < one.last and (end is None or one.first <= end)}
+            known = catalog.parts.of(run.id) if wanted else {}
+            records = {number: sha256 for number, sha256 in known.items() if number in wanted}
+            found.append(UnfinishedRun(catalog.get_backup(run.id), records))
+    return tuple(found)
 
 
 def _since(previous: Backup | None, now: datetime) -> datetime:

@@ -14,8 +14,8 @@ from tests.unit.vault.test_history import LENGTH, _entry
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DeadlineError, StoreError
 from coffre.model.manifest import Entry, PackReference
-from coffre.operations.backup_database import part_recorder
-from coffre.operations.backup_database.part_recorder import PartRecorder
+from coffre.operations.runs import part_recorder
+from coffre.operations.runs.part_recorder import PartRecorder, seconds_to_wait
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
@@ -140,6 +140,10 @@ def test_frames_of_earlier_runs_are_named_with_their_packs(scene: Scene) -> None
     recorder._record()
 
     assert scene.recorded() == [["tables/a"]]
+
+
+def test_records_begin_when_a_run_is_a_minute_old_and_come_less_often_in_one_of_hours() -> None:
+    assert [seconds_to_wait(age) for age in (-1, 0, 45, 55, 900, 7200)] == [61, 60, 15, 10, 10, 72]
 
 
 def test_of_a_plan_that_was_given_up_nothing_more_is_recorded(scene: Scene) -> None:

@@ -1,0 +1,136 @@
+"""Moto's DynamoDB, sooner: a request without a web server's objects, and expressions that are read once.
+
+Both take moto's own way; only what it computes again for each request or each node of an expression is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlparse
+
+import moto.core.models
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.compat import HTTPHeaders
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.utils import utcnow
+from moto.dynamodb.parsing import ast_nodes, expressions
+from moto.dynamodb.responses import DynamoHandler
+from moto.iam.models import mark_account_as_visited
+from moto.utilities.utils import get_partition
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import http_date
+
+_ADDRESS: Final = re.compile(r"https://dynamodb\.([a-z0-9-]+)\.amazonaws\.com/")
+# Moto gives these modules no types.
+Node: Final[Any] = vars(ast_nodes)["Node"]
+DepthFirstTraverser: Final[Any] = vars(ast_nodes)["DepthFirstTraverser"]
+UpdateExpressionParser: Final[Any] = vars(expressions)["UpdateExpressionParser"]
+_process_request = vars(BotocoreStubber)["process_request"]
+_add_auth = vars(SigV4Auth)["add_auth"]
+_make = vars(UpdateExpressionParser)["make"].__func__
+# Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
+_classes: dict[tuple[type, type], type | None] = {}
+
+
+def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
+    """Read an expression once, copy its tree without a memory, and find what processes a node by the type of it."""
+    patch.setattr(UpdateExpressionParser, "make", staticmethod(_read))
+    patch.setattr(Node, "__deepcopy__", _copied_node, raising=False)
+    patch.setattr(DepthFirstTraverser, "traverse", _traverse)
+
+
+@cache
+def _read(expression: str) -> Any:
+    """Return the tree of an expression, which moto copies before it changes anything."""
+    return _make(UpdateExpressionParser, expression)
+
+
+def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
+    twin = object.__new__(type(node))
+    twin.__dict__.update(node.__dict__, parent=None)
+    if node.children is not None:
+        twin.children = [_copied_node(one, memo) if isinstance(one, Node) else one for one in node.children]
+        for one in twin.children:
+            if isinstance(one, Node):
+                one.parent = twin
+    return twin
+
+
+def _traverse(traverser: Any, node: Any) -> Any:
+    return _traversed(traverser, traverser._processing_map(), node)
+
+
+def _traversed(traverser: Any, work: dict[type, Any], node: Any, number: int = -1) -> Any:
+    """Process the nodes of a tree, children first; what comes of a node takes its place."""
+    if not isinstance(node, Node):
+        return node
+    parent = node.parent
+    for at, child in enumerate(node.children or ()):
+        traverser.pre_processing_of_child(node, at)
+        _traversed(traverser, work, child, at)
+    kind = (type(traverser), type(node))
+    if kind not in _classes:
+        _classes[kind] = next((one for one in work if isinstance(node, one)), None)
+    if (found := _classes[kind]) is not None:
+        node = work[found](node)
+        node.parent = parent
+        if parent:
+            parent.children[number] = node
+    return node
+
+
+def answer_without_web(patch: pytest.MonkeyPatch) -> None:
+    """Let the handler of DynamoDB take requests as botocore makes them: all have one address and a body of JSON."""
+    patch.setattr(BotocoreStubber, "process_request", _processed)
+    patch.setattr(SigV4Auth, "add_auth", _sign)
+
+
+def _sign(signer: Any, request: Any) -> None:
+    """Name the key, which is all that moto reads of a signature."""
+    is_played = vars(moto.core.models)["botocore_stubber"].enabled and _ADDRESS.fullmatch(request.url)
+    if signer.credentials is None or not is_played:
+        _add_auth(signer, request)
+        return
+    key, scope = signer.credentials.access_key, f"20261129/{signer._region_name}/dynamodb/aws4_request"
+    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature=0"
+
+
+def _processed(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:
+    address = _ADDRESS.fullmatch(request.url)
+    if address is None:
+        return _process_request(stubber, request)
+    try:
+        return _handler(request, address[1]).call_action()
+    except HTTPException as error:
+        return error.code, error.get_headers(), error.get_body()
+
+
+def _handler(request: AWSPreparedRequest, region: str) -> Any:
+    """Return a handler with what `BaseResponse.setup_class` makes of a request."""
+    handler: Any = DynamoHandler()
+    body = request.body or b""
+    headers = HTTPHeaders()
+    sent: Any = request.headers
+    for name, value in sent.items():
+        headers[name] = value.decode() if isinstance(value, bytes) else value
+    web = {"method": request.method, "headers": headers, "values": {}, "path": "/"}
+    web |= {"data": body, "content_type": headers.get("Content-Type")}
+    handler.normalized_request, handler.headers = SimpleNamespace(**web), headers
+    handler.method, handler.uri, handler.parsed_url = request.method, request.url, urlparse(request.url)
+    handler.path = handler.raw_path = "/"
+    handler.querystring = handler.data = handler.form_data = handler.uri_match = {}
+    handler.raw_body = handler.body = body
+    handler.is_werkzeug_request = False
+    handler.region, handler.partition = region, get_partition(region)
+    handler.response_headers = {"server": "amazon.com", "date": http_date(utcnow())}
+    handler.parse_parameters(handler.normalized_request)
+    handler.access_key, handler.current_account = handler.get_access_key(), handler.get_current_account()
+    mark_account_as_visited(
+        account_id=handler.current_account, access_key=handler.access_key, service="dynamodb", region=region
+    )
+    return handler
