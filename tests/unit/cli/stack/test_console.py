@@ -38,7 +38,7 @@ def test_the_address_is_opened_or_printed_and_a_console_that_is_off_is_an_error(
     assert "No browser could be opened" in alone.err
     assert coffre("console", "--json").json() == {"address": API, "sign_in": False}
     with_pool = {**OUTPUTS, "ConsoleAddress": API, "ConsoleUserPool": "eu-west-1_abc"}
-    monkeypatch.setattr(deployed, "_outputs", lambda name: with_pool)
+    monkeypatch.setattr(stack_choice, "_outputs", lambda name: with_pool)
     assert coffre("console", "--json").json() == {"address": API, "sign_in": True}
 
     ssm = boto3.client("ssm")
