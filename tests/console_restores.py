@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.console_scene import NOW, ConsoleScene
 
-from coffre.model.backup import Backup, Comparison, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Comparison, Kept, Restore, RestoreReport, Status
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.kinds import SafetyState
 from coffre.model.restore import Scope
@@ -34,9 +34,17 @@ def started(scene: ConsoleScene, backup: Backup, restore_id: str) -> Restore:
     return restore
 
 
-def ended(scene: ConsoleScene, backup: Backup, restore: Restore, safety: SafetyState, **fields: Any) -> Plan:
+def ended(
+    scene: ConsoleScene,
+    backup: Backup,
+    restore: Restore,
+    safety: SafetyState,
+    *,
+    tables: tuple[str, ...] = ("orders",),
+    **fields: Any,
+) -> Plan:
     """Record the end of a dry run with its report and plan."""
-    scope = Scope(tables=("orders",), replace=True)
+    scope = Scope(tables=tables, replace=True)
     request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, scope)
     plan = Plan(request=request, seen=Seen(destination=DESTINATION, name="shop", facts=Facts(), overwrites=LOST))
     report = RestoreReport(
@@ -46,7 +54,6 @@ def ended(scene: ConsoleScene, backup: Backup, restore: Restore, safety: SafetyS
         destination=DESTINATION,
         dry_run=True,
         steps=(f"Replace the rows of {HOSTILE}",),
-        comparisons=(Comparison(table=HOSTILE, beside="x", missing=1234, changed=2, same=3, extra=4),),
         rows=5,
         phases_ms={},
         exceptions=(),
@@ -58,3 +65,32 @@ def ended(scene: ConsoleScene, backup: Backup, restore: Restore, safety: SafetyS
     done = {"status": Status.COMPLETED, "completed_at": NOW, "report_key": key, **fields}
     scene.catalog.finish_restore(restore.model_copy(update=done))
     return plan
+
+
+def compared(scene: ConsoleScene, backup: Backup, restore_id: str) -> None:
+    """Record a restore of tables beside those in use, and its end."""
+    restore = Restore(
+        id=restore_id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=DESTINATION,
+        status=Status.IN_PROGRESS,
+        created_at=NOW,
+        heartbeat_at=NOW,
+    )
+    scene.catalog.create_restore(restore)
+    report = RestoreReport(
+        id=restore.id,
+        backup_id=backup.id,
+        target=backup.target,
+        destination=DESTINATION,
+        comparisons=(Comparison(table=HOSTILE, beside="x", missing=1234, changed=2, same=3, extra=4),),
+        kept=(Kept(what=f"{HOSTILE} has the backup's rows", remove=f'DROP SCHEMA "{HOSTILE}" CASCADE'),),
+        rows=5,
+        phases_ms={},
+        exceptions=(),
+    )
+    key = f"v1/restores/{restore.id}/report.json"
+    put_small(scene.vault.store, key, report.model_dump_json().encode())
+    done = {"status": Status.COMPLETED, "completed_at": NOW, "report_key": key}
+    scene.catalog.finish_restore(restore.model_copy(update=done))

@@ -155,11 +155,11 @@ def test_people_can_do_everything_with_and_without_javascript(
         page.get_by_label("Tables as they were").check()
         page.get_by_label("One a line").fill("orders")
         page.context.clear_cookies()
-        one.press("Compare")
+        one.press("Dry run")
         one.press("Sign in")
         assert page.get_by_label("One a line").input_value() == "orders"
         assert page.get_by_label("Tables as they were").is_checked()
-        one.press("Compare")
+        one.press("Dry run")
         trial = started(scene, good, noted.invoked[-1][2]["restore_id"])
         plans.append(ended(scene, good, trial, SafetyState.PRESENT))
         page.reload()

@@ -53,7 +53,7 @@ def restore_table(page: Page, console: str, backup_id: str, table: str) -> str:
     page.get_by_role("link", name="Restore", exact=True).click()
     page.get_by_label("One a line").fill(table)
     page.get_by_label("With the views, keys and types").check()
-    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("button", name="Dry run").click()
     page.get_by_role("button", name="Restore", exact=True).click()  # once the dry run has ended, by itself
     page.wait_for_url("**/restores/*")
     page.get_by_text("Completed").wait_for()

@@ -17,6 +17,7 @@ from coffre.model.kinds import Tier
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.read_copies import as_read
 from coffre.policy.confirmation import refuse_unconfirmed
 from coffre.runtime.confirming import needed
 from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent, parse_restore
@@ -111,7 +112,7 @@ def register(routes: Routes) -> None:
     def restore(backup_id: BackupId, body: RestoreWanted) -> Answer[Started | PlanShown]:
         visit = routes.visit
         backup = visit.backup(backup_id, permission_of(body))
-        refuse_unrestorable(backup)
+        refuse_unrestorable(as_read(visit.source.catalog, backup, body.source))
         return restore_or_plan(visit, backup, body)
 
 

@@ -18,6 +18,7 @@ from coffre.operations.points.find import find_backup, missing_parts
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of, wrong
+from coffre_console.pages.restore_choice import sources_of
 from coffre_console.pages.show import command, show
 from coffre_console.problems import NOT_FOUND
 from coffre_console.reading.backups import PAGE_SIZE, Filter, list_backups
@@ -92,7 +93,8 @@ def possible(visit: Visit, one: Backup) -> Sequence[tuple[str, bool]]:
         return visit.caller.may(permission, one.target)
 
     is_kept = one.status is Status.COMPLETED
-    found = [("restore", False)] if is_kept and may(Permission.RESTORE) else []
+    is_somewhere = is_kept or (one.status is Status.DELETED and sources_of(visit, one))
+    found = [("restore", False)] if is_somewhere and may(Permission.RESTORE) else []
     if is_kept and may(Permission.EXPORT) and ExportScope().problem_with(one.kind) is None:
         found.append(("download", False))
     found += [(act.name, act.is_grave) for act in ACTS.values() if act.fits(one) and may(act.permission)]

@@ -108,7 +108,7 @@ def environment() -> Environment:
     """Return the templates. What is not trusted is escaped, and invisible characters are written out."""
     # Here, for a function's start that answers the API does not need it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -125,6 +125,7 @@ def environment() -> Environment:
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "seconds_since": lambda at, now: max(0.0, (now - at).total_seconds()),
         "address": address,
+        "exact": escape,  # what a form sends back has to be what was sent, invisible characters included
         "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"

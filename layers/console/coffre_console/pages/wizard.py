@@ -1,4 +1,4 @@
-"""The restore wizard: choose, compare by a dry run, see the plan, type the name, and ten seconds to stop it.
+"""The restore wizard: choose, a dry run, see the plan, type the name, and ten seconds to stop it.
 
 All of it has one address, whose query holds what was chosen: a sign-in in the middle loses nothing. The function
 `restore` decides: a token of it confirms the plan that was shown, and nothing else.
@@ -6,7 +6,9 @@ All of it has one address, whose query holds what was chosen: a sign-in in the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hmac
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
@@ -17,10 +19,11 @@ from coffre.model.errors import BackupStateError
 from coffre.model.kinds import SafetyState
 from coffre.operations.points.find import find_backup
 from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.read_copies import as_read
 from coffre_console.access.permissions import Permission
 from coffre_console.api.restores import PlanShown, RestoreWanted, permission_of, restore_or_plan
 from coffre_console.pages.asked import id_of, sent_of, wrong
-from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
+from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, sources_of, wanted_of
 from coffre_console.pages.show import address, see_other, show
 from coffre_console.problems import ProblemError
 from coffre_console.reading.one_backup import parts_of_backup
@@ -29,32 +32,34 @@ from coffre_console.routing import Visit
 
 COUNTDOWN_SECONDS: Final = 10
 _MOST_NAMES: Final = 300
-_IDS: Final = ("dry_run_id", "safety_id")
+_IDS: Final = ("dry_run_id", "safety_id", "proof")
 _STEPS: Final = ("dry_run", "safety", "confirm", "run")
 
 
 def look(visit: Visit, backup: Backup) -> Answer[str]:
     """Show the form, or the plan of what was chosen."""
-    refuse_unrestorable(backup)
     # A form that a sign-in came in between sends more: the step, and the typed name.
     sent = sent_of(visit, *FIELDS, *_IDS, "step", "name")
+    if not sources_of(visit, backup):
+        refuse_unrestorable(backup)
     return _plan(visit, backup, sent) if sent["dry_run_id"] else _choose(visit, backup, sent)
 
 
 def act(visit: Visit, backup: Backup) -> Answer[str]:
     """Do one step of the wizard."""
-    refuse_unrestorable(backup)
     sent = sent_of(visit, *FIELDS, *_IDS, "step", "name", "token")
+    refuse_unrestorable(as_read(visit.source.catalog, backup, sent["source"] or None))
     if sent["step"] not in _STEPS:
         raise wrong("step", f"expected one of {', '.join(_STEPS)}")
     chosen = {name: sent[name] for name in FIELDS}
     here = f"/backups/{backup.id}/restore"
     if sent["step"] == "dry_run":
         started = _ask(visit, backup, wanted_of(backup, chosen, dry_run=True))
-        return see_other(visit, here, **chosen, dry_run_id=started.id)
+        return see_other(visit, here, **chosen, dry_run_id=started.id, proof=_proof(visit, backup, chosen, started.id))
     if sent["step"] == "safety":
         started = _ask(visit, backup, wanted_of(backup, chosen, safety_backup=True))
-        return see_other(visit, here, **chosen, dry_run_id=sent["dry_run_id"], safety_id=started.id)
+        known = {name: sent[name] for name in ("dry_run_id", "proof")}
+        return see_other(visit, here, **chosen, **known, safety_id=started.id)
     if sent["step"] == "confirm":
         return _confirm(visit, backup, sent, chosen)
     confirmation = {"token": sent["token"], "name": sent["name"]} if sent["token"] else None
@@ -82,14 +87,18 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
         modes=MODES,
         names=names,
         may_all=may_all,
-        sources=_sources(visit, backup),
+        sources=sources_of(visit, backup),
     )
 
 
-def _sources(visit: Visit, backup: Backup) -> Sequence[str]:
-    """Return from where a backup can be read; none while it is in the vault alone."""
-    copies = [one.name for one in visit.source.configuration().copies_of(backup.target)]
-    return ["vault", *copies] if copies else []
+def _proof(visit: Visit, backup: Backup, chosen: Mapping[str, str], dry_run_id: str) -> str:
+    """Return what says in an address that a dry run was of this choice. No one else can make it.
+
+    An address with another one's dry run of something small, and a choice of everything, would show the one and start
+    the other. What overwrites is compared by the function besides.
+    """
+    said = json.dumps([backup.id, dry_run_id, *(chosen[name] for name in FIELDS)])
+    return hmac.digest(visit.caller.form_token.encode(), said.encode(), "sha256").hex()[:32]
 
 
 def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
@@ -111,6 +120,8 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
         needs_safety=overwrites and report is not None and _needs_safety(report),
         safety=safety,
         overwrites=overwrites,
+        is_of_choice=overwrites
+        or hmac.compare_digest(sent["proof"].encode(), _proof(visit, backup, chosen, sent["dry_run_id"]).encode()),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.console_client import Client
-from tests.console_restores import DESTINATION, HOSTILE, LOST, ended, started
+from tests.console_restores import DESTINATION, HOSTILE, LOST, compared, ended, started
 from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Form, Markup
@@ -14,6 +14,7 @@ from tests.unit.docs.command_line import why_refused
 
 from coffre.model.backup import Failure, Progress, Status
 from coffre.model.confirmation import Overwritten
+from coffre.model.copies import Copy, CopyStatus
 from coffre.model.kinds import SafetyState
 from coffre.stores.store import put_small
 from coffre_console.access.caller import Caller, Grant
@@ -31,20 +32,26 @@ def form_of(client: Client, url: str, step: str) -> Form:
 def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: ConsoleScene, client: Client) -> None:
     backup = scene.backup(5)
     url = f"/backups/{backup.id}/restore"
-    chosen = {"what": "replace", "tables": "orders\r\n", "with_dependencies": "", "column": "", "start": "", "end": ""}
+    chosen = {
+        "what": "replace",
+        "tables": "orders\r\nold\u200busers",
+        "with_dependencies": "",
+        "column": "",
+        "start": "",
+    }
     form = form_of(client, f"{url}?tables=orders&what=replace", "dry_run")
     assert form.fields["what"] == "whole"  # the last radio; the choice is marked in the page
     compared = client.submit(url, **{**form.fields, **chosen})
     name, how, event = client.functions.invoked[-1]
     assert (compared.status, name, how) == (303, "coffre-restore", "Event")
-    assert {"tables": ["orders"], "replace": True, "dry_run": True}.items() <= event.items()
+    assert {"tables": ["orders", "old\u200busers"], "replace": True, "dry_run": True}.items() <= event.items()
 
     plan_url = compared.headers["location"]
-    assert "The dry run compares" in Markup(client.get(plan_url).body).text
+    assert "The dry run has not ended" in Markup(client.get(plan_url).body).text
     restore = started(scene, backup, event["restore_id"])
     scene.catalog.heartbeat_restore(restore.id, scene.now, Progress(phase="compare", done_bytes=1, total_bytes=4))
     assert "25 %" in Markup(client.get(plan_url).body).text
-    plan = ended(scene, backup, restore, SafetyState.NEEDED)
+    plan = ended(scene, backup, restore, SafetyState.NEEDED, tables=("orders", "old\u200busers"))
     taken = client.submit(url, **form_of(client, plan_url, "safety").fields)
     assert client.functions.invoked[-1][2]["tier"] == "SAFETY"
     assert "safety_id=" in taken.headers["location"]
@@ -58,8 +65,9 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
     put_small(scene.vault.store, key, report.model_copy(update={"safety": present}).model_dump_json().encode())
     confirm = form_of(client, plan_url, "confirm")
     shown = Markup(client.get(plan_url).body)
-    assert "1,234" in shown.text
-    assert shown.commands == [f"coffre restore tables {backup.id} orders --replace --dry-run"]
+    assert "orders\\r\\nold\\u200busers" in shown.text  # what is confirmed, with what cannot be seen written out
+    assert "Tables as they were" in shown.text
+    assert confirm.fields["tables"].splitlines() == ["orders", "old\u200busers"]
 
     answer = {"name": "shop", "destination": DESTINATION, "overwrites": LOST.model_dump(mode="json"), "approvals": 0}
     client.functions.answers["coffre-restore"] = {"plan": {**answer, "id": "p" * 64}, "token": "t" * 43}
@@ -69,6 +77,7 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
     page = Markup(last.body)
     assert (last.status, page.faults) == (200, [])
     assert 'data-countdown="10"' in last.body
+    assert "Tables as they were" in page.text
     run = next(form for form in page.forms if form.fields.get("step") == "run")
     assert run.fields["token"] == "t" * 43
 
@@ -79,6 +88,7 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
     begun = client.submit(url, **{**run.fields, "token": token})
     event = client.functions.invoked[-1][2]
     assert event["confirmation"] == {"token": token, "name": "shop"}
+    assert event["tables"] == ["orders", "old\u200busers"]
     assert begun.headers["location"] == f"/restores/{event['restore_id']}?done=start"
     assert "It was started" in client.get(begun.headers["location"]).body
 
@@ -186,3 +196,55 @@ def test_objects_are_browsed_compared_and_restored(scene: ConsoleScene, client: 
     assert plan.commands == [f"coffre restore objects {backup.id} --prefix 2026/ --mode overwrite --dry-run"]
     wrong = client.submit(f"{base}/restore", **{**fields, "mode": "mirror", "prefix": "", "keys": "a"})
     assert (wrong.status, "mirror" in Markup(wrong.body).text) == (422, True)
+
+
+def test_a_dry_run_of_another_choice_starts_nothing(scene: ConsoleScene, client: Client) -> None:
+    """Given an address in which somebody has put the dry run of one table next to the choice of everything."""
+    backup = scene.backup(5)
+    url = f"/backups/{backup.id}/restore"
+    fields = form_of(client, url, "dry_run").fields
+    plan_url = client.submit(url, **{**fields, "what": "gone", "tables": "orders"}).headers["location"]
+    restore = started(scene, backup, client.functions.invoked[-1][2]["restore_id"])
+    ended(scene, backup, restore, SafetyState.NOT_NEEDED)
+    assert form_of(client, plan_url, "run").fields["tables"] == "orders"
+
+    proof = plan_url.rpartition("proof=")[2]
+    for chosen in (f"&proof={proof}", "&proof=é", ""):
+        other = f"{url}?what=whole&destination=coffre/destination/x&dry_run_id={restore.id}{chosen}"
+        page = Markup(client.get(other).body)
+        assert [form.fields["step"] for form in page.forms if "step" in form.fields] == ["dry_run"]
+        assert "of another choice" in page.text
+
+
+def test_the_result_says_how_tables_differ_and_what_was_kept(scene: ConsoleScene, client: Client) -> None:
+    compared(scene, scene.backup(5), "01M80T0000000000000000000B")
+    page = client.get("/restores/01M80T0000000000000000000B")
+    found = Markup(page.body)
+    assert (page.status, found.faults) == (200, [])
+    assert "1,234" in found.text
+    assert "DROP SCHEMA" in found.text
+    assert "<script>alert" not in page.body
+
+
+def test_what_only_a_copy_has_is_restored_from_there(scene: ConsoleScene, client: Client) -> None:
+    scene.document["copies"] = [{"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy"}}]
+    backup = scene.backup(5)
+    url = f"/backups/{backup.id}/restore"
+    scene.catalog.copies.keep(
+        Copy(
+            destination="offsite",
+            backup_id=backup.id,
+            target=backup.target,
+            status=CopyStatus.COMPLETED,
+            started_at=NOW,
+            completed_at=NOW,
+            manifest_sha256=backup.manifest_sha256,
+        )
+    )
+    scene.catalog.keeping.delete(backup, "expired", scene.now)
+    assert f"{url}" in Markup(client.get(f"/backups/{backup.id}").body).links
+    fields = form_of(client, url, "dry_run").fields
+    assert '<option value="vault"' not in client.get(url).body
+    assert client.submit(url, **{**fields, "what": "gone", "tables": "orders", "source": ""}).status == 409
+    assert client.submit(url, **{**fields, "what": "gone", "tables": "orders", "source": "offsite"}).status == 303
+    assert client.functions.invoked[-1][2]["from"] == "offsite"
