@@ -199,6 +199,8 @@ class DeployedStack:
     def lending(self, name: str, text: str) -> Iterator[str]:
         """Let the functions read a secret of this name, which exists as long as the block runs.
 
+        A run that is left by Ctrl-C continues in the stack, and its next invocation reads it: then it stays.
+
         Raises
         ------
         SecretError
@@ -217,11 +219,25 @@ class DeployedStack:
             ) from error
         try:
             yield name
-        finally:
-            try:
-                self.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
-            except (ClientError, BotoCoreError) as error:
-                remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")
+        except typer.Exit as left:
+            if left.exit_code == Exit.INTERRUPTED:
+                remark(f"The restore needs the secret {name}, with the destination's password, until it has ended.")
+                remark(f"Then: aws secretsmanager delete-secret --secret-id {name} --force-delete-without-recovery")
+            else:
+                self._take_back(name)
+            raise
+        except BaseException:
+            self._take_back(name)
+            raise
+        self._take_back(name)
+
+    def _take_back(self, name: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+        except (ClientError, BotoCoreError) as error:
+            remark(f"The secret {name} with the destination's password could not be deleted: {error}. Delete it.")
 
     def call(self, function: str, event: Mapping[str, Any]) -> tuple[object, bool]:
         """Invoke a function and wait; return its answer and whether it succeeded."""

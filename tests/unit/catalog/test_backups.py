@@ -1,7 +1,7 @@
 """One backup's record: made, alive, joined by tiers, completed or failed."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -217,7 +217,26 @@ def test_a_backup_that_was_taken_for_dead_while_it_wrote_its_announced_manifest_
     with pytest.raises(BackupStateError):
         catalog.complete_backup(done.model_copy(update={"manifest_sha256": "b" * 64}))
     assert catalog.get_backup(backup.id).status is Status.FAILED
-    assert catalog.complete_backup(done) == catalog.get_backup(backup.id) == done
+    stored = catalog.complete_backup(done)
+    assert stored == catalog.get_backup(backup.id)
+    assert stored.model_copy(update={"heartbeat_at": None}) == done
+
+
+def test_a_backup_that_was_not_heard_of_for_minutes_stays_failed(
+    catalog: Catalog, new_backup: NewBackup, completed: Completed, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a machine that slept while it wrote the manifest: rotation has removed what that refers to."""
+    backup = new_backup()
+    catalog.create_backup(backup)
+    done = completed(backup)
+    assert done.manifest_key
+    assert done.manifest_sha256
+    catalog.announce_manifest(backup.id, done.manifest_key, done.manifest_sha256)
+    catalog.fail_backup(backup.id, Failure(code="RUN_DIED", message="It died."), now)
+    monkeypatch.setattr(catalog, "_now", lambda: datetime.now(UTC) + timedelta(minutes=6))
+
+    with pytest.raises(BackupStateError):
+        catalog.complete_backup(done)
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.DELETED])

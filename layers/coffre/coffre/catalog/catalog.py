@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Final
 
 from coffre.catalog.api_keys import ApiKeys
 from coffre.catalog.attempts import Attempts
@@ -37,6 +38,9 @@ from coffre.model.backup import RUN_DIED, Backup, Failure, Progress, Restore, St
 from coffre.model.errors import BackupStateError, LockLostError
 from coffre.model.kinds import TargetKind
 from coffre.policy.recency import newest_first
+
+# A manifest is written within it, or what it refers to may have been removed: rotation does, once a run is FAILED.
+_LATELY: Final = timedelta(minutes=5)
 
 
 class Catalog:
@@ -211,7 +215,7 @@ class Catalog:
             The backup is not in progress any more: the run must stop and publish nothing.
         """
         try:
-            fields = {"manifest_key": key, "manifest_sha256": sha256}
+            fields = {"manifest_key": key, "manifest_sha256": sha256, "heartbeat_at": self._now()}
             self._backups.change(backup_id, fields, allowed=(Status.IN_PROGRESS,))
         except ConditionFailedError as error:
             raise LockLostError(
@@ -224,8 +228,9 @@ class Catalog:
 
         Tiers that joined meanwhile stay. Repeating the call is fine while the manifest is the same.
 
-        One that was taken for dead, stopped or cancelled just when it wrote the manifest that it had announced becomes
-        COMPLETED: it can be restored, and the vault lists it.
+        One that was stopped or cancelled just when it wrote the manifest that it had announced becomes COMPLETED: it
+        can be restored, and the vault lists it. One that was not heard of for minutes stays FAILED: what it refers to
+        may have been removed since.
 
         Parameters
         ----------
@@ -241,7 +246,9 @@ class Catalog:
             raise BackupStateError(
                 f"The backup {backup.id} has no time of completion or no manifest.", code="BACKUP_INCOMPLETE"
             )
-        is_its = (RunItem.status == Status.IN_PROGRESS.value) | (BackupItem.manifest_sha256 == backup.manifest_sha256)
+        is_lately = BackupItem.heartbeat_at > self._now() - _LATELY
+        is_announced = (BackupItem.manifest_sha256 == backup.manifest_sha256) & is_lately
+        is_its = (RunItem.status == Status.IN_PROGRESS.value) | is_announced
         allowed = (Status.IN_PROGRESS, Status.FAILED)
         try:
             return self._backups.close(backup, Status.COMPLETED, allowed=allowed, tiers=backup.tiers, where=is_its)

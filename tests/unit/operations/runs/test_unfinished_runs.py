@@ -10,6 +10,7 @@ from tests.unit.operations.conftest import Scene
 from coffre.model.backup import Backup, Failure
 from coffre.model.errors import CatalogError
 from coffre.model.kinds import TargetKind
+from coffre.operations.runs import unfinished_runs
 from coffre.operations.runs.dead_runs import settle_backup
 from coffre.operations.runs.unfinished_runs import find_unfinished, reopened
 from coffre.vault.bucket_progress import EarlierRun, RecordNames
@@ -45,6 +46,32 @@ def test_runs_that_failed_since_the_previous_backup_and_within_a_day_are_found_t
     assert without_records.id not in found(scene, None)
     assert found(scene, None) == [late.id, early.id, before.id]
     assert dict(find_unfinished(scene.catalog, "shop", previous, scene.now)[0].records) == {0: SHA256, 1: SHA256}
+
+
+def test_a_run_that_pointed_at_a_backup_that_is_gone_or_damaged_does_not_count(scene: Scene) -> None:
+    """What was wrong with that backup's packs went with it."""
+    older, lost = scene.backup(3), scene.backup(0.9)
+    unfinished(scene, 0.7)
+    assert found(scene, lost) != []
+    scene.catalog.keeping.delete(lost, "coffre delete", scene.now)
+    later = unfinished(scene, 0.2)
+
+    assert found(scene, older) == []
+    assert found(scene, None) == []
+    newer = scene.backup(0.3)
+    assert found(scene, newer) == [later.id]
+
+
+def test_of_very_many_records_the_newest_are_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("_MOST_RECORDS", 3), ("_MOST_OF_A_RANGE", 2)):
+        monkeypatch.setattr(unfinished_runs, name, most)
+    early, late = unfinished(scene, 0.3, records=3), unfinished(scene, 0.2, records=2)
+
+    runs = find_unfinished(scene.catalog, "shop", None, scene.now)
+    assert [(run.backup.id, sorted(run.records)) for run in runs] == [(late.id, [0, 1]), (early.id, [2])]
+    names = tuple(RecordNames(number=number, first="a", last="b") for number in range(3))
+    again = reopened(scene.catalog, [EarlierRun(id=early.id, records=names), EarlierRun(id=late.id, records=())])
+    assert [sorted(run.records) for run in again] == [[1, 2], []]
 
 
 def test_of_many_only_the_newest_are_read(scene: Scene) -> None:

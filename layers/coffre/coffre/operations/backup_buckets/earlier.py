@@ -86,12 +86,13 @@ def open_previous(job: BucketBackupJob) -> PreviousBackup:
 
 def open_stored(job: BucketBackupJob, past: PreviousBackup) -> StoredSince:
     """Read what unfinished runs have stored. What cannot be used is stored again, and a note says why."""
-    if not job.unfinished:
+    read = [run for run in job.unfinished if run.records]
+    if not read:  # the packs of the previous backup are listed already
         return NOTHING_STORED
     scratch = job.scratch / "unfinished"
     scratch.mkdir(exist_ok=True)
     try:
-        runs, notes = read_runs(job.vault, job.unfinished, job.recipients, scratch)
+        runs, notes = read_runs(job.vault, read, job.recipients, scratch)
         packs, named_by = usable_packs(job.vault, past.manifest, runs)
     except (StoreError, IntegrityError, OSError) as error:
         shutil.rmtree(scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -92,8 +93,9 @@ def run_part(
     names = write_all(part, made, file)
     if job.recorder is not None:
         new = job.scratch / f"new-{part.number:06d}.zst"
-        write_new(part, made, new)
-        job.recorder.finish(part.number, new, is_only_here=True)
+        with contextlib.suppress(OSError):  # a full disk: the run does not depend on its records
+            write_new(part, made, new)
+            job.recorder.finish(part.number, new, is_only_here=True)
     for entry in entries.values():
         for pack, length in live_bytes(entry):
             tally.live_bytes[pack] += length

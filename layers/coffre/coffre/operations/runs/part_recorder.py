@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +32,7 @@ FIRST_AFTER_SECONDS: Final = 60.0
 # A run that is killed loses about one in a hundred of 15 minutes; of a run that is older too.
 EVERY_SECONDS: Final = 10.0
 _EVERY_SHARE: Final = 0.01
+_FLUSH_SECONDS: Final = 10.0
 # Of text: read again whole. About 20,000 slices.
 _RECORD_BYTES: Final = 8 * 1024 * 1024
 
@@ -49,7 +52,8 @@ class _Source:
         if self.file is not None:
             found: Iterable[Entry] = read_lines(self.file)
         else:
-            found = sorted(self.writer.entries if self.writer else (), key=lambda entry: entry.name)
+            writer = self.writer  # `finish` may take it away meanwhile
+            found = sorted(writer.entries if writer else (), key=lambda entry: entry.name)
         return (entry for entry in found if entry.frames and entry.name not in self.recorded)
 
 
@@ -118,9 +122,9 @@ class PartRecorder:
             source.file, source.writer, source.is_only_here = file, None, is_only_here
 
     def flush(self) -> None:
-        """Record all that is stored, as the last record: the run continues elsewhere."""
+        """Record what is stored, as the last records: the run continues elsewhere, which does not wait for long."""
         self._stop()
-        self._record()
+        self._record(_FLUSH_SECONDS)
 
     def __enter__(self) -> Self:
         if self._run.recorded is not None:
@@ -153,10 +157,11 @@ class PartRecorder:
     def _age(self) -> float:
         return (datetime.now(UTC) - self._run.backup.created_at).total_seconds()
 
-    def _record(self) -> None:
+    def _record(self, seconds: float = math.inf) -> None:
+        end = time.monotonic() + seconds
         # ValueError: another plan has begun, which writes its own entries into the file that is read.
         with contextlib.suppress(CoffreError, OSError, ValueError):
-            while self._record_once():
+            while self._record_once() and time.monotonic() < end:
                 pass
 
     def _record_once(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,9 @@ from coffre.vault.vault import Vault
 KEPT: Final = timedelta(hours=24) - timedelta(minutes=5)
 # Each run names what it used of the ones before.
 _MOST: Final = 3
+# Each has about 20,000 entries, which take 0.6 s and 1 MB of scratch space. What older ones name is stored again.
+_MOST_RECORDS: Final = 256
+_MOST_OF_A_RANGE: Final = 64
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,35 @@ def ended_at(backup: Backup) -> datetime:
 
 
 def find_unfinished(catalog: Catalog, target: str, previous: Backup | None, now: datetime) -> tuple[UnfinishedRun, ...]:
-    """Return the runs since the previous backup that failed within a day and have records, the newest first."""
+    """Return the runs since the previous backup that failed within a day and have records, the newest first.
+
+    A run that pointed at a backup which has been deleted or is damaged does not count: what is wrong with the packs of
+    that backup is known no more, or not looked at.
+    """
 
     def with_records() -> Iterator[UnfinishedRun]:
         for backup in catalog.backups(target=target, status=Status.FAILED, since=_since(previous, now)):
             is_kept = now - ended_at(backup) < KEPT and (previous is None or backup.created_at > previous.created_at)
-            if is_kept and (records := _history(backup, catalog.parts.of(backup.id))):
+            if not is_kept or _has_lost_its_past(catalog, backup, previous):
+                continue
+            if records := _history(backup, catalog.parts.of(backup.id)):
                 yield UnfinishedRun(backup, records)
 
     try:
-        return tuple(islice(with_records(), _MOST))
+        return _newest(list(islice(with_records(), _MOST)), _MOST_RECORDS)
     except CatalogError:
         return ()  # as for a caller who may not read them: everything is stored
+
+
+def _has_lost_its_past(catalog: Catalog, run: Backup, previous: Backup | None) -> bool:
+    """Tell whether there was another previous backup when a run began."""
+    since = previous.created_at if previous else None
+    return any(
+        status is Status.DELETED or backup.damaged_at is not None
+        for status in (Status.DELETED, Status.COMPLETED)
+        for backup in catalog.backups(target=run.target, status=status, since=since)
+        if backup.created_at < run.created_at and (previous is None or backup.id != previous.id)
+    )
 
 
 def is_history(backup: Backup, number: int) -> bool:
@@ -72,7 +92,7 @@ def _history(backup: Backup, records: Mapping[int, str]) -> dict[int, str]:
 def reopened(
     catalog: Catalog, runs: Sequence[EarlierRun], after: str = "", end: str | None = None
 ) -> tuple[UnfinishedRun, ...]:
-    """Return unfinished runs that an earlier step of this run has found, with their records of names in a range.
+    """Return unfinished runs that an earlier step of this run has found, with their newest records of names in a range.
 
     What vouches for them is read from the catalog again.
     """
@@ -83,6 +103,16 @@ def reopened(
             known = catalog.parts.of(run.id) if wanted else {}
             records = {number: sha256 for number, sha256 in known.items() if number in wanted}
             found.append(UnfinishedRun(catalog.get_backup(run.id), records))
+    return _newest(found, _MOST_OF_A_RANGE)
+
+
+def _newest(runs: Sequence[UnfinishedRun], most: int) -> tuple[UnfinishedRun, ...]:
+    """Return runs with so few of their records, the newest ones, that reading them leaves time for the run itself."""
+    found = []
+    for run in runs:
+        numbers = sorted(run.records, reverse=True)[:most]
+        most -= len(numbers)
+        found.append(replace(run, records={number: run.records[number] for number in sorted(numbers)}))
     return tuple(found)
 
 
