@@ -169,7 +169,7 @@ def test_the_consoles_own_files_are_kept_for_ever_and_are_small(client: Client) 
     assert client.get("/assets/console.css").status == 404
     assert len(files()["console.js"].body.encode()) <= 8 * 1024
     source = [one for one in Path(pages.__file__).parent.rglob("*") if one.is_file() and one.suffix != ".pyc"]
-    assert sum(one.stat().st_size for one in source) <= 150_000
+    assert sum(one.stat().st_size for one in source) <= 150 * 1024
     assert len(source) <= 60
 
 
