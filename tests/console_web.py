@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger
 from tests.console_client import Client
 from tests.console_scene import ConsoleScene
 
+from coffre_console.access.bearers import Person
 from coffre_console.access.gate import Gate
 from coffre_console.access.headers import headers_of
 from coffre_console.access.identify import Refused
@@ -41,7 +42,10 @@ class ShortGate(Gate):
     """Signs people in without an identity provider; sessions, roles and forms are checked as in a deployment."""
 
     def login(self, request: Request, now: datetime) -> Response | Refused:
-        cookie = self._sessions.begin("anna", "anna@example.com", ["dba"], now, request.headers.get("user-agent", ""))
+        console = self.configuration().console
+        assert console is not None
+        anna = Person("anna", "anna@example.com", ("dba",))
+        cookie = self._sessions.begin(console, anna, now, request.headers.get("user-agent", ""))
         place = local_path(request.query.get("next", "/"))
         return Response(303, headers={**headers_of("redirect"), "location": place}, cookies=(cookie,))
 

@@ -18,6 +18,7 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 def session(now: datetime, **changes: Any) -> Session:
     fields: dict[str, Any] = {"id": "a" * 64, "name": "1 at idp", "shown": "ada", "groups": ("dba", "dev")}
+    fields |= {"issuer": "https://login.example.com", "client_id": "coffre"}
     return Session(**{**fields, "began_at": now, "seen_at": now, "expires_at": now + 8 * HOUR, **changes})
 
 

@@ -14,6 +14,8 @@ class SessionItem(Item):
     shown = UnicodeAttribute(null=True)
     browser = UnicodeAttribute(null=True)
     groups = ListAttribute(of=UnicodeAttribute, null=True)
+    issuer = UnicodeAttribute(null=True)
+    client_id = UnicodeAttribute(null=True)
     began_at = TimeAttribute(null=True)
     seen_at = TimeAttribute(null=True)
     expires_at = TimeAttribute(null=True)

@@ -110,7 +110,7 @@ class Login:
             return _with_why(_NO_ROLE, "no group of this person has a role", name=person.name)
         self.sessions.end(request)
         agent = request.headers.get("user-agent", "")
-        cookie = self.sessions.begin(person.name, person.shown, person.groups, now, agent)
+        cookie = self.sessions.begin(console, person, now, agent)
         answer = _redirect(f"{request.prefix}{local_path(begun['next'])}", cookie, remove_cookie(LOGIN_COOKIE))
         return answer, person
 

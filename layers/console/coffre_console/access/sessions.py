@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.sessions import Sessions
 from coffre.model.configuration import Configuration
+from coffre.model.console import Console
 from coffre.model.session import Session
 from coffre_console.access import grants
+from coffre_console.access.bearers import Person
 from coffre_console.access.caller import Caller
 from coffre_console.access.cookies import SESSION_COOKIE, set_cookie
 from coffre_console.access.identify import Refused
@@ -52,15 +54,17 @@ class SessionDoor:
     sessions: Sessions
     configuration: Callable[[], Configuration]
 
-    def begin(self, name: str, shown: str, groups: Iterable[str], now: datetime, user_agent: str = "") -> str:
-        """Begin a session for who has just signed in, and return its cookie."""
+    def begin(self, console: Console, person: Person, now: datetime, user_agent: str = "") -> str:
+        """Begin a session for who has just signed in there, and return its cookie."""
         value = secrets.token_urlsafe(32)
         self.sessions.begin(
             Session(
                 id=_hash(value),
-                name=name,
-                shown=shown,
-                groups=tuple(sorted(set(groups))),
+                name=person.name,
+                shown=person.shown,
+                groups=tuple(sorted(set(person.groups))),
+                issuer=console.issuer,
+                client_id=console.client_id,
                 began_at=now,
                 seen_at=now,
                 expires_at=now + LIFETIME,
@@ -79,7 +83,8 @@ class SessionDoor:
         session = self.sessions.find(_hash(value))
         if session is None:
             return _OVER
-        if is_over(session, now):
+        configuration = self.configuration()
+        if is_over(session, configuration.console, now):
             self.sessions.end(session.id)
             return _OVER
         if not self.sessions.seen(session, now, every=_SEEN_EVERY):
@@ -88,7 +93,7 @@ class SessionDoor:
             kind="person",
             name=session.name,
             shown=session.shown,
-            grants=grants.of_groups(self.configuration(), session.groups),
+            grants=grants.of_groups(configuration, session.groups),
             form_token=form_token(value),
             session=session.id,
         )
@@ -99,15 +104,22 @@ class SessionDoor:
         return bool(_VALUE.fullmatch(value)) and self.sessions.end(_hash(value))
 
 
-def is_over(session: Session, now: datetime) -> bool:
-    """Return whether a session that was not ended is over by its times."""
+def is_over(session: Session, console: Console | None, now: datetime) -> bool:
+    """Return whether a session that was not ended is over: by its times, or as people sign in elsewhere now."""
+    if console is None or (session.issuer, session.client_id) != (console.issuer, console.client_id):
+        return True
     return now >= session.expires_at or now - session.seen_at >= IDLE
 
 
-def sessions_for(sessions: Sessions, caller: Caller, now: datetime) -> Sequence[Session]:
-    """Return the sessions that run and that a caller may see: the caller's own first, then perhaps everyone's."""
+def running_sessions(sessions: Sessions, console: Console | None, now: datetime) -> Sequence[Session]:
+    """Return the sessions that run."""
+    return [one for one in sessions.all() if not is_over(one, console, now)]
+
+
+def sessions_for(running: Sequence[Session], caller: Caller) -> Sequence[Session]:
+    """Return those of the sessions that run that a caller may see: the caller's own first, then perhaps everyone's."""
     may_all = caller.may(Permission.SESSIONS)
-    found = [one for one in sessions.all() if not is_over(one, now) and (may_all or one.name == caller.name)]
+    found = [one for one in running if may_all or one.name == caller.name]
     return sorted(found, key=lambda one: (one.name != caller.name, one.name, -one.began_at.timestamp()))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from ulid import ULID
 
 from coffre.model.backup import Backup, Restore
@@ -22,8 +22,18 @@ RestoreId = Annotated[str, Path(pattern=ULID_PATTERN, description="The id of a r
 TargetQuery = Annotated[str | None, Query(pattern=TARGET_NAME, description="Only of this target.")]
 Size = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
 Cursor = Annotated[str | None, Query(pattern=ULID_PATTERN, description="The field `next` of the page before.")]
-Since = Annotated[AwareDatetime | None, Query(description="Not before this time, with its zone.")]
-Until = Annotated[AwareDatetime | None, Query(description="Before this time, with its zone.")]
+
+
+def within_calendar(at: datetime) -> datetime:
+    """Return a time, to which days can be added; raises ValueError for one near the ends of what a time can be."""
+    if not 1900 <= at.year <= 9000:
+        raise ValueError("expected a year from 1900 to 9000")
+    return at
+
+
+_Time = Annotated[AwareDatetime, AfterValidator(within_calendar)]
+Since = Annotated[_Time | None, Query(description="Not before this time, with its zone.")]
+Until = Annotated[_Time | None, Query(description="Before this time, with its zone.")]
 
 
 class Body(BaseModel):

@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.errors import BackupStateError
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission, needed_for
-from coffre_console.api.answers import ULID_PATTERN
+from coffre_console.api.answers import ULID_PATTERN, within_calendar
 from coffre_console.pages.show import show
 from coffre_console.problems import NOT_FOUND, ProblemError, WrongField
 from coffre_console.routing import Routes, Visit
@@ -78,9 +78,9 @@ def one_of[E: StrEnum](values: type[E], where: str, text: str) -> E | None:
 def time_of(where: str, text: str) -> datetime | None:
     """Return a time, or the begin of a day, UTC; None for an empty field."""
     try:
-        found = datetime.fromisoformat(text) if text else None
+        found = within_calendar(datetime.fromisoformat(text)) if text else None
     except ValueError:
-        raise wrong(where, "expected a day, as 2026-11-17") from None
+        raise wrong(where, "expected a day from 1900 to 9000, as 2026-11-17") from None
     return found.replace(tzinfo=found.tzinfo or UTC) if found else None
 
 

@@ -82,8 +82,15 @@ def backup(visit: Visit, one: Backup) -> Answer[str]:
         backup=found.backup,
         parts=found.parts[:SHOWN_PARTS],
         acts=possible(visit, found.backup),
+        may_see_point=_may_see_point(visit, found.backup.point),
         done=done if done in (*ACTS, "start", "delete") else "",
     )
+
+
+def _may_see_point(visit: Visit, point_id: str | None) -> bool:
+    """Return whether a restore point exists, and all its parts are of targets that who asks may read."""
+    found = visit.source.catalog.points.find(point_id) if point_id else None
+    return found is not None and all(visit.caller.may(Permission.READ, part.target) for part in found.parts)
 
 
 def possible(visit: Visit, one: Backup) -> Sequence[tuple[str, bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -11,8 +11,9 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from pydantic import ValidationError
 
 from coffre.model.api_key import ApiScope
+from coffre.model.session import Session
 from coffre_console.access.permissions import Permission
-from coffre_console.access.sessions import sessions_for
+from coffre_console.access.sessions import running_sessions, sessions_for
 from coffre_console.api.keys import KeyWanted, Rotation, create_key, revoke_key, rotate_key
 from coffre_console.pages.asked import sent_of, wrong
 from coffre_console.pages.show import command, see_other, show
@@ -67,21 +68,25 @@ def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> A
 def sessions(visit: Visit) -> Answer[str]:
     """Show the sessions of who asks; to who may end them, everyone's."""
     sent_of(visit, "id")
-    found = sessions_for(visit.source.catalog.sessions, visit.caller, visit.now)
+    found = sessions_for(_running(visit), visit.caller)
     return show(visit, "sessions", command="coffre audit --action session", sessions=found)
+
+
+def _running(visit: Visit) -> Sequence[Session]:
+    return running_sessions(visit.source.catalog.sessions, visit.source.configuration().console, visit.now)
 
 
 def end(visit: Visit) -> Answer[str]:
     """End one session, or all of who asks; each is in the audit before it ends. Those of others need the permission."""
     wanted, catalog = sent_of(visit, "id")["id"], visit.source.catalog
-    known = list(catalog.sessions.all())
-    chosen = [one for one in known if one.id == wanted or (wanted == "all" and one.name == visit.caller.name)]
+    chosen = [one for one in _running(visit) if one.id == wanted or (wanted == "all" and one.name == visit.caller.name)]
     if not wanted:
         raise wrong("id", "expected a session, or all")
     for one in chosen:
         if one.name != visit.caller.name:
             visit.demand(Permission.SESSIONS, None)
-        catalog.audit.record(visit.now, visit.actor, "session.ended", detail=f"{one.shown}, {one.browser}"[:200])
+        whose = f"{one.name} ({one.shown}), {one.browser}"
+        catalog.audit.record(visit.now, visit.actor, "session.ended", detail=whose[:200])
         catalog.sessions.end(one.id)
     return see_other(visit, "/sessions")
 

@@ -44,7 +44,10 @@ def audit(visit: Visit) -> Answer[str]:
 
 
 def report(visit: Visit) -> Answer[str]:
-    """Show the report of a period as of now, or one that was kept. Both are about all targets together."""
+    """Show the report of a period as of now, or one that was kept: no command shows that one.
+
+    Both are about all targets together.
+    """
     visit.demand(Permission.READ, None)
     sent = sent_of(visit, "period", "kept")
     period = one_of(Period, "period", sent["period"]) or Period.WEEKLY
@@ -55,7 +58,7 @@ def report(visit: Visit) -> Answer[str]:
     return show(
         visit,
         "report",
-        command=f"coffre report {found.period.value}",
+        command="" if kept_id else f"coffre report {found.period.value}",
         report=found,
         kept=kept_reports(visit.source),
         kept_id=kept_id,

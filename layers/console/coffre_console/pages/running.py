@@ -7,7 +7,6 @@ from typing import Final
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup, Restore
-from coffre.model.export import exported_file
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate
 from coffre_console.pages.asked import id_of, sent_of
@@ -42,7 +41,7 @@ def restore(visit: Visit, one: Restore) -> Answer[str]:
         command=f"coffre show {one.id}",
         restore=found.restore,
         report=found.report,
-        is_export=exported_file(one.destination) is not None,
+        may_download=one.is_export and visit.caller.may(Permission.EXPORT, one.target),
         may_cancel=visit.caller.may(Permission.RESTORE, one.target),
     )
 

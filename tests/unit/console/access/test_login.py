@@ -18,7 +18,7 @@ from coffre_console.access.csrf import TOKEN_FIELD, refuse_cross_site
 from coffre_console.access.identify import Refused
 from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Response
-from coffre_console.access.sessions import IDLE, LIFETIME
+from coffre_console.access.sessions import IDLE, LIFETIME, is_over
 from coffre_console.access.web import unavailable
 
 AT = int(NOW.timestamp())
@@ -243,9 +243,7 @@ def test_a_console_that_is_not_configured_lets_no_one_in(scene: Scene) -> None:
     scene.current = scene.current.model_copy(update={"console": None})
     assert refused(scene.gate.login(request(path="/login"), NOW)) == (503, "CONSOLE_NOT_CONFIGURED")
     assert refused(come_back(scene, {}, {})) == (503, "CONSOLE_NOT_CONFIGURED")
-    found = caller(scene, cookies)
-    assert isinstance(found, Caller)
-    assert found.grants == ()
+    assert refused(caller(scene, cookies)) == (401, "SESSION_OVER")
 
 
 # --- sessions ---
@@ -281,6 +279,22 @@ def test_a_session_ends_when_it_is_idle_and_after_its_time(scene: Scene) -> None
     other = sign_in(scene)
     assert isinstance(caller(scene, other, NOW + IDLE), Refused)
     assert isinstance(caller(scene, other), Refused), "it does not begin again"
+
+
+@pytest.mark.parametrize("changed", [{"issuer": "https://other.example.com"}, {"client_id": "other"}], ids=str)
+def test_a_session_ends_when_people_sign_in_elsewhere(scene: Scene, changed: dict[str, str]) -> None:
+    """Its groups are those of another provider; so are those of a session that does not say of which it is."""
+    cookies = sign_in(scene)
+    [one] = scene.catalog.sessions.all()
+    scene.configure(**changed)
+    assert refused(caller(scene, cookies)) == (401, "SESSION_OVER")
+    assert list(scene.catalog.sessions.all()) == []
+    console = scene.current.console
+    assert console is not None
+    here = one.model_copy(update={"issuer": console.issuer, "client_id": console.client_id})
+    assert not is_over(here, console, NOW)
+    assert is_over(one.model_copy(update={"issuer": "", "client_id": ""}), console, NOW)
+    assert is_over(here, None, NOW)
 
 
 def test_a_role_that_is_taken_away_ends_with_the_next_request(scene: Scene) -> None:

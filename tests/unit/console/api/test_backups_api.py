@@ -39,6 +39,8 @@ def test_the_list_is_filtered_and_paged_by_the_url(client: Client, scene: Consol
         ("cursor=abc", "query.cursor"),
         ("since=2026-11-01", "query.since"),  # a day without a time and a zone
         ("since=2026-11-01T00:00:00", "query.since"),
+        ("since=0001-01-01T00:00:00%2B02:00", "query.since"),
+        ("until=9999-12-31T23:59:59Z", "query.until"),
         ("target=../x", "query.target"),
     ],
 )

@@ -1,6 +1,7 @@
 """Downloads by pages: exported in the background, signed when asked for, and clear about what is gone or failed."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import boto3
@@ -31,6 +32,9 @@ def test_a_download_is_chosen_exported_followed_and_signed(scene: ConsoleScene, 
     assert url in Markup(client.get(f"/backups/{backup.id}").body).links
     empty = Markup(client.get(url).body)
     assert "name one" in empty.text  # the target has no keys
+    without, scene.document = scene.document, {**scene.document, "encryption": "age", "recipients": [AGE]}
+    assert "only the stack's own private key" in Markup(client.get(url).body).text
+    scene.document = without
     fields = {**empty.forms[-1].fields, "recipients": f"{AGE}\r\n", "tables": "orders\r\n", "format": "plain"}
     begun = client.submit(url, **fields)
     name, how, event = client.functions.invoked[-1]
@@ -45,6 +49,14 @@ def test_a_download_is_chosen_exported_followed_and_signed(scene: ConsoleScene, 
     exported(scene, backup, "01KBVJ0000000000000000000W", status=Status.IN_PROGRESS, heartbeat_at=scene.now)
     scene.catalog.heartbeat_restore("01KBVJ0000000000000000000W", scene.now, Progress(done_bytes=1, total_bytes=4))
     assert "25 %" in Markup(client.get(f"{url}?export_id=01KBVJ0000000000000000000W").body).text
+    runs = Markup(client.get("/running").body)
+    assert ("Export of shop" in " ".join(runs.text.split()), "Restore of" in runs.text) == (True, False)
+    file_page = f"{url}?export_id=01KBVJ0000000000000000000W"
+    assert file_page in Markup(client.get("/restores/01KBVJ0000000000000000000W").body).links
+    client.gate.current, admin = replace(client.gate.current, grants=(Grant.of_role("viewer"),)), client.gate.current
+    plain = Markup(client.get("/restores/01KBVJ0000000000000000000W").body)
+    assert (file_page in plain.links, FILE in plain.text) == (False, True)
+    client.gate.current = admin
     early = client.submit(url, step="sign", export_id="01KBVJ0000000000000000000W")
     assert (early.status, "25 %" in early.body, "X-Amz" in early.body) == (200, True, False)
     failure = Failure(code="DISK_FULL", message=HOSTILE, hint="Export fewer tables.")

@@ -38,7 +38,11 @@ def test_kept_reports_and_drills_are_pages_and_damaged_ones_are_said(scene: Cons
     keep_report(store, ID, month.model_copy(update={"restores": (HOSTILE,)}), "<p>x</p>")
     assert f"/report?kept={ID}" in page_of(client, "/report").links
     kept = page_of(client, f"/report?kept={ID}")
-    assert "the last month" in kept.text
+    since, at = f"{month.since:%Y-%m-%d}", f"{month.at:%Y-%m-%d}"
+    assert f"Report: {since} – {at}" in kept.text
+    assert f"As of {at}: {month.status.headline}" in " ".join(kept.text.split())
+    assert (f"Made on {at}" in kept.text, "coffre report monthly" in kept.commands) == (True, False)
+    assert "coffre report monthly" in page_of(client, "/report?period=monthly").commands
     assert "🧨" in kept.text
     put_small(store, report_key(NOW, LATER, "json"), b"{")
     statuses = [client.get(f"/report?kept={one}").status for one in ("x", LATER, ID.replace("A", "C"))]
@@ -69,13 +73,16 @@ def test_a_restore_point_leads_to_its_database_first_and_then_to_its_buckets(
     scene: ConsoleScene, client: Client
 ) -> None:
     database, bucket = scene.backup(5), scene.bucket_backup(5, {"a.txt": 1})
+    of_point = scene.begin(4, point=ID, point_name="night")
     counts = PointCounts(references=9, dangling=2)
     parts = (
         PointPart(target="files", kind=TargetKind.BUCKET, backup_id=bucket.id, counts=counts),
         PointPart(target="shop", kind=TargetKind.DATABASE, backup_id=database.id),
     )
     made = PointRecord(id=ID, name="shop", taken_at=NOW, parts=parts, references=9, sealed_at=NOW)
+    assert f"/points/{ID}" not in page_of(client, f"/backups/{of_point.id}").links, "it is not kept yet"
     scene.catalog.points.keep(made)
+    assert f"/points/{ID}" in page_of(client, f"/backups/{of_point.id}").links
     page = page_of(client, f"/points/{ID}")
     wizards = [link for link in page.links if "/restore?" in link]
     assert wizards == [f"/backups/{database.id}/restore?what=whole", f"/backups/{bucket.id}/restore?mode=overwrite"]
@@ -87,41 +94,49 @@ def test_a_restore_point_leads_to_its_database_first_and_then_to_its_buckets(
         "person", "v", "v", (Grant.of_role("restorer", ["shop"]),), form_token="f", session="s"
     )
     assert client.get(f"/points/{ID}").status == 403
+    plain = page_of(client, f"/backups/{of_point.id}")
+    assert (f"/points/{ID}" in plain.links, ID in plain.text) == (False, True)
     client.gate.current = Caller("person", "v", "v", (Grant.of_role("restorer"),), form_token="f", session="s")
     assert not [link for link in page_of(client, f"/points/{ID}").links if "/restore?" in link]
 
 
 def test_sessions_are_seen_and_ended_by_their_owner_or_an_admin(scene: ConsoleScene, client: Client) -> None:
+    place = {"issuer": "https://login.example.com", "client_id": "coffre"}
+    scene.document["console"] = {**place, "roles": [{"group": "dba", "role": "admin"}]}
+
     def begin(number: int, name: str, hours: float = 0.1, browser: str = "Firefox, Linux") -> str:
         at, one = NOW - timedelta(hours=hours), f"{number:064x}"
         expires = at + timedelta(hours=8)
         fields = {"name": name, "shown": f"{name} {HOSTILE}", "began_at": at, "seen_at": at, "expires_at": expires}
+        fields |= place if number != 5 else {}
         scene.catalog.sessions.begin(Session(id=one, browser=browser, **fields))
         return one
 
     mine, other, phone = begin(1, "anna"), begin(2, "ben"), begin(3, "anna", browser=HOSTILE)
-    over = begin(4, "anna", 9)
+    over = {begin(4, "anna", 9), begin(5, "anna")}
     client.gate.current = replace(PERSON, session=mine)
 
     def shown() -> set[str]:
         return {form.fields["id"] for form in page_of(client, "/sessions").forms if "id" in form.fields} - {"all"}
 
     assert shown() == {mine, other, phone}
-    assert over not in shown()
-    assert page_of(client, "/sessions").text.count("this one") == 1
+    page = page_of(client, "/sessions").text
+    assert (page.count("this one"), "Sessions of everyone" in page) == (1, True)
     viewer = Caller("person", "ben", "ben", (Grant.of_role("viewer", ["shop"]),), form_token="f", session=other)
     client.gate.current = viewer
     assert shown() == {other}
+    assert "Where you are signed in now" in page_of(client, "/sessions").text
     assert client.submit("/sessions/end", id=mine).status == 403
     assert [client.submit("/sessions/end", id="").status, client.submit("/sessions/end", id="x").status] == [422, 303]
     client.gate.current = replace(PERSON, session=mine)
     assert client.submit("/sessions/end", id=other).headers["location"] == "/sessions"
     assert shown() == {mine, phone}
     client.submit("/sessions/end", id="all")
-    assert [one.id for one in scene.catalog.sessions.all()] == []
+    assert {one.id for one in scene.catalog.sessions.all()} == over
     ended = [(one.actor, one.detail) for one in scene.catalog.audit.events() if one.action == "session.ended"]
-    assert len(ended) == 4
+    assert len(ended) == 3, "what was over already has not been ended by anyone"
     assert {actor for actor, _ in ended} == {"anna"}
+    assert {(detail or "").partition(" (")[0] for _, detail in ended} == {"anna", "ben"}
     assert any("Firefox" in (detail or "") for _, detail in ended)
 
 
