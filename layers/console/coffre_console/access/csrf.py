@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import json
+from collections.abc import Sequence
 from typing import Final
 
 from coffre_console.access.caller import Caller
@@ -31,6 +33,14 @@ def refuse_cross_site(request: Request, caller: Caller) -> Refused | None:
     if not hmac.compare_digest(_token_of(request).encode(), caller.form_token.encode()):
         return _refused("the form's token is missing, or of another session", caller)
     return None
+
+
+def proof_of(caller: Caller, said: Sequence[str]) -> str:
+    """Return what shows in an address that this session has put its parts together. No one else can make it.
+
+    An address that somebody else has made up could show one thing and start another.
+    """
+    return hmac.digest(caller.form_token.encode(), json.dumps(said).encode(), "sha256").hex()[:32]
 
 
 def _token_of(request: Request) -> str:

@@ -18,12 +18,11 @@ from coffre.operations.points.find import find_backup, missing_parts
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of, wrong
-from coffre_console.pages.restore_choice import sources_of
 from coffre_console.pages.show import command, show
 from coffre_console.problems import NOT_FOUND
 from coffre_console.reading.backups import PAGE_SIZE, Filter, list_backups
 from coffre_console.reading.drills import MOST_COMPARED, one_drill
-from coffre_console.reading.one_backup import one_backup
+from coffre_console.reading.one_backup import one_backup, sources_of
 from coffre_console.routing import Visit
 
 FIELDS: Final = ("target", "type", "status", "since", "until", "cursor")
@@ -100,7 +99,7 @@ def possible(visit: Visit, one: Backup) -> Sequence[tuple[str, bool]]:
         return visit.caller.may(permission, one.target)
 
     is_kept = one.status is Status.COMPLETED
-    is_somewhere = is_kept or (one.status is Status.DELETED and sources_of(visit, one))
+    is_somewhere = is_kept or (one.status is Status.DELETED and sources_of(visit.source, one))
     found = [("restore", False)] if is_somewhere and may(Permission.RESTORE) else []
     if is_kept and may(Permission.EXPORT) and ExportScope().problem_with(one.kind) is None:
         found.append(("download", False))

@@ -9,13 +9,9 @@ from urllib.parse import urlencode
 from pydantic import ValidationError
 
 from coffre.model.backup import Backup
-from coffre.model.kinds import Status
-from coffre.operations.stored_backup.read_copies import as_read
-from coffre.stores.with_copies import VAULT
 from coffre_console.api.restores import RestoreWanted
 from coffre_console.pages.show import command
 from coffre_console.problems import of_wrong_fields
-from coffre_console.routing import Visit
 
 FIELDS: Final = (
     "what",
@@ -37,16 +33,6 @@ WHATS: Final = ("gone", "rows", "replace", "whole")
 MODES: Final = ("missing", "overwrite", "mirror")
 LONGEST: Final = 1_800
 """Characters of all choices together, as an address has them: it carries them through a sign-in."""
-
-
-def sources_of(visit: Visit, backup: Backup) -> Sequence[str]:
-    """Return from where a backup can be read; none: only from the vault, if it is there."""
-    copies = [
-        one.name
-        for one in visit.source.configuration().copies_of(backup.target)
-        if as_read(visit.source.catalog, backup, one.name).status is Status.COMPLETED
-    ]
-    return [VAULT, *copies] if copies and backup.status is Status.COMPLETED else copies
 
 
 def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> RestoreWanted:

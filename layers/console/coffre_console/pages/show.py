@@ -125,7 +125,7 @@ def environment() -> Environment:
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "seconds_since": lambda at, now: max(0.0, (now - at).total_seconds()),
         "address": address,
-        "exact": escape,  # what a form sends back has to be what was sent, invisible characters included
+        "exact": escape,  # what a form sends back is what was sent
         "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"

@@ -7,7 +7,6 @@ All of it has one address, whose query holds what was chosen: a sign-in in the m
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,13 +19,14 @@ from coffre.model.kinds import SafetyState
 from coffre.operations.points.find import find_backup
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
+from coffre_console.access.csrf import proof_of
 from coffre_console.access.permissions import Permission
 from coffre_console.api.restores import PlanShown, RestoreWanted, permission_of, restore_or_plan
 from coffre_console.pages.asked import id_of, sent_of, wrong
-from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, sources_of, wanted_of
+from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
 from coffre_console.pages.show import address, see_other, show
 from coffre_console.problems import ProblemError
-from coffre_console.reading.one_backup import parts_of_backup
+from coffre_console.reading.one_backup import parts_of_backup, sources_of
 from coffre_console.reading.runs import one_restore
 from coffre_console.routing import Visit
 
@@ -40,7 +40,7 @@ def look(visit: Visit, backup: Backup) -> Answer[str]:
     """Show the form, or the plan of what was chosen."""
     # A form that a sign-in came in between sends more: the step, and the typed name.
     sent = sent_of(visit, *FIELDS, *_IDS, "step", "name")
-    if not sources_of(visit, backup):
+    if not sources_of(visit.source, backup):
         refuse_unrestorable(backup)
     return _plan(visit, backup, sent) if sent["dry_run_id"] else _choose(visit, backup, sent)
 
@@ -74,7 +74,7 @@ def _ask(visit: Visit, backup: Backup, wanted: RestoreWanted) -> Any:
 
 
 def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
-    """Show the form; whole backups and other destinations are for those who may restore all."""
+    """Show the form."""
     may_all = visit.caller.may(Permission.RESTORE_ALL, backup.target)
     names = [part.name for part in parts_of_backup(visit.source, backup)[:_MOST_NAMES]]
     return show(
@@ -87,18 +87,13 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
         modes=MODES,
         names=names,
         may_all=may_all,
-        sources=sources_of(visit, backup),
+        sources=sources_of(visit.source, backup),
     )
 
 
 def _proof(visit: Visit, backup: Backup, chosen: Mapping[str, str], dry_run_id: str) -> str:
-    """Return what says in an address that a dry run was of this choice. No one else can make it.
-
-    An address with another one's dry run of something small, and a choice of everything, would show the one and start
-    the other. What overwrites is compared by the function besides.
-    """
-    said = json.dumps([backup.id, dry_run_id, *(chosen[name] for name in FIELDS)])
-    return hmac.digest(visit.caller.form_token.encode(), said.encode(), "sha256").hex()[:32]
+    """Return what says in an address that a dry run was of this choice; the function compares what overwrites."""
+    return proof_of(visit.caller, [backup.id, dry_run_id, *(chosen[name] for name in FIELDS)])
 
 
 def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
@@ -126,7 +121,7 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
 
 
 def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | None, RestoreReport | None]:
-    """Return a dry run of this backup with its report; None for one whose function has not begun yet."""
+    """Return a dry run with its report; None for one whose function has not begun yet."""
     try:
         found = one_restore(visit.source, id_of("dry_run_id", dry_run_id) or "")
     except BackupStateError:
@@ -142,7 +137,7 @@ def _safety_backup(visit: Visit, backup: Backup, safety_id: str) -> Backup | Non
 
 
 def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapping[str, str]) -> Answer[str]:
-    """Take the typed name, get the plan's token from the function, and show the last ten seconds."""
+    """Take the typed name, get the plan's token, and show the last ten seconds."""
     wanted = wanted_of(backup, dict(chosen), dry_run=True, dry_run_id=sent["dry_run_id"])
     answer = _ask(visit, backup, wanted)
     if not isinstance(answer, PlanShown):
@@ -153,14 +148,14 @@ def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapp
 
 
 def last_step(plan: Mapping[str, Any], token: str, typed: str) -> Mapping[str, Any]:
-    """Return what the last page shows. The name has to be the plan's; the function compares it again."""
+    """Return what the last page shows. The name has to be the plan's."""
     if typed != plan["name"]:
         raise wrong("name", f"expected {plan['name']}")
     return {"plan": with_losses(plan), "token_of_plan": token, "seconds": COUNTDOWN_SECONDS}
 
 
 def with_losses(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a function's plan, with what is lost as the record that pages show."""
+    """Return a plan, with what is lost as a record."""
     return {**plan, "overwrites": Overwritten.model_validate(plan["overwrites"])}
 
 

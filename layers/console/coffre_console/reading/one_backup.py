@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,9 @@ from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status
 from coffre.model.manifest import Manifest
 from coffre.model.usage import Usage
+from coffre.operations.stored_backup.read_copies import as_read
 from coffre.policy.cost import estimated_usage
+from coffre.stores.with_copies import VAULT
 from coffre.vault.layout import marks_prefix, reports_prefix
 from coffre_console.reading.source import Source
 
@@ -173,3 +175,13 @@ def _usage(source: Source, backup: Backup) -> Usage | None:
     if used is None and backup.duration_ms is not None:
         return estimated_usage(backup)
     return used
+
+
+def sources_of(source: Source, backup: Backup) -> Sequence[str]:
+    """Return from where a backup can be read; none: only from the vault, if it is there."""
+    copies = [
+        one.name
+        for one in source.configuration().copies_of(backup.target)
+        if as_read(source.catalog, backup, one.name).status is Status.COMPLETED
+    ]
+    return [VAULT, *copies] if copies and backup.status is Status.COMPLETED else copies
