@@ -20,6 +20,7 @@ from coffre.catalog.items import index_value
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import parse_configuration
 from coffre.model.drill import DrillSummary, Outcome
+from coffre_console.access.bearers import Person
 from coffre_console.access.sessions import SessionDoor
 
 if TYPE_CHECKING:
@@ -88,8 +89,11 @@ def make_account(place: Place) -> None:
 def sign_in(catalog: Catalog, now: datetime, group: str = _GROUP) -> str:
     """Begin an administrator's session, and return its cookie as a browser sends it."""
     document = boto3.client("ssm").get_parameter(Name="/coffre/configuration")["Parameter"]["Value"]
-    door = SessionDoor(catalog.sessions, lambda: parse_configuration(document, where="the benchmark"))
-    return door.begin("anna", "anna@example.com", [group], now).partition(";")[0]
+    configuration = parse_configuration(document, where="the benchmark")
+    assert configuration.console is not None
+    anna = Person("anna", "anna@example.com", (group,))
+    door = SessionDoor(catalog.sessions, lambda: configuration)
+    return door.begin(configuration.console, anna, now).partition(";")[0]
 
 
 def note_drills(catalog: Catalog, like: Backup) -> None:

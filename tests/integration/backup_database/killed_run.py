@@ -7,6 +7,7 @@ what it has stored, as the catalog would.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -75,8 +76,8 @@ def die_at_nine_tenths() -> None:
     add, looks, looked = Meter.add, [0], threading.Condition()
     record = part_recorder.PartRecorder._record
 
-    def record_and_count(self: part_recorder.PartRecorder) -> None:
-        record(self)
+    def record_and_count(self: part_recorder.PartRecorder, seconds: float = math.inf) -> None:
+        record(self, seconds)
         with looked:
             looks[0] += 1
             looked.notify_all()

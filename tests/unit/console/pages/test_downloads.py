@@ -11,6 +11,7 @@ from tests.console_client import EXPORTS, Client
 from tests.console_restores import HOSTILE
 from tests.console_scene import ConsoleScene
 from tests.unit.console.api.test_downloads_api import AGE, EXPORT, FILE, exported, stored
+from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 
 from coffre.model.backup import Failure, Progress, Status
@@ -53,7 +54,8 @@ def test_a_download_is_chosen_exported_followed_and_signed(scene: ConsoleScene, 
     assert ("Export of shop" in " ".join(runs.text.split()), "Restore of" in runs.text) == (True, False)
     file_page = f"{url}?export_id=01KBVJ0000000000000000000W"
     assert file_page in Markup(client.get("/restores/01KBVJ0000000000000000000W").body).links
-    client.gate.current, admin = replace(client.gate.current, grants=(Grant.of_role("viewer"),)), client.gate.current
+    admin = client.gate.current
+    client.gate.current = replace(PERSON, grants=(Grant.of_role("viewer"),))
     plain = Markup(client.get("/restores/01KBVJ0000000000000000000W").body)
     assert (file_page in plain.links, FILE in plain.text) == (False, True)
     client.gate.current = admin
