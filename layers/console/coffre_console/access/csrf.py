@@ -38,7 +38,7 @@ def refuse_cross_site(request: Request, caller: Caller) -> Refused | None:
 def proof_of(caller: Caller, said: Sequence[str]) -> str:
     """Return what shows in an address that this session has put its parts together. No one else can make it.
 
-    An address that somebody else has made up could show one thing and start another.
+    An address that another person has made up could show one thing and start another.
     """
     return hmac.digest(caller.form_token.encode(), json.dumps(said).encode(), "sha256").hex()[:32]
 

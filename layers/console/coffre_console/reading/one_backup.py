@@ -178,7 +178,7 @@ def _usage(source: Source, backup: Backup) -> Usage | None:
 
 
 def sources_of(source: Source, backup: Backup) -> Sequence[str]:
-    """Return from where a backup can be read; none: only from the vault, if it is there."""
+    """Return from where a backup can be read; none: only from the vault."""
     copies = [
         one.name
         for one in source.configuration().copies_of(backup.target)
