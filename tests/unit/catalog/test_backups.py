@@ -212,6 +212,7 @@ def test_a_backup_that_was_taken_for_dead_while_it_wrote_its_announced_manifest_
     assert done.manifest_key
     assert done.manifest_sha256
     catalog.announce_manifest(backup.id, done.manifest_key, done.manifest_sha256)
+    catalog.heartbeat_backup(backup.id, datetime.now(UTC), Progress())
     catalog.fail_backup(backup.id, Failure(code="SPREAD_STOPPED", message="It was stopped."), now)
 
     with pytest.raises(BackupStateError):
@@ -219,7 +220,7 @@ def test_a_backup_that_was_taken_for_dead_while_it_wrote_its_announced_manifest_
     assert catalog.get_backup(backup.id).status is Status.FAILED
     stored = catalog.complete_backup(done)
     assert stored == catalog.get_backup(backup.id)
-    assert stored.model_copy(update={"heartbeat_at": None}) == done
+    assert stored.model_copy(update={"heartbeat_at": done.heartbeat_at, "progress": done.progress}) == done
 
 
 def test_a_backup_that_was_not_heard_of_for_minutes_stays_failed(
@@ -232,6 +233,7 @@ def test_a_backup_that_was_not_heard_of_for_minutes_stays_failed(
     assert done.manifest_key
     assert done.manifest_sha256
     catalog.announce_manifest(backup.id, done.manifest_key, done.manifest_sha256)
+    catalog.heartbeat_backup(backup.id, datetime.now(UTC), Progress())
     catalog.fail_backup(backup.id, Failure(code="RUN_DIED", message="It died."), now)
     monkeypatch.setattr(catalog, "_now", lambda: datetime.now(UTC) + timedelta(minutes=6))
 

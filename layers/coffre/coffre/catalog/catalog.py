@@ -215,7 +215,7 @@ class Catalog:
             The backup is not in progress any more: the run must stop and publish nothing.
         """
         try:
-            fields = {"manifest_key": key, "manifest_sha256": sha256, "heartbeat_at": self._now()}
+            fields = {"manifest_key": key, "manifest_sha256": sha256}
             self._backups.change(backup_id, fields, allowed=(Status.IN_PROGRESS,))
         except ConditionFailedError as error:
             raise LockLostError(
