@@ -18,8 +18,8 @@ DESTINATION = f"db.example.org:5432/{HOSTILE}"
 LOST = Overwritten(database=HOSTILE, size_bytes=1_500_000, tables=2, rows_estimate=12)
 
 
-def started(scene: ConsoleScene, backup: Backup, restore_id: str) -> Restore:
-    """Record a dry run, as the function does when it begins."""
+def started(scene: ConsoleScene, backup: Backup, restore_id: str, *, dry_run: bool = True) -> Restore:
+    """Record a dry run, or a restore, as the function does when it begins."""
     restore = Restore(
         id=restore_id,
         backup_id=backup.id,
@@ -28,7 +28,7 @@ def started(scene: ConsoleScene, backup: Backup, restore_id: str) -> Restore:
         status=Status.IN_PROGRESS,
         created_at=NOW,
         heartbeat_at=NOW,
-        dry_run=True,
+        dry_run=dry_run,
     )
     scene.catalog.create_restore(restore)
     return restore
@@ -69,16 +69,7 @@ def ended(
 
 def compared(scene: ConsoleScene, backup: Backup, restore_id: str) -> None:
     """Record a restore of tables beside those in use, and its end."""
-    restore = Restore(
-        id=restore_id,
-        backup_id=backup.id,
-        target=backup.target,
-        destination=DESTINATION,
-        status=Status.IN_PROGRESS,
-        created_at=NOW,
-        heartbeat_at=NOW,
-    )
-    scene.catalog.create_restore(restore)
+    restore = started(scene, backup, restore_id, dry_run=False)
     report = RestoreReport(
         id=restore.id,
         backup_id=backup.id,

@@ -19,7 +19,7 @@ from tests.memory_store import MemoryStore
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Status
 from coffre.model.manifest import Manifest
-from coffre.operations.backup_buckets import earlier
+from coffre.operations.backup_buckets import earlier, part
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.runs import part_recorder
 from coffre.operations.runs.run import Paused
@@ -148,6 +148,26 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
     assert len(taken) > 0.8 * OBJECTS
     assert "a/0003" not in taken
     assert not [pack.key for pack in made.packs if pack.key.endswith((lost.name, cut.name))]
+
+
+def test_a_disk_without_room_for_records_costs_the_records_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+
+    def full(_part: object, _entries: object, file: Path) -> None:
+        file.touch()
+        begun.append(file)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(part, "write_new", full)
+    records: dict[int, str] = {}
+    scene.recorded = records.__setitem__
+
+    made = scene.backup()
+
+    assert len(scene.entries(made)) == OBJECTS
+    assert made.exceptions == ()
+    assert begun != []
+    assert not any(file.exists() for file in begun)
 
 
 def test_what_does_not_fit_on_the_disk_is_stored_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,20 @@ def test_an_entry_is_recorded_once_when_its_pack_is_stored(scene: Scene) -> None
     assert scene.recorded() == [["tables/b"], ["tables/c"]]
 
 
+def test_a_hand_over_does_not_wait_for_all_records(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_RECORD_BYTES", 1), ("_FLUSH_SECONDS", 0.0)):
+        monkeypatch.setattr(part_recorder, name, value)
+    recorder = scene.recorder()
+    packs, writer = begin(recorder, 1)
+    packs.packs.append(pack(1))
+    writer.entries += [_entry(f"tables/{index}", pack(1)) for index in range(3)]
+
+    recorder.flush()
+    assert len(scene.recorded()) == 1
+    recorder._record()
+    assert len(scene.recorded()) == 3
+
+
 def test_parts_are_recorded_in_the_order_of_their_names_and_in_records_that_are_not_large(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

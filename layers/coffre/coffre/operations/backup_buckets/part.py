@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -93,8 +92,11 @@ def run_part(
     names = write_all(part, made, file)
     if job.recorder is not None:
         new = job.scratch / f"new-{part.number:06d}.zst"
-        with contextlib.suppress(OSError):  # a full disk: the run does not depend on its records
+        try:
             write_new(part, made, new)
+        except OSError:  # a full disk: the run does not depend on its records
+            new.unlink(missing_ok=True)
+        else:
             job.recorder.finish(part.number, new, is_only_here=True)
     for entry in entries.values():
         for pack, length in live_bytes(entry):
