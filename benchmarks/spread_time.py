@@ -121,9 +121,10 @@ def main() -> None:
     """Fill a database, and take it in both ways in turn."""
     parser = arguments_of(__doc__, runs=1)
     parser.add_argument("--part", choices=["overhead", "link", "restore"], required=True)
+    parser.add_argument("--rate", type=float, default=_RATE, help="bytes a second that the link gives each connection")
     arguments = parser.parse_args()
     os.environ |= _ENVIRONMENT
-    with workbench(TWO_TABLES, arguments.scale) as bench, open_link(bench.server.port, _RATE) as link:
+    with workbench(TWO_TABLES, arguments.scale) as bench, open_link(bench.server.port, arguments.rate) as link:
         if arguments.part == "restore":
             _restore_part(bench, link, arguments.runs)
             return

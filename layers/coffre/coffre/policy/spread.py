@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from coffre.model.words import size, span
-from coffre.policy.slicing import LARGEST_PART_BYTES, SMALLEST_PART_BYTES, Part
+from coffre.policy.slicing import LARGEST_PART_BYTES, Part
 
 type Mode = Literal["auto", "never", "always"]
 
@@ -23,8 +23,11 @@ _SHARE_OF_THE_TIME: Final = 0.7
 _GROUP_SECONDS: Final = 300
 # Fewer would leave workers idle while the last group is read. One worker alone needs no balance.
 _GROUPS_A_WORKER: Final = 3
-_SMALLEST_GROUP_BYTES: Final = 64 * 1024**2
-_PARTS_A_STREAM: Final = 2
+# Below this, a second group costs a worker more (connections, the snapshot) than balance gains.
+_SMALLEST_GROUP_BYTES: Final = 100_000_000
+# At the end of a group, streams wait for the last part: half of one, on average.
+_PARTS_A_STREAM: Final = 8
+_SMALLEST_PART_BYTES: Final = 8 * 1024**2
 # Without limits.streams: what four workers of four streams need.
 MOST_CONNECTIONS: Final = 16
 
@@ -113,22 +116,28 @@ def shape(
     """
     streams = min(streams, connections)
     width = max(1, connections // streams)
-    of_time = int(earlier.bytes_per_second * _GROUP_SECONDS)
-    groups = width * _GROUPS_A_WORKER if width > 1 else 1
-    of_balance = max(total_bytes // groups, _SMALLEST_GROUP_BYTES)
-    group = max(1, min(of_time, of_balance, group_bytes or of_time))
+    of_time = max(1, int(earlier.bytes_per_second * _GROUP_SECONDS))
+    of_balance = _GROUPS_A_WORKER if width > 1 else 1
+    rounds = max(
+        1, min(of_balance, total_bytes // (width * _SMALLEST_GROUP_BYTES)), -(-total_bytes // (width * of_time))
+    )
+    group = max(1, min(total_bytes // (width * rounds), group_bytes or of_time))
     part = max(1, min(group // (streams * _PARTS_A_STREAM), LARGEST_PART_BYTES))
-    return Shape(width, streams, group, part if group_bytes else max(part, SMALLEST_PART_BYTES))
+    return Shape(width, streams, group, part if group_bytes else max(part, _SMALLEST_PART_BYTES))
 
 
 def grouped(parts: Iterable[Part], group_bytes: int) -> list[Sequence[Part]]:
-    """Gather parts, in their order, into groups of at most this size; a larger part is a group of its own."""
-    groups: list[list[Part]] = []
-    filled = 0
+    """Divide parts, in their order, into groups of about this size.
+
+    All are alike, since a small last one would leave workers idle: larger than that by a half, and a part, at most.
+    """
+    parts = list(parts)
+    total = sum(part.size_bytes for part in parts)
+    number = max(1, round(total / group_bytes))
+    groups: dict[int, list[Part]] = {}
+    before = 0
     for part in parts:
-        if not groups or filled + part.size_bytes > group_bytes:
-            groups.append([])
-            filled = 0
-        groups[-1].append(part)
-        filled += part.size_bytes
-    return list(groups)
+        middle = before + part.size_bytes / 2
+        groups.setdefault(min(number - 1, int(number * middle / total)) if total else 0, []).append(part)
+        before += part.size_bytes
+    return list(groups.values())
