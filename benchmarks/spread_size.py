@@ -244,7 +244,7 @@ def _rate(workers: int) -> Earlier:
 def _calculated(total_bytes: int, costs: Costs) -> str:
     """Return the time and the cost of a run at 16 connections of a server that gives 300 MB/s."""
     divided = shape(total_bytes, _rate(4), streams=4, connections=16)
-    groups = -(-total_bytes // divided.group_bytes)
+    groups = round(total_bytes / divided.group_bytes)
     rounds = -(-groups // divided.width)
     reading = total_bytes / _SERVER_BYTES_PER_SECOND
     share = total_bytes / _SLICE_BYTES / costs.slices
