@@ -39,9 +39,10 @@ from coffre_cli.commands.restore.without_stack import restore_database_here, res
 from coffre_cli.confirming import Confirmed
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.backup import Backup, Restore
     from coffre.model.configuration import Configuration
     from coffre.model.protection import Drill
+    from coffre.model.restore_report import RestoreReport
     from coffre.postgres.connection.address import Connection
     from coffre_cli.standalone import StandaloneVault
 
