@@ -24,7 +24,7 @@ from tests.contract.weed import OWNER, Weed
 
 from benchmarks.harness import Contender, Sample, Surroundings, measure, median, progress
 from benchmarks.workbench import arguments_of, environment, has_tool, job
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre_local.toolchain import Toolchain
 
 if TYPE_CHECKING:

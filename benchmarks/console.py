@@ -34,7 +34,8 @@ from benchmarks.console_local import measure_local
 from benchmarks.harness import progress
 from benchmarks.status import proxy
 from coffre.catalog.catalog import Catalog
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.vault import Vault
 from coffre_local.aws import start_aws
 from coffre_local.toolchain import CHECKOUT, Toolchain

@@ -34,7 +34,8 @@ from benchmarks.workbench import arguments_of, has_tool, job
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, EntriesFile, Manifest, PackReference, StorageContent
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.stores.store import put_small
 from coffre.vault.layout import entries_key, pack_prefix
 from coffre.vault.vault import Vault

@@ -16,7 +16,8 @@ from ulid import ULID
 from benchmarks.newest import newest
 from coffre.model.drill import DrillState, Outcome
 from coffre.model.protection import Drill
-from coffre.operations.drill.database import DrillJob, drill
+from coffre.operations.drill.database import drill
+from coffre.operations.drill.job import DrillJob
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.stores.directory import DirectoryStore

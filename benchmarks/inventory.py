@@ -31,7 +31,8 @@ from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackRe
 from coffre.model.verification import Share
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.layout import backup_prefix
 from coffre.vault.vault import Vault

@@ -25,7 +25,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.database_target import DatabaseTarget, Limits
 from coffre.model.manifest import Entry, EntryKind, Frame, PackReference, RelationName
 from coffre.model.times import parse_span
-from coffre.operations.backup_database.plan import BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header, write_plan
 from coffre.operations.backup_database.spread.seal import seal_spread
 from coffre.operations.runs.progress import Meter

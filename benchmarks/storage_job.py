@@ -34,7 +34,8 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3 import S3Credentials, S3Store
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault

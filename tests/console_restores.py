@@ -6,10 +6,11 @@ from typing import Any
 
 from tests.console_scene import NOW, ConsoleScene
 
-from coffre.model.backup import Backup, Comparison, Kept, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.kinds import SafetyState
 from coffre.model.restore import Scope
+from coffre.model.restore_report import Comparison, Kept, RestoreReport
 from coffre.model.safety import Safety
 from coffre.stores.store import put_small
 

@@ -72,7 +72,8 @@ class DeployedStack:
 
     @cached_property
     def vault(self) -> Vault:
-        from coffre.stores.s3 import S3Store, make_client
+        from coffre.stores.s3 import S3Store
+        from coffre.stores.s3_client import make_client
         from coffre.vault.vault import Vault
 
         prefix = self._output("VaultPrefix").lstrip("/")

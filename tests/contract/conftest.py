@@ -24,7 +24,8 @@ from tests.contract.weed import OWNER, Weed
 from coffre.stores.cloud import CloudStore
 from coffre.stores.cloud_clients import AzureKey, azure_cloud, google_cloud
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3 import Checksum, RetryLimits, S3Credentials, S3Store, make_client
+from coffre.stores.s3 import Checksum, S3Store
+from coffre.stores.s3_client import RetryLimits, S3Credentials, make_client
 from coffre.stores.store import Store
 from coffre_local.certificate import write_certificate
 from coffre_local.toolchain import Toolchain

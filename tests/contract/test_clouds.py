@@ -17,7 +17,7 @@ from coffre.model.errors import ObjectMissingError, SecretError, StoreError, Sto
 from coffre.runtime.destinations import Opening, open_address, open_destination
 from coffre.stores.cloud import CloudStore
 from coffre.stores.cloud_clients import AzureKey
-from coffre.stores.s3 import RetryLimits
+from coffre.stores.s3_client import RetryLimits
 from coffre.stores.tally import Tally
 
 BODY = os.urandom(300_000)

@@ -20,14 +20,14 @@ from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import counts
 
 from coffre.buckets.open_reader import open_reader
-from coffre.model.backup import RestoreReport
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import RestoreError, StoreError
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.runs.run import Paused
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.vault.bucket_progress import BucketProgress, Counts, read_progress
 
 if TYPE_CHECKING:

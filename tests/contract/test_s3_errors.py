@@ -9,7 +9,8 @@ from tests.contract.conftest import MakeStore
 from tests.contract.faults import Answer, FaultyStore
 
 from coffre.model.errors import CoffreError, PermanentError, SettingsError, StoreError, TransientError
-from coffre.stores.s3 import Checksum, S3Credentials, S3Store, make_client
+from coffre.stores.s3 import Checksum, S3Store
+from coffre.stores.s3_client import S3Credentials, make_client
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 SECRETS = "<StringToSign>SECRET-1</StringToSign><Token-0>SECRET-2</Token-0><AWSAccessKeyId>SECRET-3</AWSAccessKeyId>"

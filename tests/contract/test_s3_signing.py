@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.contract.objects import sha256
 
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_signing import CONTENT_SHA256, EMPTY_SHA256, encoded_path, encoded_query, signed_headers
 
 NOW = datetime(2026, 11, 22, 7, 8, 9, tzinfo=UTC)

@@ -16,8 +16,8 @@ from tests.contract.faults import Answer, Cut, Fault, FaultyStore, Silence, endl
 from tests.contract.weed import OWNER, READER, WRITER, Weed
 
 from coffre.model.errors import CoffreError, ObjectMissingError, RunStoppedError, StoreError, StoreTransientError
-from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import BotocoreConnections
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_connections import Connections
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_wire import Endpoint, S3Wire

@@ -12,7 +12,7 @@ from typing import Self
 
 import urllib3
 
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre_local.ports import free_port
 
 OWNER = S3Credentials("owner-key", "owner-secret-0123456789")

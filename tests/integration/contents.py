@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlsplit
 import psycopg2
 import pytest
 
-from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.names import quoted
+from coffre.model.restore_report import RestoreReport
 from coffre.policy.slicing import Slice
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.snapshot import Holder

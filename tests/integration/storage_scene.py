@@ -13,8 +13,9 @@ from tests.integration.bucket_backups import Object, keep_backup
 from ulid import ULID
 
 from coffre.buckets.writer import BucketWriter
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
 from coffre.model.confirmation import Plan
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageResult, StorageScope, StorageState
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.runs.progress import Meter

@@ -23,7 +23,7 @@ from coffre.runtime import bootstrap
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.machine import Machine
 from coffre.runtime.sources import read_secret
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.codec import public_key

@@ -17,7 +17,8 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.diff import differences
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
 

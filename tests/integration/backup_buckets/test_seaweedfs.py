@@ -16,7 +16,7 @@ from tests.integration.capture_scene import Scene
 from coffre.buckets.open_reader import open_reader
 from coffre.buckets.reader import PIECE_BYTES
 from coffre.model.bucket_target import BucketTarget
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -23,7 +23,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_database.backup import backup_database
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.runs import part_recorder
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter

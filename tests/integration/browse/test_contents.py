@@ -14,7 +14,8 @@ from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.contents import find_table, rows_of
 from coffre.operations.browse.diff import Change, Difference, differences
 from coffre.operations.stored_backup.open import open_manifest
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

@@ -35,7 +35,8 @@ from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import AGE_MAGIC, FrameDecoder, public_key
 from coffre.vault.entries import FRAME_SIZE_BYTES
 from coffre.vault.vault import Vault

@@ -21,7 +21,7 @@ from tests.integration.points_scene import PointScene
 from tests.integration.points_writer import TABLE, Writer
 
 from coffre.operations.points.find import dangling_references, find_point, whole_points
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -16,7 +16,7 @@ from tests.integration.vault_copies import Command, command_in, copy_vault, file
 
 from coffre.operations.restore_database.consent import old_name
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
 from coffre_cli.commands.restore.without_stack import restore_database_here

@@ -17,7 +17,7 @@ from tests.integration.storage_scene import Scene, counts
 from coffre.buckets.writer_likeness import Proof, proof_of
 from coffre.model.manifest import ObjectFacts
 from coffre.operations.restore_buckets import write_object as restore_storage_write
-from coffre.stores.s3 import RetryLimits, make_client
+from coffre.stores.s3_client import RetryLimits, make_client
 
 LARGE = bytes(range(251)) * 50_000
 PART_BYTES = 5 * 1024 * 1024

@@ -14,7 +14,7 @@ from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
 from coffre.model.errors import CoffreError
-from coffre.stores.s3 import RetryLimits, make_client
+from coffre.stores.s3_client import RetryLimits, make_client
 
 LARGE = hashlib.shake_256(b"large").digest(17 * 1024 * 1024)
 SLOW_DOWN = Answer.error(503, "SlowDown", "Please reduce your request rate.")

@@ -24,7 +24,8 @@ from coffre.model.errors import CoffreError
 from coffre.model.storage import BegunUpload
 from coffre.runtime import bootstrap, restore_storage_function
 from coffre.runtime.sources import read_secret
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import public_key
 from coffre.vault.vault import Vault
 from coffre_cli.here import StackHere

@@ -15,12 +15,13 @@ from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
 
 from coffre.buckets.writer import BucketWriter
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, ObjectMissingError
 from coffre.model.manifest import ObjectFacts
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets import write_object
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.vault.restores import read_names, write_names
 
 

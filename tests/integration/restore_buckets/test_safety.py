@@ -14,14 +14,14 @@ from tests.confirming import overwrites, with_confirmation
 from tests.contract.weed import OWNER, Weed
 from tests.integration.conftest import Coffre, Context
 
-from coffre.model.backup import RestoreReport
 from coffre.model.bucket_target import BucketSource, ObjectStore
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import BucketSummary
+from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety, SafetyState
 from coffre.operations.restore_buckets.safety import Stake, is_same_store
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import public_key
 
 if TYPE_CHECKING:

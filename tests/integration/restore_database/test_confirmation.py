@@ -13,9 +13,10 @@ from tests.confirming import with_confirmation
 from tests.integration.conftest import Context, new_id
 from tests.integration.contents import RoundTrip, database_of, rows, run, value
 
-from coffre.model.backup import Backup, RestoreReport, Status
+from coffre.model.backup import Backup, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, ConfirmationError
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database import replace_database
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination import row_merge

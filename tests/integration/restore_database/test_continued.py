@@ -16,9 +16,10 @@ from botocore.exceptions import ClientError
 from tests.integration.conftest import Coffre, Context, new_id
 from tests.integration.contents import RoundTrip, rows, run, value
 
-from coffre.model.backup import Backup, RestoreReport, Status
+from coffre.model.backup import Backup, Status
 from coffre.model.errors import TransientError
 from coffre.model.manifest import Entry
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database import batches
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database

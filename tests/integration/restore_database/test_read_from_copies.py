@@ -13,9 +13,10 @@ from tests.integration.conftest import BUCKET, REGION, Coffre, client
 from tests.integration.expect import no_secret
 from tests.integration.vault_copies import copy_vault
 
-from coffre.model.backup import Restore, RestoreReport
+from coffre.model.backup import Restore
 from coffre.model.copies import Copy, CopyStatus
 from coffre.model.errors import BackupStateError, CopyUnknownError, IntegrityError
+from coffre.model.restore_report import RestoreReport
 from coffre_local.sample import fingerprint
 
 THEN = datetime(2026, 11, 17, 3, 0, tzinfo=UTC)

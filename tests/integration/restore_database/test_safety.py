@@ -13,8 +13,9 @@ import pytest
 from tests.integration.conftest import Coffre, beside, run_sql, with_password
 from tests.integration.contents import RoundTrip
 
-from coffre.model.backup import RestoreReport, Status
+from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
+from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety, SafetyState
 from coffre.operations.runs import safety
 from coffre.postgres.destination.identity import identity_of

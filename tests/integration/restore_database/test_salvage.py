@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, value
 
-from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError
+from coffre.model.restore_report import RestoreReport
 from coffre_local.sample import fingerprint
 
 _ORPHANS = (

@@ -13,8 +13,9 @@ from tests.integration.restore_database.test_continued import SOURCE, Time, asse
 from tests.integration.share_machine import MACHINE, ShareFaults, share_machine
 
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, RestoreReport, Status
+from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, EventError, RunCancelledError
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.restore_database import batches
 from coffre.policy import slicing

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.integration.contents import RoundTrip, rows, run, schema_of, value
 
-from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError
+from coffre.model.restore_report import RestoreReport
 from coffre_local.sample import fingerprint
 
 ROTATE = "UPDATE item SET list_pos = CASE id WHEN 1 THEN 20 WHEN 2 THEN 30 WHEN 3 THEN 10 END WHERE id <= 3"

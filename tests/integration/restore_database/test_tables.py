@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.integration.contents import RoundTrip, rows, run, schema_of, value
 
-from coffre.model.backup import RestoreReport
 from coffre.model.errors import CoffreError
+from coffre.model.restore_report import RestoreReport
 from coffre_local.sample import fingerprint
 
 SHOP = (

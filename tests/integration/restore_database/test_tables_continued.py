@@ -11,9 +11,10 @@ from tests.integration.conftest import Context, new_id
 from tests.integration.contents import RoundTrip, database_of, rows, run, value
 from tests.integration.restore_database.test_continued import Time, chain, essence, killed
 
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
 from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database import batches, tables
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database

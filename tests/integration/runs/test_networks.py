@@ -21,7 +21,8 @@ from coffre.model.errors import CoffreError
 from coffre.operations.runs import watchdog
 from coffre.postgres.connection import client_tools as tools
 from coffre.postgres.connection import connect, ending
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.vault import Vault
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint

@@ -22,7 +22,8 @@ from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.runs import locked_backup
 from coffre.operations.runs.run import Paused
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.stores.s3_errors import Call
 from coffre.vault.bucket_progress import read_progress
 from coffre.vault.layout import manifest_key

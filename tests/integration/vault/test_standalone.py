@@ -15,7 +15,7 @@ from tests.integration.conftest import Coffre, run_sql, with_password
 from tests.integration.contents import RoundTrip, rows
 from tests.integration.vault_copies import Lose, command_in, files_of, losing, write_identity
 
-from coffre.model.backup import RestoreReport
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.progress import Meter

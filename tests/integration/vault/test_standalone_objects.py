@@ -13,7 +13,7 @@ from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import IDENTITY, Scene
 from tests.integration.vault_copies import Command, command_in, files_of
 
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from coffre.buckets.client import make_bucket_client, parse_credentials, parse_store_secret, region_of
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.errors import SecretError
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 
 KEY = {"access_key_id": "id", "secret_access_key": "hush"}
 

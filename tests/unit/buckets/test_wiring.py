@@ -10,7 +10,7 @@ import pytest
 from coffre.buckets.open_reader import open_reader
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import StoreError
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_wire import Endpoint
 
 KEY = S3Credentials("key", "secret")

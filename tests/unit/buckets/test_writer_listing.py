@@ -10,7 +10,7 @@ import pytest
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.errors import StoreError
-from coffre.stores.s3 import S3Credentials, make_client
+from coffre.stores.s3_client import S3Credentials, make_client
 
 PAGES = 60
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)

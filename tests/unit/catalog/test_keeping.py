@@ -7,7 +7,7 @@ import pytest
 from tests.unit.catalog.conftest import NewBackup
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.items import BackupItem
+from coffre.catalog.run_items import BackupItem
 from coffre.model.backup import Backup
 from coffre.model.errors import BackupStateError
 

@@ -14,7 +14,8 @@ from pynamodb.attributes import AttributeContainer
 from tests.catalog_table import create_table
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.items import BackupItem, FailureMap, ProgressMap, RestoreItem
+from coffre.catalog.items import FailureMap
+from coffre.catalog.run_items import BackupItem, ProgressMap, RestoreItem
 from coffre.catalog.tables import table_definition
 from coffre.model.backup import Backup, Failure, Progress, Restore, Status
 from coffre.model.errors import BackupStateError, CatalogError, IntegrityError

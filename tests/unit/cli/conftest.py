@@ -18,7 +18,7 @@ from tests.catalog_table import create_table
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure, Restore, RestoredTable, RestoreReport, Status, Tier
+from coffre.model.backup import Backup, Failure, Restore, Status, Tier
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import (
     BucketSummary,
@@ -28,6 +28,7 @@ from coffre.model.manifest import (
     StorageContent,
     TableContent,
 )
+from coffre.model.restore_report import RestoredTable, RestoreReport
 from coffre.vault.codec import new_identity, public_key
 from coffre_cli import app, screen, stack_choice
 from coffre_cli.deployed import DeployedStack

@@ -22,7 +22,8 @@ from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent, par
 from coffre.runtime.events.rotate import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.observability import make_logger
 from coffre.runtime.pins import answer_pin
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.vault import Vault
 
 DESTINATION: Final = "db.example:5432/copy as me"

@@ -11,8 +11,9 @@ from tests import snapshots
 from tests.unit.cli.conftest import Account, Coffre
 from tests.unit.cli.planning import answer_to, is_planned, plan_of
 
-from coffre.model.backup import Comparison, Failure, Kept, Status
+from coffre.model.backup import Failure, Status
 from coffre.model.checkup import CheckResult, Checkup, Severity, State
+from coffre.model.restore_report import Comparison, Kept
 
 _ID: Final = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 _AGE: Final = re.compile(r"\d+ (?:s|min|h|d) ago")

@@ -12,7 +12,8 @@ import pytest
 from coffre_local import toolchain as module
 from coffre_local.errors import ToolError
 from coffre_local.npm_packages import NpmPackage
-from coffre_local.toolchain import CHECKOUT, MAJORS_OF_NPM, Toolchain, copy_tree
+from coffre_local.program_files import copy_tree
+from coffre_local.toolchain import CHECKOUT, MAJORS_OF_NPM, Toolchain
 
 
 class CountingToolchain(Toolchain):

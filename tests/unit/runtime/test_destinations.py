@@ -13,7 +13,8 @@ from coffre.model.copies import Destination
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
 from coffre.runtime.destinations import Opening, open_address, open_destination
-from coffre.stores.s3 import S3Credentials, S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import S3Credentials, make_client
 from coffre.stores.store import put_small
 from coffre.stores.tally import Tally
 

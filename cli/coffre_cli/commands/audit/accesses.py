@@ -81,7 +81,8 @@ def _wanted(begin: datetime, actor: str | None, action: AccessAction | None) -> 
 def _read(deployed: DeployedStack, begin: datetime, wanted: Callable[[AccessRecord], bool]) -> AccessReport:
     from coffre.operations.accesses.read_logs import AccessLogs
     from coffre.policy.accesses import Principals, Tally
-    from coffre.stores.s3 import S3Store, make_client
+    from coffre.stores.s3 import S3Store
+    from coffre.stores.s3_client import make_client
 
     bucket = deployed.outputs.get("AccessLogBucket")
     if bucket is None:

@@ -10,25 +10,20 @@ import typer
 
 from coffre.model.errors import TargetUnknownError
 from coffre.model.times import parse_span
+from coffre_cli.commands.backups.backup_here import back_up_here, back_up_into_vault
 from coffre_cli.commands.backups.run_backup import (
     Wanted,
-    event_of,
-    finish,
     report_all,
-    show_ended,
     start_each,
     start_servers,
-    wait_for_backup,
 )
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.screen import remark, show_failure
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import HereOption, HomeOption, JsonOption, StackOption
 from coffre_cli.vault_choice import VaultChoice, chosen_vault, refuse_vault
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup
     from coffre.model.configuration import Configuration
 
 
@@ -115,11 +110,13 @@ def backup_database(
     choice = chosen_vault()
     refuse_options(choice, here=here, home=postgres_home, alone=(url_env, recipient, configuration_file))
     if choice is not None:
-        _back_up_alone(choice, target, (url_env, recipient, configuration_file), wanted, postgres_home, as_json=as_json)
+        back_up_into_vault(
+            choice, target, (url_env, recipient, configuration_file), wanted, postgres_home, as_json=as_json
+        )
         return
     deployed = find_stack(stack)
     if here:
-        _back_up_here(deployed, "backup_database", target, wanted, postgres_home, as_json=as_json)
+        back_up_here(deployed, "backup_database", target, wanted, postgres_home, as_json=as_json)
         return
     configuration = deployed.configuration
     named = (configuration.database(target),) if target else configuration.started_databases
@@ -251,44 +248,6 @@ def refuse_options(
         raise typer.BadParameter("--postgres-home goes with --here: the function has programs of its own")
 
 
-def _back_up_alone(
-    choice: VaultChoice,
-    target: str | None,
-    options: tuple[str | None, list[str] | None, str | None],
-    wanted: Wanted,
-    home: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    from coffre_cli.commands.backups.backup_alone import Alone, back_up_alone
-
-    url_variable, recipients, document = options
-    if target is None or url_variable is None:
-        raise typer.BadParameter("with --vault, name the target and the variable with its URL: shop --url-env NAME")
-    alone = Alone(target, url_variable, tuple(recipients or ()), document, wanted.full, wanted.keep, home)
-    _end([back_up_alone(choice, alone, quiet=as_json)], as_json=as_json, is_one=True)
-
-
-def _back_up_here(
-    deployed: DeployedStack, function: str, target: str | None, wanted: Wanted, home: Path | None, *, as_json: bool
-) -> None:
-    from ulid import ULID
-
-    from coffre_cli.here import StackHere
-
-    if target is None:
-        raise typer.BadParameter("--here backs up one target: name it")
-    configuration = deployed.configuration
-    if function == "backup_database" and configuration.database(target).databases is not None:
-        raise typer.BadParameter(f"{target} is a server: name one of its databases (coffre list shows their names)")
-    backup_id, place = str(ULID()), StackHere.of(deployed, home)
-    run = place.start(function, {**event_of(target, wanted), "backup_id": backup_id})
-    record = wait_for_backup(place, target, backup_id, run, title=f"Backing up {target} here", quiet=as_json)
-    if isinstance(record, str):
-        remark(f"Skipped: {record}.")
-    _end([None if isinstance(record, str) else record], as_json=as_json, is_one=True)
-
-
 def _back_up_objects(
     deployed: DeployedStack,
     target: str | None,
@@ -301,7 +260,7 @@ def _back_up_objects(
 ) -> None:
     """Back up targets of the function `backup_storage`; `missing` is their noun, kind and page of the docs."""
     if here:
-        _back_up_here(deployed, "backup_storage", target, wanted, None, as_json=as_json)
+        back_up_here(deployed, "backup_storage", target, wanted, None, as_json=as_json)
         return
     names = named(deployed.configuration)
     if not names:
@@ -312,13 +271,3 @@ def _back_up_objects(
         )
     started = start_each(deployed, "backup_storage", names, wanted)
     report_all(deployed, started, as_json=as_json, is_one=target is not None)
-
-
-def _end(backups: Sequence[Backup | None], *, as_json: bool, is_one: bool) -> None:
-    """Show how backups ended here, and exit with their status; None: it was skipped."""
-    for record in backups:
-        if record is not None and not as_json:
-            show_ended(record)
-        elif record is not None and record.failure is not None:
-            show_failure(record.failure)
-    finish(backups, as_json=as_json, is_one=is_one)

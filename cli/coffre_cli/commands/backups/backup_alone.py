@@ -19,7 +19,7 @@ from coffre.model.errors import ConfigurationError, SecretError
 from coffre.model.manifest import Manifest
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.backup import backup_database
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run

@@ -32,8 +32,9 @@ from coffre_cli.screen import (
 from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.backup import Backup, Restore
     from coffre.model.manifest import Manifest
+    from coffre.model.restore_report import RestoreReport
 
 _TABLES_SHOWN = 20
 

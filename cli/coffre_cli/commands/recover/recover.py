@@ -140,6 +140,7 @@ def recover(
     something failed or it took longer than the limit, 4 with exceptions.
     """
     from coffre_cli.commands.recover import run
+    from coffre_cli.commands.recover.choice import Source, choice_of
 
     how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json, stack)
     if resume:
@@ -155,5 +156,5 @@ def recover(
         raise typer.BadParameter("--safety is for destinations in use: a rehearsal has scratch places of its own")
     if at is not None and point is not None:
         raise typer.BadParameter("--at and --point exclude each other: a restore point has its own time")
-    source = run.Source(kit, tuple(addresses or ()), endpoint_url, tuple(identity or ()), passphrase)
-    run.begin(work, source, run.choice_of(to or (), store or (), targets or (), at, limit, point, safety), how)
+    source = Source(kit, tuple(addresses or ()), endpoint_url, tuple(identity or ()), passphrase)
+    run.begin(work, source, choice_of(to or (), store or (), targets or (), at, limit, point, safety), how)

@@ -16,7 +16,7 @@ from coffre.model.errors import CoffreError, DestinationError, IntegrityError
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
-from coffre.model.words import counted, duration, size
+from coffre.model.words import counted
 from coffre.operations.export.buckets import Exported, ObjectExporter
 from coffre.operations.restore_database.replace_database import NOT_IN_PLACE
 from coffre.operations.restore_database.resume import put_in_place
@@ -31,17 +31,18 @@ from coffre_cli.commands.recover.journal import Journal
 from coffre_cli.commands.recover.notify import send
 from coffre_cli.commands.recover.safety import REPLACE, back_up_destination, overwriting
 from coffre_cli.commands.recover.settings import restore_settings
+from coffre_cli.commands.recover.step_shown import show_step
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
 from coffre_cli.commands.restore.without_stack import restore_database_here, restore_objects_here
 from coffre_cli.confirming import Confirmed
-from coffre_cli.screen import say
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.backup import Backup, Restore
     from coffre.model.configuration import Configuration
     from coffre.model.protection import Drill
+    from coffre.model.restore_report import RestoreReport
     from coffre.postgres.connection.address import Connection
     from coffre_cli.standalone import StandaloneVault
 
@@ -89,7 +90,7 @@ def carry_out(run: Run, recovery: Recovery) -> Recovery:
         recovery = with_step(recovery, ended)
         run.journal.write(recovery)
         if not run.quiet:
-            _say(ended)
+            show_step(ended)
     recovery = recovery.model_copy(update={"ended_at": datetime.now(UTC)})
     run.journal.write(recovery)
     return recovery
@@ -270,32 +271,3 @@ def _notify(recovery: Recovery, run: Run, step: Step) -> Step:
     del run
     send(step.reference, sentence_of(recovery.model_copy(update={"ended_at": datetime.now(UTC)})), recovery)
     return step.model_copy(update={"state": StepState.DONE})
-
-
-def _say(step: Step) -> None:
-    took = duration(int((step.seconds or 0) * 1000))
-    if step.state is StepState.DONE:
-        say(f"Done: {step.name}{what_came_back(step)} in {took}.", style="green")
-    else:
-        say(f"{step.state.value.capitalize()}: {step.name}: {step.problem}", style="red")
-    for exception in (*step.exceptions, *step.dangling):
-        say(f"  Exception: {exception}", style="yellow")
-    for note in step.notes:
-        say(f"  Note: {note}")
-
-
-def what_came_back(step: Step) -> str:
-    """Return what a step restored: `: 12 tables, 3,000 rows (1.2 MB)`."""
-    if step.kind is StepKind.CHECKS:
-        return f": {counted(len(step.checks), 'check')}"
-    parts = []
-    if step.tables is not None:
-        parts.append(counted(step.tables, "table"))
-    if step.rows is not None:
-        parts.append(counted(step.rows, "row"))
-    if step.settings is not None:
-        parts.append(counted(step.settings, "setting"))
-    if step.objects is not None:
-        parts.append(counted(step.objects, "object"))
-    amount = f" ({size(step.restored_bytes)})" if step.restored_bytes is not None else ""
-    return f": {', '.join(parts)}{amount}" if parts else ""

@@ -21,8 +21,9 @@ from coffre_cli.place import Place
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Restore, RestoreReport
+    from coffre.model.backup import Restore
     from coffre.model.confirmation import Plan
+    from coffre.model.restore_report import RestoreReport
     from coffre.model.safety import Safety
 
 

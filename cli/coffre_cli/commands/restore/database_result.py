@@ -17,8 +17,9 @@ from coffre_cli.commands.restore.safety import back_to_database, show_plan, show
 from coffre_cli.screen import print_table, say, say_command, show_failure
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Comparison, Failure, Kept, LeftOut, Restore, RestoreReport
+    from coffre.model.backup import Backup, Failure, Restore
     from coffre.model.restore import Scope
+    from coffre.model.restore_report import Comparison, Kept, LeftOut, RestoreReport
     from coffre.model.safety import Safety
 
 # How a report names the rows of damaged slices: `1,204 rows of public.orders`.

@@ -16,7 +16,8 @@ from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, remark, restore_json, say, show_failure
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Failure, Restore, RestoreReport
+    from coffre.model.backup import Backup, Failure, Restore
+    from coffre.model.restore_report import RestoreReport
     from coffre.model.safety import Safety
 
 

@@ -33,7 +33,8 @@ from coffre_cli.screen import say, say_command, show_failure
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.backup import Backup, Restore, RestoreReport
+    from coffre.model.backup import Backup, Restore
+    from coffre.model.restore_report import RestoreReport
     from coffre.model.safety import Safety
     from coffre.model.storage import StorageResult, StorageScope
 

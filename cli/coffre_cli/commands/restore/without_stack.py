@@ -19,9 +19,10 @@ from ulid import ULID
 
 from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
-from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Failure, Progress, Restore, Status
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.errors import CoffreError
+from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
 from coffre.operations.restore_buckets.safety import safety_of_buckets
@@ -36,7 +37,7 @@ from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.scratch import scratch_directory
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre_cli.background import InterruptedRunError
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.object_options import contents_of_store

@@ -12,7 +12,7 @@ from coffre.concurrency.renewal import Renewal
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.document import describe_validation, parse_json
 from coffre.model.errors import SecretError
-from coffre.stores.s3 import S3Credentials, make_client
+from coffre.stores.s3_client import S3Credentials, make_client
 from coffre.stores.s3_renewal import send_again_with_newer_key, session_with
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from coffre.buckets.reader import BucketReader
 from coffre.concurrency.renewal import Renewal
 from coffre.model.bucket_target import BucketTarget, ObjectStore
 from coffre.model.errors import StoreError
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_wire import Endpoint, S3Wire
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.pages import ListingPage
+from coffre.buckets.plain_source import PlainSource
 from coffre.buckets.reader import Piece
-from coffre.model.errors import CoffreError, ObjectMissingError, RunStoppedError, StoreError, StoreTransientError
+from coffre.buckets.settings_errors import settings_error
+from coffre.model.errors import CoffreError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.setting import Sealed, SettingFacts, wrapped
 from coffre.model.settings_target import COFFRE, FILES, PARAMETERS, SECRETS
 from coffre.policy.object_keys import key_choice
-from coffre.stores.s3_errors import Call
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 # Private keys that open backups: a backup must not hold what opens it, and its writer must not read them.
 IDENTITIES: Final = "coffre/identity/"
 _CURRENT: Final = "AWSCURRENT"
-_MISSING: Final = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
-_DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"})
-_KMS: Final = frozenset({"DecryptionFailure", "InvalidKeyId", "KMSAccessDeniedException"})
-_TRANSIENT: Final = frozenset(
-    {"ThrottlingException", "TooManyUpdates", "InternalServiceError", "InternalServerError", "ServiceUnavailable"}
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class HandedIn:
 
 
 @dataclass
-class SettingsReader:
+class SettingsReader(PlainSource):
     """Lists and reads settings; see `ObjectSource`. A context manager.
 
     Parameters
@@ -82,12 +77,9 @@ class SettingsReader:
     forgotten: frozenset[str] = frozenset()
     is_full: bool = False
     patterns: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
     _found: dict[tuple[str, str], SettingFacts] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     # Of the account's 40 calls of GetParameter a second (SSM quotas, 2026-11) most belong to the application.
     _one_parameter: threading.Lock = field(default_factory=threading.Lock)
 
@@ -156,33 +148,6 @@ class SettingsReader:
     def is_listed(self, bucket: str, key: str) -> bool:
         """Return whether a setting still exists."""
         return any(found.key == key for found in self.page(bucket, key).objects)
-
-    def versions(self, bucket: str, key: str) -> list[Listed] | None:  # noqa: ARG002 - of the contract
-        """Return none: the newest value is what is backed up."""
-        return None
-
-    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str]:  # noqa: ARG002 - of the contract
-        """Return none: tags are stored with the value, encrypted."""
-        return {}
-
-    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...]:  # noqa: ARG002 - of the contract
-        """Return none: settings have no grants."""
-        return ()
-
-    def call(self, action: str, bucket: str, key: str) -> Call:
-        """Return what a request is about."""
-        return Call(action, bucket, key, self.url)
-
-    def note(self, text: str, times: int = 1) -> None:
-        """Record what is worth knowing."""
-        if times:
-            with self._lock:
-                self.notes[text] += times
-
-    def miss(self, text: str) -> None:
-        """Record what is not in the backup."""
-        with self._lock:
-            self.missing[text] += 1
 
     def denied_hint(self, bucket: str) -> str:
         """Return what to do when none of a folder's settings may be read."""
@@ -310,7 +275,7 @@ class SettingsReader:
         try:
             return call()
         except ClientError as error:
-            raise _error_of(action, error.response.get("Error", {}).get("Code", "")) from None
+            raise settings_error(action, error.response.get("Error", {}).get("Code", "")) from None
         except BotoCoreError as error:
             raise StoreTransientError(
                 f"AWS did not answer {action}.",
@@ -322,19 +287,3 @@ class SettingsReader:
 def _etag_of(file: HandedIn) -> str:
     """Return what identifies a file that was handed in: a digest of encrypted bytes."""
     return f"sealed-{hashlib.sha256(file.content).hexdigest()}"
-
-
-def _error_of(action: str, code: str) -> CoffreError:
-    if code in _MISSING:
-        return ObjectMissingError("It has no current value, or does not exist any more.", detail=code)
-    if code in _DENIED:
-        return StoreError(f"{action} was denied.", code="STORE_DENIED", detail=code)
-    if code in _KMS:
-        return StoreError(
-            f"{action} failed: its KMS key cannot be used. Name the key in SettingsKeys.",
-            code="KMS_UNUSABLE",
-            detail=code,
-        )
-    if code in _TRANSIENT:
-        return StoreTransientError(f"AWS is too busy for {action}.", detail=code)
-    return StoreError(f"{action} failed.", detail=code)

@@ -20,7 +20,7 @@ from ulid import ULID
 
 from coffre.catalog.items import BY_TARGET, AuditHeadItem, AuditItem, OldAuditItem, index_value
 from coffre.catalog.records import damaged, read_item
-from coffre.catalog.runs import id_range
+from coffre.catalog.run_ids import id_range
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.audit import NO_TARGET, Actor, AuditEvent, AuditResult, Head
 from coffre.model.document import describe_validation

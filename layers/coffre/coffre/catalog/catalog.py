@@ -17,7 +17,6 @@ from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
-from coffre.catalog.items import BackupItem, RestoreItem, RunItem
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
@@ -25,6 +24,7 @@ from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
+from coffre.catalog.run_items import BackupItem, RestoreItem, RunItem
 from coffre.catalog.runs import BACKUP, RESTORE, RunPage, Runs
 from coffre.catalog.servers import Servers
 from coffre.catalog.sessions import Sessions

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pynamodb.expressions.condition import Condition
 
-from coffre.catalog.items import BackupItem
+from coffre.catalog.run_items import BackupItem
 from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError
 from coffre.model.backup import Backup, Status

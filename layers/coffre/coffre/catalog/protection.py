@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from datetime import datetime
 
-from coffre.catalog.items import BackupItem
+from coffre.catalog.run_items import BackupItem
 from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError
 from coffre.model.backup import Backup, HoldProgress, LockProgress, Status

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
-from ulid import ULID
 
-from coffre.catalog.items import BY_STATUS, BY_TARGET, BackupItem, RestoreItem, RunItem, index_value
+from coffre.catalog.items import BY_STATUS, BY_TARGET, index_value
 from coffre.catalog.records import read_record, sorted_tiers
+from coffre.catalog.run_ids import id_range
+from coffre.catalog.run_items import BackupItem, RestoreItem, RunItem
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
 from coffre.model.kinds import TargetKind
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
 _LOOKED_AT: Final = (100, 200, 400, 500)
-_LAST_MILLISECOND: Final = 2**48 - 1  # A ULID has 48 bits of time.
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
     | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "read_frames", "pinned_at", "expires_at"}
@@ -295,36 +294,6 @@ def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:
         f"The {noun} {run_id} was cancelled by {who}.",
         hint="Nothing else is wrong. Start it again whenever it suits.",
     )
-
-
-def id_range(since: datetime | None, until: datetime | None, before: str | None = None) -> Condition | None:
-    """Return the condition on ids (ULIDs) made at or after `since` and before `until`, to the millisecond.
-
-    `before` is an id: only those below it.
-    """
-    if since is None and until is None and before is None:
-        return None
-    first = 0 if since is None else _milliseconds(since)
-    last = _LAST_MILLISECOND if until is None else _milliseconds(until) - 1
-    lowest, highest = _ulid(first, b"\x00"), _ulid(last, b"\xff") if last >= 0 else ""
-    if before is not None:
-        highest = min(highest, _before(before))
-    if lowest > highest:  # DynamoDB refuses a reversed BETWEEN; no id is below the first ULID.
-        return RunItem.sk < _ulid(0, b"\x00")
-    return RunItem.sk.between(lowest, highest)
-
-
-def _before(run_id: str) -> str:
-    number = int.from_bytes(ULID.from_str(run_id).bytes)
-    return str(ULID.from_bytes((number - 1).to_bytes(16))) if number else ""
-
-
-def _milliseconds(time: datetime) -> int:
-    return max(0, -((_EPOCH - time) // timedelta(milliseconds=1)))
-
-
-def _ulid(milliseconds: int, filler: bytes) -> str:
-    return str(ULID.from_bytes(milliseconds.to_bytes(6) + filler * 10))
 
 
 def _fields(record: Backup | Restore) -> dict[str, Any]:

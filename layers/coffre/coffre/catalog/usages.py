@@ -8,7 +8,7 @@ from typing import Final
 
 from coffre.catalog.items import UsageItem
 from coffre.catalog.records import read_record
-from coffre.catalog.runs import id_range
+from coffre.catalog.run_ids import id_range
 from coffre.catalog.tables import DynamoTable, ItemQuery
 from coffre.model.usage import Counts, Usage
 

@@ -7,16 +7,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from coffre.model.confirmation import Plan
-from coffre.model.copies import ReadFrom
 from coffre.model.errors import CoffreError
 from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
 from coffre.model.names import visible
-from coffre.model.safety import Safety
-from coffre.model.storage import StorageResult
 
 RUN_DIED: Final = "RUN_DIED"
 """The code of a run that sent no heartbeat for too long, and was taken for dead."""
@@ -31,11 +27,11 @@ NO_POINT: Final = "No restore point was taken of"
 """How the exception of a database's backup begins whose point could not be begun: an alert reports it."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Failure(_Record):
+class Failure(Record):
     """Why a run failed, in the words of `CoffreError`."""
 
     code: str
@@ -61,7 +57,7 @@ class Failure(_Record):
         return self.code not in (RUN_DIED, OUTCOME_UNKNOWN)
 
 
-class Progress(_Record):
+class Progress(Record):
     """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end.
 
     Of a spread backup, `workers` functions read now, and the snapshot is `snapshot_seconds` and `snapshot_transactions`
@@ -81,7 +77,7 @@ class Progress(_Record):
     snapshot_transactions: int = 0
 
 
-class HoldProgress(_Record):
+class HoldProgress(Record):
     """How many objects of a backup have got their legal hold, or (`released`) have lost it."""
 
     released: bool = False
@@ -89,14 +85,14 @@ class HoldProgress(_Record):
     total: int = 0
 
 
-class LockProgress(_Record):
+class LockProgress(Record):
     """How many of a backup's objects a rotation, which had no more time, has locked until then."""
 
     until: datetime
     done: int = 0
 
 
-class Backup(_Record):
+class Backup(Record):
     """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
@@ -172,7 +168,7 @@ class Backup(_Record):
         return self.tiers == (Tier.SAFETY,)
 
 
-class Restore(_Record):
+class Restore(Record):
     """One run of `restore`. `destination` names host, port and database, never a password.
 
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.
@@ -214,91 +210,3 @@ class Restore(_Record):
     def may_read(self, place: str) -> bool:
         """Return whether it may read this place (`vault`, or the name of a copy)."""
         return self.source in (None, place)
-
-
-class RestoredTable(_Record):
-    """What a restore did for one table. Bytes are plaintext."""
-
-    table: str
-    rows: int
-    size_bytes: int
-    duration_ms: int
-
-
-class Comparison(_Record):
-    """How a table in use and the staged version of the backup differ, in rows, and what was done about it.
-
-    `missing` rows are in the backup only, `extra` ones in the table only; `columns` are those in which changed rows
-    differ; `before` is where the rows that were changed or deleted are kept.
-    """
-
-    table: str
-    beside: str
-    missing: int
-    changed: int
-    same: int
-    extra: int
-    columns: tuple[str, ...] = ()
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    before: str | None = None
-
-
-class Kept(_Record):
-    """Something that a restore made and left: `remove` is the SQL that removes it when it is not needed any more."""
-
-    what: str
-    remove: str
-
-
-class LeftOut(_Record):
-    """Something of the backup that could not be restored.
-
-    `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
-    the reason is gone (None when no statement can). `sqlstate` is the server's code when it refused the object.
-    """
-
-    what: str
-    reason: str
-    sql: str | None = None
-    sqlstate: str | None = None
-
-    def __str__(self) -> str:
-        return f"Not restored: {self.what}: {self.reason.rstrip('.')}."
-
-
-class RestoreReport(_Record):
-    """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
-
-    `steps` are what it did, of a dry run what it would do. `dependents` are the objects that were
-    restored because they need chosen tables. `script` is SQL that restores what was lost together with
-    restored tables (views, keys of other tables), and was not restored. `storage` is what was done with objects.
-    `exceptions` say in what the result differs from the backup (`left_out` has the same for single objects, with SQL);
-    `notes` are worth knowing and no difference. `plan` is what would be overwritten, of a dry run that shows that.
-    `safety` says which backup holds what the restore overwrites.
-    `read_from` is what was read from copies, because the first choice could not give it; the notes say it too.
-    """
-
-    id: str
-    backup_id: str
-    target: str
-    destination: str
-    dry_run: bool = False
-    created_database: bool = False
-    with_owners: bool = True
-    steps: tuple[str, ...] = ()
-    tables: tuple[RestoredTable, ...] = ()
-    dependents: tuple[str, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    kept: tuple[Kept, ...] = ()
-    script: str | None = None
-    rows: int
-    storage: StorageResult | None = None
-    phases_ms: dict[str, int]
-    exceptions: tuple[str, ...]
-    left_out: tuple[LeftOut, ...] = ()
-    notes: tuple[str, ...] = ()
-    plan: Plan | None = None
-    safety: Safety | None = None
-    read_from: tuple[ReadFrom, ...] = ()

@@ -17,7 +17,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_database.backup import backup_or_spread
-from coffre.operations.backup_database.plan import DatabaseBackupJob, Spreading
+from coffre.operations.backup_database.job import DatabaseBackupJob, Spreading
 from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result

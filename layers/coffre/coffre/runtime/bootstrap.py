@@ -30,7 +30,8 @@ from coffre.runtime.proof import Audience
 from coffre.runtime.server_databases import key_names, with_databases
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_configuration, read_secret
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault

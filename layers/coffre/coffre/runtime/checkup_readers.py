@@ -35,7 +35,7 @@ from coffre.runtime.credentials import keys_from
 from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings_source import open_settings
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Restore, RestoreReport
+from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Act, Plan, Request
 from coffre.model.errors import ConfirmationError
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.confirm.confirm import Confirming
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.approval import ApprovalEvent

@@ -18,7 +18,7 @@ from coffre.model.errors import CoffreError, SecretError
 from coffre.postgres.connection.address import Connection, Login
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.sources import Stage
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 
 _PAUSE_SECONDS: Final = 2.0
 

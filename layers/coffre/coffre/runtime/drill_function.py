@@ -23,7 +23,8 @@ from coffre.model.kinds import TargetKind
 from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
-from coffre.operations.drill.database import DrillJob, drill
+from coffre.operations.drill.database import drill
+from coffre.operations.drill.job import DrillJob
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
@@ -45,7 +46,7 @@ from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault
 

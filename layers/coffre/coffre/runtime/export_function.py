@@ -12,9 +12,10 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Failure, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.errors import BackupStateError, EventError, RunStoppedError, SettingsError
 from coffre.model.export import destination_of, how_to_open, key_of
+from coffre.model.restore_report import RestoreReport
 from coffre.model.words import size
 from coffre.operations.export.file import ExportFile
 from coffre.operations.runs.progress import Meter
@@ -25,7 +26,7 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.restore import ExportEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.stores.s3 import make_client
+from coffre.stores.s3_client import make_client
 from coffre.stores.s3_upload import streamed
 
 _ACTION = "backup.exported"

@@ -15,7 +15,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.points import PartOf, Point, PointRecord
 from coffre.operations.backup_buckets.references import PointOfRun
-from coffre.operations.backup_database.plan import SnapshotFindings
+from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point
 from coffre.operations.points.seal import seal_point
 from coffre.operations.runs.admission import Result, RunOutcome

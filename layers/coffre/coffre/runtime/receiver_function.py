@@ -24,7 +24,8 @@ from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.rotate_function import summary
 from coffre.runtime.scratch import scratch_directory
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 

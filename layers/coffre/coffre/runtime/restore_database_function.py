@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.confirmation import Plan
 from coffre.model.database_target import Provider
 from coffre.model.errors import DeadlineError
 from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
-from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets.report import said_so_far
 from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
@@ -33,7 +34,7 @@ from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.restores import read_state
 

@@ -18,7 +18,7 @@ from coffre.model.errors import (
     EventError,
     LockLostError,
 )
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.backup_database.spread.hold import Holding
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header
 from coffre.operations.backup_database.spread.seal import seal_spread

@@ -10,7 +10,7 @@ from typing import Final
 from coffre.model.audit import Actor
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import DeadlineError
-from coffre.operations.backup_database.plan import Division, Spreading
+from coffre.operations.backup_database.job import Division, Spreading
 from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
 from coffre.operations.backup_database.spread.plan_files import StoredPlan
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS

@@ -18,7 +18,8 @@ from coffre.operations.accesses.read_logs import LATE, AccessLogs
 from coffre.policy.accesses import Principals, Tally, alarming
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.observability import log_failure
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 
 _MARK: Final = "logs read until"
 # The store's clocks differ: a log may appear after one that was delivered later. A log that is read twice alerts once.

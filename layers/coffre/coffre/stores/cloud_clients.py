@@ -16,7 +16,7 @@ from obstore.store import AzureStore, GCSStore
 
 from coffre.model.errors import StoreError
 from coffre.stores.cloud import Cloud
-from coffre.stores.s3 import RetryLimits
+from coffre.stores.s3_client import RetryLimits
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, RetryConfig

@@ -8,7 +8,7 @@ import botocore.session
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 
 from coffre.concurrency.renewal import Renewal
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_errors import KEY_REFUSED
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from coffre.stores.s3 import S3Credentials
+from coffre.stores.s3_client import S3Credentials
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH

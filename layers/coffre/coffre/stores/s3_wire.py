@@ -25,8 +25,8 @@ from coffre.concurrency.renewal import Renewal
 from coffre.model.errors import RunStoppedError, StoreError
 from coffre.stores.answer_xml import parse_xml
 from coffre.stores.body import Body, Flow
-from coffre.stores.s3 import S3Credentials
 from coffre.stores.s3_botocore import transport_for
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_connections import Transport
 from coffre.stores.s3_errors import KEY_REFUSED, Call, translated
 from coffre.stores.s3_exchange import Answer, TooMuchError

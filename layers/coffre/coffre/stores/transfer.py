@@ -23,7 +23,8 @@ from urllib3.exceptions import HTTPError
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import CoffreError
 from coffre.stores.body import Flow
-from coffre.stores.s3 import S3Credentials, S3Store
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_locks import headers_of

@@ -19,11 +19,12 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from coffre.concurrency.memory_budget import MemoryBudget
-from coffre.model.backup import RestoreReport, Tier
+from coffre.model.backup import Tier
 from coffre.model.copies import ReadFrom
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
+from coffre.model.restore_report import RestoreReport
 from coffre.stores.store import Store, put_new, put_small
 from coffre.stores.with_copies import StoreWithCopies
 from coffre.vault.codec import FrameDecoder, FrameEncoder

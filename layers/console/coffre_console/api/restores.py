@@ -9,12 +9,13 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from pydantic import ConfigDict, Field
 
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.confirmation import Act, Confirmation, Plan, Request, token_id
 from coffre.model.copies import DESTINATION_NAME
 from coffre.model.errors import ConfirmationError
 from coffre.model.kinds import Tier
 from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageScope
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read

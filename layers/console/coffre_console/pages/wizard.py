@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response as Answer
 
-from coffre.model.backup import Backup, Restore, RestoreReport
+from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Overwritten
 from coffre.model.errors import BackupStateError
 from coffre.model.kinds import SafetyState
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.points.find import find_backup
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from coffre.model.backup import Backup, Progress, Restore, RestoreReport
+from coffre.model.backup import Backup, Progress, Restore
 from coffre.model.kinds import Status
+from coffre.model.restore_report import RestoreReport
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.source import May, Source, everyone
 

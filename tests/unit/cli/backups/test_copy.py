@@ -17,7 +17,7 @@ from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.runtime.copy_function import CopyFunction
 from coffre.runtime.function import LambdaContext
 from coffre.stores.body import sha256_of
-from coffre_cli.commands.backups import copy as command
+from coffre_cli.commands.backups import copy_to_copies
 
 
 class Context:
@@ -244,7 +244,7 @@ def test_a_backup_is_shown_with_its_copies(coffre: Coffre, account: Account, nas
 def test_a_copier_that_is_busy_or_continues_is_waited_for(
     coffre: Coffre, account: Account, nas: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(copy_to_copies, "_POLL_SECONDS", 0.0)
     backup = account.backup()
     answers: list[dict[str, Any]] = [
         {"busy": True},

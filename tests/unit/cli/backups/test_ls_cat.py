@@ -11,7 +11,8 @@ from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.backup import Backup
 from coffre.stores.directory import DirectoryStore
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.stores.store import put_small
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault

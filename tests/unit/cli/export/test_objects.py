@@ -16,7 +16,8 @@ from tests.integration.bucket_backups import Object, keep_backup
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.backup import Backup
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
 

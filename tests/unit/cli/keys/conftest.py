@@ -15,7 +15,8 @@ from tests.synthetic import Writer
 from tests.unit.cli.conftest import BUCKET, OUTPUTS, REGION, Account
 
 from coffre.model.backup import Backup
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
 from coffre_cli import stack_choice

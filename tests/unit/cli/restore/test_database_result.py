@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coffre.model.backup import LeftOut
+from coffre.model.restore_report import LeftOut
 from coffre_cli.commands.restore.database_result import counts_of
 
 

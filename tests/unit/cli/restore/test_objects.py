@@ -15,7 +15,8 @@ from coffre.model.backup import Backup, Status
 from coffre.model.kinds import TargetKind
 from coffre.model.storage import Objects, StorageOutcome, StorageResult
 from coffre.runtime.events.restore import StorageRestoreEvent, parse_restore
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.restores import read_names
 from coffre.vault.vault import Vault
 

@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 from tests.unit.cli.conftest import FAILURE, REGION, Account, Coffre
 from tests.unit.cli.planning import NAME, answer_to, at_a_terminal, is_planned, plan_of
 
-from coffre.model.backup import Comparison, Failure, Kept, Status
+from coffre.model.backup import Failure, Status
 from coffre.model.errors import StoreError
 from coffre.model.kinds import TargetKind
+from coffre.model.restore_report import Comparison, Kept
 from coffre.runtime.events.restore import RestoreEvent
 from coffre.vault.vault import Vault
 from coffre_cli.deployed import DeployedStack

@@ -16,7 +16,8 @@ from coffre.alerts.audit import audit_anchored
 from coffre.model.audit import Actor, Anchor
 from coffre.model.backup import Backup
 from coffre.operations.monitoring.audit_anchors import anchor_chains
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
 

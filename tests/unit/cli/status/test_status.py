@@ -20,7 +20,8 @@ from coffre.model.incident import Incident
 from coffre.model.rotation import VaultUse
 from coffre.model.usage import Job, Usage
 from coffre.operations.status import gather
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.reports import DrillReports
 from coffre_cli import screen, stack_choice

@@ -24,7 +24,8 @@ from coffre.model.verification import (
     Settled,
     VerificationReport,
 )
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
 from coffre_cli.commands.verify import drill
 

@@ -9,12 +9,14 @@ from typing import Any, Final
 from tests.unit.cli.planning import answer_to, at_a_terminal, is_planned, plan_of
 from tests.unit.docs.scenes import Stage
 
-from coffre.model.backup import LeftOut, RestoredTable, Tier
+from coffre.model.backup import Tier
 from coffre.model.confirmation import Overwritten, Seen
 from coffre.model.database_target import DatabaseTarget
+from coffre.model.restore_report import LeftOut, RestoredTable
 from coffre.model.safety import Safety
 from coffre.operations.runs.safety import SafetyRecords, decide
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.vault import Vault
 
 HERE: Final = "127.0.0.1:48351/casa"

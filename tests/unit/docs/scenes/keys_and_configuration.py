@@ -24,7 +24,8 @@ from coffre.model.report import Period
 from coffre.model.usage import Job, Usage
 from coffre.policy.report import report_of as weekly_report_of
 from coffre.policy.status_report import report_of
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
 from coffre_cli.commands.backups import cost
 from coffre_cli.commands.init.prove import Findings, await_mail, conclude, prove

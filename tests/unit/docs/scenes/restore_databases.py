@@ -8,7 +8,7 @@ from tests.unit.docs.scenes import Stage, scene
 from tests.unit.docs.scenes.casa import DESTINATION, LOST, person, play, tables, whole
 from tests.unit.docs.shown import is_made_in
 
-from coffre.model.backup import Comparison, Kept, LeftOut
+from coffre.model.restore_report import Comparison, Kept, LeftOut
 from coffre.model.words import counted
 
 PAGE = "docs/restore.md"

@@ -16,7 +16,8 @@ from coffre.model.backup import Backup
 from coffre.model.manifest import RelationName, TableContent
 from coffre.model.storage import Objects, StorageOutcome, StorageResult, StorageScope
 from coffre.operations.restore_buckets.report import report_of
-from coffre.stores.s3 import S3Store, make_client
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault
 from coffre_cli import stack_choice

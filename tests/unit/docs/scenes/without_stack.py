@@ -12,8 +12,9 @@ from tests.synthetic import Writer
 from tests.unit.docs.scenes import Stage, scene
 from tests.unit.docs.scenes.casa import tables
 
-from coffre.model.backup import RestoreReport, Tier
+from coffre.model.backup import Tier
 from coffre.model.manifest import Manifest
+from coffre.model.restore_report import RestoreReport
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.vault import Vault

@@ -12,7 +12,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.points import PartOf
-from coffre.operations.backup_database.plan import BackupPlan
+from coffre.operations.backup_database.job import BackupPlan
 from coffre.operations.backup_database.spread.plan_files import (
     SpreadHeader,
     StoredPlan,

@@ -10,7 +10,8 @@ import pytest
 
 from coffre.model.errors import CoffreError, DumpError, DumpTransientError, ServerVersionError, SettingsError
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.client_tools import Children, PostgresTools, StderrTail, output_of
+from coffre.postgres.connection.child import StderrTail
+from coffre.postgres.connection.client_tools import Children, PostgresTools, output_of
 
 HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")
 

@@ -20,6 +20,7 @@ from typing import Self
 
 from coffre.buckets.facts import Listed
 from coffre.buckets.pages import ListingPage
+from coffre.buckets.plain_source import PlainSource
 from coffre.buckets.reader import Piece
 from coffre.buckets.repositories.credentials import Credentials
 from coffre.buckets.repositories.lfs import LfsServer, needed
@@ -32,7 +33,6 @@ from coffre.model.errors import CoffreError, RunStoppedError, StoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.repositories import RepositoryAddress
 from coffre.policy.bundle_chain import is_full_due
-from coffre.stores.s3_errors import Call
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Wanted:
 
 
 @dataclass
-class RepositoryReader:
+class RepositoryReader(PlainSource):
     """Lists and reads repositories; see `ObjectSource`. A context manager.
 
     Parameters
@@ -70,10 +70,7 @@ class RepositoryReader:
     is_full: bool = False
     with_lfs: bool = True
     with_forge_refs: bool = False
-    notes: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
     _found: Mapping[str, Sequence[Wanted]] | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _read_any: bool = False
     _first_error: CoffreError | None = None
@@ -169,33 +166,6 @@ class RepositoryReader:
     def is_listed(self, bucket: str, key: str) -> bool:  # noqa: ARG002 - of the contract
         """Return that it exists: what was listed is kept until it is stored."""
         return True
-
-    def versions(self, bucket: str, key: str) -> list[Listed] | None:  # noqa: ARG002 - of the contract
-        """Return none: bundles hold the whole history."""
-        return None
-
-    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str]:  # noqa: ARG002 - of the contract
-        """Return none."""
-        return {}
-
-    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...]:  # noqa: ARG002 - of the contract
-        """Return none."""
-        return ()
-
-    def call(self, action: str, bucket: str, key: str) -> Call:
-        """Return what a request is about."""
-        return Call(action, bucket, key, self.url)
-
-    def note(self, text: str, times: int = 1) -> None:
-        """Record what is worth knowing."""
-        if times:
-            with self._lock:
-                self.notes[text] += times
-
-    def miss(self, text: str) -> None:
-        """Record what is not in the backup."""
-        with self._lock:
-            self.missing[text] += 1
 
     def denied_hint(self, bucket: str) -> str:  # noqa: ARG002 - of the contract
         """Return what to do when nothing of a host may be read."""

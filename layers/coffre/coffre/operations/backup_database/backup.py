@@ -5,39 +5,35 @@ A part reads, compresses, encrypts and stores a few slices. It can be repeated, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from coffre.concurrency.memory_budget import MemoryBudget
-from coffre.model.errors import ConnectTransientError, LockYieldedError, SchemaChangedError
+from coffre.model.errors import ConnectTransientError, SchemaChangedError
 from coffre.model.manifest import (
     EntryKind,
     Manifest,
-    RelationName,
 )
+from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.part import file_chunks, frame_sized, open_reader, run_part
 from coffre.operations.backup_database.plan import (
     LARGE_OBJECTS_PART,
     METADATA_PART,
-    BackupPlan,
-    DatabaseBackupJob,
     also_locked,
     open_snapshot_and_plan,
 )
 from coffre.operations.backup_database.seal import seal
 from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.part_recorder import PartRecorder
-from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
-from coffre.postgres.source.dump import ArchiveDumper, SliceReader
+from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
-from coffre.vault.codec import Plaintext
-from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.entries import EntryWriter, write_lines
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed
@@ -45,8 +41,6 @@ from coffre.vault.vault import Committed
 # A migration changes a few tables one after another. Each that was not read yet takes a new snapshot, before which it
 # is locked.
 _SNAPSHOTS: Final = 6
-# How often a part is read for which others wait.
-_READINGS: Final = 4
 
 
 def backup_database(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Committed]:
@@ -180,9 +174,9 @@ def store_metadata(
 
     def add(entries: EntryWriter) -> None:
         if contents.has_schema:
-            entries.add("schema", EntryKind.SCHEMA, _file_chunks(plan.schema_archive))
+            entries.add("schema", EntryKind.SCHEMA, file_chunks(plan.schema_archive))
         if plan.roles is not None:
-            entries.add("roles", EntryKind.ROLES, _chunks([memoryview(plan.roles)]))
+            entries.add("roles", EntryKind.ROLES, frame_sized([memoryview(plan.roles)]))
         if plan.division is None and plan.facts.has_large_objects and contents.has_rows:
             _add_large_objects(job, plan, entries)
 
@@ -196,7 +190,7 @@ def store_large_objects(job: DatabaseBackupJob, plan: BackupPlan, memory: Memory
 
 def _add_large_objects(job: DatabaseBackupJob, plan: BackupPlan, entries: EntryWriter) -> None:
     dumper = ArchiveDumper(job.tools, job.children, job.connection, job.target)
-    entries.add("large_objects", EntryKind.LARGE_OBJECTS, _chunks(dumper.large_objects(plan.snapshot)))
+    entries.add("large_objects", EntryKind.LARGE_OBJECTS, frame_sized(dumper.large_objects(plan.snapshot)))
 
 
 def _store_entries(
@@ -218,110 +212,3 @@ def _store_entries(
         packs=tuple(packs.packs),
         size_bytes=sum(entry.size for entry in stored),
     )
-
-
-def run_part(
-    job: DatabaseBackupJob,
-    plan: BackupPlan,
-    part: Part,
-    readers: SessionPool[SliceReader],
-    memory: MemoryBudget,
-    meter: Meter,
-) -> StoredPart:
-    """Read, compress, encrypt and store the slices of one part. It can be repeated.
-
-    Raises
-    ------
-    SchemaChangedError
-        A table was changed before it was read: nothing can be read in this snapshot.
-    LockYieldedError
-        Other sessions waited for its locks again and again.
-    """
-    for attempt in range(1, _READINGS + 1):
-        done = Meter()
-        try:
-            return _run_part_once(job, plan, part, readers, memory, (meter, done))
-        except LockYieldedError:
-            if attempt == _READINGS:
-                raise
-            read = done.read()
-            meter.add(size_bytes=-read.done_bytes, tables=-read.done_tables)
-    raise AssertionError
-
-
-def _run_part_once(
-    job: DatabaseBackupJob,
-    plan: BackupPlan,
-    part: Part,
-    readers: SessionPool[SliceReader],
-    memory: MemoryBudget,
-    meters: Sequence[Meter],
-) -> StoredPart:
-    counts: dict[int, tuple[int, int]] = {}
-    with job.vault.pack_writer(plan.backup.id, part.number, job.encoder, memory) as packs:
-        entries = EntryWriter(packs, plan.history.known(part.number))
-        if job.recorder is not None:
-            job.recorder.begin(part.number, packs, entries)
-        yielded: LockYieldedError | None = None
-        # The reader goes to the next part before this part's last pack is stored.
-        with readers.borrow() as reader:
-            try:
-                for piece, chunks in reader.read(part.slices):
-                    table = piece.table
-                    entry = entries.add(
-                        piece.name,
-                        EntryKind.TABLE,
-                        chunks,
-                        relation=RelationName(schema_name=table.schema, relation_name=table.name),
-                        rows=lambda: reader.rows,
-                    )
-                    rows, size = counts.get(table.oid, (0, 0))
-                    counts[table.oid] = (rows + reader.rows, size + entry.size)
-                    for meter in meters:
-                        meter.add(size_bytes=piece.size_bytes, tables=int(piece.number == 0), current=table.shown_name)
-            except LockYieldedError as error:  # the reader is as good as before: the pool must not see it
-                yielded = error
-        if yielded is not None:
-            raise yielded
-        stored = entries.close()
-    file = job.scratch / f"entries-{part.number:06d}.jsonl"
-    write_lines(stored, file)
-    if job.recorder is not None:
-        job.recorder.finish(part.number, file)
-    return StoredPart(
-        number=part.number,
-        entries=file,
-        packs=tuple(packs.packs),
-        size_bytes=sum(entry.size for entry in stored),
-        counts=counts,
-    )
-
-
-def open_reader(job: DatabaseBackupJob, plan: BackupPlan, present: PresentCatalog) -> SliceReader:
-    """Return a reader of slices in the plan's snapshot."""
-    return SliceReader(
-        job.connection,
-        job.children,
-        snapshot=plan.snapshot,
-        encoding=plan.facts.encoding,
-        buffer_bytes=FRAME_SIZE_BYTES,
-        present=present,
-    )
-
-
-def _file_chunks(path: Path) -> Iterator[Plaintext]:
-    with path.open("rb") as file:
-        while chunk := file.read(FRAME_SIZE_BYTES):
-            yield chunk
-
-
-def _chunks(blocks: Iterable[memoryview]) -> Iterator[Plaintext]:
-    """Join blocks into pieces of a frame's size, so that only the last one is small."""
-    gathered = bytearray()
-    for block in blocks:
-        if len(gathered) + len(block) > FRAME_SIZE_BYTES:
-            yield gathered
-            gathered = bytearray()
-        gathered += block
-    if gathered:
-        yield gathered

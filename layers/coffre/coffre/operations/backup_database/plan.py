@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import NO_ROLES, Backup
-from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
 from coffre.model.manifest import (
     Manifest,
-    RelationName,
-    SequenceValue,
 )
-from coffre.model.points import PartOf
+from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob, Division
 from coffre.operations.backup_database.lock_yield import yielding_locks
-from coffre.operations.runs.parallel_map import Runner
-from coffre.operations.runs.part_recorder import PartRecorder
-from coffre.operations.runs.run import Run, Spread
-from coffre.operations.runs.unfinished_runs import UnfinishedRun, read_runs
+from coffre.operations.runs.run import Run
+from coffre.operations.runs.unfinished_runs import read_runs
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.profiles import fits
 from coffre.policy.slicing import Part, TableExtent, plan_parts
-from coffre.policy.spread import Shape
 from coffre.postgres.archive.reader import TocEntry, read_archive
-from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.minors import note_of_newer_minor
 from coffre.postgres.connection.roles import filter_roles
-from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.locks import locked_first
 from coffre.postgres.source.present_catalog import PresentCatalog
 from coffre.postgres.source.snapshot import Holder, hold_snapshot
 from coffre.postgres.source.table_sizes import table_sizes
 from coffre.postgres.source.unstored import Kind, Unstored, exceptions_for, notes_for
-from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import NO_HISTORY, History, open_history
-from coffre.vault.vault import Vault
 
 # The part that holds everything but tables: its entries' names sort before `tables/`.
 METADATA_PART: Final = 0
@@ -53,90 +41,6 @@ SPREAD_METADATA_PART: Final = 1
 _PLAN_ATTEMPTS: Final = 3
 _ROLES_ATTEMPTS: Final = 2
 _OF_MEMBERS: Final = frozenset({Kind.MEMBER, Kind.SEQUENCE})
-
-
-@dataclass(frozen=True)
-class SnapshotFindings:
-    """What the manifest says of other work that was done in the snapshot: a restore point that was begun."""
-
-    exceptions: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    part_of: PartOf | None = None
-
-
-@dataclass(frozen=True)
-class Division:
-    """How a backup is divided among several functions, and why."""
-
-    shape: Shape
-    why: str
-
-
-@dataclass(frozen=True)
-class DatabaseBackupJob:
-    """What a run needs: where to read, where to write, with what, and how wide.
-
-    `unfinished` are the runs since `previous` that did not finish, the newest first; `recorder` keeps what this run
-    stores for the next one, in case it does not finish.
-    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without
-    `spreading` this process does all of the work, however long it takes.
-    """
-
-    target: DatabaseTarget
-    connection: Connection
-    tools: PostgresTools
-    children: Children
-    vault: Vault
-    encoder: FrameEncoder
-    recipients: tuple[str, ...]
-    scratch: Path
-    streams: int
-    runner: Runner
-    now: Callable[[], datetime]
-    previous: Backup | None = None
-    unfinished: tuple[UnfinishedRun, ...] = ()
-    recorder: PartRecorder | None = None
-    in_snapshot: Callable[[Backup, str], SnapshotFindings] | None = None
-    spreading: Spreading | None = None
-
-
-@dataclass(frozen=True)
-class Spreading:
-    """How several functions can take a backup together.
-
-    `divide` gets the size of the tables and the server's free connections, and says how the work is divided; None: one
-    function does it. `hand_over` is called with what is planned, while the holder has its snapshot.
-    """
-
-    divide: Callable[[int, int], Division | None]
-    hand_over: Callable[[DatabaseBackupJob, BackupPlan, Run, Holder], Spread]
-
-
-@dataclass(frozen=True)
-class BackupPlan:
-    """What will be read, in which snapshot, and what may be stored already.
-
-    `division` says that several functions take the backup. `roots` are the tables through which rows of partitions have
-    to be loaded, by the partition's oid.
-    """
-
-    backup: Backup
-    snapshot: str
-    facts: ServerFacts
-    client_version: str
-    tables: tuple[TableExtent, ...]
-    tables_without_rows: tuple[TableExtent, ...]
-    roots: Mapping[int, RelationName]
-    sequences: tuple[SequenceValue, ...]
-    materialized_views: tuple[RelationName, ...]
-    schema_archive: Path
-    roles: bytes | None
-    parts: tuple[Part, ...]
-    history: History
-    part_of: PartOf | None = None
-    exceptions: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    division: Division | None = None
 
 
 def open_snapshot_and_plan(

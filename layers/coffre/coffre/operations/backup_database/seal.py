@@ -16,7 +16,8 @@ from coffre.model.manifest import (
     TableContent,
 )
 from coffre.model.points import ManifestPoint
-from coffre.operations.backup_database.plan import METADATA_PART, BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob
+from coffre.operations.backup_database.plan import METADATA_PART
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import stored_before

@@ -16,9 +16,10 @@ from coffre.model.manifest import Entry, Manifest, ObjectFacts
 from coffre.model.protection import BucketDrill
 from coffre.model.storage import StorageScope
 from coffre.model.words import counted
-from coffre.operations.drill.findings import Found, refuse_other_sums
+from coffre.operations.drill.findings import Found
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.drill.settings import prove_settings
+from coffre.operations.drill.totals import refuse_other_sums
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup, Progress
 from coffre.model.drill import DrillReport, DrillState
 from coffre.model.errors import (
     DeadlineError,
@@ -22,36 +19,29 @@ from coffre.model.errors import (
 )
 from coffre.model.kinds import Contents
 from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, shown
-from coffre.model.protection import Drill
+from coffre.model.names import shown
 from coffre.model.restore import Scope
-from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
+from coffre.operations.drill.compare import not_loaded
 from coffre.operations.drill.course import Course
-from coffre.operations.drill.findings import Found, refuse_forged_totals
-from coffre.operations.drill.partitions import compare_families, families_of
-from coffre.operations.drill.places import Server, database_of, drop, pages_of, roles_for, room_bytes, stand_ins
+from coffre.operations.drill.findings import Found
+from coffre.operations.drill.group import Invocation, drill_group
+from coffre.operations.drill.job import DrillJob
+from coffre.operations.drill.places import Server, database_of, drop, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import (
     for_drill,
     keys_never_checked,
-    part_of,
 )
-from coffre.operations.drill.scratch_limits import gauging, is_full, told_apart
+from coffre.operations.drill.scratch_limits import gauging, told_apart
+from coffre.operations.drill.totals import refuse_forged_totals
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
-from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.given import GivenServer
-from coffre.postgres.scratch.owner_checks import ask
-from coffre.postgres.scratch.roles import ScratchRoles
 from coffre.postgres.scratch.server import scratch_server
-from coffre.postgres.scratch.structure_checks import look_at_structure, unreadable_tables
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.vault import Vault
+from coffre.postgres.scratch.structure_checks import unreadable_tables
 
 # What speaks against the backup; anything else says that the drill could not be done.
 _AGAINST: Final = (IntegrityError, RestoreError, DestinationError)
@@ -59,48 +49,6 @@ _WITHOUT_LIMIT: Final = (
     "Nothing is known against the backup. Drill it on a machine without a time limit: coffre verify --level drill ID "
     "--here, or into an empty server of yours: --scratch env:NAME (docs/here.md)."
 )
-
-
-@dataclass(frozen=True)
-class DrillJob:
-    """What a drill needs.
-
-    Parameters
-    ----------
-    settings
-        The target's own: checks, limits.
-    scratch
-        A directory for the schema archive.
-    look_again
-        Returns the backup's record as it is now.
-    state
-        How far earlier invocations of the drill came.
-    given
-        The server to restore into, if it is not one of the drill's own.
-    watched
-        Gets the watch of the drill before it begins.
-    beat
-        Gets the heartbeats; raises `RunCancelledError` when the drill has to end.
-    """
-
-    id: str
-    backup: Backup
-    settings: Drill
-    tools: PostgresTools
-    children: Children
-    vault: Vault
-    decoder: FrameDecoder
-    scratch: Path
-    streams: int
-    runner: Runner
-    now: Callable[[], datetime]
-    remaining_seconds: Callable[[], float]
-    look_again: Callable[[], Backup]
-    request_id: str | None = None
-    state: DrillState | None = None
-    given: GivenServer | None = None
-    watched: Callable[[Watch], None] = lambda _: None
-    beat: Callable[[Progress], None] = lambda _: None
 
 
 def drill(job: DrillJob) -> DrillReport | DrillState:
@@ -181,7 +129,7 @@ def _prove(job: DrillJob, found: Found, servers: list[Server], course: Course) -
             if not course.has_time(job.remaining_seconds()):
                 return False
             with course.group(found) as group:
-                _drill_group(_Here(job, restore, server, roles, source, found), course, group)
+                drill_group(Invocation(job, restore, server, roles, source, found), course, group)
         found.groups = len(course.done)
         if not course.is_whole:
             found.except_for(_said_of_groups(job, source, course.done))
@@ -199,80 +147,6 @@ def _possible(server: Server, source: Source, found: Found) -> Source:
     kept = {table.oid for table in possible.content.tables}
     found.take_tables(not_loaded(table) for table in source.content.tables if table.oid not in kept)
     return possible
-
-
-@dataclass(frozen=True)
-class _Here:
-    """What the steps of one invocation share."""
-
-    job: DrillJob
-    restore: RestoreJob
-    server: Server
-    roles: ScratchRoles
-    source: Source
-    found: Found
-
-
-def _drill_group(here: _Here, course: Course, group: list[TableContent]) -> None:
-    """Restore one group of tables and prove it; one that does not fit after all is halved."""
-    job, server, found = here.job, here.server, here.found
-    part = part_of(here.source, group, is_whole=course.is_whole)
-    try:
-        loaded = _restore_part(here.restore, part, found)
-    except RestoreError as error:
-        if len(group) == 1 or not is_full(error):
-            raise
-        course.halve()  # it was guessed too low what they take
-        drop(server)
-        return
-    if isinstance(server, GivenServer):
-        server.see_forced_rows(database_of(server), here.roles.restorer)
-    _prove_part(here.restore, part, loaded, found)
-    _check_pages(job, server, found)
-    if course.is_whole and job.settings.checks:
-        with found.phase("checks"):
-            _ask(job, server, here.roles, found)
-    drop(server)
-    course.done.append(group)
-
-
-def _restore_part(restore: RestoreJob, part: Source, found: Found) -> dict[TableName, TableContent]:
-    """Restore a part of the backup, and return the tables that have their rows."""
-    restored = Restored(found.meter)
-    with found.restoring():
-        restore_whole(restore, part, restored)
-    found.take_restore(restored, part.manifest.exceptions)
-    there = {table.table for table in restored.tables}
-    wanted = {(t.schema_name, t.table_name): t for t in part.content.tables if not t.rows_excluded}
-    found.take_tables(not_loaded(table) for name, table in wanted.items() if shown(*name) not in there)
-    return {name: table for name, table in wanted.items() if shown(*name) in there}
-
-
-def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, TableContent], found: Found) -> None:
-    """Compare what was restored, and check everything that exists besides rows."""
-    with found.phase("compare"):
-        families = families_of(restore, part, loaded)
-        together = {(table.schema_name, table.table_name) for family in families for table in family.tables}
-        apart = {name: table for name, table in loaded.items() if name not in together}
-        proofs = list(compare_tables(restore, part, apart, found.meter))
-        proofs += compare_families(restore, part, families, found.meter)
-        found.take_tables(proofs)
-        found.take_tables(never_read(loaded, proofs))
-    with found.phase("structure"), loading_session(restore) as session:
-        found.server_version = session.info.parameter_status("server_version")
-        found.take_structure(look_at_structure(session, part.content.sequences))
-
-
-def _check_pages(job: DrillJob, server: Server, found: Found) -> None:
-    with found.phase("pages"):
-        # The one thing that a superuser does with the restored database; its index functions run as their owner.
-        found.take_pages(pages_of(server, job.tools, job.children, job.streams))
-
-
-def _ask(job: DrillJob, server: Server, roles: ScratchRoles, found: Found) -> None:
-    connection = server.connection(database_of(server), roles.reader)
-    timeout = job.settings.check_timeout_seconds
-    found.take_checks(ask(job.settings.checks, connection, job.children, timeout_seconds=timeout))
 
 
 def _look_for_unreadable(restore: RestoreJob, server: Server, source: Source, found: Found) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +25,6 @@ from coffre.model.drill import (
     Verdict,
 )
 from coffre.model.errors import DrillError, IntegrityError, RestoreError
-from coffre.model.manifest import Entry, Manifest
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.scratch.structure_checks import AMCHECK_OPTIONS, Findings
@@ -266,42 +265,3 @@ def _written_otherwise(proof: TableProof) -> str:
         f"{proof.table}: {proof.slices - proof.slices_equal:,} of {proof.slices:,} slices are written otherwise by the "
         "scratch server than by the source, or their rows lie in another order; every row has the backup's values."
     )
-
-
-def refuse_forged_totals(backup: Backup, manifest: Manifest, entries: Iterable[Entry]) -> None:
-    """Compare what the catalog, the manifest and its parts say in sum: who changed one of them has to change all.
-
-    Raises
-    ------
-    IntegrityError
-        Code `TOTALS_DIFFER`.
-    """
-    content = manifest.database
-    in_entries = sum(entry.size for entry in entries)
-    refuse_other_sums(
-        backup,
-        {
-            "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
-            "tables": (backup.tables, len(content.tables), len(content.tables)),
-            "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, in_entries),
-        },
-    )
-
-
-def refuse_other_sums(backup: Backup, told: Mapping[str, tuple[int | None, int, int]]) -> None:
-    """Compare sums as the catalog (None: it does not say), the manifest and its parts have them.
-
-    Raises
-    ------
-    IntegrityError
-        Code `TOTALS_DIFFER`.
-    """
-    for what, (catalog, whole, parts) in told.items():
-        if catalog not in (None, whole) or whole != parts:
-            raise IntegrityError(
-                f"Catalog and manifest of backup {backup.id} do not agree on the number of {what}.",
-                code="TOTALS_DIFFER",
-                detail=f"The catalog says {catalog}, the manifest {whole}, its parts {parts}.",
-                hint="The vault or the catalog was changed. Restore an older backup, and find out who can write "
-                "to both.",
-            )

@@ -11,7 +11,8 @@ from coffre.model.backup import Backup
 from coffre.model.drill import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError, StoreError
 from coffre.model.manifest import Manifest
-from coffre.operations.drill.findings import Found, refuse_other_sums
+from coffre.operations.drill.findings import Found
+from coffre.operations.drill.totals import refuse_other_sums
 from coffre.operations.restore_repositories.clone import make_clone
 from coffre.operations.restore_repositories.stored import StoredRepository, stored_repositories
 from coffre.vault.codec import FrameDecoder

@@ -8,7 +8,8 @@ from coffre.model.backup import Backup
 from coffre.model.drill import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest
-from coffre.operations.drill.findings import Found, refuse_other_sums
+from coffre.operations.drill.findings import Found
+from coffre.operations.drill.totals import refuse_other_sums
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault

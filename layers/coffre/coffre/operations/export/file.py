@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from coffre.model.backup import Backup, RestoredTable
+from coffre.model.backup import Backup
 from coffre.model.errors import EventError
 from coffre.model.export import ExportScope
 from coffre.model.names import shown
+from coffre.model.restore_report import RestoredTable
 from coffre.model.storage import ObjectChoice
 from coffre.operations.export.buckets import Exported, ObjectExporter
 from coffre.operations.export.compress import zstd_file

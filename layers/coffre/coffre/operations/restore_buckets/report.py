@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
+from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import Mode, Objects, StorageResult
 from coffre.model.words import counted
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from coffre.buckets.writer import BucketWriter
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
 from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
+from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
 from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of

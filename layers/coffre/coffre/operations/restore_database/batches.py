@@ -9,10 +9,10 @@ from enum import Enum, auto
 from itertools import batched
 from typing import Final
 
-from coffre.model.backup import RestoredTable
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown
+from coffre.model.restore_report import RestoredTable
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.runs.progress import Meter
 

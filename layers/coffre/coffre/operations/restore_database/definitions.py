@@ -29,7 +29,6 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.entry_sql import (
-    ACL,
     definition_of,
     encoded,
     owner_of,
@@ -37,11 +36,10 @@ from coffre.postgres.archive.entry_sql import (
     statements_of,
     validation_of,
 )
-from coffre.postgres.archive.reader import Section, TocEntry
-from coffre.postgres.archive.toc import is_event_trigger, is_of_database
+from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.roles import split_statements
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.definitions import SESSION, Definitions, Making
+from coffre.postgres.destination.definitions import Definitions, Making
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger, Refusal
 
@@ -57,36 +55,6 @@ SELECT pg_catalog.set_config('maintenance_work_mem', greatest(
     least(pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 8, 1073741824)) / 1024 || 'kB',
     false)
 """
-
-
-@dataclass(frozen=True)
-class Phases:
-    """The entries of an archive by when they are made, each in the archive's order."""
-
-    before_rows: Sequence[TocEntry]
-    after_rows: Sequence[TocEntry]
-    privileges: Sequence[TocEntry]
-    event_triggers: Sequence[TocEntry]
-
-
-def phases_of(entries: Iterable[TocEntry]) -> Phases:
-    """Divide entries as `pg_restore` does: what has no section of its own belongs to that of the entry before it."""
-    before, after, privileges, triggers = [], [], [], []
-    section = Section.PRE_DATA
-    for entry in entries:
-        if entry.section is not Section.NONE:
-            section = entry.section
-        if entry.description in (*SESSION, "DATABASE") or is_of_database(entry):
-            continue
-        if entry.description in ACL:
-            privileges.append(entry)
-        elif is_event_trigger(entry):
-            triggers.append(entry)
-        elif section is Section.PRE_DATA:
-            before.append(entry)
-        elif section is Section.POST_DATA:
-            after.append(entry)
-    return Phases(before, after, privileges, triggers)
 
 
 @dataclass

@@ -13,17 +13,18 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.backup import RestoredTable
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName, shown
+from coffre.model.restore_report import RestoredTable
 from coffre.operations.restore_database.batches import Loaded, LoadTally, Unit, slices_of, table_of, transactions
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import Loading, Share, groups_of, shared_tables, units_of
 from coffre.operations.restore_database.refused_rows import DamagedSlices, Refused, may_be_left_out
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import rows_differ
-from coffre.operations.restore_database.row_salvage import Salvage, SalvageRules
+from coffre.operations.restore_database.row_salvage import Salvage
+from coffre.operations.restore_database.salvage_rules import SalvageRules
 from coffre.operations.restore_database.sessions import borrowed, loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from coffre.model.backup import Kept
 from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.kinds import Contents
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
+from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.consent import changes_since, old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import refuse_too_large

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from coffre.model.backup import Comparison, Failure, Kept, LeftOut, RestoredTable, RestoreReport
+from coffre.model.backup import Failure
 from coffre.model.confirmation import Plan
 from coffre.model.names import TableName
+from coffre.model.restore_report import Comparison, Kept, LeftOut, RestoredTable, RestoreReport
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.runs.progress import Meter
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coffre.model.backup import RestoreReport
 from coffre.model.kinds import Contents
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database import tables_attempts
 from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows

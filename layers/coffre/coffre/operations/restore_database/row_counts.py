@@ -10,10 +10,10 @@ from types import MappingProxyType
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.backup import RestoredTable
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
+from coffre.model.restore_report import RestoredTable
 from coffre.operations.restore_database.batches import counted_together
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.sessions import borrowed, loading_session

@@ -11,16 +11,16 @@ import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.backup import Comparison
 from coffre.model.errors import RestoreError
 from coffre.model.names import shown
+from coffre.model.restore_report import Comparison
 from coffre.model.words import counted
 from coffre.operations.restore_database.consent import refuse_changed
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.partition_routes import root_of, whole_table_hint
-from coffre.postgres.destination import marks, swaps
+from coffre.postgres.destination import key_effects, marks, swaps
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.row_merge import Pair
@@ -88,7 +88,7 @@ def _merge_rows(
     found: dict[Pair, Comparison],
     *,
     delete: bool,
-) -> Sequence[merge.Affected]:
+) -> Sequence[key_effects.Affected]:
     """Merge rows, and return what that did to tables that were not chosen."""
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     for pair in parents_first:
@@ -97,20 +97,20 @@ def _merge_rows(
         else:
             cursor.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(*pair.before)))
     cursor.execute("SAVEPOINT rows_as_found")
-    undone: Sequence[merge.Affected] = ()
+    undone: Sequence[key_effects.Affected] = ()
     for way, gives_way_to in _WAYS:
         try:
             done = way(cursor, parents_first, found, delete)
             break
         except gives_way_to:
             cursor.execute("ROLLBACK TO SAVEPOINT rows_as_found")
-            undone = merge.others_affected(cursor, parents_first)
+            undone = key_effects.others_affected(cursor, parents_first)
     for pair, what, rows in done:
         found[pair] = found[pair].model_copy(update={what: rows})
         if what == "inserted" and rows:
             merge.advance_sequences(cursor, pair)
     merge.check_constraints(cursor)
-    return merge.without(merge.others_affected(cursor, parents_first), undone)
+    return key_effects.without(key_effects.others_affected(cursor, parents_first), undone)
 
 
 def _gently(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], _: _Found, delete: bool) -> _Done:  # noqa: FBT001
@@ -165,7 +165,7 @@ _WAYS: Final[Sequence[tuple[_Way, tuple[type[psycopg2.Error], ...]]]] = (
 )
 
 
-def _judge_others(affected: Sequence[merge.Affected], outcome: ReportBuilder) -> None:
+def _judge_others(affected: Sequence[key_effects.Affected], outcome: ReportBuilder) -> None:
     """Refuse what foreign keys did to tables that were not chosen, and say what triggers did to others.
 
     Raises

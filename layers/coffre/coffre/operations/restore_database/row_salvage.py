@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.errors
@@ -15,7 +14,6 @@ from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.refused_rows import (
-    DamagedSlices,
     Refused,
     RowsError,
     may_be_left_out,
@@ -24,74 +22,13 @@ from coffre.operations.restore_database.refused_rows import (
     words_of,
 )
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.salvage_rules import Cursor, Reloading, SalvageRules, Step
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
 from coffre.postgres.destination.copy_in import is_refusal
 from coffre.postgres.destination.loosening import Loosened
 
-type _Cursor = psycopg2.extensions.cursor
-type _Step = Callable[[_Cursor, TableName], list[Loosened]]
-
 _OUR_PATH: Final = "pg_catalog"
-
-
-class Reloading(Protocol):
-    """What is needed of who loads tables."""
-
-    def reload(
-        self,
-        session: psycopg2.extensions.connection,
-        name: TableName,
-        before: Callable[[_Cursor], None],
-        after: Callable[[_Cursor], None],
-    ) -> None:
-        """Load all rows of a table in one transaction, with steps before and after its rows, or raise."""
-
-    def place(self, name: TableName) -> TableName:
-        """Return where the rows of a table go."""
-
-    def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
-        """Empty a table of the rows that were loaded."""
-
-    def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
-        """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
-
-    def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
-        """Run a block that leaves nothing when it fails."""
-
-    def note(self, cursor: _Cursor, name: TableName, said: Mapping[str, object]) -> None:
-        """Keep in the open transaction what is to be reported about a table."""
-
-    def noted(self) -> dict[TableName, dict[str, Any]]:
-        """Return what earlier attempts of the restore have kept."""
-
-
-@dataclass(frozen=True)
-class SalvageRules:
-    """What salvage may do.
-
-    Parameters
-    ----------
-    search_paths
-        Returns the `search_path`s of the source for a table, the likeliest first.
-    may_loosen
-        Whether the tables are the restore's own, so that their constraints can be dropped for a moment.
-    is_alone
-        Whether everything in the database is, so that this goes for domains and for parents of tables too.
-    is_strict
-        Whether only the ways are taken that lose nothing: what they do not load is raised.
-    leaves_damage_out
-        Whether a table whose bytes are damaged stays empty; else the damage is raised.
-    with_rows
-        The names of all tables that have rows.
-    """
-
-    search_paths: Callable[[TableName], Sequence[str]]
-    may_loosen: bool
-    is_alone: bool
-    is_strict: bool
-    leaves_damage_out: bool
-    with_rows: frozenset[TableName]
 
 
 class Salvage:
@@ -113,8 +50,8 @@ class Salvage:
         self._loader = loader
         self._report = report
         self._rules = rules
-        self._of_checks: tuple[_Step, ...] = (loosening.drop_checks if rules.is_alone else loosening.drop_own_checks,)
-        self._of_domains: tuple[_Step, ...] = (loosening.drop_domain_constraints,) if rules.is_alone else ()
+        self._of_checks: tuple[Step, ...] = (loosening.drop_checks if rules.is_alone else loosening.drop_own_checks,)
+        self._of_domains: tuple[Step, ...] = (loosening.drop_domain_constraints,) if rules.is_alone else ()
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
         self._damaged: dict[TableName, tuple[int, str]] = {}  # the rows that are missing, and why
         for name, said in loader.noted().items():
@@ -217,7 +154,7 @@ class Salvage:
 
     def _without_constraints(self, name: TableName, error: RowsError) -> bool:
         """Load a table without what refuses its rows, adding one step after another to what is loosened."""
-        steps: list[_Step] = []
+        steps: list[Step] = []
         words, state = words_of(error), state_of(error)
         while (step := self._next_step(error, steps)) is not None:
             steps.append(step)
@@ -226,7 +163,7 @@ class Salvage:
             error = found
         return False
 
-    def _next_step(self, error: RowsError, done: Sequence[_Step]) -> _Step | None:
+    def _next_step(self, error: RowsError, done: Sequence[Step]) -> Step | None:
         """Choose what to loosen by what the server said; None when nothing is left that could help."""
         cause = error.__cause__ if isinstance(error, CoffreError) else error
         if not isinstance(cause, psycopg2.Error):
@@ -245,19 +182,19 @@ class Salvage:
         self,
         name: TableName,
         search_path: str | None,
-        steps: Sequence[_Step],
+        steps: Sequence[Step],
         words: str = "",
         state: str | None = None,
     ) -> RowsError | None:
         """Load a table in one transaction; return why that is impossible."""
         loosened: list[Loosened] = []
 
-        def before(cursor: _Cursor) -> None:
+        def before(cursor: Cursor) -> None:
             for step in steps:
                 loosened.extend(step(cursor, self._loader.place(name)))
             _set_path(cursor, search_path)
 
-        def after(cursor: _Cursor) -> None:
+        def after(cursor: Cursor) -> None:
             _set_path(cursor, search_path and _OUR_PATH)
             loosening.restore(cursor, loosened)
             self._note(cursor, name, None if steps else search_path, loosened, words, state)
@@ -273,7 +210,7 @@ class Salvage:
 
     def _note(
         self,
-        cursor: _Cursor,
+        cursor: Cursor,
         name: TableName,
         path: str | None,
         loosened: Sequence[Loosened],
@@ -312,7 +249,7 @@ class Salvage:
                             refusal.pgcode,
                         )
 
-    def _tightened(self, cursor: _Cursor, thing: Loosened, table: TableName) -> psycopg2.Error | None:
+    def _tightened(self, cursor: Cursor, thing: Loosened, table: TableName) -> psycopg2.Error | None:
         """Validate one thing and commit; return why the server refused."""
         refusal: psycopg2.Error | None = None
         for path in (None, *self._rules.search_paths(table)):
@@ -329,7 +266,7 @@ class Salvage:
         return refusal
 
 
-def _not_null(column: str | None, done: Sequence[_Step]) -> _Step | None:
+def _not_null(column: str | None, done: Sequence[Step]) -> Step | None:
     if column is None or any(getattr(step, "column", None) == column for step in done):
         return None
     return _DropNotNull(column)
@@ -339,10 +276,10 @@ def _not_null(column: str | None, done: Sequence[_Step]) -> _Step | None:
 class _DropNotNull:
     column: str
 
-    def __call__(self, cursor: _Cursor, table: TableName) -> list[Loosened]:
+    def __call__(self, cursor: Cursor, table: TableName) -> list[Loosened]:
         return loosening.drop_not_null(cursor, table, self.column)
 
 
-def _set_path(cursor: _Cursor, path: str | None) -> None:
+def _set_path(cursor: Cursor, path: str | None) -> None:
     if path is not None:
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))

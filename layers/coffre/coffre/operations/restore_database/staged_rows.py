@@ -8,9 +8,10 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.backup import OUTCOME_UNKNOWN, Kept
+from coffre.model.backup import OUTCOME_UNKNOWN
 from coffre.model.errors import CoffreError, RestoreError
 from coffre.model.names import quoted, shown
+from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading

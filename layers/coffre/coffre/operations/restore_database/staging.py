@@ -17,8 +17,7 @@ from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination import row_merge as merge
-from coffre.postgres.destination import staging_schema
+from coffre.postgres.destination import key_effects, staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
 from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
@@ -125,7 +124,7 @@ def others_at_stake(job: RestoreJob, staging: Staging, session: psycopg2.extensi
     if not job.scope.replace or not staging.contents:
         return []
     with session.cursor() as cursor:
-        return merge.others_with_keys(cursor, staging.pairs(job))
+        return key_effects.others_with_keys(cursor, staging.pairs(job))
 
 
 def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], outcome: ReportBuilder) -> None:

@@ -14,10 +14,10 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.backup import Kept, RestoreReport
 from coffre.model.errors import CoffreError, DestinationError, RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
+from coffre.model.restore_report import Kept, RestoreReport
 from coffre.operations.restore_database.job import MARKED_BYTES, RestoreJob, Source
 from coffre.operations.restore_database.load_plan import refuse_too_large
 from coffre.operations.restore_database.memory import Memory

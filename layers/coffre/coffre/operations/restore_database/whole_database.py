@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from psycopg2 import sql
-
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
+from coffre.operations.restore_database.database_level import close_public, make_schemas, set_properties
 from coffre.operations.restore_database.definition_words import refused_error
-from coffre.operations.restore_database.definitions import DefinitionRestore, phases_of, possible_tables
+from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
 from coffre.operations.restore_database.given import note_of_given, with_extensions_placed
 from coffre.operations.restore_database.given_rows import (
@@ -32,6 +31,7 @@ from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
@@ -39,8 +39,6 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.sharing import share_rows
 from coffre.operations.restore_database.statistics import analyze
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.archive.toc import is_of_database
-from coffre.postgres.connection.database_properties import apply_database_properties
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.default_privileges import revoke_default_privileges
 from coffre.postgres.destination.destination import Destination, open_destination
@@ -112,7 +110,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             if job.scope.analyze and job.scope.contents.has_rows:
                 job.check_time(_ANALYZE_SECONDS)
                 analyze(job, report)
-            _set_properties(job, source, report)
+            set_properties(job, source, report)
 
 
 def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:
@@ -139,24 +137,6 @@ def _say_plan(
             report.steps.append("Gather the statistics that the planner needs (ANALYZE).")
     else:
         report.steps.append("Restore definitions only: tables stay empty.")
-
-
-def _close_public(job: RestoreJob) -> None:
-    """Revoke what older servers grant to PUBLIC on the schema public: `pg_dump` writes as if they did not."""
-    with loading_session(job) as session, session.cursor() as cursor:
-        cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        session.commit()
-
-
-def _make_schemas(job: RestoreJob, source: Source, entries: Sequence[TocEntry], destination: Destination) -> None:
-    """Create the schemas that a backup of chosen tables does not have: `pg_dump --table` writes tables alone."""
-    dumped = {entry.tag for entry in source.toc if entry.description == "SCHEMA"} | destination.schemas
-    missing = sorted({entry.schema for entry in entries if entry.schema} - dumped)
-    if missing:
-        with loading_session(job) as session, session.cursor() as cursor:
-            for schema in missing:
-                cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-            session.commit()
 
 
 class _Restore:
@@ -195,9 +175,9 @@ class _Restore:
         job, source, destination = self._job, self._source, self._making.destination
         if destination.leftovers:
             empty_given(job, destination, self._tables)
-        _make_schemas(job, source, self._entries, destination)
+        make_schemas(job, source, self._entries, destination)
         if destination.created and destination.version_number < _CLOSED_SINCE:
-            _close_public(job)
+            close_public(job)
         with self._report.phase("schema"):
             self._making.make(self._phases.before_rows)
 
@@ -304,22 +284,6 @@ def _refuse_nothing(making: DefinitionRestore) -> None:
     refusals = making.ledger.refusals
     if own and refusals and not any((table.schema_name, table.table_name) in possible for table in own):
         raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
-
-
-def _set_properties(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
-    """Give a database that was created what the source's own is set to; one that existed keeps its own settings."""
-    entries = [entry for entry in source.toc if is_of_database(entry)]
-    if not report.created_database:
-        if entries:
-            report.exceptions.append(
-                "Not set, because the database existed already: settings, comment and privileges of the database "
-                "itself."
-            )
-        return
-    with report.phase("settings"), loading_session(job) as session:
-        report.exceptions += apply_database_properties(
-            session, entries, source=source.content.database, encoding=source.content.encoding
-        )
 
 
 def _existing(

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.model.backup import Backup, Failure, Progress, Restore, RestoreReport, Status
+from coffre.model.backup import Backup, Failure, Progress, Restore, Status
 from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from coffre.model.backup import Progress, Restore, RestoreReport, Status
+from coffre.model.backup import Progress, Restore, Status
+from coffre.model.restore_report import RestoreReport
 
 
 def how_to_find_out(restore_id: str) -> str:

@@ -7,12 +7,10 @@ not grow with their number; a listing returns a thousand packs in one request.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError
@@ -20,16 +18,13 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_truncated
+from coffre.operations.verify.damages import pack_swapped
+from coffre.operations.verify.heads import Heads, confirmed
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
-
-# A HEAD takes S3 about 20 ms: twelve in parallel check 100,000 packs in three minutes; the client has the connections.
-_WORKERS: Final = 12
-_UNDER_WAY: Final = 256
 
 
 def inventory(
@@ -82,7 +77,7 @@ class Looked:
 
     damages: list[Damage]
     own: dict[str, list[Damage]]
-    heads: _Heads
+    heads: Heads
     tally: _Tally
 
 
@@ -106,7 +101,7 @@ def look(
     """
     own: dict[str, list[Damage]] = {}
     tally = _Tally()
-    with _Heads(job, locks) as heads:
+    with Heads(job, locks) as heads:
         references = _read_manifests(job, living, heads, own, tally)
         for pack, stored in _merged(references.in_order(), listed):
             writer = records.get(writer_of(pack.key) or "")
@@ -118,13 +113,13 @@ def look(
                 heads.ask(pack, name)
             if tally.is_stopped_at(job):
                 break
-    damages = [*heads.damages, *_confirmed(job, tally.suspects)]
+    damages = [*heads.damages, *confirmed(job, tally.suspects)]
     damages += _read_unkept(job, heads, own, tally)
     return Looked(damages, own, heads, tally)
 
 
 def _read_manifests(
-    job: VerifyJob, living: Iterable[Backup], heads: _Heads, own: dict[str, list[Damage]], tally: _Tally
+    job: VerifyJob, living: Iterable[Backup], heads: Heads, own: dict[str, list[Damage]], tally: _Tally
 ) -> References:
     """Return the packs that the backups reference, and note the damage of their own records."""
     references = References(job.scratch)
@@ -157,16 +152,7 @@ class _Tally:
         return self.unfinished is not None
 
 
-@dataclass
-class _Unkept:
-    """Objects without a checksum at the store. If it `keeps` those of others, these objects were overwritten."""
-
-    keeps: bool = False
-    packs: list[LivingPack] = field(default_factory=list)
-    lists: list[tuple[str, EntriesFile]] = field(default_factory=list)
-
-
-def _read_unkept(job: VerifyJob, heads: _Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
+def _read_unkept(job: VerifyJob, heads: Heads, own: dict[str, list[Damage]], tally: _Tally) -> Iterator[Damage]:
     """Read the objects whose checksum is missing, and compare their content with what was recorded."""
     unkept = heads.unkept
     if not unkept.keeps:
@@ -191,7 +177,7 @@ def _holds(job: VerifyJob, key: str, sha256: str) -> bool:
         return False
 
 
-def _look_at_records(job: VerifyJob, backup: Backup, references: References, heads: _Heads) -> Iterator[Damage]:
+def _look_at_records(job: VerifyJob, backup: Backup, references: References, heads: Heads) -> Iterator[Damage]:
     """Note the packs of a backup, and yield what is wrong with its manifest and its list of entries."""
     try:
         manifest = manifest_of(job.vault, backup)
@@ -208,7 +194,7 @@ def _look_at_records(job: VerifyJob, backup: Backup, references: References, hea
 
 
 def _look_at_entries(
-    job: VerifyJob, backup: Backup, file: EntriesFile, heads: _Heads, needed: datetime | None
+    job: VerifyJob, backup: Backup, file: EntriesFile, heads: Heads, needed: datetime | None
 ) -> Iterator[Damage]:
     unkept = heads.unkept
     try:
@@ -247,66 +233,3 @@ def _merged(
     while pack is not None:
         yield pack, None
         pack = next(packs, None)
-
-
-def _confirmed(job: VerifyJob, suspects: Iterable[LivingPack]) -> Iterator[Damage]:
-    """Check each pack that a listing lacks, or has with another length, by its name: listings may be behind."""
-    for pack in suspects:
-        if (damage := _ask(job, pack)[0]) is not None:
-            yield damage
-
-
-def _ask(job: VerifyJob, pack: LivingPack) -> tuple[Damage | None, ObjectInfo | None]:
-    try:
-        info = job.vault.store.head(pack.key)
-    except ObjectMissingError:
-        return pack_missing(pack.key), None
-    if info.size != pack.length:
-        return pack_truncated(pack.key, info.size, pack.length), info
-    if info.sha256 not in (None, pack.sha256):
-        return pack_swapped(pack.key), info
-    return None, info
-
-
-class _Heads:
-    """Asks the store about single packs, many in parallel, in bounded memory. Leaving waits for the answers."""
-
-    def __init__(self, job: VerifyJob, locks: LockCheck | None) -> None:
-        self._job = job
-        self.locks = locks
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="head")
-        self._under_way: deque[tuple[LivingPack, str, Future[tuple[Damage | None, ObjectInfo | None]]]] = deque()
-        self.unkept = _Unkept()
-        self.compared = 0
-        self.not_kept = 0
-        self.damages: list[Damage] = []
-
-    def ask(self, pack: LivingPack, target: str) -> None:
-        if len(self._under_way) >= _UNDER_WAY:
-            self._take()
-        self._under_way.append((pack, target, self._pool.submit(_ask, self._job, pack)))
-
-    def _take(self) -> None:
-        pack, target, asked = self._under_way.popleft()
-        damage, info = asked.result()
-        if info is not None and self.locks is not None:
-            self.locks.look(pack.key, target, info.locked, pack.needed_until)
-        if damage is not None:
-            self.damages.append(damage)
-        if info is not None and info.sha256 is not None:
-            self.compared += 1
-            self.unkept.keeps = True
-        elif info is not None:
-            self.not_kept += 1
-            if damage is None:
-                self.unkept.packs.append(pack)
-
-    def __enter__(self) -> _Heads:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            while kind is None and self._under_way:
-                self._take()
-        finally:
-            self._pool.shutdown(cancel_futures=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -19,11 +18,11 @@ import psycopg2.extensions
 
 from coffre.model.errors import ServerVersionError, SettingsError
 from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.child import Child, send_signal
 from coffre.postgres.connection.ending import end_at_server
 from coffre.postgres.connection.query_errors import explain_complaint
 from coffre.postgres.connection.sessions import Sessions
 
-_STDERR_KEPT_BYTES: Final = 16 * 1024
 _CANCEL_SECONDS: Final = 1.0  # of the deadline's reserve: what a server needs to take requests to cancel, with room
 _END_SECONDS: Final = 2.0  # of it: what a client needs to cancel its query, with room
 _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
@@ -93,7 +92,7 @@ class Children:
 
     def forget(self, child: Child) -> None:
         """Kill the child and its own children if they still run, reap it and close its pipes."""
-        _signal(child, signal.SIGKILL)
+        send_signal(child, signal.SIGKILL)
         child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
@@ -136,7 +135,7 @@ class Children:
             if self._is_over:
                 return
             for child in children:
-                _signal(child, signal.SIGTERM)
+                send_signal(child, signal.SIGTERM)
             answers = self.sessions.cancel(seconds=_CANCEL_SECONDS)
             if not answers:
                 self.sessions.cut(all_of_them=True)
@@ -146,7 +145,7 @@ class Children:
             for child in children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=max(0.0, deadline - time.monotonic()))
-                _signal(child, signal.SIGKILL)
+                send_signal(child, signal.SIGKILL)
             self._end_at_server()
             self._is_over = True
 
@@ -158,58 +157,6 @@ class Children:
             remark = end_at_server(self._server, *names)
             self.remarks = (remark,) if remark else ()
         self.sessions.cut(all_of_them=False)
-
-
-def _signal(child: Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
-
-
-class Child(subprocess.Popen[bytes]):
-    """A running client program; `output` is its stdout."""
-
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], stdin: int | IO[bytes]) -> None:
-        super().__init__(
-            argv,
-            env=dict(environment),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            process_group=0,  # pg_restore has workers of its own: they are ended together with it
-        )
-        if self.stdout is None or self.stderr is None:
-            raise AssertionError
-        self.output = self.stdout
-        self._stderr = StderrTail(self.stderr)
-
-    def complaint(self) -> str:
-        """Wait until the child has said all that it had to say on stderr, and return the end of it."""
-        return self._stderr.text()
-
-
-class StderrTail:
-    """Reads a stream to its end in a thread, so that it never blocks the child, and keeps the last 16 KiB.
-
-    The thread alone closes the stream: a number that another thread closed could be another child's pipe already.
-    """
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._kept = bytearray()
-        self._pipe = pipe
-        self._thread = threading.Thread(target=self._read, name="stderr", daemon=True)
-        self._thread.start()
-
-    def text(self) -> str:
-        """Wait for the end of the stream and return what was kept."""
-        self._thread.join(timeout=5)
-        return self._kept.decode("utf-8", "replace").strip()
-
-    def _read(self) -> None:
-        with self._pipe, contextlib.suppress(OSError):
-            while block := self._pipe.read(4096):
-                self._kept += block
-                del self._kept[:-_STDERR_KEPT_BYTES]
 
 
 @dataclass(frozen=True)

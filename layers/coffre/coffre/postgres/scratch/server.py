@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,37 +27,8 @@ from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.connection.sessions import Sessions
 from coffre.postgres.scratch.processes import kill_with_children
 from coffre.postgres.scratch.programs import reachable, trust_extensions
+from coffre.postgres.scratch.server_settings import OWN_SETTINGS, SETTINGS, THROWAWAY_SETTINGS
 
-# Of any server whose data is thrown away (field note 37: /dev/shm is tiny in many containers and missing in Lambda).
-SETTINGS: Final[Mapping[str, str]] = {
-    "shared_buffers": "64MB",
-    "huge_pages": "off",
-    "dynamic_shared_memory_type": "mmap",
-    "timezone": "GMT",
-    "log_timezone": "GMT",
-    "jit": "off",
-}
-THROWAWAY_SETTINGS: Final[Mapping[str, str]] = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "autovacuum": "off",
-}
-_OWN_SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "",
-    "max_connections": "40",
-    # What is loaded into a new table, or indexed, is not logged at all: this bounds the rest of it.
-    "max_wal_size": "256MB",
-    # Lambda has 1,024 open files for all processes together.
-    "max_files_per_process": "64",
-    "maintenance_work_mem": "128MB",
-    # That a process was killed is a LOG; an ERROR is not logged, it can quote values.
-    "log_min_messages": "log",
-    "log_checkpoints": "off",
-    "log_min_error_statement": "panic",
-}
 # PostgreSQL refuses to run as root (field note 38), and initdb wants a user that has a name.
 _NOBODY: Final = 65534
 _PORT: Final = 5432
@@ -195,7 +166,7 @@ def _initialise(tools: PostgresTools, server: ScratchServer, user: int | None) -
 def _running(tools: PostgresTools, server: ScratchServer, user: int | None) -> Iterator[None]:
     own = {"port": str(_PORT), "unix_socket_directories": str(server.directory)}
     own["extension_control_path"] = f"{server.directory / 'trusted'}:$system"
-    lines = {**SETTINGS, **THROWAWAY_SETTINGS, **_OWN_SETTINGS, **own}
+    lines = {**SETTINGS, **THROWAWAY_SETTINGS, **OWN_SETTINGS, **own}
     pairs = [part for name, value in lines.items() for part in ("-c", f"{name}={value}")]
     with _told_apart(), (server.directory / "server.log").open("ab") as log:
         child = subprocess.Popen(

@@ -13,14 +13,8 @@ from coffre.catalog.spread import Epoch
 from coffre.model.audit import Actor
 from coffre.model.errors import ConnectError, DumpTransientError
 from coffre.operations.backup_database.backup import store_metadata
-from coffre.operations.backup_database.plan import (
-    LARGE_OBJECTS_PART,
-    SPREAD_METADATA_PART,
-    BackupPlan,
-    DatabaseBackupJob,
-    Division,
-    open_history_of,
-)
+from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob, Division
+from coffre.operations.backup_database.plan import LARGE_OBJECTS_PART, SPREAD_METADATA_PART, open_history_of
 from coffre.operations.backup_database.spread.hold import PLANNER
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, StoredPlan, write_plan
 from coffre.operations.backup_database.spread.step import SILENT_AFTER

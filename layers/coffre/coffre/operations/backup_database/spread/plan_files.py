@@ -23,7 +23,7 @@ from backports import zstd
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.operations.backup_database.plan import BackupPlan
+from coffre.operations.backup_database.job import BackupPlan
 from coffre.policy.slicing import Part, Slice, TableExtent
 from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.identity import Identity

@@ -9,7 +9,7 @@ from typing import Final
 
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, Manifest, PackReference
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.backup_database.seal import Sealed, add_counts, check_complete, commit
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_tables
 from coffre.operations.runs.run import Run

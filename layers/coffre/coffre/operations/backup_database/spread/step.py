@@ -11,7 +11,7 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, ConnectTransientError, DeadlineError, LockLostError, PermanentError
-from coffre.operations.backup_database.plan import DatabaseBackupJob
+from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader
 from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapshot, snapshot_gone
 

@@ -12,13 +12,11 @@ from coffre.catalog.spread import GroupState
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import Failure
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_database.backup import open_reader, run_part, store_large_objects
+from coffre.operations.backup_database.backup import store_large_objects
+from coffre.operations.backup_database.job import BackupPlan
 from coffre.operations.backup_database.lock_yield import yielding_locks
-from coffre.operations.backup_database.plan import (
-    LARGE_OBJECTS_PART,
-    BackupPlan,
-    open_history_of,
-)
+from coffre.operations.backup_database.part import open_reader, run_part
+from coffre.operations.backup_database.plan import LARGE_OBJECTS_PART, open_history_of
 from coffre.operations.backup_database.spread.plan_files import read_group
 from coffre.operations.backup_database.spread.step import Step, connected, newest_snapshot
 from coffre.operations.runs.progress import Meter

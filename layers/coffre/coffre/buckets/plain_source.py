@@ -1,0 +1,52 @@
+"""What sources that are no buckets have in common: their objects have no versions, tags or grants."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+
+from coffre.buckets.facts import Listed
+from coffre.stores.s3_errors import Call
+
+
+@dataclass
+class PlainSource(ABC):
+    """See `ObjectSource`."""
+
+    notes: Counter[str] = field(default_factory=Counter, kw_only=True)
+    missing: Counter[str] = field(default_factory=Counter, kw_only=True)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where the objects are."""
+
+    def versions(self, bucket: str, key: str) -> list[Listed] | None:  # noqa: ARG002 - of the contract
+        """Return none: the newest value is what is backed up, and a bundle holds the whole history."""
+        return None
+
+    def tags(self, bucket: str, key: str, version: str | None = None) -> dict[str, str]:  # noqa: ARG002 - of the contract
+        """Return none: a setting's tags are stored with its value, encrypted; repositories have none."""
+        return {}
+
+    def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...]:  # noqa: ARG002 - of the contract
+        """Return none."""
+        return ()
+
+    def call(self, action: str, bucket: str, key: str) -> Call:
+        """Return what a request is about."""
+        return Call(action, bucket, key, self.url)
+
+    def note(self, text: str, times: int = 1) -> None:
+        """Record what is worth knowing."""
+        if times:
+            with self._lock:
+                self.notes[text] += times
+
+    def miss(self, text: str) -> None:
+        """Record what is not in the backup."""
+        with self._lock:
+            self.missing[text] += 1

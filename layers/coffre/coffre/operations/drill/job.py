@@ -1,0 +1,60 @@
+"""What a drill of a database needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from coffre.model.backup import Backup, Progress
+from coffre.model.drill import DrillState
+from coffre.model.protection import Drill
+from coffre.operations.runs.parallel_map import Runner
+from coffre.operations.runs.watchdog import Watch
+from coffre.postgres.connection.client_tools import Children, PostgresTools
+from coffre.postgres.scratch.given import GivenServer
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class DrillJob:
+    """What a drill needs.
+
+    Parameters
+    ----------
+    settings
+        The target's own: checks, limits.
+    scratch
+        A directory for the schema archive.
+    look_again
+        Returns the backup's record as it is now.
+    state
+        How far earlier invocations of the drill came.
+    given
+        The server to restore into, if it is not one of the drill's own.
+    watched
+        Gets the watch of the drill before it begins.
+    beat
+        Gets the heartbeats; raises `RunCancelledError` when the drill has to end.
+    """
+
+    id: str
+    backup: Backup
+    settings: Drill
+    tools: PostgresTools
+    children: Children
+    vault: Vault
+    decoder: FrameDecoder
+    scratch: Path
+    streams: int
+    runner: Runner
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    look_again: Callable[[], Backup]
+    request_id: str | None = None
+    state: DrillState | None = None
+    given: GivenServer | None = None
+    watched: Callable[[Watch], None] = lambda _: None
+    beat: Callable[[Progress], None] = lambda _: None

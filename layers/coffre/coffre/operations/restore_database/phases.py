@@ -1,0 +1,43 @@
+"""The entries of an archive by when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from coffre.postgres.archive.entry_sql import (
+    ACL,
+)
+from coffre.postgres.archive.reader import Section, TocEntry
+from coffre.postgres.archive.toc import is_event_trigger, is_of_database
+from coffre.postgres.destination.definitions import SESSION
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The entries of an archive by when they are made, each in the archive's order."""
+
+    before_rows: Sequence[TocEntry]
+    after_rows: Sequence[TocEntry]
+    privileges: Sequence[TocEntry]
+    event_triggers: Sequence[TocEntry]
+
+
+def phases_of(entries: Iterable[TocEntry]) -> Phases:
+    """Divide entries as `pg_restore` does: what has no section of its own belongs to that of the entry before it."""
+    before, after, privileges, triggers = [], [], [], []
+    section = Section.PRE_DATA
+    for entry in entries:
+        if entry.section is not Section.NONE:
+            section = entry.section
+        if entry.description in (*SESSION, "DATABASE") or is_of_database(entry):
+            continue
+        if entry.description in ACL:
+            privileges.append(entry)
+        elif is_event_trigger(entry):
+            triggers.append(entry)
+        elif section is Section.PRE_DATA:
+            before.append(entry)
+        elif section is Section.POST_DATA:
+            after.append(entry)
+    return Phases(before, after, privileges, triggers)
