@@ -16,8 +16,10 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from pydantic import BaseModel
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore
+from coffre.model.errors import TargetUnknownError
 from coffre.model.kinds import TargetKind
 from coffre_console.access.caller import Caller
 from coffre_console.access.identify import Refused
@@ -94,6 +96,16 @@ class Visit:
         refused = self.gate.demand(self.caller, permission, target, self.request, self.now)
         if refused is not None:
             raise of_refused(refused)
+
+    def target(self, name: str, permission: Permission) -> AnyTarget:
+        """Return a configured target to which the caller may do something; raises TargetUnknownError."""
+        self.demand(permission, name)
+        try:
+            return self.source.configuration().target(name)
+        except TargetUnknownError as error:
+            if self.may() is everyone:
+                raise
+            raise TargetUnknownError(error.message, hint=error.hint) from error  # its detail names all targets
 
     def begin_backup(self, target: str, kind: TargetKind, **fields: object) -> str:
         """Start a backup in the name of the caller; raises ProblemError (`BACKUP_RUNNING`) and NotInvokedError."""

@@ -184,8 +184,7 @@ def register(routes: Routes) -> None:
 
 def start_backup(visit: Visit, target: str, *, keep: str | None = None, full: bool = False) -> Answer[Started]:
     """Start a backup of a target, unless one of it runs; raises ProblemError and `TargetUnknownError`."""
-    visit.demand(Permission.BACKUP, target)
-    kind = visit.source.configuration().target(target).kind
+    kind = visit.target(target, Permission.BACKUP).kind
     backup_id = visit.begin_backup(target, kind, tier=Tier.MANUAL.value, keep=keep, full=full)
     return accepted(backup_id, f"{PATH}/{backup_id}")
 

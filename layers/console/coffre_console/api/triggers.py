@@ -38,7 +38,6 @@ def register(routes: Routes) -> None:
     def verify(target: TargetQuery = None) -> Answer[Started]:
         visit = routes.visit
         name = _only(visit, Permission.VERIFY, target, of_objects=None)
-        visit.demand(Permission.VERIFY, name)
         newest = visit.source.catalog.latest_completed(name)
         if newest is None:
             raise ProblemError(409, "NO_BACKUP", f"{name} has no good backup.", f"Take one: POST {PATH}")
@@ -49,17 +48,15 @@ def register(routes: Routes) -> None:
 
 def _only(visit: Visit, permission: Permission, target: str | None, *, of_objects: bool | None) -> str:
     """Return the target that is named, or the only one for which the caller has the permission."""
-    configuration = visit.source.configuration()
     if target is not None:
-        visit.demand(permission, target)
-        found = configuration.target(target)
+        found = visit.target(target, permission)
         if of_objects is not None and found.kind.has_objects is not of_objects:
             other = "backup-buckets" if found.kind.has_objects else "backup-database"
             raise ProblemError(
                 422, "TARGET_KIND", f"{target} is a target of the kind {found.kind}.", f"POST {_TRIGGER}/{other}"
             )
         return target
-    possible = [one for one in configuration.targets if of_objects in (None, one.kind.has_objects)]
+    possible = [one for one in visit.source.configuration().targets if of_objects in (None, one.kind.has_objects)]
     names = [one.name for one in possible if visit.caller.may(permission, one.name)]
     if len(names) != 1:
         raise ProblemError(

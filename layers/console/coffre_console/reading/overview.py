@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
 from coffre.model.status import Facts, StatusReport
 from coffre.operations.status.gather import StatusJob, gather
+from coffre.policy.safety import EVERY_TARGET
 from coffre.policy.status_report import report_of
 from coffre_console.reading.source import May, Source, everyone
+
+_WHY: Final = "who has a role for all targets sees why."
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,29 @@ def read_overview(source: Source, may: May = everyone) -> Overview:
         only = tuple(target.name for target in configuration.targets if may(target.name))
         if not only:  # of a job that means all
             return Overview(report_of(Facts(now=source.now, targets=())), {})
-    facts = gather(
-        StatusJob(source.catalog, configuration, source.events, source.rules, source.now, source.prices, only)
+    facts = limited_to(
+        gather(StatusJob(source.catalog, configuration, source.events, source.rules, source.now, source.prices, only)),
+        may,
     )
-    report = report_of(facts)
     runs = {one.name: tuple(run for run in one.recent if run.status is not Status.DELETED) for one in facts.targets}
+    return Overview(report_of(facts), runs)
+
+
+def limited_to(facts: Facts, may: May) -> Facts:
+    """Return facts without what is about targets that may not be seen, before anything is decided or said.
+
+    An alert about the whole stack, or about a copy with targets that may be seen, still counts: its own words, which
+    may name any target, are replaced by its kind.
+    """
     if may is everyone:
-        return Overview(report, runs)
+        return facts
+    copies = tuple(one for one in facts.copies if one.targets)
+    shared = {EVERY_TARGET, *(f"copy:{one.destination.name}" for one in copies)}
+    alerts = (
+        alert if may(alert.target) else alert.model_copy(update={"subject": f"{alert.kind}, of more than one target"})
+        for alert in facts.alerts
+        if may(alert.target) or alert.target in shared
+    )
+    unread = (one.model_copy(update={"why": _WHY}) for one in facts.unread)
     # What is about all targets together, in money and in bytes, is not of those alone that may be seen.
-    alerts = tuple(alert for alert in report.alerts if may(alert.target))
-    seen = report.model_copy(update={"alerts": alerts, "vault": None, "saved_bytes": None, "cost": None})
-    return Overview(seen, runs)
+    return replace(facts, alerts=tuple(alerts), copies=copies, unread=tuple(unread), vault=None, cost=None)
