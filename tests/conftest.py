@@ -4,17 +4,16 @@ import gc
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg2 import sql
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
+from tests.shared_server import left_as_it_was, own_databases
 from tests.web import Web, web_server
 
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -113,7 +112,7 @@ def weed(toolchain: Toolchain) -> Iterator[Weed]:
 @pytest.fixture(scope="session")
 def postgres_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
     """A PostgreSQL 18 that trusts everyone on this machine."""
-    with PostgresServer(toolchain.embedded_postgresql()) as server:
+    with PostgresServer(toolchain.embedded_postgresql()) as server, left_as_it_was(server):
         yield server
 
 
@@ -121,24 +120,8 @@ def postgres_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a database that holds nothing; it goes afterwards, with the roles that were made meanwhile."""
     name = f"empty_{next(_numbers)}"
-    before = _roles(postgres_server)
-    yield postgres_server.create_database(name)
-    postgres_server.drop_database(name)
-    if made := _roles(postgres_server) - before:
-        _drop_roles(postgres_server, made)
-
-
-def _roles(server: PostgresServer) -> set[str]:
-    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
-        cursor.execute("SELECT rolname FROM pg_roles")
-        return {name for (name,) in cursor.fetchall()}
-
-
-def _drop_roles(server: PostgresServer, names: set[str]) -> None:
-    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
-        for name in names:
-            cursor.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
-        session.commit()
+    with own_databases(postgres_server, name):
+        yield postgres_server.dsn(name)
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +133,7 @@ def server_of_major(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresSe
         def server(major: int) -> PostgresServer:
             if major not in servers:
                 servers[major] = running.enter_context(PostgresServer(toolchain.postgresql(major)))
+                running.enter_context(left_as_it_was(servers[major]))
             return servers[major]
 
         yield server
@@ -159,5 +143,5 @@ def server_of_major(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresSe
 def tls_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
     """A PostgreSQL 18 that takes TLS connections only and asks for a password (SCRAM)."""
     options = ServerOptions(tls=True, password="p@ss/word with:odd%signs")
-    with PostgresServer(toolchain.postgresql(18), options) as server:
+    with PostgresServer(toolchain.postgresql(18), options) as server, left_as_it_was(server):
         yield server

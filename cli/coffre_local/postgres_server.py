@@ -158,16 +158,20 @@ class PostgresServer:
     def drop_database(self, name: str) -> None:
         """Drop a database if it exists, even with open connections."""
         # `WITH (FORCE)` came with PostgreSQL 13. Without it the server waits five seconds for sessions that end.
-        with closing(psycopg2.connect(self.dsn())) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        self._execute(
+            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+                sql.Literal(name)
+            ),
+            sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)),
+        )
 
-    def _execute(self, statement: sql.Composable) -> None:
+    def _execute(self, *statements: sql.Composable) -> None:
         # CREATE and DROP DATABASE refuse to run inside a transaction.
         with closing(psycopg2.connect(self.dsn())) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(statement)
+                for statement in statements:
+                    cursor.execute(statement)
 
     def _make_directory(self) -> Path:
         if self._given_directory is None:

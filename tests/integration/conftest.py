@@ -23,6 +23,7 @@ from tests.catalog_table import create_table
 from tests.confirming import overwrites, with_confirmation
 from tests.integration.contents import RoundTrip, RoundTripOn
 from tests.judged_calls import judged
+from tests.shared_server import drop_databases, own_databases
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -278,11 +279,11 @@ def shop(empty_database: str) -> str:
 
 
 @pytest.fixture
-def new_database(empty_database: str) -> Iterator[str]:
+def new_database(empty_database: str, postgres_server: PostgresServer) -> Iterator[str]:
     """The URL, with a password, of a database that does not exist yet; dropped afterwards."""
     name = f"new_{urlsplit(empty_database).path[1:]}"
     yield with_password(beside(empty_database, name))
-    run_sql(empty_database, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    drop_databases(postgres_server, name)
 
 
 SHOP = """
@@ -320,10 +321,9 @@ def round_trip_on(coffre: Coffre, postgresql_home: Path) -> Iterator[RoundTripOn
 
         def make(server: PostgresServer) -> RoundTrip:
             name = f"source_{next(_numbers)}"
-            source = server.create_database(name)
-            round_trip = RoundTrip(coffre, server, source, beside(source, f"copy_of_{name}"), postgresql_home)
-            stack.callback(round_trip.remove)
-            return round_trip
+            copy = f"copy_of_{name}"
+            stack.enter_context(own_databases(server, name, copy))
+            return RoundTrip(coffre, server, server.dsn(name), server.dsn(copy), postgresql_home)
 
         yield make
 

@@ -6,9 +6,10 @@ import difflib
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -73,6 +74,22 @@ def database_of(url: str) -> str:
     return unquote(urlsplit(url).path[1:])
 
 
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Whether it is so within half a minute: servers end a session a moment after its client."""
+    end = time.monotonic() + 30
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def no_session_stays(url: str) -> None:
+    """Require that the server has no session of Coffre's, in any database."""
+    ours = "SELECT application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
+    assert eventually(lambda: not rows(url, ours)), rows(url, ours)
+
+
 @dataclass(frozen=True)
 class RoundTrip:
     """A source to fill, and a copy that does not exist until it is restored."""
@@ -82,20 +99,11 @@ class RoundTrip:
     source: str
     copy: str
     home: Path
-    _roles: list[str] = field(default_factory=list)
 
     def create_role(self, name: str, options: str = "") -> str:
         """Create a role, removed with the databases; returns the URL of the source as this role."""
         run(self.server.dsn(), f"CREATE ROLE {quoted(name)} {options}")
-        self._roles.append(name)
         return self.server.dsn(database_of(self.source), user=name)
-
-    def remove(self) -> None:
-        """Remove both databases and the roles."""
-        for url in (self.source, self.copy):
-            self.server.drop_database(database_of(url))
-        for name in self._roles:
-            run(self.server.dsn(), f"DROP ROLE IF EXISTS {quoted(name)}")
 
     def fill(self, *statements: str) -> None:
         """Execute statements in the source."""

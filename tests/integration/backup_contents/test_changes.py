@@ -14,6 +14,7 @@ from tests.integration.contents import (
     after_plan,
     after_reading,
     before_locks,
+    no_session_stays,
     rows,
     run,
     value,
@@ -199,7 +200,7 @@ def test_what_is_changed_after_it_was_read_does_no_harm(filled: RoundTrip, monke
     after_reading(monkeypatch, drop)
     filled.make(limits={"streams": 1})
 
-    assert read == ["other", "t"]
+    assert sorted(read) == ["other", "t"]
     assert fingerprint(filled.copy) == before
 
 
@@ -294,4 +295,4 @@ def test_only_what_is_being_read_is_locked_and_others_may_read_and_write_it(
         "t": [("t", "AccessShareLock")],
         "after t": [],
     }
-    assert value(filled.source, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'") == 0
+    no_session_stays(filled.source)

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from pynamodb.exceptions import UpdateError
 from tests.integration.conftest import BUCKET, Coffre, client, run_sql, with_password
+from tests.integration.contents import no_session_stays
 from tests.integration.expect import failed_backup, lock_is_free, manifests, no_secret, unchanged
 from tests.integration.faults import (
     CutProxy,
@@ -43,12 +44,6 @@ def large(postgres_server: PostgresServer) -> Iterator[str]:
     )
     yield with_password(url)
     postgres_server.drop_database("large")
-
-
-def backends(url: str) -> int:
-    """How many sessions of ours the server has."""
-    ((count,),) = run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'")
-    return int(count)
 
 
 # --- programs ---
@@ -166,13 +161,13 @@ def test_a_reader_whose_server_process_ends_is_a_failed_backup(
             faulty,
             lambda: run_sql(
                 large,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name LIKE 'coffre%' AND query LIKE 'COPY%'",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name LIKE 'coffre%' AND query LIKE 'COPY%'",
             ),
         )
         failed_backup(coffre, "CONNECTION_LOST", "was cut while it was being read", "Run the backup again")
 
-    assert backends(large) == 0
+    no_session_stays(large)
     assert coffre.backup()["status"] == "COMPLETED"
 
 
@@ -182,8 +177,8 @@ def test_a_holder_that_is_cut_when_all_readers_have_begun_does_no_harm(
     """Each reader has the snapshot for itself by then, and locks what it reads."""
     coffre.configure(large, target={"limits": {"streams": 1}})
     cut = (
-        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
-        " AND state = 'idle in transaction' ORDER BY backend_start LIMIT 1"
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'coffre%' AND state = 'idle in transaction' ORDER BY backend_start LIMIT 1"
     )
     with monkeypatch.context() as faulty:
         during_copy(faulty, lambda: run_sql(large, cut))

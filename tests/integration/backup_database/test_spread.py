@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import BUCKET, REGION, Coffre, Context, client, run_sql
+from tests.integration.contents import no_session_stays
 from tests.integration.spread_machine import SpreadMachine, spread_machine
 
 from coffre.catalog.catalog import Catalog
@@ -91,12 +92,8 @@ def require_ended(coffre: Coffre, backup: Backup, url: str, code: str) -> None:
     [alert] = [alert for alert in coffre.alerts() if alert["MessageAttributes"]["kind"]["Value"] == "BACKUP_FAILED"]
     assert code in alert["Message"]
     assert coffre.catalog.locks._find("shop") is None
-    assert sessions_of(url) == []
+    no_session_stays(url)
     assert coffre.backup_function().services.vault.find_manifest("shop", backup.id) is None
-
-
-def sessions_of(url: str) -> list[Any]:
-    return run_sql(url, f"SELECT application_name FROM pg_stat_activity WHERE {OTHERS}")
 
 
 OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
@@ -285,7 +282,7 @@ def test_a_run_that_a_person_cancels_ends_in_all_functions(coffre: Coffre, shop:
     assert backup.failure.code == "CANCELLED"
     assert machine.status == "FAILED"
     assert {"step": "work-1", "group": 1, "outcome": "over", "parts": 0} in machine.answers
-    assert sessions_of(shop) == []
+    no_session_stays(shop)
     assert coffre.catalog.locks._find("shop") is None
     assert coffre.troubles() == []
 

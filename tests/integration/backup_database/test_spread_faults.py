@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
 from tests.integration.conftest import Coffre, run_sql
+from tests.integration.contents import no_session_stays
 from tests.integration.spread_machine import Faults, spread_machine
 
 from coffre.catalog.usages import Usages
@@ -108,7 +108,7 @@ def test_a_run_with_faults_ends_as_one_snapshot_or_as_failed(
         assert "BACKUP_FAILED" in {alert["MessageAttributes"]["kind"]["Value"] for alert in coffre.alerts()}, said
         assert coffre.backup_function().services.vault.find_manifest("shop", backup.id) is None, said
     assert coffre.catalog.locks._find("shop") is None, said
-    _require_no_session(ticking, said)
+    no_session_stays(ticking)
 
 
 def _require_one_snapshot(coffre: Coffre, backup: Backup) -> None:
@@ -125,14 +125,3 @@ def _require_one_snapshot(coffre: Coffre, backup: Backup) -> None:
             ticks |= {line.split(b"\t")[1] for line in lines}
     assert rows == TABLES * ROWS
     assert len(ticks) == 1, "rows of several snapshots"
-
-
-def _require_no_session(url: str, said: str) -> None:
-    until = time.monotonic() + 20
-    while sessions := run_sql(
-        url,
-        "SELECT application_name, state, query FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND application_name <> 'writer'",
-    ):
-        assert time.monotonic() < until, f"{said}: {sessions}"
-        time.sleep(0.1)

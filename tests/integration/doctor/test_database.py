@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 from tests.integration.conftest import SHOP, Coffre, run_sql, with_password
+from tests.integration.contents import RoundTripOn
 from tests.integration.runs.authority import Authority
+from tests.shared_server import own_databases
 from tests.unit.policy.checks.fixtures_database import HEALTHY
 
 from coffre.model.checkup import CheckResult, Checkup
@@ -299,9 +301,9 @@ def test_two_servers_behind_one_address_are_found(
     coffre: Coffre, shop: str, server_of_major: Callable[[int], PostgresServer]
 ) -> None:
     other = server_of_major(18)
-    url = other.create_database(urlsplit(shop).path[1:])
-    with Alternating([urlsplit(shop).port or 0, urlsplit(url).port or 0]) as port:
-        coffre.configure(f"postgresql://postgres:secret@127.0.0.1:{port}{urlsplit(shop).path}")
+    name = urlsplit(shop).path[1:]
+    with own_databases(other, name), Alternating([urlsplit(shop).port or 0, other.port]) as port:
+        coffre.configure(f"postgresql://postgres:secret@127.0.0.1:{port}/{name}")
         found = findings(look(coffre))
 
     assert "ENDPOINT_NOT_ONE_INSTANCE" in found
@@ -376,10 +378,9 @@ def test_a_blocker_is_reported_once_and_its_end_too(coffre: Coffre, shop: str) -
 
 @pytest.mark.parametrize("major", [12, 15])
 def test_every_question_is_understood_by_older_servers(
-    coffre: Coffre, server_of_major: Callable[[int], PostgresServer], major: int
+    coffre: Coffre, round_trip_on: RoundTripOn, server_of_major: Callable[[int], PostgresServer], major: int
 ) -> None:
-    server = server_of_major(major)
-    url = server.create_database(f"old_{next(_numbers)}")
+    url = round_trip_on(server_of_major(major)).source
     run_sql(url, SHOP)
     coffre.configure(url)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from tests.shared_server import own_databases
 
 from coffre_local.errors import ServerError
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -100,9 +101,12 @@ def test_every_supported_major_starts(server_of_major: Callable[[int], PostgresS
 
 def test_every_major_has_the_extensions_that_users_have(server_of_major: Callable[[int], PostgresServer]) -> None:
     server = server_of_major(18)
-    database = server.create_database("extensions")
 
-    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+    with (
+        own_databases(server, "extensions"),
+        closing(psycopg2.connect(server.dsn("extensions"))) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute('CREATE EXTENSION "uuid-ossp"; CREATE EXTENSION pgcrypto; CREATE EXTENSION citext')
         cursor.execute("SELECT uuid_generate_v4() IS NOT NULL")
         assert cursor.fetchone() == (True,)

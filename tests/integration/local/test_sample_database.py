@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
+from tests.shared_server import own_databases
 
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import DatabaseNotEmptyError, TableFingerprint, damage, fingerprint, load, sequences
@@ -94,14 +95,14 @@ def test_older_servers_have_the_same_rows_and_sequences(
     major: int, empty_database: str, server_of_major: Callable[[int], PostgresServer]
 ) -> None:
     server = server_of_major(major)
-    older = server.create_database("casa_sample")
     load(empty_database, scale=SMALL)
 
-    load(older, scale=SMALL)
+    with own_databases(server, "casa_sample"):
+        older = server.dsn("casa_sample")
+        load(older, scale=SMALL)
 
-    assert fingerprint(older) == fingerprint(empty_database)
-    assert sequences(older) == sequences(empty_database)
-    server.drop_database("casa_sample")
+        assert fingerprint(older) == fingerprint(empty_database)
+        assert sequences(older) == sequences(empty_database)
 
 
 def test_the_scale_changes_the_number_of_rows_only(empty_database: str, second_database: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +10,7 @@ import psycopg2
 import pytest
 from tests.confirming import with_confirmation
 from tests.integration.conftest import Context, new_id
-from tests.integration.contents import RoundTrip, database_of, rows, run, value
+from tests.integration.contents import RoundTrip, database_of, run, value
 
 from coffre.model.backup import Backup, Status
 from coffre.model.confirmation import Plan
@@ -35,14 +34,9 @@ ROWS: dict[str, Any] = {"tables": ["orders"], "rows": {"where": "id < 100"}, "ap
 
 
 @pytest.fixture
-def shop(round_trip: RoundTrip) -> Iterator[RoundTrip]:
+def shop(round_trip: RoundTrip) -> RoundTrip:
     round_trip.fill(*SHOP)
-    yield round_trip
-    for (name,) in rows(
-        round_trip.server.dsn(),
-        f"SELECT datname FROM pg_database WHERE datname LIKE '{database_of(round_trip.source)}\\_%'",
-    ):
-        round_trip.server.drop_database(name)
+    return round_trip
 
 
 def invoke(shop: RoundTrip, event: dict[str, Any]) -> dict[str, Any]:

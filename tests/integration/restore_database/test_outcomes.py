@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +37,7 @@ def connection_lost(session: Any) -> None:
 
 
 @pytest.fixture
-def shop(round_trip: RoundTrip) -> Iterator[RoundTrip]:
+def shop(round_trip: RoundTrip) -> RoundTrip:
     """Two tables with a key, and rows that were damaged after the backup (`damage`)."""
     round_trip.fill(
         "CREATE TABLE customers (id int PRIMARY KEY, name text)",
@@ -45,10 +45,7 @@ def shop(round_trip: RoundTrip) -> Iterator[RoundTrip]:
         "CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers)",
         "INSERT INTO orders SELECT n, 1 + n % 50 FROM generate_series(1, 200) n",
     )
-    yield round_trip
-    name = database_of(round_trip.source)
-    for (left,) in rows(round_trip.server.dsn(), f"SELECT datname FROM pg_database WHERE datname ~ '^{name}_'"):
-        round_trip.server.drop_database(left)
+    return round_trip
 
 
 def damage(shop: RoundTrip) -> dict[str, Any]:

@@ -36,6 +36,12 @@ def failed(shop: RoundTrip, backup: Any, **scope: Any) -> CoffreError:
     return caught.value
 
 
+def alongside(shop: RoundTrip) -> list[tuple[str]]:
+    """Return the names of databases that a restore made to take the place of the source."""
+    name = database_of(shop.source)
+    return rows(shop.server.dsn(), f"SELECT datname FROM pg_database WHERE datname ~ '^{name}_restored_'")
+
+
 def test_a_database_is_replaced_while_others_use_it_and_the_old_one_is_kept(shop: RoundTrip) -> None:
     backup = shop.back_up()
     before, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
@@ -63,7 +69,7 @@ def test_a_dry_run_of_replacing_says_the_way_and_changes_nothing(shop: RoundTrip
 
     assert "rename it to" in report.steps[-1]
     assert fingerprint(shop.source) == damaged
-    assert rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'") == []
+    assert alongside(shop) == []
 
 
 def test_a_restore_that_fails_beside_leaves_the_database_in_use(
@@ -77,7 +83,7 @@ def test_a_restore_that_fails_beside_leaves_the_database_in_use(
     assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
 
     assert fingerprint(shop.source) == damaged
-    assert rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'") == []
+    assert alongside(shop) == []
 
 
 def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +99,7 @@ def test_a_swap_that_is_refused_leaves_both_databases(shop: RoundTrip, monkeypat
 
     assert error.code == "SWAP_FAILED"
     assert fingerprint(shop.source) == damaged
-    ((restored,),) = rows(shop.server.dsn(), "SELECT datname FROM pg_database WHERE datname LIKE '%restored_0%'")
+    ((restored,),) = alongside(shop)
     assert restored in (error.hint or "")
     assert value(shop.server.dsn(restored), "SELECT count(*) FROM children") == 500
     run(shop.server.dsn(), f'DROP DATABASE "{restored}"')

@@ -38,11 +38,6 @@ def leftovers(shop: RoundTrip) -> list[str]:
     return [found for (found,) in rows(shop.server.dsn(), query)]
 
 
-def remove(shop: RoundTrip) -> None:
-    for name in leftovers(shop):
-        shop.server.drop_database(name)
-
-
 def test_the_database_in_use_never_stops_to_take_connections(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends the run right before the names change: people can still connect."""
     backup = shop.back_up()
@@ -59,7 +54,6 @@ def test_the_database_in_use_never_stops_to_take_connections(shop: RoundTrip, mo
         shop.restore_in_place(backup, replace=True)
 
     assert seen == [True]
-    remove(shop)
 
 
 def test_clients_that_come_back_at_once_do_not_stop_the_swap(shop: RoundTrip) -> None:
@@ -87,7 +81,6 @@ def test_clients_that_come_back_at_once_do_not_stop_the_swap(shop: RoundTrip) ->
             thread.join()
 
     assert value(shop.source, "SELECT count(*) FROM orders") == 10
-    remove(shop)
 
 
 def test_a_swap_whose_answer_is_lost_is_done(shop: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +111,6 @@ def test_sessions_that_the_role_cannot_end_are_named(shop: RoundTrip, monkeypatc
     assert "terminate" in (error.detail or "")
     (restored,) = leftovers(shop)
     assert restored in (error.hint or "")
-    remove(shop)
 
 
 def test_a_backup_of_definitions_alone_replaces_nothing(shop: RoundTrip) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.integration.conftest import Coffre, Context, new_id, run_sql
@@ -83,20 +84,18 @@ def test_a_restore_whose_report_cannot_be_written_is_complete_and_says_where_the
 
     said = coffre.restore(done["id"], None, replace=True, confirmation=confirmation)
 
-    (old,) = [name for (name,) in run_sql(shop, "SELECT datname FROM pg_database WHERE datname ~ '_before_'")]
-    try:
-        restore = coffre.catalog.get_restore(said["id"])
-        assert (restore.status, restore.report_key, restore.failure) == (Status.COMPLETED, None, None)
-        (lacking,) = [text for text in restore.exceptions if "report" in text]
-        assert "The data is restored" in lacking
-        assert "STORE_BUSY" in lacking
-        assert old in lacking
-        told = dict(kinds(coffre))
-        assert "RESTORE_FAILED" not in told
-        assert lacking in told["RESTORE_INCOMPLETE"]
-        assert fingerprint(shop) == before
-    finally:
-        run_sql(shop, f"DROP DATABASE {old}")
+    query = f"SELECT datname FROM pg_database WHERE datname ~ '^{urlsplit(shop).path[1:]}_before_'"
+    ((old,),) = run_sql(shop, query)
+    restore = coffre.catalog.get_restore(said["id"])
+    assert (restore.status, restore.report_key, restore.failure) == (Status.COMPLETED, None, None)
+    (lacking,) = [text for text in restore.exceptions if "report" in text]
+    assert "The data is restored" in lacking
+    assert "STORE_BUSY" in lacking
+    assert old in lacking
+    told = dict(kinds(coffre))
+    assert "RESTORE_FAILED" not in told
+    assert lacking in told["RESTORE_INCOMPLETE"]
+    assert fingerprint(shop) == before
 
 
 def test_a_restore_whose_record_cannot_be_written_is_told_as_complete_and_recorded_later(

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from tests.integration.conftest import SHOP, Coffre, beside, run_sql, with_password
 from tests.integration.expect import failed_restore
+from tests.shared_server import own_databases
 
 from coffre.model.backup import Status
 from coffre.policy import slicing
@@ -23,10 +24,8 @@ def database_on(server_of_major: Callable[[int], PostgresServer]) -> Iterator[Ca
 
         def database(major: int) -> str:
             server = server_of_major(major)
-            url = server.create_database("versions")
-            for name in ("versions", "copy"):
-                stack.callback(server.drop_database, name)
-            return with_password(url)
+            stack.enter_context(own_databases(server, "versions", "copy"))
+            return with_password(server.dsn("versions"))
 
         yield database
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import Context, new_id
-from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.contents import RoundTrip, database_of, rows, run, value
 from tests.integration.restore_database.test_continued import SOURCE, Time, assert_restored, chain
 from tests.integration.share_machine import MACHINE, ShareFaults, share_machine
 
@@ -60,7 +60,8 @@ def test_rows_are_loaded_once_whatever_happens_to_those_who_load_them(
     round_trip: RoundTrip, backup: Backup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed at any call, doubled, delivered when the restore is over, and killed until the state machine gives up."""
-    reference = round_trip.server.create_database("reference")
+    name = database_of(round_trip.copy)
+    reference = round_trip.server.create_database(f"{name}_reference")
     whole = round_trip.restore(backup, reference)
     chance = random.Random(59)
     faults = [
@@ -72,7 +73,7 @@ def test_rows_are_loaded_once_whatever_happens_to_those_who_load_them(
         ShareFaults(kill_at={0: [chance.randint(3, 12) for _ in range(9)], 1: [4], 2: [20]}, doubled=frozenset({1})),
     ]
     for number, fault in enumerate(faults):
-        url = round_trip.server.create_database(f"shared_{number}")
+        url = round_trip.server.create_database(f"{name}_{number}")
         with share_machine(round_trip.coffre, monkeypatch, fault) as played:
             restore_id = begin(round_trip, backup, url)
             played.wait()
@@ -182,7 +183,8 @@ def test_a_replacement_is_shared_stopped_by_hand_and_resumed_and_a_cancelled_sha
     (kept,) = report_of(round_trip, answer["id"]).kept
     run(round_trip.server.dsn(), kept.remove)
 
-    cancelled = begin(round_trip, backup, round_trip.server.create_database("cancelled"))
+    another = round_trip.server.create_database(f"{database_of(round_trip.copy)}_cancelled")
+    cancelled = begin(round_trip, backup, another)
     Cancelling(coffre.catalog, Actor("Ada"), datetime.now(UTC)).cancel(cancelled)
     event = {"step": "load", "share": 0, **{name: started[name] for name in NAMES}}
     with pytest.raises(RunCancelledError):

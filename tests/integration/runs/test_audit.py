@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -135,7 +136,8 @@ def test_a_restore_that_cannot_be_recorded_changes_nothing(coffre: Coffre, shop:
         coffre.restore(done["id"], None, replace=True, confirmation=planned["confirmation"])
 
     assert [one for one in coffre.catalog.restores() if not one.dry_run] == []
-    assert run_sql(shop, "SELECT count(*) FROM pg_database WHERE datname ~ '_before_'") == [(0,)]
+    kept = f"SELECT count(*) FROM pg_database WHERE datname ~ '^{urlsplit(shop).path[1:]}_before_'"
+    assert run_sql(shop, kept) == [(0,)]
     assert heard(coffre) == ["RESTORE_FAILED", "AUDIT_FAILED"]
     coffre.restore(done["id"], new_database)
     assert check(coffre).is_intact

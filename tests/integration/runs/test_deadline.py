@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import psycopg2
 import pytest
 from tests.integration.conftest import Coffre, Context, run_sql, with_password
+from tests.integration.contents import no_session_stays
 from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
@@ -59,20 +60,9 @@ def destination(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database("deadline_destination")
 
 
-def eventually(is_so: Callable[[], bool]) -> bool:
-    """Whether it is so within some seconds: servers end backends a moment after their clients."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def leaves_nothing(url: str) -> None:
     assert children() == []
-    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
-    assert eventually(lambda: run_sql(url, ours) == [(0,)])
+    no_session_stays(url)
 
 
 def wait_until_out(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 from tests.integration.conftest import Coffre, Context, run_sql, with_password
+from tests.integration.contents import no_session_stays
 from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import StoppedServer, children, during_copy
 from tests.integration.started import Started
@@ -109,11 +110,7 @@ def ended_in_time(sand: Sand, server: StoppedServer, url: str) -> None:
     assert children() == []
     # And when the server goes on, nothing of ours does
     server.go_on()
-    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
-    end = time.monotonic() + 30
-    while run_sql(url, ours) != [(0,)]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    no_session_stays(url)
 
 
 @pytest.mark.parametrize("phase", ["snapshot", "pg_dump", "tables", "rows"])

@@ -19,6 +19,7 @@ import pytest
 from pydantic import BaseModel
 from tests.integration.conftest import Coffre, beside
 from tests.integration.contents import rows, run, schema_of
+from tests.shared_server import own_databases
 
 from coffre.model import manifest as model
 from coffre.model.backup import Tier
@@ -224,17 +225,16 @@ def test_it_restores_into_an_older_server(
     tmp_path: Path,
 ) -> None:
     server = server_of_major(14)
-    source, destination = server.create_database("source"), server.create_database("destination")
-    load(source, scale=0.02, large_objects=True)
-    copy = back_up(coffre, source, destination, postgresql_home, tmp_path)
+    with own_databases(server, "source", "destination"):
+        source, destination = server.dsn("source"), server.create_database("destination")
+        load(source, scale=0.02, large_objects=True)
+        copy = back_up(coffre, source, destination, postgresql_home, tmp_path)
 
-    done = copy.restore()
+        done = copy.restore()
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert fingerprint(destination) == fingerprint(source)
-    assert sequences(destination) == sequences(source)
-    for name in ("source", "destination"):
-        server.drop_database(name)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert fingerprint(destination) == fingerprint(source)
+        assert sequences(destination) == sequences(source)
 
 
 @pytest.mark.parametrize("into", ["LATIN1", "UTF8"])

@@ -1,0 +1,74 @@
+"""Databases and roles on a server that many tests share: nothing that one leaves may meet another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import psycopg2
+from psycopg2 import sql
+
+from coffre_local.postgres_server import PostgresServer
+
+_ROLES = "SELECT rolname FROM pg_roles"
+# Restores keep a database that they replaced, or could not put in its place, under a longer name.
+_DATABASES = """
+SELECT DISTINCT datname FROM pg_database JOIN unnest(%s) AS made ON datname = made OR starts_with(datname, made || '_')
+"""
+_ALL = f"""
+SELECT 'database ' || datname FROM pg_database UNION ALL SELECT 'role ' || rolname FROM ({_ROLES}) r UNION ALL
+SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'tablespace ' || spcname FROM pg_tablespace
+"""
+
+
+@contextmanager
+def own_databases(server: PostgresServer, *names: str) -> Iterator[None]:
+    """Create the first of these databases; drop all of them afterwards, what restores kept of them, and new roles."""
+    with _session(server) as cursor:
+        before = set(_names(cursor, _ROLES))
+        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(names[0])))
+    try:
+        yield
+    finally:
+        with _session(server) as cursor:
+            _drop_databases(cursor, names)
+            for role in set(_names(cursor, _ROLES)) - before:
+                # It may own something in another database of the same test, which drops it then.
+                with suppress(psycopg2.errors.DependentObjectsStillExist):
+                    cursor.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+
+
+@contextmanager
+def left_as_it_was(server: PostgresServer) -> Iterator[None]:
+    """Fail if anything that belongs to the whole server is there at the end that was not at the beginning."""
+    with _session(server) as cursor:
+        before = set(_names(cursor, _ALL))
+    yield
+    with _session(server) as cursor:
+        left = set(_names(cursor, _ALL)) - before
+    assert not left, f"Tests have left this on a server that others share: {', '.join(sorted(left))}"
+
+
+def drop_databases(server: PostgresServer, *names: str) -> None:
+    """Drop databases, under their users, and what restores kept of them."""
+    with _session(server) as cursor:
+        _drop_databases(cursor, names)
+
+
+def _drop_databases(cursor: psycopg2.extensions.cursor, names: tuple[str, ...]) -> None:
+    for name in _names(cursor, _DATABASES, [list(names)]):
+        # `WITH (FORCE)` came with PostgreSQL 13.
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        cursor.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+def _names(cursor: psycopg2.extensions.cursor, query: str, parameters: list[list[str]] | None = None) -> list[str]:
+    cursor.execute(query, parameters)
+    return [name for (name,) in cursor.fetchall()]
+
+
+@contextmanager
+def _session(server: PostgresServer) -> Iterator[psycopg2.extensions.cursor]:
+    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
+        session.autocommit = True
+        yield cursor
