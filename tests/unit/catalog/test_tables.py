@@ -1,11 +1,14 @@
 """The table's definition, the endpoint it is asked at, and what its errors become."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
+import botocore.parsers
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -14,6 +17,7 @@ from pynamodb.attributes import AttributeContainer
 from tests.catalog_table import create_table
 
 from coffre.catalog.catalog import Catalog
+from coffre.catalog.connection import connect
 from coffre.catalog.items import FailureMap
 from coffre.catalog.run_items import BackupItem, ProgressMap, RestoreItem
 from coffre.catalog.tables import table_definition
@@ -51,6 +55,36 @@ def test_two_catalogs_in_one_process_have_a_table_each(catalog: Catalog, new_bac
     other.create_backup(backup)
     assert list(catalog.backups()) == []
     assert list(other.backups()) == [backup]
+
+
+def test_items_are_left_as_they_come_and_are_what_botocore_makes_of_them() -> None:
+    session = botocore.session.get_session()
+    client = connect(
+        "any", table_definition(), region="eu-west-1", endpoint_url=NOWHERE, session=session
+    ).connection.client
+    parser = session.get_component("response_parser_factory").create_parser("json")
+    item: dict[str, Any] = {
+        "sk": {"S": "x"},
+        "packs": {"N": "12"},
+        "tiers": {"SS": ["DAILY", "WEEKLY"]},
+        "progress": {"M": {"phase": {"S": "copy"}, "current": {"NULL": True}}},
+        "notes": {"L": [{"S": "é"}, {"BOOL": False}]},
+    }
+    known = {"sk": item["sk"]}
+    answers = [("Query", {"Items": [item], "Count": 1, "LastEvaluatedKey": known}), ("GetItem", {"Item": item})]
+    answers += [("UpdateItem", {"Attributes": item}), ("PutItem", {})]
+    for operation, body in answers:
+        shape = client.meta.service_model.operation_model(operation).output_shape
+        answer = {"body": json.dumps(body).encode(), "headers": {"x-amzn-requestid": "r"}, "status_code": 200}
+        found = parser.parse(answer, shape)
+        assert found == botocore.parsers.create_parser("json").parse(answer, shape)
+        assert found.pop("ResponseMetadata")["RequestId"] == "r"
+        assert found == body
+
+    # botocore would name what it does not know, so it did look at each attribute.
+    later = {"body": b'{"Item": {"sk": {"LATER": "1"}}}', "headers": {}, "status_code": 200}
+    shape = client.meta.service_model.operation_model("GetItem").output_shape
+    assert parser.parse(later, shape)["Item"] == {"sk": {"LATER": "1"}}
 
 
 # --- where it is ---

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
+import botocore.session
+
 from coffre.catalog.api_keys import ApiKeys
 from coffre.catalog.attempts import Attempts
 from coffre.catalog.audit import Audit
@@ -57,6 +59,8 @@ class Catalog:
     region, endpoint_url
         As boto3 takes them; by default from the environment (`AWS_DEFAULT_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`,
         `AWS_ENDPOINT_URL`).
+    session
+        Of the process's other clients; by default one of its own.
     now
         The clock: a backup of the future is never the newest.
     origin
@@ -104,11 +108,12 @@ class Catalog:
         *,
         region: str | None = None,
         endpoint_url: str | None = None,
+        session: botocore.session.Session | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         origin: str | None = None,
     ) -> None:
         self._now = now
-        self._table = DynamoTable(table_name, region=region, endpoint_url=endpoint_url)
+        self._table = DynamoTable(table_name, region=region, endpoint_url=endpoint_url, session=session)
         self._backups = Runs(self._table, BACKUP)
         self._restores = Runs(self._table, RESTORE)
         self._slots = Slots(self._table, self._backups)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pynamodb.attributes import Attribute, MapAttribute
+from pynamodb.attributes import Attribute, MapAttribute, NumberAttribute, UnicodeSetAttribute
 from pynamodb.constants import NULL
 
 from coffre.catalog.items import Item
@@ -15,6 +16,9 @@ from coffre.catalog.tables import RawItem
 from coffre.model.backup import Tier
 from coffre.model.document import describe_validation
 from coffre.model.errors import IntegrityError
+
+type _Readers = tuple[tuple[str, str, Callable[[dict[str, Any]], Any]], ...]
+"""Of each attribute: the field of the record, its name in items, and how it is read."""
 
 
 def read_item[I: Item](raw: RawItem, kind: type[I], required: tuple[str, ...] = ()) -> I:
@@ -37,14 +41,9 @@ def read_item[I: Item](raw: RawItem, kind: type[I], required: tuple[str, ...] = 
 
 def read_record[R: BaseModel](raw: RawItem, kind: type[Item], record: type[R]) -> R:
     """Return the record of a raw item, whose `sk` is the record's id."""
-    fields: dict[str, Any] = {}
     try:
-        # Only what the record has: an item of pynamodb for each of hundreds of records is most of a page's time.
-        for name, stored_as, attribute in _attributes_of(kind, record):
-            value = raw.get(stored_as)
-            if value and NULL not in value:
-                fields[name] = _plain(attribute.deserialize(attribute.get_value(value)))
-        return record.model_validate({**fields, "id": raw["sk"]["S"]})
+        # Only what the record has, and no item of pynamodb for each: a page of the console reads hundreds of records.
+        return record.model_validate({**_values_of(raw, _readers_of(kind, record)), "id": raw["sk"]["S"]})
     except ValidationError as error:
         raise damaged(raw, "; ".join(describe_validation(error))) from error
     except (TypeError, ValueError, AttributeError, KeyError) as error:
@@ -52,10 +51,37 @@ def read_record[R: BaseModel](raw: RawItem, kind: type[Item], record: type[R]) -
 
 
 @cache
-def _attributes_of(kind: type[Item], record: type[BaseModel]) -> tuple[tuple[str, str, Attribute[Any]], ...]:
-    return tuple(
-        (name, one.attr_name, one) for name, one in kind.get_attributes().items() if name in record.model_fields
-    )
+def _readers_of(kind: type[Item], record: type[BaseModel]) -> _Readers:
+    return _readers(one for one in kind.get_attributes().items() if one[0] in record.model_fields)
+
+
+def _readers(attributes: Iterable[tuple[str, Attribute[Any]]]) -> _Readers:
+    return tuple((name, one.attr_name, _reader(one)) for name, one in attributes)
+
+
+def _values_of(raw: RawItem, readers: _Readers) -> dict[str, Any]:
+    found = {}
+    for name, stored_as, read in readers:
+        value = raw.get(stored_as)
+        if value and NULL not in value:
+            found[name] = read(value)
+    return found
+
+
+def _reader(attribute: Attribute[Any]) -> Callable[[dict[str, Any]], Any]:
+    """Return how an attribute is read; what is of another type raises what pynamodb raises."""
+    if isinstance(attribute, MapAttribute):
+        inside = _readers(attribute.get_attributes().items())
+        return lambda value: _values_of(attribute.get_value(value), inside)
+    if isinstance(attribute, NumberAttribute):
+        return lambda value: _number(attribute.get_value(value))
+    if isinstance(attribute, UnicodeSetAttribute):
+        return lambda value: sorted_tiers(attribute.get_value(value))
+    return lambda value: attribute.deserialize(attribute.get_value(value))
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else json.loads(text)  # type: ignore[no-any-return]
 
 
 def damaged(raw: RawItem, detail: str) -> IntegrityError:
@@ -73,9 +99,3 @@ def sorted_tiers(tiers: Iterable[str]) -> list[str]:
     """Return tiers in the order of `Tier`; a set in the store has none. Unknown ones are kept: reading refuses them."""
     order = [tier.value for tier in Tier]
     return sorted((str(tier) for tier in tiers), key=lambda tier: order.index(tier) if tier in order else len(order))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, set):
-        return sorted_tiers(value)
-    return dict(value.attribute_values) if isinstance(value, MapAttribute) else value

@@ -11,20 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-from pynamodb.connection.base import MetaTable
-from pynamodb.connection.table import TableConnection
 from pynamodb.constants import ITEM
 from pynamodb.exceptions import PynamoDBException, VerboseClientError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from coffre.catalog.connection import connect
 from coffre.catalog.items import BY_STATUS, BY_TARGET, Item
 from coffre.model.errors import CatalogError
 
-CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
-READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a run must not wait long for a heartbeat.
-RETRIES: Final = 3  # botocore's standard mode: about 7 seconds in all when throttled, far less when refused.
 PAGE_SIZE: Final = 100  # Items a call returns: records are about 1 KB, so a page is far below DynamoDB's 1 MB.
 
 INDEX_KEYS: Final[Mapping[str, str]] = {BY_TARGET: "target_key", BY_STATUS: "status_key"}
@@ -100,17 +97,17 @@ class ItemQuery:
 class DynamoTable:
     """One table. The client is made on the first call; endpoints in the environment count as they do for boto3."""
 
-    def __init__(self, name: str, *, region: str | None = None, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        session: botocore.session.Session | None = None,
+    ) -> None:
         self.name = name
-        self._connection = TableConnection(
-            name,
-            region=region,
-            host=endpoint_url,
-            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-            read_timeout_seconds=READ_TIMEOUT_SECONDS,
-            max_retry_attempts=RETRIES,
-            meta_table=MetaTable({"TableName": name, **table_definition()}),
-        )
+        definition = table_definition()
+        self._connection = connect(name, definition, region=region, endpoint_url=endpoint_url, session=session)
 
     def get(self, partition: str, sort: str) -> RawItem | None:
         """Return an item as it is at this instant (consistent read), or None."""

@@ -70,7 +70,8 @@ class Services:
     def catalog(self) -> Catalog:
         """The table of backups and restores."""
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", self.name)
-        return Catalog(self.settings.catalog_table, origin=f"{function}, {os.environ.get('AWS_REGION', 'no region')}")
+        origin = f"{function}, {os.environ.get('AWS_REGION', 'no region')}"
+        return Catalog(self.settings.catalog_table, session=self.session, origin=origin)
 
     @cached_property
     def vault(self) -> Vault:
