@@ -153,8 +153,10 @@ def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:
     Raises
     ------
     ConfirmationError
-        `CONFIRMATION_INVALID`: the plan has expired, or was used.
+        `APPROVAL_DECLINED`: with the reason. `CONFIRMATION_INVALID`: the plan has expired, or was used.
     """
+    from coffre.policy.confirmation import declined
+
     if not answer.plan["approvals"]:
         return
     remark(f"Another person has to approve this plan before {answer.plan['expires_at'][:16].replace('T', ' ')} UTC:")
@@ -164,6 +166,8 @@ def wait_for_approval(deployed: DeployedStack, answer: PlanAnswer) -> None:
             if found.approved_by is not None:
                 remark(f"Approved by {found.approved_by}.")
                 return
+            if found.declined_by is not None:
+                raise declined(found)
             if found.expires_at <= datetime.now(UTC):
                 break
             time.sleep(_POLL_SECONDS)

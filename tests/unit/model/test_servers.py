@@ -63,7 +63,7 @@ def test_found_databases_are_targets_with_the_settings_of_their_server() -> None
     assert (found.database, found.server, found.databases, is_gone(found)) == ("b", "shop", None, False)
     assert (found.secret, found.retention.daily_days) == ("coffre/database/shop", 3)
     assert found.schedule == configuration.target("shop").schedule
-    assert configuration.approvals("shop-a") == 1
+    assert configuration.confirmation_of("shop-a").approvals == 1
     assert [one.name for one in configuration.named("shop")] == ["shop-a", "shop-b"]
     assert [one.name for one in configuration.named("shop-b")] == ["shop-b"]
     # And the server's name is still known, to start all of them

@@ -27,7 +27,7 @@ from coffre.model.confirmation import (
 from coffre.model.errors import ConfirmationError
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
-from coffre.policy.confirmation import refuse_approval, refuse_plan, refuse_unconfirmed
+from coffre.policy.confirmation import refuse_approval, refuse_declining, refuse_plan, refuse_unconfirmed
 
 NOW = datetime(2026, 11, 28, 3, 5, tzinfo=UTC)
 ADA = Actor("arn:ada", verified=True)
@@ -204,6 +204,51 @@ def test_an_approval_is_of_the_plan_that_was_shown_and_that_still_waits() -> Non
     assert code_of(lambda: refuse_approval(None, found.plan_sha256, grace, NOW)) == "CONFIRMATION_INVALID"
 
 
+def test_an_approval_in_the_console_is_only_taken_where_it_is_allowed() -> None:
+    grace, found = Actor.in_console("grace"), issued(approvals=1)
+
+    assert code_of(lambda: refuse_approval(found, found.plan_sha256, grace, NOW)) == "APPROVAL_REFUSED"
+    assert refuse_approval(found, found.plan_sha256, grace, NOW, in_console=True) == found
+    own = issued(approvals=1, actor=grace.name)
+    assert code_of(lambda: refuse_approval(own, own.plan_sha256, grace, NOW, in_console=True)) == "APPROVAL_REFUSED"
+
+
+def test_a_plan_is_declined_by_a_verified_person_and_confirms_nothing_then() -> None:
+    found = issued(approvals=1, approved_by="arn:grace")
+    no = issued(approvals=1, approved_by="arn:grace", declined_by="arn:eve", declined_because="not now")
+
+    assert refuse_declining(found, found.plan_sha256, ADA, NOW) == found
+    for one, shown, who in (
+        (found, "0" * 64, ADA),
+        (found, found.plan_sha256, Actor("arn:x")),
+        (no, no.plan_sha256, ADA),
+    ):
+        assert (
+            code_of(lambda one=one, shown=shown, who=who: refuse_declining(one, shown, who, NOW)) == "APPROVAL_REFUSED"
+        )
+    assert (
+        code_of(lambda: refuse_approval(no, no.plan_sha256, Actor("arn:x", verified=True), NOW)) == "APPROVAL_REFUSED"
+    )
+    with pytest.raises(ConfirmationError, match="arn:eve has declined this plan: not now") as caught:
+        confirm(no, approvals=1)
+    assert caught.value.code == "APPROVAL_DECLINED"
+
+
+def test_an_approved_plan_is_confirmed_by_its_id_and_no_other_plan_is() -> None:
+    def by_id(found: IssuedPlan, actor: Actor = ADA) -> IssuedPlan:
+        given = Confirmation(plan=found.id, name="shop")
+        return refuse_unconfirmed(found, plan(), given, actor, NOW, approvals=1)
+
+    approved = issued(approvals=1, approved_by="arn:grace")
+    assert by_id(approved) == approved
+    assert code_of(lambda: by_id(issued(approvals=1))) == "APPROVAL_NEEDED"
+    assert code_of(lambda: by_id(issued())) == "CONFIRMATION_INVALID"
+    assert code_of(lambda: by_id(approved, Actor("arn:grace", verified=True))) == "CONFIRMATION_MISMATCH"
+    for fields in ({}, {"token": "t" * 43, "plan": "a" * 64}, {"plan": "A" * 64}):
+        with pytest.raises(ValidationError):
+            Confirmation(name="shop", **fields)
+
+
 def test_a_job_that_was_given_no_consent_refuses() -> None:
     assert code_of(lambda: refuse_plan(plan())) == "CONFIRMATION_NEEDED"
 
@@ -227,6 +272,6 @@ def test_a_target_may_demand_another_number_of_approvals_than_the_document() -> 
     }
     found = Configuration.model_validate(document)
 
-    assert [found.approvals(name) for name in ("a", "b", "c", "gone")] == [1, 0, 1, 1]
+    assert [found.confirmation_of(name).approvals for name in ("a", "b", "c", "gone")] == [1, 0, 1, 1]
     with pytest.raises(ValidationError):
         Configuration.model_validate({**document, "confirmation": {"approvals": 2}})

@@ -19,32 +19,44 @@ from coffre_cli.stack_options import JsonOption, StackOption
 if TYPE_CHECKING:
     from coffre.model.confirmation import IssuedPlan
 
-EXAMPLES = examples("coffre approve 3f9a1c0b22de", "coffre approve 3f9a1c0b22de --yes")
+EXAMPLES = examples(
+    "coffre approve 3f9a1c0b22de",
+    "coffre approve 3f9a1c0b22de --yes",
+    "coffre approve 3f9a1c0b22de --decline 'not during the sale'",
+)
 
 
 def approve(
     plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="A plan's id; its beginning is enough.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve the plan without asking.")] = False,
+    decline: Annotated[
+        str | None, typer.Option("--decline", metavar="REASON", help="Decline it: no one can start it any more.")
+    ] = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Approve another person's plan to replace data in use or to delete a backup.
 
-    The plan is shown first. The person who made it cannot approve it, and has ten minutes to start after the approval.
+    The plan is shown first. The person who made it cannot approve it, and has the rest of its hour to start, ten
+    minutes at least. With --decline it is refused instead, and the person who made it reads the reason.
     """
     deployed = find_stack(stack)
     issued = _find(deployed, plan_id)
-    if not yes:
+    if decline is None and not yes:
         if not is_interactive():
             raise typer.BadParameter("this approves a plan: add --yes, or run it in a terminal")
         _show(issued)
         typer.confirm("Approve it?", abort=True, err=True)
     function = "restore" if issued.plan.request.act.value == "restore" else "rotate"
-    answer = deployed.ask(function, {"approve": {"plan": issued.id, "sha256": issued.plan_sha256}})
+    said = {"decline": decline} if decline is not None else {}
+    answer = deployed.ask(function, {"approve": {"plan": issued.id, "sha256": issued.plan_sha256, **said}})
+    until = f"{answer['plan']['expires_at'][:16].replace('T', ' ')} UTC"
     if as_json:
         print_json(answer["plan"])
+    elif decline is not None:
+        say(f"Declined the plan {issued.id[:12]} of {issued.actor}.")
     else:
-        say(f"Approved the plan {issued.id[:12]} of {issued.actor}. It has to start within 10 minutes.")
+        say(f"Approved the plan {issued.id[:12]} of {issued.actor}. It has to start before {until}.")
 
 
 def _find(deployed: DeployedStack, start: str) -> IssuedPlan:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 
 from coffre.catalog.items import ConfirmItem
 from coffre.catalog.records import damaged, read_item
@@ -21,7 +23,7 @@ from coffre.model.document import describe_validation
 _PARTITION: Final = "CONFIRM"
 _TOKEN_BYTES: Final = 32
 _REQUIRED: Final = ("plan", "plan_sha256", "actor", "made_at", "expires_at")
-_FIELDS: Final = tuple(name for name in IssuedPlan.model_fields if name not in ("id", "plan"))
+_FIELDS: Final = tuple(name for name in IssuedPlan.model_fields if name not in ("id", "plan", "further"))
 
 
 class Confirmations:
@@ -31,7 +33,14 @@ class Confirmations:
         self._table = table
 
     def issue(
-        self, plan: Plan, actor: Actor, now: datetime, *, lifetime: timedelta, approvals: int
+        self,
+        plan: Plan,
+        actor: Actor,
+        now: datetime,
+        *,
+        lifetime: timedelta,
+        approvals: int,
+        further: Mapping[str, Any] | None = None,
     ) -> tuple[str, IssuedPlan]:
         """Keep a plan, and return its token, which is kept nowhere, with the record."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -44,11 +53,13 @@ class Confirmations:
             made_at=now,
             expires_at=now + lifetime,
             approvals=approvals,
+            further=dict(further or {}),
         )
         item = ConfirmItem(
             pk=_PARTITION,
             sk=issued.id,
             plan=plan.model_dump_json(exclude_defaults=True),
+            further=json.dumps(issued.further) if issued.further else None,
             expires_at_epoch=math.ceil(issued.expires_at.timestamp()),
             **{name: value for name, value in issued if name in _FIELDS and value is not None},
         )
@@ -72,7 +83,7 @@ class Confirmations:
         Of any number of calls at most one returns True. A call whose answer was lost counts as made: then no one has
         the plan.
         """
-        condition = _unchanged(seen, now)
+        condition = _unchanged(seen, now) & ConfirmItem.declined_by.does_not_exist()
         if seen.approved_by is not None:
             condition &= ConfirmItem.approved_by == seen.approved_by
         try:
@@ -82,19 +93,38 @@ class Confirmations:
         return True
 
     def approve(self, seen: IssuedPlan, approver: str, now: datetime, *, lifetime: timedelta) -> IssuedPlan | None:
-        """Record the second person, and let the token live from now; None: the plan is not as it was `seen`."""
-        until = now + lifetime
+        """Record the second person, and let the plan live from now for a while at least.
+
+        None: the plan is not as it was `seen`.
+        """
+        until = max(seen.expires_at, now + lifetime)
         actions = [
             ConfirmItem.approved_by.set(approver),
             ConfirmItem.approved_at.set(now),
             ConfirmItem.expires_at.set(until),
             ConfirmItem.expires_at_epoch.set(math.ceil(until.timestamp())),
         ]
-        condition = _unchanged(seen, now) & ConfirmItem.approved_by.does_not_exist() & (ConfirmItem.actor != approver)
+        condition = ConfirmItem.approved_by.does_not_exist() & (ConfirmItem.actor != approver)
+        return self._change(seen, now, actions, condition)
+
+    def decline(self, seen: IssuedPlan, who: str, because: str, now: datetime) -> IssuedPlan | None:
+        """Record who declines a plan, and why: no one can take it any more. None: it is not as it was `seen`."""
+        actions = [
+            ConfirmItem.declined_by.set(who),
+            ConfirmItem.declined_at.set(now),
+            ConfirmItem.declined_because.set(because),
+        ]
+        return self._change(seen, now, actions)
+
+    def _change(
+        self, seen: IssuedPlan, now: datetime, actions: list[Action], condition: Condition | None = None
+    ) -> IssuedPlan | None:
+        still = _unchanged(seen, now) & ConfirmItem.declined_by.does_not_exist()
         try:
-            return _read(self._table.update(_PARTITION, seen.id, actions, condition))
+            found = self._table.update(_PARTITION, seen.id, actions, still if condition is None else still & condition)
         except ConditionFailedError:
             return None
+        return _read(found)
 
 
 def _unchanged(seen: IssuedPlan, now: datetime) -> Condition:
@@ -110,7 +140,10 @@ def _read(raw: RawItem) -> IssuedPlan:
     item = read_item(raw, ConfirmItem, required=_REQUIRED)
     fields: dict[str, Any] = {name: item.attribute_values.get(name) for name in _FIELDS}
     try:
-        plan = Plan.model_validate_json(item.plan)
-        return IssuedPlan(id=item.sk, plan=plan, **{name: value for name, value in fields.items() if value is not None})
+        plan, further = Plan.model_validate_json(item.plan), json.loads(item.further or "{}")
+        known = {name: value for name, value in fields.items() if value is not None}
+        return IssuedPlan(id=item.sk, plan=plan, further=further, **known)
     except ValidationError as error:
         raise damaged(raw, "; ".join(describe_validation(error))) from error
+    except ValueError as error:
+        raise damaged(raw, f"further: {error}") from error

@@ -290,7 +290,7 @@ class CheckupItem(Item):
 
 
 class ConfirmItem(Item):
-    """`coffre.model.confirmation.IssuedPlan`. `sk` is the SHA-256 of its token, `plan` is JSON.
+    """`coffre.model.confirmation.IssuedPlan`. `sk` is the SHA-256 of its token; `plan` and `further` are JSON.
 
     `expires_at_epoch` is for DynamoDB, which deletes the item some time after it.
     """
@@ -305,3 +305,7 @@ class ConfirmItem(Item):
     approvals = NumberAttribute(null=True)
     approved_by = UnicodeAttribute(null=True)
     approved_at = TimeAttribute(null=True)
+    declined_by = UnicodeAttribute(null=True)
+    declined_at = TimeAttribute(null=True)
+    declined_because = UnicodeAttribute(null=True)
+    further = UnicodeAttribute(null=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ NO_TARGET: Final = "-"
 """The shard of events that are not about a single target. No target can have this name."""
 KEY_OPENED: Final = "key.opened"
 """The action for a private key that was seen to open a backup; its subject is the public key."""
+_IN_CONSOLE: Final = " (console)"
 FIRST_PREVIOUS: Final = "0" * 64
 """What the first event of a chain names as the hash of the event before it."""
 
@@ -27,6 +28,16 @@ class Actor:
 
     name: str
     verified: bool = False
+
+    @classmethod
+    def in_console(cls, name: str) -> Self:
+        """Return a person whom the console has named: no one who signs in there can look like an ARN."""
+        return cls(f"{name}{_IN_CONSOLE}", verified=True)
+
+    @property
+    def is_of_console(self) -> bool:
+        """Whether the console has named it."""
+        return self.name.endswith(_IN_CONSOLE)
 
 
 @dataclass(frozen=True, slots=True)

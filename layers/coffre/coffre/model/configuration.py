@@ -338,10 +338,10 @@ class Configuration(Document):
         """Return the restore point that a target belongs to."""
         return next((point for point in self.points if target in point.targets), None)
 
-    def approvals(self, target: str) -> int:
-        """Return how many other people have to approve what replaces this target, or deletes a backup of it."""
+    def confirmation_of(self, target: str) -> ConfirmationRules:
+        """Return what a confirmation of what replaces this target needs, or of what deletes a backup of it."""
         own = next((one.confirmation for one in self.targets if one.name == target), None)
-        return (own or self.confirmation).approvals
+        return own or self.confirmation
 
     def target(self, name: str) -> AnyTarget:
         """Return the target of this name.

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coffre.model.audit import Actor
 from coffre.model.document import Document
@@ -25,7 +25,10 @@ _SLACK_BYTES: Final = 64 * 1024 * 1024
 
 
 class ConfirmationRules(Document):
-    """What a confirmation needs. `approvals`: how many other people have to approve what replaces or deletes."""
+    """What a confirmation needs. `approvals`: how many other people have to approve what replaces or deletes.
+
+    `in_console`: whether they may do that in the console too, which knows people by their sign-in.
+    """
 
     approvals: Literal[0, 1] = Field(
         default=0,
@@ -33,13 +36,34 @@ class ConfirmationRules(Document):
         examples=[1],
         json_schema_extra={"unit": "people"},
     )
+    in_console: bool = Field(
+        default=False,
+        description="Whether a plan may be approved in the console too, and not by `coffre approve` alone.",
+        examples=[True],
+    )
 
 
 class Confirmation(Document):
-    """The field `confirmation` of an event: the token of a plan, and the name that the plan says, typed by a person."""
+    """The field `confirmation` of an event: which plan, and the name that the plan says, typed by a person.
 
-    token: str = Field(min_length=22, max_length=200, repr=False)
+    A plan is named by its token. One that another person has approved can be named by its id (`plan`) in place of it,
+    by who made it: that person may have left while the plan waited.
+    """
+
+    token: str | None = Field(default=None, min_length=22, max_length=200, repr=False)
+    plan: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     name: str = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _names_one_plan(self) -> Self:
+        if (self.token is None) is (self.plan is None):
+            raise ValueError("expected either token or plan")
+        return self
+
+    @property
+    def plan_id(self) -> str:
+        """The id of the plan."""
+        return self.plan or token_id(self.token or "")
 
 
 class _Record(BaseModel):
@@ -179,7 +203,8 @@ class Plan(_Record):
 class IssuedPlan(_Record):
     """A plan whose token was given out. `id` is the SHA-256 of the token, which only its receiver knows.
 
-    `approvals` is how many other people have to approve it.
+    `approvals` is how many other people have to approve it, or one of them declines it. `further` are the fields of the
+    event that are not part of its scope, such as the secret of a destination.
     """
 
     id: str
@@ -192,6 +217,10 @@ class IssuedPlan(_Record):
     approvals: int = 0
     approved_by: str | None = None
     approved_at: datetime | None = None
+    declined_by: str | None = None
+    declined_at: datetime | None = None
+    declined_because: str | None = None
+    further: dict[str, Any] = {}
 
     @property
     def maker(self) -> Actor:

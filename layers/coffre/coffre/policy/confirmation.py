@@ -36,9 +36,11 @@ def refuse_unconfirmed(
     Raises
     ------
     ConfirmationError
-        `CONFIRMATION_INVALID`, `CONFIRMATION_MISMATCH`, `APPROVAL_NEEDED` or `DESTINATION_CHANGED`.
+        `CONFIRMATION_INVALID`, `CONFIRMATION_MISMATCH`, `APPROVAL_NEEDED`, `APPROVAL_DECLINED` or
+        `DESTINATION_CHANGED`.
     """
-    if issued is None or issued.expires_at <= now or issued.plan_sha256 != issued.plan.sha256:
+    is_named_alone = given.token is None and issued is not None and not issued.approvals
+    if issued is None or is_named_alone or not _waits(issued, now):
         raise ConfirmationError(
             "The confirmation is not valid: its token was used, has expired, or was never given out.",
             code="CONFIRMATION_INVALID",
@@ -48,6 +50,8 @@ def refuse_unconfirmed(
         raise ConfirmationError(
             f"The confirmation is of something else: {wrong}.", code="CONFIRMATION_MISMATCH", hint=_AGAIN
         )
+    if issued.declined_by is not None:
+        raise declined(issued)
     if max(issued.approvals, approvals if issued.plan.needs_approval else 0) and issued.approved_by is None:
         raise ConfirmationError(
             "A second person has to approve this plan.",
@@ -63,28 +67,57 @@ def refuse_unconfirmed(
     return issued
 
 
-def refuse_approval(issued: IssuedPlan | None, plan_sha256: str, approver: Actor, now: datetime) -> IssuedPlan:
+def declined(issued: IssuedPlan) -> ConfirmationError:
+    """Return the error for a plan that a person has declined."""
+    return ConfirmationError(
+        f"{issued.declined_by} has declined this plan: {issued.declined_because}",
+        code="APPROVAL_DECLINED",
+        hint=_AGAIN,
+    )
+
+
+def refuse_approval(
+    issued: IssuedPlan | None, plan_sha256: str, approver: Actor, now: datetime, *, in_console: bool = False
+) -> IssuedPlan:
     """Return the plan, if this person may approve it.
 
     Parameters
     ----------
     plan_sha256
         Of the plan that the person was shown.
+    in_console
+        Whether the configuration lets people approve in the console.
 
     Raises
     ------
     ConfirmationError
         `CONFIRMATION_INVALID`, or `APPROVAL_REFUSED`.
     """
-    if issued is None or issued.expires_at <= now or issued.plan_sha256 != issued.plan.sha256:
+    found = _waiting(issued, now)
+    if why := _why_not_approved(found, plan_sha256, approver):
+        raise ConfirmationError(f"The plan {found.id[:12]} was not approved: {why}.", code="APPROVAL_REFUSED")
+    if approver.is_of_console and not in_console:
         raise ConfirmationError(
-            "No such plan waits for an approval: it was used, has expired, or was never made.",
-            code="CONFIRMATION_INVALID",
-            hint="A plan waits for an hour. Ask for a new one: the first person starts again.",
+            f"The plan {found.id[:12]} was not approved: approvals need credentials of AWS here.",
+            code="APPROVAL_REFUSED",
+            hint=f"Run: coffre approve {found.id[:12]} . `confirmation.in_console` allows it in the console too.",
         )
-    if why := _why_not_approved(issued, plan_sha256, approver):
-        raise ConfirmationError(f"The plan {issued.id[:12]} was not approved: {why}.", code="APPROVAL_REFUSED")
-    return issued
+    return found
+
+
+def refuse_declining(issued: IssuedPlan | None, plan_sha256: str, who: Actor, now: datetime) -> IssuedPlan:
+    """Return the plan, if this person may decline it: anyone who is verified, also who made it, until it is used.
+
+    Raises
+    ------
+    ConfirmationError
+        `CONFIRMATION_INVALID`, or `APPROVAL_REFUSED`.
+    """
+    found = _waiting(issued, now)
+    why = _why_not_decided(found, plan_sha256, who)
+    if why:
+        raise ConfirmationError(f"The plan {found.id[:12]} was not declined: {why}.", code="APPROVAL_REFUSED")
+    return found
 
 
 def _mismatch(issued: IssuedPlan, now_seen: Plan, given: Confirmation, actor: Actor) -> str | None:
@@ -107,12 +140,8 @@ def _mismatch(issued: IssuedPlan, now_seen: Plan, given: Confirmation, actor: Ac
 
 
 def _why_not_approved(issued: IssuedPlan, plan_sha256: str, approver: Actor) -> str | None:
-    if issued.approvals == 0:
-        return "it needs no approval"
-    if plan_sha256 != issued.plan_sha256:
-        return "it is not the plan that was shown"
-    if not approver.verified:
-        return "it is not verified who approves it"
+    if why := _why_not_decided(issued, plan_sha256, approver):
+        return why
     if not issued.verified:
         return "it is not verified who made it"
     if approver.name == issued.actor:
@@ -120,6 +149,30 @@ def _why_not_approved(issued: IssuedPlan, plan_sha256: str, approver: Actor) -> 
     if issued.approved_by is not None:
         return f"{issued.approved_by} has approved it already"
     return None
+
+
+def _why_not_decided(issued: IssuedPlan, plan_sha256: str, who: Actor) -> str | None:
+    if issued.approvals == 0:
+        return "it needs no approval"
+    if plan_sha256 != issued.plan_sha256:
+        return "it is not the plan that was shown"
+    if not who.verified:
+        return "it is not verified who approves or declines it"
+    return f"{issued.declined_by} has declined it already" if issued.declined_by is not None else None
+
+
+def _waits(issued: IssuedPlan, now: datetime) -> bool:
+    return now < issued.expires_at and issued.plan_sha256 == issued.plan.sha256
+
+
+def _waiting(issued: IssuedPlan | None, now: datetime) -> IssuedPlan:
+    if issued is None or not _waits(issued, now):
+        raise ConfirmationError(
+            "No such plan waits for an approval: it was used, has expired, or was never made.",
+            code="CONFIRMATION_INVALID",
+            hint="A plan waits for an hour. Ask for a new one: the first person starts again.",
+        )
+    return issued
 
 
 def _place(plan: Plan) -> str:

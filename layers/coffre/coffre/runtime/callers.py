@@ -136,7 +136,7 @@ def for_console(actor: Actor, named: str | None, role: str | None, audience: Aud
     console = f"arn:{audience.partition}:sts::{audience.account}:assumed-role/{role}/"
     if role is None or named is None or not actor.verified or not actor.name.startswith(console):
         return actor
-    return Actor(f"{named} (console)", verified=True)
+    return Actor.in_console(named)
 
 
 def unverified(why: str) -> IdentityError:

@@ -24,6 +24,7 @@ from coffre.runtime.observability import log_failure
 
 # A dry run of many objects takes several invocations; its counts are of that time.
 _REPORT_LIVES: Final = timedelta(hours=1)
+_NOT_IN_SCOPE: Final = ("destination", "streams", "from", "store")
 # Not a part of the dry run to send: who sent the refused event, and the run that it named.
 _OF_ONE_EVENT: Final = {"actor", "proof", "confirmation", "restore_id", "invocation"}
 
@@ -35,7 +36,8 @@ def confirming_of(services: Services, sender: SentEvent | Actor) -> Confirming:
         services.catalog,
         actor,
         utc_now,
-        approvals=lambda target: services.configuration().approvals(target),
+        approvals=lambda target: services.configuration().confirmation_of(target).approvals,
+        in_console=lambda target: services.configuration().confirmation_of(target).in_console,
         refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target or None),
     )
 
@@ -128,12 +130,16 @@ def give_out(
             code="CONFIRMATION_MISMATCH",
             hint="Make a new dry run, with another restore_id or none.",
         )
-    return confirming.give_out(plan)
+    said = wanted.model_dump(mode="json", exclude_defaults=True, exclude=_OF_ONE_EVENT)
+    return confirming.give_out(plan, {name: said[name] for name in _NOT_IN_SCOPE if name in said})
 
 
 def approve(confirming: Confirming, event: ApprovalEvent) -> dict[str, Any]:
-    """Approve a plan, and return it."""
-    return {"plan": confirming.approve(event.approve.plan, event.approve.sha256).answer()}
+    """Approve a plan, or decline it, and return it."""
+    asked = event.approve
+    if asked.decline is not None:
+        return {"plan": confirming.decline(asked.plan, asked.sha256, asked.decline).answer()}
+    return {"plan": confirming.approve(asked.plan, asked.sha256).answer()}
 
 
 @contextmanager

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 from tests.unit.cli.conftest import Account, Coffre
 from tests.unit.cli.planning import answer_to, at_a_terminal, plan_of
+
+from coffre.model.errors import ConfirmationError
+from coffre_cli.confirming import PlanAnswer, wait_for_approval
+
+if TYPE_CHECKING:
+    from coffre_cli.deployed import DeployedStack
 
 
 def test_the_plan_is_shown_before_it_is_approved(
@@ -27,6 +35,23 @@ def test_the_plan_is_shown_before_it_is_approved(
     assert function == "safe-restore"
     assert event == {"approve": {"plan": plan["id"], "sha256": plan["sha256"]}}
     assert "Approved the plan" in done.out
+
+
+def test_a_plan_is_declined_with_a_reason_and_who_waits_for_it_reads_that(coffre: Coffre, account: Account) -> None:
+    plan = answer_to(account, plan_of({"backup_id": account.backup().id, "replace": True}), approvals=1)["plan"]
+    account.play = lambda function, event: {"plan": plan}
+
+    said = coffre("approve", plan["id"], "--decline", "not during the sale")
+
+    [(function, event)] = account.invoked
+    asked = {"plan": plan["id"], "sha256": plan["sha256"], "decline": "not during the sale"}
+    assert (said.status, function, event) == (0, "safe-restore", {"approve": asked})
+    assert f"Declined the plan {plan['id'][:12]}" in said.out
+    found = account.catalog.confirmations.find(plan["id"])
+    assert found is not None
+    account.catalog.confirmations.decline(found, "grace", "not during the sale", found.made_at)
+    with pytest.raises(ConfirmationError, match="grace has declined this plan: not during the sale"):
+        wait_for_approval(cast("DeployedStack", account), PlanAnswer(plan, "t" * 43))
 
 
 def test_what_does_not_wait_is_not_approved(coffre: Coffre, account: Account) -> None:

@@ -80,6 +80,7 @@ class Planned:
     ends_at: datetime
     approvals: int
     approved: bool = False
+    declined: bool = False
     used: bool = False
 
 
@@ -100,7 +101,11 @@ class Game:
         return Confirming(self.catalog, actor, clock or (lambda: self.now), lambda target: self.demanded, self._refused)
 
     def _refused(self, action: str, error: ConfirmationError, target: str) -> None:
-        assert (action.rpartition(".")[2], target) in {("confirmed", "shop"), ("approved", "shop")}
+        assert (action.rpartition(".")[2], target) in {
+            ("confirmed", "shop"),
+            ("approved", "shop"),
+            ("declined", "shop"),
+        }
         assert error.code
 
     # --- what people and attackers do ---
@@ -153,6 +158,7 @@ class Game:
         expected = (
             not one.used
             and not one.approved
+            and not one.declined
             and one.approvals == 1
             and self.now < one.ends_at
             and shown == one.plan_sha256
@@ -165,7 +171,20 @@ class Game:
             assert not expected
             return
         assert expected
-        one.approved, one.ends_at = True, self.now + timedelta(minutes=10)
+        one.approved, one.ends_at = True, max(one.ends_at, self.now + timedelta(minutes=10))
+
+    def decline(self) -> None:
+        if not self.planned or self.random.random() < 0.7:
+            return
+        one, who = self.random.choice(self.planned), self.random.choice([ADA, GRACE, CLAIMS_ADA])
+        expected = who.verified and one.approvals == 1 and self.now < one.ends_at and not (one.used or one.declined)
+        try:
+            self.confirming(who).decline(one.plan_id, one.plan_sha256, "not now")
+        except ConfirmationError:
+            assert not expected
+            return
+        assert expected
+        one.declined = True
 
     def apply(self) -> None:
         """Confirm with a plan's token, as it was or with one thing changed."""
@@ -190,7 +209,7 @@ class Game:
             wish = replace(wish, manifest="b" * 64)
         elif trick == 7:
             wish = replace(wish, name="cafe\u0301")  # the same name, as another keyboard composes it
-        self._confirm(one, wish, actor, token)
+        self._confirm(one, wish, actor, None if self.random.random() < 0.3 else token)
 
     def race(self) -> None:
         """Use a token twice at the same moment: the second use comes between the first one's look and its delete."""
@@ -215,10 +234,12 @@ class Game:
             pass
         assert self.overwritten - before <= 1
 
-    def _confirm(self, one: Planned, wish: Wish, actor: Actor, token: str) -> None:
-        expected = self._may(one, wish, actor, token)
+    def _confirm(self, one: Planned, wish: Wish, actor: Actor, token: str | None) -> None:
+        """Confirm with this token; None: with the plan's id in place of it."""
+        expected = self._may(one, wish, actor, one.token if token is None else token)
+        expected = expected and (token is not None or (one.approved and one.approvals == 1))
         try:
-            given = Confirmation(token=token, name=wish.name)
+            given = Confirmation(token=token, plan=one.plan_id if token is None else None, name=wish.name)
             self.confirming(actor).confirm(wish.plan(self.world), given, "run")
         except ConfirmationError:
             assert not expected, f"{one} refused {wish} of {actor} in {self.world}"
@@ -237,7 +258,7 @@ class Game:
         needs = one.approvals or (self.demanded and wish.may_need_approval)
         return (
             token == one.token
-            and not one.used
+            and not (one.used or one.declined)
             and self.now < one.ends_at
             and is_same
             and is_person
@@ -276,8 +297,18 @@ def test_nothing_is_overwritten_without_a_fresh_act_of_a_person(seed: int) -> No
             game.plan()
             for _ in range(STEPS):
                 step = draws.choices(
-                    [game.plan, game.apply, game.race, game.wait, game.traffic, game.change, game.demand, game.approve],
-                    weights=[2, 5, 1, 2, 1, 1, 0.5, 2],
+                    [
+                        game.plan,
+                        game.apply,
+                        game.race,
+                        game.wait,
+                        game.traffic,
+                        game.change,
+                        game.demand,
+                        game.approve,
+                        game.decline,
+                    ],
+                    weights=[2, 5, 1, 2, 1, 1, 0.5, 2, 1],
                 )[0]
                 step()
         # Each overwriting used up one plan of its own: its acts were planned, named and in time.

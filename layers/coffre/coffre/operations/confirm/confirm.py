@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,10 +16,9 @@ from coffre.model.confirmation import (
     Confirmation,
     IssuedPlan,
     Plan,
-    token_id,
 )
 from coffre.model.errors import ConfirmationError
-from coffre.policy.confirmation import refuse_approval, refuse_unconfirmed
+from coffre.policy.confirmation import refuse_approval, refuse_declining, refuse_unconfirmed
 
 _SHORT: Final = 12
 
@@ -34,6 +33,8 @@ class Confirming:
         Returns how many approvals the configuration demands for what replaces a target, or deletes a backup of it.
     refused
         Records that an act (the action of its audit event) on a target was refused.
+    in_console
+        Returns whether people may approve in the console what replaces a target.
     """
 
     catalog: Catalog
@@ -41,8 +42,9 @@ class Confirming:
     now: Callable[[], datetime]
     approvals: Callable[[str], int]
     refused: Callable[[str, ConfirmationError, str], None]
+    in_console: Callable[[str], bool] = lambda _: False
 
-    def give_out(self, plan: Plan) -> dict[str, Any]:
+    def give_out(self, plan: Plan, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Keep a plan, and return it with its token as the function answers: nothing else ever has the token.
 
         Raises
@@ -61,7 +63,7 @@ class Confirming:
             )
         lifetime = APPROVAL_LIFETIME if approvals else TOKEN_LIFETIME
         token, issued = self.catalog.confirmations.issue(
-            plan, self.actor, self.now(), lifetime=lifetime, approvals=approvals
+            plan, self.actor, self.now(), lifetime=lifetime, approvals=approvals, further=further
         )
         self._record(issued.plan, "planned", plan.request.backup_id, f"plan {issued.id[:_SHORT]}: {plan.seen.name}")
         return {"plan": issued.answer(), "token": token}
@@ -85,7 +87,7 @@ class Confirming:
         """
         with self._refusals_recorded(now_seen):
             issued = refuse_unconfirmed(
-                self.catalog.confirmations.find(token_id(given.token)),
+                self.catalog.confirmations.find(given.plan_id),
                 now_seen,
                 given,
                 self.actor,
@@ -111,24 +113,50 @@ class Confirming:
             `CONFIRMATION_INVALID`, or `APPROVAL_REFUSED`.
         """
         found = self.catalog.confirmations.find(plan_id)
-        try:
-            approved = self._approved(refuse_approval(found, plan_sha256, self.actor, self.now()))
-        except ConfirmationError as error:
-            if found is not None:
-                self.refused(f"{found.plan.request.act}.approved", error, found.plan.request.target)
-            raise
-        self._record(
-            approved.plan, "approved", approved.plan.request.backup_id, f"plan {plan_id[:_SHORT]} of {approved.actor}"
-        )
+        in_console = found is not None and self.in_console(found.plan.request.target)
+        with self._refused(found, "approved"):
+            waiting = refuse_approval(found, plan_sha256, self.actor, self.now(), in_console=in_console)
+            approved = self._changed(
+                waiting,
+                self.catalog.confirmations.approve(waiting, self.actor.name, self.now(), lifetime=TOKEN_LIFETIME),
+            )
+        self._record(approved.plan, "approved", approved.plan.request.backup_id, _of(approved))
         return approved
 
-    def _approved(self, issued: IssuedPlan) -> IssuedPlan:
-        approved = self.catalog.confirmations.approve(issued, self.actor.name, self.now(), lifetime=TOKEN_LIFETIME)
-        if approved is None:
-            raise ConfirmationError(
-                f"The plan {issued.id[:_SHORT]} was used, approved or expired at this moment.", code="APPROVAL_REFUSED"
+    def decline(self, plan_id: str, plan_sha256: str, because: str) -> IssuedPlan:
+        """Decline a plan, with the reason that who made it reads.
+
+        Raises
+        ------
+        ConfirmationError
+            `CONFIRMATION_INVALID`, or `APPROVAL_REFUSED`.
+        """
+        found = self.catalog.confirmations.find(plan_id)
+        with self._refused(found, "declined"):
+            waiting = refuse_declining(found, plan_sha256, self.actor, self.now())
+            declined = self._changed(
+                waiting, self.catalog.confirmations.decline(waiting, self.actor.name, because, self.now())
             )
-        return approved
+        self._record(declined.plan, "declined", declined.plan.request.backup_id, f"{_of(declined)}: {because}")
+        return declined
+
+    @contextlib.contextmanager
+    def _refused(self, found: IssuedPlan | None, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except ConfirmationError as error:
+            if found is not None:
+                self.refused(f"{found.plan.request.act}.{verb}", error, found.plan.request.target)
+            raise
+
+    @staticmethod
+    def _changed(waiting: IssuedPlan, changed: IssuedPlan | None) -> IssuedPlan:
+        if changed is None:
+            raise ConfirmationError(
+                f"The plan {waiting.id[:_SHORT]} was used, approved, declined or expired at this moment.",
+                code="APPROVAL_REFUSED",
+            )
+        return changed
 
     def _approvals(self, plan: Plan) -> int:
         return self.approvals(plan.request.target) if plan.needs_approval else 0
@@ -145,3 +173,7 @@ class Confirming:
         request = plan.request
         target = request.target or None  # The configuration is of no single target.
         self.catalog.audit.record(self.now(), self.actor, f"{request.act}.{verb}", target, subject, detail)
+
+
+def _of(issued: IssuedPlan) -> str:
+    return f"plan {issued.id[:_SHORT]} of {issued.actor}"
