@@ -8,12 +8,14 @@ alternate, or (WAYS `several`) there is one.
 
 from __future__ import annotations
 
+import bisect
 import json
 import random
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +29,24 @@ from coffre.operations.backup_buckets.spread.plan_files import RangesHeader, Sto
 from coffre.operations.backup_buckets.spread.step import RangeStep
 from coffre.operations.backup_buckets.spread.work import RangeWork
 from coffre.stores.s3_errors import Call
+from coffre.vault.layout import manifest_key
 
 STREAMS = 4
+OBJECT_BYTES = 1000
+
+
+class FixedStore(MemoryStore):
+    """A store whose objects are all written before it is read: it sorts their names once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sorted: list[str] = []
+
+    def _keys(self, call: Call, after: str) -> Sequence[str]:
+        if not self._sorted:
+            self._sorted = sorted(self.buckets[call.bucket])
+        first = bisect.bisect_right(self._sorted, after)
+        return self._sorted[first : first + self.page_size + 1]
 
 
 class Together(Players):
@@ -57,12 +75,12 @@ def main(
     ways: str = "one,several",
 ) -> None:
     """Measure, and print seconds of each way, and their ratio."""
-    store, delay = MemoryStore(), float(latency_ms) / 1000
+    store, delay = FixedStore(), float(latency_ms) / 1000
     noise = random.Random(1)
     for number in range(int(objects)):
         # Names of very different lengths, nine of ten in one folder.
         folder = "uploads/2026/11/29" if number % 10 else f"{number:05}"
-        store.put("photos", f"{folder}/{number:07}", noise.randbytes(2000))
+        store.put("photos", f"{folder}/{number:07}", noise.randbytes(OBJECT_BYTES))
 
     def wait(_operation: str, _call: Call, _number: int) -> None:
         time.sleep(delay)
@@ -70,12 +88,13 @@ def main(
     if delay:
         store.before = wait
     found: dict[str, list[float]] = {way: [] for way in ways.split(",")}
-    report: dict[str, object] = {"seconds": found}
+    cpu: dict[str, list[float]] = {way: [] for way in found}
+    report: dict[str, object] = {"seconds": found, "cpu": cpu}
     for _ in range(int(rounds)):
         for way, seconds in found.items():
             with tempfile.TemporaryDirectory() as root:
                 scene = Scene(Path(root), store, {"limits": {"streams": STREAMS}})
-                began = time.perf_counter()
+                began, cpu_began = time.perf_counter(), time.process_time()
                 if way == "one":
                     made = scene.backup()
                 else:
@@ -86,6 +105,9 @@ def main(
                     made = players.play(backup)
                     report["ranges"] = len(players.known)
                 seconds.append(round(time.perf_counter() - began, 2))
+                cpu[way].append(round(time.process_time() - cpu_began, 2))
+                report[f"manifest_bytes_{way}"] = scene.vault.store.head(manifest_key("files", made.backup_id)).size
+                report[f"packs_{way}"], report[f"entries_files_{way}"] = len(made.packs), len(made.entries)
                 if made.storage.objects != int(objects):
                     raise SystemExit(f"{made.storage.objects} objects instead of {objects}")
     best = {way: min(seconds) for way, seconds in found.items()}

@@ -77,7 +77,7 @@ def _record(vault: Vault, scratch: Path, slices: int, report: dict[str, object])
     meter = Meter()
     watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
     run = Run(backup, meter, watch, lambda: (), lambda _: None, known.__setitem__)
-    recorder = PartRecorder(vault, (), scratch, run)
+    recorder = PartRecorder(vault, (), run)
     for number, entries in enumerate(_parts(slices)):
         packs = _Packs()
         recorder.begin(number, cast(PackWriter, packs), cast(EntryWriter, None))

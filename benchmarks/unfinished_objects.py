@@ -20,12 +20,13 @@ from typing import Final, cast
 from benchmarks.unfinished import timed
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, PackReference
+from coffre.operations.backup_buckets.part_files import PartLines
 from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import EntryWriter, packed_lines, read_lines
+from coffre.vault.entries import EntryWriter, read_lines
 from coffre.vault.history import newest_usable, usable_packs
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import HISTORY_FROM
@@ -85,17 +86,21 @@ def _record(vault: Vault, scratch: Path, objects: int, report: dict[str, object]
     meter = Meter()
     watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
     run = Run(backup, meter, watch, lambda: (), lambda _: None, known.__setitem__)
-    recorder = PartRecorder(vault, (), scratch, run, first_number=HISTORY_FROM)
+    recorder = PartRecorder(vault, (), run, first_number=HISTORY_FROM)
     for number, entries in enumerate(_parts(objects)):
         packs = _Packs()
         recorder.begin(number, cast(PackWriter, packs), cast(EntryWriter, None))
-        file = scratch / f"new-{number:06d}.zst"
-        with timed(report, "record"), packed_lines(file) as output:
-            output.writelines(entry.model_dump_json(exclude_defaults=True).encode() + b"\n" for entry in entries)
         key = entries[0].frames[0].pack
+        made = [entry.model_dump_json(exclude_defaults=True).encode() + b"\n" for entry in entries]
+        lines = PartLines(made, made, {key}, entries[0].name, entries[-1].name)
+        file = scratch / "part.zst"
+        lines.write(file)  # as every run does
+        with timed(report, "record"):
+            packed = lines.write_new(scratch / f"new-{number:06d}.zst", file)
+        file.unlink()
         vault.store.put(key, _PACK, sha256=_SHA256)
         packs.packs.append(PackReference(key=key, length=len(_PACK), sha256=_SHA256, live_bytes=len(_PACK)))
-        recorder.finish(number, file, is_only_here=True)
+        recorder.finish_packed(number, packed)
         if number % _PARTS_A_RECORD == 0:
             with timed(report, "record"):
                 recorder.flush()

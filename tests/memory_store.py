@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -139,10 +139,8 @@ class MemoryStore:
         return _object(kept, headers)
 
     def _listing(self, call: Call, query: Mapping[str, str]) -> Answer:
-        keys = sorted((key for key in self.buckets[call.bucket] if key.startswith(call.key)), key=self.order)
         token = bytes.fromhex(query.get("continuation-token", "")).decode()
-        if after := token or query.get("start-after"):
-            keys = [key for key in keys if self.order(key) > self.order(after)]
+        keys = self._keys(call, token or query.get("start-after", ""))
         page = keys[: self.page_size]
         is_truncated = len(page) < len(keys)
         items = "".join(_item(key, self.buckets[call.bucket][key]) for key in page)
@@ -153,6 +151,10 @@ class MemoryStore:
             f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>{token}{items}</ListBucketResult>"
         )
         return Answer(200, {}, body.encode())
+
+    def _keys(self, call: Call, after: str) -> Sequence[str]:
+        keys = sorted((key for key in self.buckets[call.bucket] if key.startswith(call.key)), key=self.order)
+        return [key for key in keys if self.order(key) > self.order(after)] if after else keys
 
 
 def refusal(status: int, code: str, message: str = "", **headers: str) -> ClientError:

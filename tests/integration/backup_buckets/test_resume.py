@@ -19,8 +19,9 @@ from tests.memory_store import MemoryStore
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Status
 from coffre.model.manifest import Manifest
-from coffre.operations.backup_buckets import earlier, part
+from coffre.operations.backup_buckets import earlier
 from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.backup_buckets.part_files import PartLines
 from coffre.operations.runs import part_recorder
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.unfinished_runs import UnfinishedRun
@@ -57,10 +58,10 @@ class Dead(BaseException):
 @contextmanager
 def dying_at_nine_tenths(scene: Scene) -> Iterator[None]:
     """Kill a run when nine tenths of the objects were read. Until then it records after each part, as by the clock."""
-    finish = part_recorder.PartRecorder.finish
+    finish = part_recorder.PartRecorder.finish_packed
 
-    def finish_and_record(self: part_recorder.PartRecorder, number: int, file: Path, **how: Any) -> None:
-        finish(self, number, file, **how)
+    def finish_and_record(self: part_recorder.PartRecorder, number: int, packed: part_recorder.Packed) -> None:
+        finish(self, number, packed)
         self._record()
 
     def die(operation: str, _: Call, number: int) -> None:
@@ -68,7 +69,7 @@ def dying_at_nine_tenths(scene: Scene) -> Iterator[None]:
             raise Dead
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part_recorder.PartRecorder, "finish", finish_and_record)
+        patch.setattr(part_recorder.PartRecorder, "finish_packed", finish_and_record)
         patch.setattr(part_recorder.PartRecorder, "__exit__", lambda self, *_: self._stop())
         scene.store.before = die  # type: ignore[union-attr]
         with pytest.raises(Dead):
@@ -153,12 +154,12 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
 def test_a_disk_without_room_for_records_costs_the_records_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
 
-    def full(_part: object, _entries: object, file: Path) -> None:
+    def full(_lines: object, file: Path, _written: Path) -> None:
         file.touch()
         begun.append(file)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(part, "write_new", full)
+    monkeypatch.setattr(PartLines, "write_new", full)
     records: dict[int, str] = {}
     scene.recorded = records.__setitem__
 

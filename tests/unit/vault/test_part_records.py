@@ -11,8 +11,16 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
+from coffre.vault.entries import pack_lines
 from coffre.vault.layout import part_key, record_of
-from coffre.vault.part_records import StoredPart, read_part, recorded_packs, recorded_parts, write_part
+from coffre.vault.part_records import (
+    StoredPart,
+    read_part,
+    recorded_packs,
+    recorded_parts,
+    write_packed,
+    write_part,
+)
 from coffre.vault.vault import Vault
 
 TARGET = "shop"
@@ -69,6 +77,25 @@ def test_a_missing_part_is_named(vault: Vault, tmp_path: Path) -> None:
         read_part(vault, TARGET, RUN, 3, tmp_path)
     assert lost.value.code == "PART_MISSING"
     assert part_key(TARGET, RUN, 3) in lost.value.message
+
+
+def test_a_record_of_packed_lines_is_read_whole_or_not_at_all(vault: Vault, tmp_path: Path) -> None:
+    packed = [pack_lines([b"first\n", b"second\n"]), pack_lines([b"third\n"])]
+    packs = part(tmp_path, 4).packs
+    assert write_packed(vault, TARGET, RUN, 4, packs, b"".join(packed), RECIPIENTS)
+
+    found, recipients = read_part(vault, TARGET, RUN, 4, tmp_path)
+    assert (found.packs, recipients) == (packs, RECIPIENTS)
+    assert found.entries.read_bytes() == b"first\nsecond\nthird\n"
+
+    key = part_key(TARGET, RUN, 4)
+    body = vault.store.get(key)
+    second = len(body) - len(packed[1])
+    for damaged in (body[:-1], body[: second + 3], body[:second] + b"\0" + body[second + 1 :], body + b"more"):
+        put_small(vault.store, key, damaged)
+        with pytest.raises(IntegrityError) as lost:
+            read_part(vault, TARGET, RUN, 4, tmp_path)
+        assert lost.value.code == "PART_DAMAGED"
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "text", "swapped"])

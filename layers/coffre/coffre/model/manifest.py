@@ -76,8 +76,9 @@ class ObjectFacts(_Stored):
     content_language: str | None = None
     cache_control: str | None = None
     expires: str | None = None
-    metadata: dict[str, str] = {}
-    tags: dict[str, str] = {}
+    # A factory: a default that is a dictionary is copied for each object, which takes longer than reading its JSON.
+    metadata: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
     storage_class: str | None = None
     acl: tuple[str, ...] = ()
     redirect: str | None = None

@@ -174,6 +174,11 @@ def live_bytes(entry: Entry) -> Iterator[tuple[str, int]]:
             yield frame.pack, frame.length
 
 
+def packs_of(entry: Entry) -> frozenset[str]:
+    """Return the packs that an entry's frames are in."""
+    return frozenset(frame.pack for frame in entry.frames)
+
+
 def referenced(live: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
     """Return the packs that entries point at, with what they use of each (`live`: bytes by key), sorted by key."""
     return tuple(
@@ -186,6 +191,11 @@ def read_lines(path: Path) -> Iterator[Entry]:
     with zstd.open(path, "rb") if path.suffix == ".zst" else path.open("rb") as lines:
         for line in lines:
             yield Entry.model_validate_json(line)
+
+
+def pack_lines(lines: Iterable[bytes]) -> bytes:
+    """Return what a file `.zst` has that `read_lines` reads. Such files can be put together to one."""
+    return zstd.compress(b"".join(lines), _SCRATCH_LEVEL)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ seal has stored is found by them. The first record of a part counts: of two atte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from coffre.vault.vault import Vault
 HISTORY_FROM: Final = 1_000_000_000
 _LEVEL: Final = 3
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
+_BLOCK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,36 @@ def write_part(vault: Vault, target: str, backup_id: str, part: StoredPart, reci
         counts=part.counts,
         notes=part.notes,
     )
-    body = zstd.compress(head.model_dump_json().encode() + b"\n" + part.entries.read_bytes(), _LEVEL)
+    return _put(vault, target, head, zstd.compress(_line(head) + part.entries.read_bytes(), _LEVEL))
+
+
+def write_packed(
+    vault: Vault,
+    target: str,
+    backup_id: str,
+    number: int,
+    packs: tuple[PackReference, ...],
+    entries: bytes,
+    recipients: tuple[str, ...],
+) -> str | None:
+    """Record what a run has stored: `entries` are lines sorted by name, packed (`pack_lines`).
+
+    Returns and raises what `write_part` does.
+    """
+    head = _Head(
+        backup_id=backup_id, number=number, recipients=recipients, packs=packs, size_bytes=0, counts={}, notes=()
+    )
+    return _put(vault, target, head, zstd.compress(_line(head), _LEVEL) + entries)
+
+
+def _line(head: _Head) -> bytes:
+    return head.model_dump_json().encode() + b"\n"
+
+
+def _put(vault: Vault, target: str, head: _Head, body: bytes) -> str | None:
     sha256 = sha256_of(body)
     try:
-        vault.store.put(part_key(target, backup_id, part.number), body, sha256=sha256, if_absent=True)
+        vault.store.put(part_key(target, head.backup_id, head.number), body, sha256=sha256, if_absent=True)
     except StoreError as error:
         if error.code != "OBJECT_EXISTS":
             raise
@@ -109,25 +136,32 @@ def read_part(
     IntegrityError
         `PART_MISSING`, `PART_DAMAGED`, `PART_SWAPPED` (other bytes than `sha256` names).
     """
-    head, entries = _read(vault, target, backup_id, number, sha256)
+    head, entries = _read(vault, target, backup_id, number, sha256, unpacked=_unpacked)
     file = scratch / f"part-{backup_id}-{number:06d}.jsonl"
     file.write_bytes(entries)
     return StoredPart(number, file, head.packs, head.size_bytes, head.counts, head.notes), head.recipients
 
 
 def recorded_packs(vault: Vault, target: str, backup_id: str, number: int) -> tuple[PackReference, ...]:
-    """Return the packs that a recorded part names; raises what `read_part` raises."""
-    return _read(vault, target, backup_id, number, None)[0].packs
+    """Return the packs that a recorded part names; raises what `read_part` raises. Its entries are not unpacked."""
+    return _read(vault, target, backup_id, number, None, unpacked=_first_line)[0].packs
 
 
-def _read(vault: Vault, target: str, backup_id: str, number: int, sha256: str | None) -> tuple[_Head, bytes]:
+def _read(
+    vault: Vault,
+    target: str,
+    backup_id: str,
+    number: int,
+    sha256: str | None,
+    *,
+    unpacked: Callable[[bytes], bytes],
+) -> tuple[_Head, bytes]:
     key = part_key(target, backup_id, number)
     try:
         body = vault.store.get(key, limit_bytes=_LIMIT_BYTES)
         if sha256 is not None and sha256_of(body) != sha256:
             raise _lost("PART_SWAPPED", f"{key} is not the one that the catalog recorded")
-        text = _unpacked(body)
-        line, _, entries = text.partition(b"\n")
+        line, _, entries = unpacked(body).partition(b"\n")
         head = _Head.model_validate_json(line)
     except ObjectMissingError as error:
         raise _lost("PART_MISSING", f"{key} is not in the vault") from error
@@ -138,12 +172,25 @@ def _read(vault: Vault, target: str, backup_id: str, number: int, sha256: str | 
     return head, entries
 
 
+def _first_line(body: bytes) -> bytes:
+    frame, text = zstd.ZstdDecompressor(), bytearray()
+    while b"\n" not in text and len(text) < _LIMIT_BYTES:
+        more = frame.decompress(b"" if text else body, _BLOCK_BYTES)
+        if not more:
+            break
+        text += more
+    return bytes(text)
+
+
 def _unpacked(body: bytes) -> bytes:
-    reader = zstd.ZstdDecompressor()
-    text = reader.decompress(body, _LIMIT_BYTES)
-    if not reader.eof:
-        raise ValueError("it ends too early, or is too large")
-    return text
+    text, rest = bytearray(), body
+    while rest:  # not `zstd.open`, which takes a damaged second frame for the end
+        frame = zstd.ZstdDecompressor()
+        text += frame.decompress(rest, _LIMIT_BYTES + 1 - len(text))
+        if not frame.eof:
+            raise ValueError("it ends too early, or is too large")
+        rest = frame.unused_data
+    return bytes(text)
 
 
 def _lost(code: str, what: str) -> IntegrityError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,9 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.backup import Backup, Failure
 from coffre.model.manifest import PackReference
+from coffre.operations.rotate import sweep_manifests
 from coffre.operations.stored_backup.record import completed
-from coffre.stores.store import put_small
+from coffre.stores.store import Store, put_small
 from coffre.vault.layout import part_key
 from coffre.vault.part_records import HISTORY_FROM, StoredPart, write_part
 
@@ -62,6 +64,51 @@ def test_packs_that_a_run_of_the_last_day_had_used_wait_whoever_wrote_them(
     scene.now += timedelta(days=1)
     scene.rotate()
     assert not {old.key, own.key, key} & scene.objects()
+
+
+def test_the_records_of_a_run_are_read_several_at_a_time_and_no_more_than_memory_allows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run that failed with twelve records, each of which names a pack of an earlier run
+    first = scene.begin(1.5)
+    old = [scene.pack(first.id) for _ in range(12)]
+    fail(scene, first)
+    second = scene.begin(0.9)
+    keys = [recorded(scene, second, pack, number=number) for number, pack in enumerate(old)]
+    fail(scene, second)
+    get, reading, most = type(scene.vault.store).get, [0], [0]
+    changed = threading.Condition()
+
+    def get_when_so_many_read(store: Store, key: str, **how: int) -> bytes:
+        """Let the first reads end when `together` of them are under way: if they never are, this fails."""
+        if key not in keys:
+            return get(store, key, **how)
+        with changed:
+            reading[0] += 1
+            most[0] = max(most[0], reading[0])
+            changed.notify_all()
+            is_met = changed.wait_for(lambda: most[0] >= together, timeout=30)
+        body = get(store, key, **how)
+        with changed:
+            reading[0] -= 1
+        assert is_met
+        return body
+
+    monkeypatch.setattr(type(scene.vault.store), "get", get_when_so_many_read)
+    together = sweep_manifests._READ_TOGETHER
+
+    scene.rotate()
+
+    # Then as many are read together as there may be, and each counts
+    assert most == [together]
+    assert {pack.key for pack in old} <= scene.objects()
+
+    # And one after another, if there is no memory for two
+    size = max(len(get(scene.vault.store, key)) for key in keys)
+    monkeypatch.setattr(sweep_manifests, "_READ_BYTES", 2 * size - size // 2)
+    most[0], together = 0, 1
+    scene.rotate()
+    assert most == [1]
 
 
 def test_a_record_that_cannot_be_read_keeps_nothing_and_stops_nothing(

@@ -15,12 +15,12 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DeadlineError, StoreError
 from coffre.model.manifest import Entry, PackReference
 from coffre.operations.runs import part_recorder
-from coffre.operations.runs.part_recorder import PartRecorder, seconds_to_wait
+from coffre.operations.runs.part_recorder import Packed, PartRecorder, seconds_to_wait
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import EntryWriter, write_lines
+from coffre.vault.entries import EntryWriter, pack_lines, write_lines
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import read_part, recorded_parts
 from coffre.vault.vault import Vault
@@ -54,9 +54,7 @@ class Scene:
         meter = Meter()
         watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
         recorded = self.known.__setitem__ if has_catalog else None
-        return PartRecorder(
-            self.vault, (), self.scratch, Run(backup, meter, watch, lambda: (), lambda _: None, recorded)
-        )
+        return PartRecorder(self.vault, (), Run(backup, meter, watch, lambda: (), lambda _: None, recorded))
 
     def recorded(self) -> list[list[str]]:
         """The names in each record."""
@@ -128,7 +126,7 @@ def test_a_hand_over_does_not_wait_for_all_records(scene: Scene, monkeypatch: py
 def test_parts_are_recorded_in_the_order_of_their_names_and_in_records_that_are_not_large(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 800)
+    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 500)
     recorder = scene.recorder()
     for number in (3, 1, 2):
         packs, writer = begin(recorder, number)
@@ -154,6 +152,46 @@ def test_frames_of_earlier_runs_are_named_with_their_packs(scene: Scene) -> None
     recorder._record()
 
     assert scene.recorded() == [["tables/a"]]
+
+
+def test_what_a_part_has_packed_becomes_part_of_a_record_as_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packed(number: int, *names: str) -> Packed:
+        file = scene.scratch / f"new-{number}.zst"
+        lines = [_entry(name, pack(number)).model_dump_json(exclude_defaults=True).encode() + b"\n" for name in names]
+        file.write_bytes(pack_lines(lines))
+        return Packed(file, frozenset({pack(number).key} if names else ()), len(b"".join(lines)))
+
+    # Given a part of which an entry was recorded while it was worked on, and one that is worked on
+    recorder = scene.recorder()
+    first, second = (begin(recorder, number) for number in (1, 2))
+    first[0].packs.append(pack(1))
+    first[1].entries.append(_entry("tables/1/0", pack(1)))
+    recorder._record()
+    second[0].packs.append(pack(2))
+    second[1].entries.append(_entry("tables/2/0", pack(2)))
+
+    # When others are finished: also one without new entries, and one that names a pack which nothing knows
+    parts = {1: packed(1, "tables/1/0", "tables/1/1"), 3: packed(3, "tables/3/0"), 4: packed(4), 5: packed(5, "lost")}
+    for number, one in parts.items():
+        if number > 1:
+            begin(recorder, number)[0].packs += [pack(number)] if number == 3 else []
+        recorder.finish_packed(number, one)
+    recorder._record()
+    recorder._record()
+
+    # Then it is one record in the order of the parts, written once, and their files are gone
+    assert scene.recorded() == [["tables/1/0"], ["tables/1/0", "tables/1/1", "tables/2/0", "tables/3/0"]]
+    assert not any(one.file.exists() for one in parts.values())
+
+    # And a part with more text than a record has room for is taken line by line
+    monkeypatch.setattr(part_recorder, "_RECORD_BYTES", 500)
+    begin(recorder, 6)[0].packs.append(pack(6))
+    recorder.finish_packed(6, large := packed(6, *(f"tables/6/{index}" for index in range(4))))
+    recorder._record()
+    assert scene.recorded()[2:] == [["tables/6/0", "tables/6/1"], ["tables/6/2", "tables/6/3"]]
+    assert not large.file.exists()
 
 
 def test_records_begin_when_a_run_is_a_minute_old_and_come_less_often_in_one_of_hours() -> None:

@@ -93,11 +93,14 @@ class BucketBackupJob:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """An object that is stored already, with the line of its entry: by the previous backup, or by a run since then."""
+    """An object that is stored already, with the line of its entry: by the previous backup, or by a run since then.
+
+    `new_in` are the packs with its frames, if it was stored by a run since then.
+    """
 
     name: str
     line: bytes
-    is_of_unfinished: bool = False
+    new_in: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from coffre.operations.backup_buckets.job import (
     Unchanged,
 )
 from coffre.operations.backup_buckets.large_object import LargeObject
-from coffre.operations.backup_buckets.part_files import write_all, write_new
+from coffre.operations.backup_buckets.part_files import lines_of
 from coffre.operations.backup_buckets.references import PointOfRun, as_rows_say, dangling, find_version, is_meant
 from coffre.operations.backup_buckets.unread import reason_of
 from coffre.operations.runs.progress import Meter
@@ -88,21 +88,18 @@ def run_part(
     if is_stopped:
         file.touch()
         return BucketPartResult(part.number, file, "", "", part.end, tuple(packs.packs), BucketTally(), large.begun())
-    made = {**entries, **compared}
-    names = write_all(part, made, file)
+    lines = lines_of(part, {**entries, **compared})
+    lines.write(file)
     if job.recorder is not None:
         new = job.scratch / f"new-{part.number:06d}.zst"
         try:
-            write_new(part, made, new)
+            job.recorder.finish_packed(part.number, lines.write_new(new, file))
         except OSError:  # a full disk: the run does not depend on its records
             new.unlink(missing_ok=True)
-        else:
-            job.recorder.finish(part.number, new, is_only_here=True)
     for entry in entries.values():
         for pack, length in live_bytes(entry):
             tally.live_bytes[pack] += length
-    first, last = (names[0], names[-1]) if names else ("", "")
-    return BucketPartResult(part.number, file, first, last, part.end, tuple(packs.packs), tally)
+    return BucketPartResult(part.number, file, lines.first, lines.last, part.end, tuple(packs.packs), tally)
 
 
 @dataclass

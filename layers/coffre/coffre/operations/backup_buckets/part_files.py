@@ -1,46 +1,61 @@
-"""What a part has stored, as files: the lines of all its entries, and those that a later run could continue from."""
+"""What a part has stored, as lines: those of all its entries, and those that a later run could continue from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coffre.buckets.changes import ObjectChange
 from coffre.model.manifest import Entry
 from coffre.operations.backup_buckets.job import BucketPart, ToCompare, Unchanged
-from coffre.vault.entries import packed_lines
+from coffre.operations.runs.part_recorder import Packed
+from coffre.vault.entries import pack_lines, packs_of
 
 
-def write_all(part: BucketPart, entries: Mapping[str, Entry], file: Path) -> list[str]:
-    """Write the lines of a part's objects into a zstd file, and return their names. `entries` are those made now."""
-    names = []
-    with packed_lines(file) as output:
-        for item in part.items:
-            if isinstance(item, Unchanged):
-                line = item.line
-            elif item.name in entries:
-                line = _line(entries[item.name])
-            else:
-                continue
-            names.append(item.name)
-            output.write(line)
-    return names
+@dataclass
+class PartLines:
+    """The lines of a part's entries, each made once, sorted by name from `first` to `last`.
+
+    `new` are those that no backup has yet: of what was read now, and of what unfinished runs had stored.
+    """
+
+    all: list[bytes] = field(default_factory=list)
+    new: list[bytes] = field(default_factory=list)
+    new_in: set[str] = field(default_factory=set)
+    first: str = ""
+    last: str = ""
+
+    def write(self, file: Path) -> None:
+        """Write all lines into a zstd file."""
+        file.write_bytes(pack_lines(self.all))
+
+    def write_new(self, file: Path, written: Path) -> Packed:
+        """Write the new lines into a zstd file: if all are new, it is the one that was `written`, by another name."""
+        file.unlink(missing_ok=True)
+        if len(self.new) == len(self.all):
+            file.hardlink_to(written)
+        else:
+            file.write_bytes(pack_lines(self.new))
+        return Packed(file, frozenset(self.new_in), sum(map(len, self.new)))
 
 
-def write_new(part: BucketPart, entries: Mapping[str, Entry], file: Path) -> None:
-    """Write the lines of what no backup has yet, sorted: what was read now, and what unfinished runs had stored."""
-    with packed_lines(file) as output:
-        output.writelines(_new(part, entries))
-
-
-def _new(part: BucketPart, entries: Mapping[str, Entry]) -> Iterator[bytes]:
+def lines_of(part: BucketPart, entries: Mapping[str, Entry]) -> PartLines:
+    """Return the lines of a part's objects. `entries` are those made now."""
+    lines = PartLines()
     for item in part.items:
         if isinstance(item, Unchanged):
-            if item.is_of_unfinished:
-                yield item.line
-        elif item.name in entries and not (isinstance(item, ToCompare) and item.change is ObjectChange.UNCHANGED):
-            yield _line(entries[item.name])
-
-
-def _line(entry: Entry) -> bytes:
-    return entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
+            line, new_in = item.line, item.new_in
+        elif item.name in entries:
+            entry = entries[item.name]
+            line = entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
+            is_of_previous = isinstance(item, ToCompare) and item.change is ObjectChange.UNCHANGED
+            new_in = frozenset() if is_of_previous else packs_of(entry)
+        else:
+            continue
+        lines.first, lines.last = lines.first or item.name, item.name
+        lines.all.append(line)
+        if new_in:
+            lines.new.append(line)
+            lines.new_in |= new_in
+    return lines

@@ -26,7 +26,7 @@ from coffre.operations.backup_buckets.references import (
 )
 from coffre.operations.runs.progress import Meter
 from coffre.policy.object_keys import key_choice
-from coffre.vault.entries import live_bytes
+from coffre.vault.entries import live_bytes, packs_of
 from coffre.vault.points import Reference
 
 # A part is one thread's work: large enough for full packs, small enough that the end of a run does not wait for one.
@@ -209,7 +209,8 @@ class _PartBuilder:
     def _keep(self, bucket: str, entry: Entry, change: ObjectChange = ObjectChange.UNCHANGED) -> None:
         entry = without_mark(entry)
         line = entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
-        self._items.append(Unchanged(entry.name, line, change is not ObjectChange.UNCHANGED))
+        is_new = change is not ObjectChange.UNCHANGED
+        self._items.append(Unchanged(entry.name, line, packs_of(entry) if is_new else frozenset()))
         self._tally.count(bucket, entry.size, change)
         self._tally.uncompared += 1
         for pack, length in live_bytes(entry):

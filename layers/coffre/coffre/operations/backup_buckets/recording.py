@@ -30,7 +30,6 @@ def recording(
     recorder = PartRecorder(
         job.vault,
         job.recipients,
-        job.scratch,
         run,
         first_number=HISTORY_FROM + turn * _NUMBERS,
         is_alone=not job.is_range and begun is None,

@@ -61,7 +61,7 @@ def backup_or_spread(job: DatabaseBackupJob, run: Run) -> tuple[Manifest, Commit
         Nothing is published; a later sweep removes packs that were stored.
     """
     job = replace(job, vault=locking_vault(job.vault, job.target, run.backup, job.now()))
-    recorder = PartRecorder(job.vault, job.recipients, job.scratch, run)
+    recorder = PartRecorder(job.vault, job.recipients, run)
     job = replace(job, recorder=recorder)
     with recorder:
         with present_catalog(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
@@ -15,10 +15,15 @@ from coffre.operations.rotate.sweep_job import (
     SweepJob,
     SweepTally,
 )
+from coffre.operations.runs.parallel_map import ordered_map
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, part_number, record_of, writer_of
 from coffre.vault.part_records import recorded_packs
 from coffre.vault.references import References
+
+_READ_TOGETHER: Final = 8
+# Of records as they are stored; what is unpacked of each is small.
+_READ_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,29 @@ class RecordsWalk:
         elif completed_at is not None and completed_at > known.ended_at:
             self._remove_parts(own)
         else:
-            for number in [one for info in own.values() if (one := part_number(info.key)) is not None]:
-                self._job.check()
-                with contextlib.suppress(IntegrityError):  # the next run cannot use it either
-                    packs = recorded_packs(self._job.vault, target, backup_id, number)
-                    self._resumable |= {pack.key for pack in packs if writer_of(pack.key) != backup_id}
+            self._keep_resumable(target, backup_id, own.values())
+
+    def _keep_resumable(self, target: str, backup_id: str, own: Iterable[ObjectInfo]) -> None:
+        """Keep the packs of other runs that a run's records name. It may have ten thousand of them."""
+
+        def others(record: tuple[int, int]) -> frozenset[str]:
+            try:
+                packs = recorded_packs(self._job.vault, target, backup_id, record[0])
+            except IntegrityError:  # the next run cannot use it either
+                return frozenset()
+            return frozenset(pack.key for pack in packs if writer_of(pack.key) != backup_id)
+
+        def records() -> Iterator[tuple[int, int]]:
+            for info in own:
+                number = part_number(info.key)
+                if number is not None:
+                    self._job.check()
+                    yield number, info.size
+
+        for found in ordered_map(
+            others, records(), cost_of=lambda record: record[1], width=_READ_TOGETHER, memory_bytes=_READ_BYTES
+        ):
+            self._resumable |= found
 
     def settle(self) -> PackRules:
         """Read the catalog again, because runs whose manifest was not listed yet may reference packs."""

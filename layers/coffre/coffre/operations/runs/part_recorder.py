@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +21,10 @@ from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.words import size
 from coffre.operations.runs.run import Run
-from coffre.vault.entries import EntryWriter, read_lines, write_lines
+from coffre.vault.entries import EntryWriter, pack_lines, packs_of, read_lines
 from coffre.vault.layout import writer_of
 from coffre.vault.pack import PackWriter
-from coffre.vault.part_records import StoredPart, write_part
+from coffre.vault.part_records import write_packed
 from coffre.vault.vault import Vault
 
 # What takes longer than this to store again is worth a record.
@@ -37,24 +37,102 @@ _FLUSH_SECONDS: Final = 10.0
 _RECORD_BYTES: Final = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Packed:
+    """A zstd file of the lines that a part has to record, sorted by name, and the packs that they name."""
+
+    file: Path
+    packs: frozenset[str]
+    text_bytes: int
+
+
 @dataclass
 class _Source:
-    """A part: its writers while it is worked on, and its file afterwards, which goes with it if it `is_only_here`."""
+    """A part: its writers while it is worked on, and afterwards the file of its entries or what it has packed."""
 
     packs: PackWriter
     writer: EntryWriter | None
     file: Path | None = None
-    is_only_here: bool = False
+    packed: Packed | None = None
     recorded: set[str] = field(default_factory=set)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.file is not None or self.packed is not None
 
     def entries(self) -> Iterator[Entry]:
         """Yield the entries until now that are not recorded, sorted by name."""
-        if self.file is not None:
-            found: Iterable[Entry] = read_lines(self.file)
-        else:
-            writer = self.writer  # `finish` may take it away meanwhile
-            found = sorted(writer.entries if writer else (), key=lambda entry: entry.name)
-        return (entry for entry in found if entry.frames and entry.name not in self.recorded)
+        file, writer = self.packed.file if self.packed else self.file, self.writer
+        if file is not None:
+            yield from (entry for entry in read_lines(file) if self._is_new(entry))
+        elif writer is not None:
+            yield from sorted(filter(self._is_new, tuple(writer.entries)), key=lambda entry: entry.name)
+
+    def _is_new(self, entry: Entry) -> bool:
+        return bool(entry.frames) and entry.name not in self.recorded
+
+
+class _Record:
+    """A record that is being put together: lines that are made for it, and files of parts, in the order of the names.
+
+    `stored` are the packs that it may name, by key.
+    """
+
+    def __init__(self, stored: Mapping[str, PackReference]) -> None:
+        self._stored = stored
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+        self._taken: list[tuple[_Source, str]] = []
+        self._text_bytes = 0
+        self.packs: dict[str, PackReference] = {}
+
+    def take(self, source: _Source) -> bool:
+        """Take what there is of a part; return whether that is all. What a full record has no room for, is not."""
+        packed = source.packed
+        if packed is not None and packed.text_bytes <= _RECORD_BYTES and packed.packs <= self._stored.keys():
+            return self._take_whole(packed)
+        for entry in source.entries():
+            if self._is_full:
+                return False
+            if all(frame.pack in self._stored for frame in entry.frames):
+                self._name(packs_of(entry))
+                self._lines.append(entry.model_dump_json(exclude_defaults=True).encode() + b"\n")
+                self._text_bytes += len(self._lines[-1])
+                self._taken.append((source, entry.name))
+        return True
+
+    def close(self) -> bytes:
+        """Return the lines, packed."""
+        self._flush()
+        return bytes(self._body)
+
+    def written(self) -> None:
+        """Take note that the record is stored."""
+        for source, name in self._taken:
+            source.recorded.add(name)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._text_bytes >= _RECORD_BYTES
+
+    def _take_whole(self, packed: Packed) -> bool:
+        """Take a file as it is, without a look at its lines."""
+        if self._is_full:
+            return False
+        if packed.packs:
+            self._flush()
+            self._name(packed.packs)
+            self._body += packed.file.read_bytes()
+            self._text_bytes += packed.text_bytes
+        return True
+
+    def _name(self, packs: frozenset[str]) -> None:
+        self.packs.update((key, self._stored[key]) for key in packs)
+
+    def _flush(self) -> None:
+        if self._lines:
+            self._body += pack_lines(self._lines)
+            self._lines.clear()
 
 
 class PartRecorder:
@@ -67,8 +145,6 @@ class PartRecorder:
     ----------
     recipients
         Who can open what the run stores.
-    scratch
-        Where a record is put together.
     first_number
         Where the numbers of the records begin.
     is_alone
@@ -79,7 +155,6 @@ class PartRecorder:
         self,
         vault: Vault,
         recipients: tuple[str, ...],
-        scratch: Path,
         run: Run,
         *,
         first_number: int = 0,
@@ -87,7 +162,6 @@ class PartRecorder:
     ) -> None:
         self._vault = vault
         self._recipients = recipients
-        self._scratch = scratch
         self._run = run
         self._known: dict[str, PackReference] = {}
         self._sources: dict[int, _Source] = {}
@@ -112,14 +186,21 @@ class PartRecorder:
         with self._adding:
             self._sources[number] = _Source(packs, writer)
 
-    def finish(self, number: int, file: Path, *, is_only_here: bool = False) -> None:
-        """Take note of a part whose entries are in a file, and whose packs are stored.
+    def finish(self, number: int, file: Path) -> None:
+        """Take note of a part whose entries are in a file, and whose packs are stored."""
+        with self._adding:
+            source = self._sources[number]
+            source.file, source.writer = file, None
 
-        With `is_only_here` nothing else needs the file: it is removed when the part is recorded.
+    def finish_packed(self, number: int, packed: Packed) -> None:
+        """Take note of a part whose packs are stored. The file is removed when the part is recorded.
+
+        It is recorded whole, with what was recorded while the part was worked on: to read a thousand small entries
+        costs more than to store a few of them twice.
         """
         with self._adding:
             source = self._sources[number]
-            source.file, source.writer, source.is_only_here = file, None, is_only_here
+            source.packed, source.writer = packed, None
 
     def flush(self) -> None:
         """Record what is stored, as the last records: the run continues elsewhere, which does not wait for long."""
@@ -165,54 +246,39 @@ class PartRecorder:
                 pass
 
     def _record_once(self) -> bool:
-        """Write one record of what is stored and not recorded; return whether there may be more."""
+        """Write one record of what is stored and not recorded; return whether it had room for less than there is."""
         with self._adding:
             sources = sorted(self._sources.items())
+            finished = {number for number, source in sources if source.is_finished}
             stored = dict(self._known)
-        is_whole = {number for number, source in sources if source.file is not None}
         for _, source in sources:
             stored.update((pack.key, pack) for pack in tuple(source.packs.packs))
-        taken: list[tuple[_Source, str]] = []
-        packs: dict[str, PackReference] = {}
-        text_bytes, passed = 0, set()
-        file = self._scratch / "record.jsonl"
-
-        def lines() -> Iterator[Entry]:
-            nonlocal text_bytes
-            for number, source in sources:
-                for entry in source.entries():
-                    if text_bytes >= _RECORD_BYTES:
-                        return
-                    if all(frame.pack in stored for frame in entry.frames):
-                        packs.update((frame.pack, stored[frame.pack]) for frame in entry.frames)
-                        text_bytes += 200 * (1 + len(entry.frames))
-                        taken.append((source, entry.name))
-                        yield entry
-                passed.add(number)
-
-        write_lines(lines(), file)
-        if taken:
-            self._write(file, tuple(packs.values()))
-        for source, name in taken:
-            source.recorded.add(name)
+        record, done, is_full = _Record(stored), [], False
+        for number, source in sources:
+            if is_full := not record.take(source):
+                break
+            if number in finished:
+                done.append((number, source))
+        if record.packs:
+            self._write(record.close(), tuple(record.packs.values()))
+            record.written()
         with self._adding:
-            for number, source in sources:
-                if number in passed & is_whole and self._sources.get(number) is source:
+            for number, source in done:
+                if self._sources.get(number) is source:
                     self._forget(number)
-        return bool(taken)
+        return is_full
 
     def _forget(self, number: int) -> None:
         source = self._sources.pop(number)
-        if source.is_only_here and source.file is not None:
-            source.file.unlink(missing_ok=True)
+        if source.packed is not None:
+            source.packed.file.unlink(missing_ok=True)
 
-    def _write(self, file: Path, packs: tuple[PackReference, ...]) -> None:
+    def _write(self, entries: bytes, packs: tuple[PackReference, ...]) -> None:
         backup, recorded = self._run.backup, self._run.recorded
         sha256 = None
         while sha256 is None:
             number = next(self._numbers)
-            part = StoredPart(number, file, packs)
-            sha256 = write_part(self._vault, backup.target, backup.id, part, self._recipients)
+            sha256 = write_packed(self._vault, backup.target, backup.id, number, packs, entries, self._recipients)
         if recorded is not None:
             recorded(number, sha256)
         self._kept.update((pack.key, pack.length) for pack in packs if writer_of(pack.key) == backup.id)
