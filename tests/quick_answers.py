@@ -10,11 +10,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from copy import copy, deepcopy
-from functools import cache, lru_cache, wraps
+from functools import cache, wraps
 from typing import Any
 
 import botocore.parsers
-import botocore.useragent
 import moto.core.models
 import moto.core.parse
 import moto.core.responses
@@ -45,8 +44,6 @@ def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moto.core.models, "RESPONSES_METHODS", [])  # addresses for `requests`, by which no test asks AWS
     patch.setattr(BaseBackend, "urls", property(_urls_once))
     patch.setattr(moto.core.responses, "method_names_from_class", cache(method_names_from_class))
-    sanitize = botocore.useragent.sanitize_user_agent_string_component
-    patch.setattr(botocore.useragent, "sanitize_user_agent_string_component", lru_cache(sanitize))
     patch.setattr(MotoRandom, "get_random_string", _random_string)
     _take_values_as_they_are(patch)
     patch.setattr(Item, "__init__", _fill_item)

@@ -19,7 +19,11 @@ from botocore.client import ClientCreator
 from botocore.endpoint_provider import EndpointProvider
 from botocore.hooks import EventAliaser, NodeList
 from botocore.model import ServiceModel
+from botocore.useragent import UserAgentString
 
+_Trie: Any = vars(botocore.hooks)["_PrefixTrie"]
+_MIDDLE: int = vars(botocore.hooks)["_MIDDLE"]
+_append_item, _remove_item = _Trie.append_item, _Trie.remove_item
 _accepts_kwargs = vars(botocore.hooks)["accepts_kwargs"]
 _alias_event_name = vars(EventAliaser)["_alias_event_name"]
 _create_methods = vars(ClientCreator)["_create_methods"]
@@ -36,7 +40,10 @@ def make_clients_quickly(patch: pytest.MonkeyPatch) -> None:
     """Let all sessions share what is the same for each of them."""
     patch.setattr(botocore.session, "create_loader", _loader)
     patch.setattr(botocore.hooks, "accepts_kwargs", _accepts)
-    patch.setattr(vars(botocore.hooks)["_PrefixTrie"], "_recursive_copy", _copy)
+    patch.setattr(_Trie, "__copy__", _shared)
+    patch.setattr(_Trie, "append_item", _append)
+    patch.setattr(_Trie, "remove_item", _remove)
+    patch.setattr(UserAgentString, "to_string", lambda _: "Boto3/tests")  # which takes longer than to sign a request
     patch.setattr(EventAliaser, "_alias_event_name", _alias)
     patch.setattr(ClientCreator, "_load_service_model", _model)
     patch.setattr(ClientCreator, "_create_methods", _methods_of)
@@ -54,15 +61,32 @@ def _accepts(handler: Any) -> Any:
     return code.co_flags & inspect.CO_VARKEYWORDS if code else _accepts_kwargs(handler)
 
 
-def _copy(trie: object, node: dict[str, Any]) -> dict[str, Any]:
-    """Copy the handlers of events without asking each of their lists how it is copied."""
-    copied: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, NodeList):
-            copied[key] = NodeList(value.first[:], value.middle[:], value.last[:])
-        else:
-            copied[key] = _copy(trie, value) if isinstance(value, dict) else value
-    return copied
+def _shared(trie: Any) -> Any:
+    """Copy the handlers of events when they are changed: each client gets all of its session's, and adds a few."""
+    twin = _Trie()
+    twin._root, twin.is_shared = trie._root, True
+    trie.is_shared = True
+    return twin
+
+
+def _append(trie: Any, key: str, value: Any, section: int = _MIDDLE) -> None:
+    """Append a handler, of handlers that are shared to a copy of the nodes that lead to it."""
+    if not hasattr(trie, "is_shared"):
+        _append_item(trie, key, value, section)
+        return
+    node = trie._root = dict(trie._root)
+    for part in key.split("."):
+        children = node["children"] = dict(node["children"])
+        node = children[part] = dict(children.get(part) or {"chunk": part, "values": None, "children": {}})
+    found = node["values"] or NodeList([], [], [])
+    node["values"] = NodeList(found.first[:], found.middle[:], found.last[:])
+    node["values"][section].append(value)
+
+
+def _remove(trie: Any, key: str, value: Any) -> None:
+    """Remove a handler, which hardly any client does, from a copy of all."""
+    trie._root = trie._recursive_copy(trie._root)
+    _remove_item(trie, key, value)
 
 
 def _alias(emitter: EventAliaser, name: str) -> str:

@@ -54,25 +54,33 @@ def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
     twin = object.__new__(type(node))
     twin.__dict__.update(node.__dict__, parent=None)
     if node.children is not None:
-        twin.children = [_copied_node(one, memo) if isinstance(one, Node) else one for one in node.children]
+        twin.children = [_copied_node(one, memo) if _is_node(type(one)) else one for one in node.children]
         for one in twin.children:
-            if isinstance(one, Node):
+            if _is_node(type(one)):
                 one.parent = twin
     return twin
 
 
+@cache
+def _is_node(kind: type) -> bool:
+    """Answer once for each type: an abstract class is slow to say what its instances are."""
+    return issubclass(kind, Node)
+
+
 def _traverse(traverser: Any, node: Any) -> Any:
-    return _traversed(traverser, traverser._processing_map(), node)
+    prepare = type(traverser).pre_processing_of_child
+    prepare = None if prepare is DepthFirstTraverser.pre_processing_of_child else traverser.pre_processing_of_child
+    return _traversed(traverser, prepare, traverser._processing_map(), node)
 
 
-def _traversed(traverser: Any, work: dict[type, Any], node: Any, number: int = -1) -> Any:
+def _traversed(traverser: Any, prepare: Any, work: dict[type, Any], node: Any, number: int = -1) -> Any:
     """Process the nodes of a tree, children first; what comes of a node takes its place."""
-    if not isinstance(node, Node):
-        return node
     parent = node.parent
     for at, child in enumerate(node.children or ()):
-        traverser.pre_processing_of_child(node, at)
-        _traversed(traverser, work, child, at)
+        if prepare:
+            prepare(node, at)
+        if _is_node(type(child)):
+            _traversed(traverser, prepare, work, child, at)
     kind = (type(traverser), type(node))
     if kind not in _classes:
         _classes[kind] = next((one for one in work if isinstance(node, one)), None)

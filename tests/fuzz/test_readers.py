@@ -101,19 +101,25 @@ def test_json_without_end_is_refused(reader: Reader, raw: str) -> None:
 
 # --- memory ---
 
-BOMBS = {
-    "entries": zstd.compress(bytes(1024 * MIB)),
-    "names": zstd.compress(b'{"name": "' + b"a" * (1024 * MIB)),
-    "frame": zstd.compress(bytes(1024 * MIB)),
-}
+# How each begins, and what then fills a GiB.
+BOMBS = {"entries": (b"", b"\0"), "names": (b'{"name": "', b"a"), "frame": (b"", b"\0")}
+
+
+def bomb(beginning: bytes, filling: bytes) -> bytes:
+    """Return a frame that states its size, made without a GiB of memory."""
+    compressor, piece = zstd.ZstdCompressor(), filling * MIB
+    compressor.set_pledged_input_size(len(beginning) + 1024 * MIB)
+    pieces = [compressor.compress(beginning), *(compressor.compress(piece) for _ in range(1024))]
+    return b"".join((*pieces, compressor.flush()))
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_in_the_memory_that_is_stated(name: str) -> None:
     (reader,) = [one for one in READERS if one.name == name]
+    data = bomb(*BOMBS[name])
     tracemalloc.start()
     try:
-        error = reader.run(BOMBS[name])
+        error = reader.run(data)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import botocore.parsers
+import botocore.session
 import moto.core.parse
 import pytest
 from botocore.auth import SigV4Auth
@@ -43,6 +44,31 @@ def test_values_are_taken_as_moto_and_boto_would_convert_them() -> None:
         assert ours == theirs
         for parser, parse in parsers:
             assert parse(parser, shape, value) == parse.__wrapped__(parser, shape, value)
+
+
+def test_clients_share_the_handlers_of_their_session_and_keep_changes_for_themselves() -> None:
+    session = botocore.session.get_session()
+    heard: list[str] = []
+
+    def handler(name: str) -> Any:
+        return lambda **_: heard.append(name)
+
+    def say(emitter: Any) -> list[str]:
+        heard.clear()
+        emitter.emit("hello.s3.GetObject")
+        return heard[:]
+
+    of_session, own = handler("session"), handler("client")
+    session.register("hello.s3", of_session)
+    one, other = (session.create_client("s3", region_name="eu-west-3").meta.events for _ in range(2))
+    one.register_first("hello.*.GetObject", own)
+    session.register("hello", handler("later"))
+    assert (say(one), say(other)) == (["client", "session"], ["session"])
+
+    other.unregister("hello.s3", of_session)
+    one.unregister("hello.*.GetObject", own)
+    assert (say(one), say(other)) == (["session"], [])
+    assert say(session.get_component("event_emitter")) == ["session", "later"]
 
 
 @pytest.fixture
