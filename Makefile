@@ -123,7 +123,7 @@ release: .tools/sam/.ready ## Build dist/coffre-VERSION-py3-none-any.whl: the co
 	.venv/bin/python -m supply_chain.release $(ARGS)
 
 lock: setup ## Compile requirements/*.in into locked files
-	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/console/requirements.in layers/coffre/copydata/compiler.in; do \
+	@for file in requirements/*.in layers/coffre/requirements.in layers/notify/requirements.in layers/console/requirements.in layers/coffre/copydata/compiler.in layers/console/templates.in; do \
 		echo "$$file"; \
 		$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url $(UPGRADE) "$$file" --output-file "$${file%.in}.txt"; \
 	done

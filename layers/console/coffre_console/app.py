@@ -21,7 +21,6 @@ from coffre_console.access.headers import AnswerKind, headers_of
 from coffre_console.access.identify import Refused
 from coffre_console.access.permissions import needed_for
 from coffre_console.access.request import BadRequestError, Request, Response
-from coffre_console.api import register_api
 from coffre_console.console import Console
 from coffre_console.problems import (
     CONTENT_TYPE,
@@ -71,9 +70,9 @@ class App:
     def make(
         cls, console: Console, gate: Gate, pages: Pages | None = None, now: Callable[[], datetime] = utc_now
     ) -> App:
-        """Register every route; raises RouteUnknownError for one without an entry in the table of permissions."""
+        """Register the routes, those of the API when it is first used."""
         routes = Routes()
-        register_api(routes)
+        routes.later(API, _register_api)
         if pages is not None:
             pages.register(routes)
         return cls(console, gate, routes, pages, now)
@@ -120,6 +119,12 @@ class App:
 
     def _log(self, error: Exception) -> None:
         log_failure(self.console.services.edge.logger, error)
+
+
+def _register_api(routes: Routes) -> None:
+    from coffre_console.api import register_api
+
+    register_api(routes)
 
 
 def problem_of(error: Exception) -> ProblemError:

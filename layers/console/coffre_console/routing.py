@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
+from threading import Lock
 from types import UnionType
 from typing import Any, Protocol, get_args, get_origin, get_type_hints
 
@@ -132,6 +133,8 @@ class Routes:
         self.resolver = APIGatewayHttpResolver(enable_validation=True)
         self.resolver.exception_handler(Exception)(self._keep)
         self._rules: list[tuple[str, str, re.Pattern[str]]] = []
+        self._later: list[tuple[str, Callable[[Routes], None]]] = []
+        self._lock = Lock()
 
     @property
     def visit(self) -> Visit:
@@ -155,10 +158,29 @@ class Routes:
 
     def _rule_of(self, request: Request) -> tuple[str, str]:
         """Return the route of a request; one without dynamic parts comes first, as the resolver does it."""
-        found = [path for method, path, rule in self._rules if method == request.method and rule.match(request.path)]
+        with self._lock:
+            found = self._fitting(request)
+            if not found:
+                self._complete(request.path)
+                found = self._fitting(request)
         if not found:
             raise NOT_FOUND
         return request.method, min(found, key=lambda path: "<" in path)
+
+    def _fitting(self, request: Request) -> list[str]:
+        return [path for method, path, rule in self._rules if method == request.method and rule.match(request.path)]
+
+    def later(self, below: str, register: Callable[[Routes], None]) -> None:
+        """Register more routes when a path below `below` is first asked for that is not known until then.
+
+        Most of a first page's time was spent on importing what other pages need.
+        """
+        self._later.append((below, register))
+
+    def _complete(self, path: str) -> None:
+        for one in [one for one in self._later if path.startswith(one[0])]:
+            one[1](self)
+            self._later.remove(one)
 
     def _keep(self, error: Exception) -> Answer[Any]:
         """Keep an error for `resolve`: the resolver would log each with a traceback, or describe it in its own way."""

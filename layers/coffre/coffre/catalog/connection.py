@@ -59,16 +59,16 @@ class _Connection(Connection):
             return super().client
 
 
-class _Parsers(ResponseParserFactory):  # type: ignore[misc]
+class _Parsers(ResponseParserFactory):
     def create_parser(self, protocol_name: str) -> Any:
-        return _Answers(**self._defaults) if protocol_name == "json" else super().create_parser(protocol_name)
+        return _Answers() if protocol_name == "json" else super().create_parser(protocol_name)
 
 
-class _Answers(JSONParser):  # type: ignore[misc]
+class _Answers(JSONParser):
     """Leaves items as they are. botocore copies each attribute of each, by its type, which is most of a query's time.
 
     The copy differs in binary values alone: items have none.
     """
 
     def _handle_map(self, shape: Any, value: Any) -> Any:
-        return value if shape.value.name == "AttributeValue" else super()._handle_map(shape, value)
+        return value if shape.value.name == "AttributeValue" else super()._handle_map(shape, value)  # type: ignore[misc]

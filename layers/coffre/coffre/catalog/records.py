@@ -81,7 +81,7 @@ def _reader(attribute: Attribute[Any]) -> Callable[[dict[str, Any]], Any]:
 
 
 def _number(text: str) -> float:
-    return int(text) if text.isdecimal() else json.loads(text)  # type: ignore[no-any-return]
+    return int(text) if text.isdecimal() else json.loads(text)
 
 
 def damaged(raw: RawItem, detail: str) -> IntegrityError:

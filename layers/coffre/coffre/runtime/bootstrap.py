@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.config import Config
 
+from coffre import __version__
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
@@ -59,7 +60,10 @@ class Services:
     @cached_property
     def session(self) -> botocore.session.Session:
         """The session of all clients: another one would read the descriptions of endpoints and services again."""
-        return botocore.session.get_session()
+        session = botocore.session.get_session()
+        # botocore puts a longer one together for each request, from twenty parts: a ms of the processor.
+        session.set_default_client_config(Config(user_agent=f"coffre/{__version__}"))
+        return session
 
     @cached_property
     def metering(self) -> Metering:

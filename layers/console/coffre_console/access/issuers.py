@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from typing import TYPE_CHECKING, Any, Final
 
 from coffre_console.access.web import Fetch, IssuerError, is_protected, unavailable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 KEPT: Final = timedelta(hours=1)
 ASKED_AGAIN: Final = timedelta(minutes=1)
@@ -123,6 +123,11 @@ def _fitting(keys: Sequence[Mapping[str, Any]], kid: str | None, algorithm: str)
     ]
     if len(fitting) != 1:
         return None
+    # Here, for pages and keys of the API need no signature: a twelfth of a start.
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     try:
         key = jwt.PyJWK.from_dict(dict(fitting[0]), algorithm=algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):

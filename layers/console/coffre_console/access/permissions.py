@@ -1,4 +1,4 @@
-"""What may be done, which route does it, and who may: one table of each. A route without an entry does not start.
+"""What may be done, which route does it, and who may: one table of each. A route without an entry cannot be registered.
 
 A role holds for all targets, or for those that the configuration names (docs/console.md). Machines have scopes, which
 are permissions too, and never those of `NOT_FOR_MACHINES`.

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import jwt
-
 from coffre.model.document import parse_json
 from coffre_console.access.issuers import ALGORITHMS, Issuer
 
@@ -46,6 +44,8 @@ def read_token(text: str, issuer: Issuer, now: datetime) -> Claims:
     key = issuer.key(kid, algorithm, now)
     if key is None:
         raise TokenError("no key of the issuer fits")
+    import jwt  # Here, as in `issuers`.
+
     try:
         # The times are compared below, with the given clock.
         jwt.PyJWS().decode_complete(text, key, algorithms=[algorithm])

@@ -12,23 +12,15 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Restore
 from coffre.model.target import TARGET_NAME
+from coffre_console.fields import ULID_PATTERN, within_calendar
 from coffre_console.reading.backups import LARGEST_PAGE
 from coffre_console.reading.one_backup import Event, Part
-
-ULID_PATTERN = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 
 BackupId = Annotated[str, Path(pattern=ULID_PATTERN, description="The id of a backup.")]
 RestoreId = Annotated[str, Path(pattern=ULID_PATTERN, description="The id of a restore.")]
 TargetQuery = Annotated[str | None, Query(pattern=TARGET_NAME, description="Only of this target.")]
 Size = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
 Cursor = Annotated[str | None, Query(pattern=ULID_PATTERN, description="The field `next` of the page before.")]
-
-
-def within_calendar(at: datetime) -> datetime:
-    """Return a time, to which days can be added; raises ValueError for one near the ends of what a time can be."""
-    if not 1900 <= at.year <= 9000:
-        raise ValueError("expected a year from 1900 to 9000")
-    return at
 
 
 _Time = Annotated[AwareDatetime, AfterValidator(within_calendar)]

@@ -14,8 +14,9 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.export import ExportScope, exported_file, how_to_open, key_of
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import ULID_PATTERN, BackupId, Shown, Started, accepted, new_id
+from coffre_console.api.answers import BackupId, Shown, Started, accepted, new_id
 from coffre_console.api.backups import PATH
+from coffre_console.fields import ULID_PATTERN
 from coffre_console.problems import ProblemError
 from coffre_console.reading.runs import list_restores
 from coffre_console.routing import Routes, Visit

@@ -24,7 +24,6 @@ from coffre.runtime.confirming import needed
 from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent, parse_restore
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import (
-    ULID_PATTERN,
     BackupId,
     Cursor,
     RestoreId,
@@ -37,6 +36,7 @@ from coffre_console.api.answers import (
     new_id,
 )
 from coffre_console.api.backups import PATH, StatusQuery
+from coffre_console.fields import ULID_PATTERN
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.runs import list_restores, one_restore

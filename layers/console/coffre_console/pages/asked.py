@@ -13,7 +13,7 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.errors import BackupStateError
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission, needed_for
-from coffre_console.api.answers import ULID_PATTERN, within_calendar
+from coffre_console.fields import ULID_PATTERN, within_calendar
 from coffre_console.pages.show import show
 from coffre_console.problems import NOT_FOUND, ProblemError, WrongField
 from coffre_console.routing import Routes, Visit

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 from datetime import UTC
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HTML: Final = "text/html; charset=utf-8"
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class Link(NamedTuple):
@@ -105,21 +103,13 @@ def see_other(visit: Visit, path: str, **query: object) -> Answer[str]:
 
 @cache
 def environment() -> Environment:
-    """Return the templates. What is not trusted is escaped, and invisible characters are written out."""
+    """Return the templates."""
     # Here, for a function's start that answers the API does not need it.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
-    made = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
-    )
-    made.filters |= {
+    from coffre_console.templates import make_environment
+
+    filters = {
         "running": lambda one, now: running(one, now) if one is not None and not one.status.is_final else None,
         "iso": lambda at: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
@@ -128,5 +118,8 @@ def environment() -> Environment:
         "exact": escape,  # what a form sends back is what was sent
         "lines": lambda text: Markup("\n").join(visible(line) for line in text.split("\n")),
     }
+    made = make_environment(
+        filters, lambda value: visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    )
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"
     return made

@@ -8,25 +8,11 @@ from typing import Any, Final
 
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.request import BadRequestError, Request
-from coffre_console.pages import (
-    acts,
-    asked,
-    backups,
-    contents,
-    dashboard,
-    deletion,
-    downloads,
-    files,
-    keys,
-    records,
-    running,
-    wizard,
-)
+from coffre_console.pages import asked, dashboard, files
 from coffre_console.pages.show import HTML, address, rendered
 from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes
 
-_PAGES: Final = (files, dashboard, backups, contents, acts, downloads, wizard, deletion, running, records, keys)
 # What a form sends and an address must not have: they open something, or are of one session.
 _NOT_KEPT: Final = (TOKEN_FIELD, "token")
 
@@ -36,9 +22,10 @@ class Site:
     """The pages of the console."""
 
     def register(self, routes: Routes) -> None:
-        """Register the routes of pages."""
-        for page in _PAGES:
+        """Register the dashboard and its files, and the other pages when one is first asked for."""
+        for page in (files, dashboard):
             asked.register(routes, page.PAGES)
+        routes.later("/", _register_others)
 
     def error(self, problem: ProblemError, request: Request | None) -> dict[str, Any]:
         """Return the answer that shows an error as a page.
@@ -56,6 +43,13 @@ class Site:
         """Return the page after a sign-out; `place` is where the identity provider ends its own session."""
         is_elsewhere = place.startswith(("https://", "http://"))
         return rendered(request, "signed_out", place=place if is_elsewhere else "")
+
+
+def _register_others(routes: Routes) -> None:
+    from coffre_console.pages import acts, backups, contents, deletion, downloads, keys, records, running, wizard
+
+    for page in (backups, contents, acts, downloads, wizard, deletion, running, records, keys):
+        asked.register(routes, page.PAGES)
 
 
 def _back(request: Request | None) -> str:

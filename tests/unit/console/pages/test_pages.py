@@ -184,6 +184,7 @@ def test_signing_out_ends_on_a_page_and_errors_are_pages(client: Client) -> None
 
 
 def test_every_route_of_the_table_is_registered_and_no_other(client: Client) -> None:
+    assert [client.get(path).status for path in ("/api/nothing", "/nothing")] == [404, 404]  # Now all of them are.
     registered = {f"{method} {path}" for method, path, _ in client.app.routes._rules}
     assert registered | {"GET /login", "GET /callback", "POST /logout"} == set(ROUTES)
 

@@ -1,10 +1,14 @@
 """Templates and texts: nothing in them turns escaping off or runs in a page, and no text is missing."""
 
 import re
+import shutil
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment, ModuleLoader
 from tests.console_client import ADDRESS, event_of
 
 from coffre.model.drill import Outcome
@@ -13,10 +17,11 @@ from coffre.model.report import Period
 from coffre.model.status import Standing
 from coffre.operations.browse.diff import Change
 from coffre_console import pages
+from coffre_console import templates as compiling
 from coffre_console.access.request import Request
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.restore_choice import MODES, WHATS
-from coffre_console.pages.show import NAVIGATION
+from coffre_console.pages.show import NAVIGATION, environment
 from coffre_console.pages.texts import Words, texts, words_of
 
 TEMPLATES = sorted((Path(pages.__file__).parent / "templates").iterdir())
@@ -33,6 +38,40 @@ def test_a_template_runs_nothing_and_its_texts_exist(template: Path) -> None:
         assert key in texts(), key
     for key in re.findall(r"t\.counted\([^)]*'([a-z_]+)'\)", text):
         assert {f"{key}.one", f"{key}.many"} <= texts().keys()
+
+
+def test_the_build_compiles_what_a_page_would_and_pages_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As the layer's Makefile does it, where nothing but Jinja can be imported.
+    program = Path(shutil.copy(compiling.__file__, tmp_path))
+    shutil.copytree(TEMPLATES[0].parent, tmp_path / "pages" / "templates")
+    layers = Path(compiling.__file__).parents[2]
+    assert '-P "$(PACKAGES)/coffre_console/templates.py"' in (layers / "console" / "Makefile").read_text()
+    subprocess.run([sys.executable, "-P", program], env={}, check=True)
+    compiled = tmp_path / "compiled"
+    assert len(list(compiled.iterdir())) == len(TEMPLATES)
+    pins = [(layers / one).read_text() for one in ("console/templates.txt", "coffre/requirements.txt")]
+    for pin in re.findall(r"^\S+==\S+", pins[0], re.MULTILINE):
+        assert pin in pins[1]
+
+    made = environment.__wrapped__()
+    assert set(compiling.FILTERS) < made.filters.keys()
+    for template in TEMPLATES:
+        built = compiled / ModuleLoader.get_module_filename(template.name)
+        code = made.compile(template.read_text(), template.name, raw=True, defer_init=True)
+        assert built.read_text() == code, template.name
+
+    monkeypatch.setattr(compiling, "COMPILED", compiled)
+    values = {"t": Words("fr"), "place": "", "person": None, "form_token": "", "links": (), "command": ""}
+    known = {**values, "path": "/", "here": "/", "prefix": "", "token_field": "x"}
+    pages_of = [environment.__wrapped__(), made]
+    assert isinstance(pages_of[0].loader, ModuleLoader)
+    shown = [_shown(one, "signed_out", known) for one in pages_of]
+    assert shown[0] == shown[1]
+
+
+def _shown(made: Environment, name: str, known: dict[str, object]) -> str:
+    macros = vars(made.get_template("parts.html.jinja").make_module(known))
+    return made.get_template(f"{name}.html.jinja").render({**macros, **known})
 
 
 def test_both_languages_have_the_same_values_in_a_text_and_every_text_is_used() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
-RECENT: Final = 16
+RECENT: Final = 10
 # Requests that wait in parallel: as many as the client has connections.
 _THREADS: Final = 10
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."

@@ -1,0 +1,48 @@
+"""What a process imports until its first page: a cold start pays for each module."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import json, sys
+import handler
+from coffre_console.pages import show
+handler.app(), show.environment()
+print(json.dumps(sorted(sys.modules)))
+"""
+# For a sign-in, for the API, for other pages, for databases, for what is not in the layers.
+NOT_YET = ("jwt", "cryptography", "coffre_console.api", "coffre.runtime.events.restore", "psycopg2", "boto3", "moto")
+PAGES = {"asked", "dashboard", "files", "show", "site", "texts"}
+
+
+def test_until_the_first_page_only_what_it_needs_is_imported() -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(
+            str(ROOT / one) for one in ("functions/console", "layers/coffre", "layers/console")
+        ),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "COFFRE_CONFIGURATION": "/coffre/configuration",
+        "COFFRE_VAULT_BUCKET": "vault",
+        "COFFRE_CATALOG_TABLE": "catalog",
+        "COFFRE_ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:111122223333:alerts",
+        "COFFRE_STACK": "safe",
+        "COFFRE_DOWNLOAD_ROLE": "arn:aws:iam::111122223333:role/download",
+        "COFFRE_CONSOLE_ADDRESS": "https://backups.example.com",
+    }
+    said = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
+
+    assert said.returncode == 0, said.stderr
+    imported = set(json.loads(said.stdout))
+    assert [one for one in imported if one.startswith(NOT_YET)] == []
+    pages = "coffre_console.pages."
+    assert {one.removeprefix(pages) for one in imported if one.startswith(pages)} == PAGES
