@@ -10,6 +10,7 @@ from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.request import BadRequestError, Request
 from coffre_console.pages import (
     acts,
+    approvals,
     asked,
     backups,
     contents,
@@ -26,7 +27,8 @@ from coffre_console.pages.show import HTML, address, rendered
 from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes
 
-_PAGES: Final = (files, dashboard, backups, contents, acts, downloads, wizard, deletion, running, records, keys)
+_READ: Final = (files, dashboard, backups, contents, running, records)
+_PAGES: Final = (*_READ, acts, downloads, wizard, deletion, approvals, keys)
 # What a form sends and an address must not have: they open something, or are of one session.
 _NOT_KEPT: Final = (TOKEN_FIELD, "token")
 
