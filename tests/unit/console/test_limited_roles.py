@@ -28,7 +28,7 @@ _LIMITED = Caller("person", "rita", "rita", (Grant.of_role("admin", ["shop"]),),
 _ID = r"/[0-9A-Z]{26}"
 _POINT = "01M80T0000000000000000000P"
 _DRILL = "01M80T0000000000000000000D"
-_KEY = "0123456789abcdef"
+_HEX = "0123456789abcdef"
 
 
 def _records(scene: ConsoleScene, target: str, table: str, word: str, letter: str) -> Mapping[str, str]:
@@ -79,7 +79,7 @@ def _scene(scene: ConsoleScene) -> tuple[Mapping[str, str], Mapping[str, str]]:
 def _asked(ids: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return every route that is not open, with these ids, and with what a query can name; method and address."""
     found = []
-    own = {"point_id": _POINT, "key_id": _KEY, **ids}
+    own = {"point_id": _POINT, "key_id": _HEX, "session_id": _HEX * 4, "plan_id": _HEX * 4, **ids}
     for route, needed in ROUTES.items():
         method, path = route.split(" ")
         if needed == OPEN:

@@ -105,6 +105,11 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /api/v1/restores": Permission.READ,
         "GET /api/v1/restores/<restore_id>": Permission.READ,
         "POST /api/v1/restores/<restore_id>/cancel": Permission.RESTORE,
+        "GET /api/v1/approvals": Permission.RESTORE,
+        "GET /api/v1/approvals/<plan_id>": Permission.RESTORE,
+        "POST /api/v1/approvals/<plan_id>/approve": Permission.RESTORE,
+        "POST /api/v1/approvals/<plan_id>/decline": Permission.RESTORE,
+        "POST /api/v1/approvals/<plan_id>/run": Permission.RESTORE,
         "GET /api/v1/reports": Permission.READ,
         "GET /api/v1/alerts": Permission.READ,
         "POST /api/v1/alerts/test": Permission.ALERTS,
@@ -113,6 +118,9 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "POST /api/v1/keys": Permission.KEYS,
         "POST /api/v1/keys/<key_id>/rotate": Permission.KEYS,
         "DELETE /api/v1/keys/<key_id>": Permission.KEYS,
+        # One's own sessions; those of others are asked for by the handler.
+        "GET /api/v1/sessions": Permission.READ,
+        "DELETE /api/v1/sessions/<session_id>": Permission.READ,
         "GET /api/v1/metrics": Permission.METRICS,
         # What machines start.
         "POST /api/v1/trigger/backup-database": Permission.BACKUP,
@@ -154,6 +162,10 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /restores/<restore_id>": Permission.READ,
         "GET /restores/<restore_id>/cancel": Permission.RESTORE,
         "POST /restores/<restore_id>/cancel": Permission.RESTORE,
+        # Who has made a plan, or may do alone what it does: asked for each plan.
+        "GET /approvals": Permission.RESTORE,
+        "GET /approvals/<plan_id>": Permission.RESTORE,
+        "POST /approvals/<plan_id>": Permission.RESTORE,
         "GET /alerts": Permission.READ,
         "GET /alerts/test": Permission.ALERTS,
         "POST /alerts/test": Permission.ALERTS,

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from coffre_console.api import backups, downloads, keys, metrics, overview, records, restores, runs, schema, triggers
+from coffre_console.api import (
+    approvals,
+    backups,
+    downloads,
+    keys,
+    metrics,
+    overview,
+    records,
+    restores,
+    runs,
+    schema,
+    sessions,
+    triggers,
+)
 from coffre_console.routing import Routes
+
+_READ = (overview, backups, runs, records, metrics, schema)
+_DONE = (downloads, restores, approvals, keys, sessions, triggers)
 
 
 def register_api(routes: Routes) -> None:
     """Register every route of the API."""
-    for module in (overview, backups, downloads, runs, restores, records, keys, metrics, triggers, schema):
+    for module in (*_READ, *_DONE):
         module.register(routes)

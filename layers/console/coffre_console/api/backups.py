@@ -149,7 +149,7 @@ def register(routes: Routes) -> None:
         asked = {"backup_id": backup_id, "force": body.force, "dry_run": body.dry_run}
         event: dict[str, object] = {"delete": {name: value for name, value in asked.items() if value}}
         if body.confirmation is not None:
-            event["confirmation"] = body.confirmation.model_dump()
+            event["confirmation"] = body.confirmation.model_dump(exclude_none=True)
         elif not body.dry_run:
             raise ProblemError(
                 409,

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore, Status
-from coffre.model.confirmation import Act, Confirmation, Plan, Request, token_id
+from coffre.model.confirmation import Act, Confirmation, Plan, Request
 from coffre.model.copies import DESTINATION_NAME
 from coffre.model.errors import ConfirmationError
 from coffre.model.kinds import Tier
@@ -66,6 +66,11 @@ class RestoreWanted(Scope):
     )
     dry_run_id: str | None = Field(default=None, pattern=ULID_PATTERN)
     confirmation: Confirmation | None = None
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether something in use may be overwritten or deleted."""
+        return self.storage.touches if self.storage is not None else self.overwrites
 
 
 class RestoreShown(Shown):
@@ -153,7 +158,7 @@ def event_of(backup: Backup, body: RestoreWanted, restore_id: str) -> dict[str, 
     """Return the event of the function `restore`, as the command sends it."""
     event: dict[str, Any] = {"backup_id": backup.id, "restore_id": restore_id}
     if body.confirmation is not None:
-        event["confirmation"] = body.confirmation.model_dump()
+        event["confirmation"] = body.confirmation.model_dump(exclude_none=True)
     if body.source is not None:
         event["from"] = body.source
     chosen = body.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_IN_EVENT)
@@ -209,7 +214,7 @@ def _refuse_unconfirmed(visit: Visit, backup: Backup, parsed: RestoreEvent | Sto
             parsed.destination or f"the database of {backup.target}",
             parsed.model_dump(mode="json", exclude_defaults=True),
         )
-    issued = visit.source.catalog.confirmations.find(token_id(parsed.confirmation.token))
+    issued = visit.source.catalog.confirmations.find(parsed.confirmation.plan_id)
     if issued is None:
         raise ConfirmationError(
             "The confirmation is not valid: its token was used, has expired, or was never given out.",
@@ -218,6 +223,6 @@ def _refuse_unconfirmed(visit: Visit, backup: Backup, parsed: RestoreEvent | Sto
         )
     request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, parsed.scope)
     now_seen = Plan(request=request, seen=issued.plan.seen)
-    is_own = issued.actor in (visit.actor.name, f"{visit.actor.name} (console)")
+    is_own = issued.actor in (visit.actor.name, Actor.in_console(visit.actor.name).name)
     actor = Actor(issued.actor if is_own else visit.actor.name, verified=True)
     refuse_unconfirmed(issued, now_seen, parsed.confirmation, actor, visit.now, approvals=0)

@@ -15,11 +15,9 @@ from coffre.model.kinds import Status
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate, start_backup
-from coffre_console.pages.asked import sent_of, wrong
+from coffre_console.pages.asked import reason_of, sent_of
 from coffre_console.pages.show import command, see_other, show
 from coffre_console.routing import Visit
-
-_LONGEST_REASON: Final = 256
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def ask(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
 
 def do(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
     sent = sent_of(visit, *act.fields)
-    if "reason" in sent and not (0 < len(sent["reason"]) <= _LONGEST_REASON and sent["reason"].isprintable()):
-        raise wrong("reason", f"expected 1 to {_LONGEST_REASON} printable characters")
+    if "reason" in sent:
+        reason_of(sent)
     act.do(visit, backup, sent)
     return see_other(visit, f"/backups/{backup.id}", done=act.name)
 

@@ -11,6 +11,7 @@ from typing import Final
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.errors import BackupStateError
+from coffre.runtime.events.approval import LONGEST_REASON
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission, needed_for
 from coffre_console.fields import ULID_PATTERN, within_calendar
@@ -89,6 +90,13 @@ def id_of(where: str, text: str) -> str | None:
     if text and not _ID.fullmatch(text):
         raise wrong(where, "expected an id")
     return text or None
+
+
+def reason_of(sent: Mapping[str, str]) -> str:
+    """Return the field `reason`, which is needed."""
+    if not (0 < len(sent["reason"]) <= LONGEST_REASON and sent["reason"].isprintable()):
+        raise wrong("reason", f"expected 1 to {LONGEST_REASON} printable characters")
+    return sent["reason"]
 
 
 def wrong(where: str, what: str) -> ProblemError:

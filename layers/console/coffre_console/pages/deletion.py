@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.backup import Backup
 from coffre_console.pages.asked import sent_of, wrong
 from coffre_console.pages.show import see_other, show
-from coffre_console.pages.wizard import last_step, with_losses
+from coffre_console.pages.wizard import last_page, with_losses
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("force", "step", "name")
@@ -30,9 +30,8 @@ def act(visit: Visit, backup: Backup) -> Answer[str]:
         return show(visit, "delete", command=line, backup=backup, sent=sent, plan=plan)
     if sent["step"] == "confirm":
         answer = _rotate(visit, backup, sent)
-        last = last_step(answer["plan"], answer["token"], sent["name"])
-        stop, fields = f"/backups/{backup.id}", {"force": sent["force"]}
-        return show(visit, "confirm", command=line, what="delete", stop=stop, fields=fields, **last)
+        values = {"what": "delete", "stop": f"/backups/{backup.id}", "fields": {"force": sent["force"]}}
+        return last_page(visit, answer["plan"], answer["token"], sent["name"], line, **values)
     if sent["step"] != "run":
         raise wrong("step", "expected one of plan, confirm, run")
     _rotate(visit, backup, sent, {"token": sent["token"], "name": sent["name"]})
@@ -43,12 +42,10 @@ def _rotate(
     visit: Visit, backup: Backup, sent: Mapping[str, str], confirmation: Mapping[str, str] | None = None
 ) -> Any:
     """Ask the function for a plan; with a confirmation, delete."""
-    asked: dict[str, object] = {"backup_id": backup.id}
-    if sent["force"]:
-        asked["force"] = True
-    if confirmation is None:
-        return visit.console.functions.ask("rotate", {"delete": {**asked, "dry_run": True}}, visit.actor)
-    return visit.console.functions.ask("rotate", {"delete": asked, "confirmation": dict(confirmation)}, visit.actor)
+    asked = {"backup_id": backup.id, **({"force": True} if sent["force"] else {})}
+    further = {"confirmation": dict(confirmation)} if confirmation else {}
+    event = {"delete": asked if confirmation else {**asked, "dry_run": True}, **further}
+    return visit.console.functions.ask("rotate", event, visit.actor)
 
 
 def _command(backup: Backup, sent: Mapping[str, str]) -> str:

@@ -14,8 +14,8 @@ from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre_console.access.cookies import set_cookie
 from coffre_console.access.headers import headers_of
+from coffre_console.access.language import LANGUAGE_COOKIE, LANGUAGES
 from coffre_console.access.login import local_path
-from coffre_console.pages.texts import LANGUAGE_COOKIE, LANGUAGES
 from coffre_console.problems import NOT_FOUND
 from coffre_console.routing import Visit
 

@@ -46,6 +46,7 @@ NAVIGATION: Final = (
     Link("targets", "/targets", Permission.READ),
     Link("running", "/running", Permission.READ),
     Link("restores", "/restores", Permission.READ),
+    Link("approvals", "/approvals", Permission.RESTORE),
     Link("alerts", "/alerts", Permission.READ),
     Link("report", "/report", Permission.READ, of_all=True),
     Link("audit", "/audit", Permission.AUDIT),
@@ -80,8 +81,10 @@ def rendered(request: Request | None, template: str, **values: Any) -> str:
     path = request.path if request is not None else ""
     known = {"person": None, "form_token": "", "links": (), "command": "", "path": path, "here": here, **values}
     known |= {"t": words, "prefix": prefix, "token_field": TOKEN_FIELD}
-    macros = vars(environment().get_template("parts.html.jinja").make_module(known))
-    return environment().get_template(f"{template}.html.jinja").render({**macros, **known})
+    known = {**vars(environment().get_template("parts.html.jinja").make_module(known)), **known}
+    page = environment().get_template(f"{template}.html.jinja").make_module(known)
+    known |= {"own_heading": False, **vars(page), "main": page}
+    return environment().get_template("layout.html.jinja").render(known)
 
 
 def address(path: str, query: Mapping[str, object]) -> str:

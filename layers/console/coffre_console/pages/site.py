@@ -46,9 +46,20 @@ class Site:
 
 
 def _register_others(routes: Routes) -> None:
-    from coffre_console.pages import acts, backups, contents, deletion, downloads, keys, records, running, wizard
+    from coffre_console.pages import (
+        acts,
+        approvals,
+        backups,
+        contents,
+        deletion,
+        downloads,
+        keys,
+        records,
+        running,
+        wizard,
+    )
 
-    for page in (backups, contents, acts, downloads, wizard, deletion, running, records, keys):
+    for page in (backups, contents, acts, downloads, wizard, deletion, approvals, running, records, keys):
         asked.register(routes, page.PAGES)
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.words import size, span
+from coffre_console.access.language import LANGUAGES, language_of
 from coffre_console.access.request import Request
 
-LANGUAGES: Final = ("en", "fr")
-LANGUAGE_COOKIE: Final = "__Host-language"
 _FRENCH_SPAN: Final = (("days", "jours"), ("day", "jour"))
 
 
@@ -43,22 +42,26 @@ class Words:
         text = texts()[key][LANGUAGES.index(self.language)]
         return text.format(**values) if values else text
 
-    def counted(self, count: int, key: str) -> str:
-        """Return a number with its noun: the texts `key.one` and `key.many`."""
+    def counted(self, count: int | None, key: str) -> str:
+        """Return a number with its noun: the texts `key.one` and `key.many`; of nothing, nothing."""
+        if count is None:
+            return ""
         singular = count == 1 or (count == 0 and self.language == "fr")
         return self(f"{key}.one" if singular else f"{key}.many", count=self.number(count))
 
-    def number(self, count: int) -> str:
-        """Return an integer with groups of three digits."""
-        return f"{count:,}".replace(",", "\u202f" if self.language == "fr" else ",")
+    def number(self, count: int | None) -> str:
+        """Return an integer with groups of three digits; of nothing, nothing."""
+        return "" if count is None else f"{count:,}".replace(",", "\u202f" if self.language == "fr" else ",")
 
     def size(self, count: float | None) -> str:
         """Return a number of bytes: `1.5 MB`, `1,5 Mo`."""
         text = size(count)
         return text.replace(".", ",").replace("B", "o") if self.language == "fr" else text
 
-    def span(self, seconds: float) -> str:
-        """Return a duration: `1 day 4 h`, `1 jour 4 h`."""
+    def span(self, seconds: float | None) -> str:
+        """Return a duration: `1 day 4 h`, `1 jour 4 h`; of nothing, nothing."""
+        if seconds is None:
+            return ""
         text = span(seconds)
         for word, french in _FRENCH_SPAN if self.language == "fr" else ():
             text = text.replace(word, french)
@@ -70,30 +73,5 @@ class Words:
 
 
 def words_of(request: Request | None) -> Words:
-    """Return the language that a reader has chosen, or that the browser prefers; English for any other."""
-    if request is None:
-        return Words("en")
-    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
-    return Words(chosen if chosen in LANGUAGES else _preferred(request.headers.get("accept-language", "")))
-
-
-def _preferred(header: str) -> str:
-    """Return the first of our languages by the header's weights (RFC 9110, 12.5.4)."""
-    wanted: list[tuple[float, str]] = []
-    for one in header[:500].split(","):
-        tag, _, weight = one.partition(";")
-        language = tag.strip().lower().partition("-")[0]
-        if language in LANGUAGES:
-            wanted.append((_weight(weight), language))
-    best = max(wanted, key=lambda pair: pair[0], default=(0.0, "en"))
-    return best[1] if best[0] > 0 else "en"
-
-
-def _weight(text: str) -> float:
-    name, _, value = text.strip().partition("=")
-    if not name:
-        return 1.0
-    try:
-        return float(value) if name.strip() == "q" else 0.0
-    except ValueError:
-        return 0.0
+    """Return the words of the language that a reader wants."""
+    return Words(language_of(request))

@@ -100,7 +100,7 @@ def _proof(visit: Visit, backup: Backup, chosen: Mapping[str, str], dry_run_id: 
 def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
     """Show what the dry run found; or how far it is."""
     chosen = {name: sent[name] for name in FIELDS}
-    overwrites = _overwrites(wanted_of(backup, chosen))
+    overwrites = wanted_of(backup, chosen).needs_plan
     restore, report = _dry_run(visit, backup, sent["dry_run_id"])
     safety = _safety_backup(visit, backup, sent["safety_id"])
     return show(
@@ -144,15 +144,20 @@ def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapp
     if not isinstance(answer, PlanShown):
         return see_other(visit, f"/backups/{backup.id}/restore", **chosen, dry_run_id=sent["dry_run_id"])
     stop = address(f"/backups/{backup.id}/restore", {**chosen, "dry_run_id": sent["dry_run_id"]})
-    last = last_step(answer.plan, answer.token, sent["name"])
-    return show(visit, "confirm", command=command_of(backup, chosen), what="restore", stop=stop, fields=chosen, **last)
+    line = command_of(backup, chosen)
+    return last_page(visit, answer.plan, answer.token, sent["name"], line, what="restore", stop=stop, fields=chosen)
 
 
-def last_step(plan: Mapping[str, Any], token: str, typed: str) -> Mapping[str, Any]:
-    """Return what the last page shows. The name has to be the plan's."""
+def last_page(
+    visit: Visit, plan: Mapping[str, Any], token: str, typed: str, command: str, **values: Any
+) -> Answer[str]:
+    """Show the last page; a plan that needs another person has one of its own. The name has to be the plan's."""
     if typed != plan["name"]:
         raise wrong("name", f"expected {plan['name']}")
-    return {"plan": with_losses(plan), "token_of_plan": token, "seconds": COUNTDOWN_SECONDS}
+    if plan["approvals"] and token:
+        return see_other(visit, f"/approvals/{plan['id']}")
+    values |= {"plan": with_losses(plan), "token_of_plan": token, "seconds": COUNTDOWN_SECONDS}
+    return show(visit, "confirm", command=command, **values)
 
 
 def with_losses(plan: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -162,10 +167,6 @@ def with_losses(plan: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _needs_safety(report: RestoreReport) -> bool:
     return report.safety is not None and report.safety.state is SafetyState.NEEDED
-
-
-def _overwrites(wanted: RestoreWanted) -> bool:
-    return wanted.storage.touches if wanted.storage is not None else wanted.overwrites
 
 
 PAGES: Final = {"GET /backups/<backup_id>/restore": look, "POST /backups/<backup_id>/restore": act}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tests.console_client import Client
@@ -13,7 +13,11 @@ from tests.console_scene import ConsoleScene
 from tests.unit.console.api.openapi import PATH
 from tests.unit.console.api.test_downloads_api import AGE, EXPORT, exported, stored
 
-from coffre.model.backup import Restore, Status
+from coffre.model.audit import Actor
+from coffre.model.backup import Backup, Restore, Status
+from coffre.model.confirmation import Act, Facts, Plan, Request, Seen
+from coffre.model.restore import Scope
+from coffre.model.session import Session
 from coffre_console.access.permissions import OPEN, ROUTES
 from coffre_console.api import metrics
 
@@ -42,6 +46,11 @@ ROWS: dict[str, Row] = {
     "POST /backups/{id}/download": Row({"recipients": [AGE]}, 202, "location", "restore"),
     "GET /backups/{id}/download": Row(says="expires_at", query=f"?export_id={EXPORT}"),
     "POST /backups/{id}/restore": Row({"tables": ["orders"], "dry_run": True}, 202, "location", "restore"),
+    "GET /approvals": Row(says="plans"),
+    "GET /approvals/{id}": Row(says="overwrites"),
+    "POST /approvals/{id}/approve": Row({"sha256": "0" * 64}, says="state", starts="restore"),
+    "POST /approvals/{id}/decline": Row({"sha256": "0" * 64, "reason": "no"}, says="state", starts="restore"),
+    "POST /approvals/{id}/run": Row({"name": "shop"}, 202, "location", "restore"),
     "POST /backups/{id}/cancel": Row(says="backup", starts="rotate"),
     "POST /restores/{id}/cancel": Row(says="restore", starts="rotate"),
     "POST /backups/{id}/pin": Row(says="backup", starts="rotate"),
@@ -64,6 +73,8 @@ ROWS: dict[str, Row] = {
     "POST /keys": Row({"label": "cron", "scopes": ["backup:run:shop"], "days": 90}, says="secret"),
     "POST /keys/{id}/rotate": Row({}, says="secret"),
     "DELETE /keys/{id}": Row(says="state"),
+    "GET /sessions": Row(says="sessions"),
+    "DELETE /sessions/{id}": Row(says="browser"),
     "GET /metrics": Row(),
     "POST /trigger/backup-database": Row(None, 202, "location", "backup-database", "?target=shop"),
     "POST /trigger/backup-buckets": Row(None, 202, "location", "backup-storage", "?target=files"),
@@ -107,13 +118,14 @@ def test_every_row_of_the_page_works(client: Client, scene: ConsoleScene) -> Non
     )
     scene.catalog.create_restore(running)
     key = client.post("/api/v1/keys", {"label": "old", "scopes": ["backup:read"]}).json["key"]["id"]
+    waiting = {"approvals": _approved(scene, good), "sessions": _session(scene)}
     changed = {"backup": good.model_dump(mode="json"), "restore": running.model_dump(mode="json")}
     plan = {"backup_id": good.id, "deleted": False, "plan": {"name": "shop"}, "token": "t" * 43}
     client.functions.answers = {"coffre-rotate": {**changed, **plan}, "coffre-notify": {"tried": []}}
 
     for route in rows():
         method, path = route.split(" ")
-        row, known = ROWS[route], {"backups": good.id, "restores": RESTORE, "keys": key}
+        row, known = ROWS[route], {"backups": good.id, "restores": RESTORE, "keys": key, **waiting}
         client.functions.invoked.clear()
         reply = client.send(
             method, f"/api/v1{path.replace('{id}', known.get(path.split('/')[1], ''))}{row.query}", row.body
@@ -125,6 +137,25 @@ def test_every_row_of_the_page_works(client: Client, scene: ConsoleScene) -> Non
         ), route
         if row.status == 202:
             assert reply.headers["location"] == reply.json["location"], route
+
+
+def _approved(scene: ConsoleScene, backup: Backup) -> str:
+    """Leave a plan of the administrator that another person has approved, and return its id."""
+    scope = Scope(tables=("orders",), replace=True)
+    request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, scope)
+    plan = Plan(request=request, seen=Seen(destination="db/shop", name="shop", facts=Facts()))
+    kept, hour = scene.catalog.confirmations, timedelta(hours=1)
+    issued = kept.issue(plan, Actor.in_console("anna"), scene.now, lifetime=hour, approvals=1)[1]
+    kept.approve(issued, "arn:ben", scene.now, lifetime=hour)
+    return issued.id
+
+
+def _session(scene: ConsoleScene) -> str:
+    place = {"issuer": "https://login.example.com", "client_id": "coffre"}
+    scene.document["console"] = {**place, "roles": [{"group": "dba", "role": "admin"}]}
+    times = {"began_at": scene.now, "seen_at": scene.now, "expires_at": scene.now + timedelta(hours=8)}
+    scene.catalog.sessions.begin(Session(id="a" * 64, name="anna", shown="anna", **place, **times))
+    return "a" * 64
 
 
 def test_the_dashboard_shows_what_the_console_sends() -> None:

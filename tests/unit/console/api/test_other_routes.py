@@ -1,6 +1,7 @@
 """Alerts, audit, keys, triggers and metrics over the API."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.console_scene import NOW, ConsoleScene
 
 from coffre.model.api_key import read_key
 from coffre.model.errors import CatalogError
+from coffre.model.session import Session
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import Permission
 from coffre_console.starting import LateError
@@ -214,3 +216,31 @@ def test_a_stage_in_the_path_changes_no_route(client: Client, scene: ConsoleScen
     }
 
     assert client.app.handle(event, None)["statusCode"] == 200
+
+
+def test_sessions_are_listed_and_ended_by_their_owner_or_an_admin(client: Client, scene: ConsoleScene) -> None:
+    place = {"issuer": "https://login.example.com", "client_id": "coffre"}
+    scene.document["console"] = {**place, "roles": [{"group": "dba", "role": "admin"}]}
+    url, times = "/api/v1/sessions", {"began_at": NOW, "seen_at": NOW, "expires_at": NOW + timedelta(hours=8)}
+    mine, phone, bens = (f"{number:064x}" for number in range(3))
+    for one, name in ((mine, "anna"), (phone, "anna"), (bens, "ben")):
+        scene.catalog.sessions.begin(Session(id=one, name=name, shown=name, browser="Firefox", **place, **times))
+    viewer = Caller("person", "ben", "ben", (Grant.of_role("viewer", ["shop"]),), session=bens)
+
+    client.gate.current = viewer
+    of_ben = client.get(url).json["sessions"]
+    refused = client.delete(f"{url}/{mine}")
+    client.gate.current = replace(ADMIN, session=mine)
+    of_all = client.get(url).json["sessions"]
+    ended = client.delete(f"{url}/{bens}")
+    over, wrong = client.delete(f"{url}/{bens}"), client.delete(f"{url}/all")
+    client.gate.current = Caller("key", "k", "k", (Grant(frozenset({Permission.READ})),), key="k")
+    of_key = client.get(url).json["sessions"]
+
+    assert [(one["id"], one["is_this"]) for one in of_ben] == [(bens, True)]
+    assert (refused.status, refused.json["code"]) == (403, "NOT_ALLOWED")
+    assert [one["name"] for one in of_all] == ["anna", "anna", "ben"]
+    assert [one["id"] for one in of_all if one["is_this"]] == [mine]
+    assert (ended.status, ended.json["name"]) == (200, "ben")
+    assert (over.status, over.json["code"], wrong.status, of_key) == (404, "SESSION_UNKNOWN", 422, [])
+    assert [one.action for one in scene.catalog.audit.events()] == ["session.ended"]
