@@ -20,6 +20,7 @@ from tests.web import web_server
 
 from coffre.model.backup import Backup
 from coffre.model.configuration_version import ConfigurationVersion, sha256_of
+from coffre.model.errors import ConnectError
 from coffre.postgres.destination import unfinished
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
@@ -178,6 +179,9 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
             raise Killed
         remove_mark(session)
 
+    def unreachable(*_: Any) -> Any:
+        raise ConnectError("It does not answer.", code="CONNECTION_REFUSED")
+
     def killed(place: str, call: Any, *arguments: object) -> None:
         """Run the command, whose process dies when it calls this."""
         with monkeypatch.context() as patch:
@@ -208,7 +212,7 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
     assert rows_of(lost.new) == rows_of(shop)
     oid = run_sql(lost.new, "SELECT 'orders'::regclass::oid")
 
-    # The next one takes the database as it is, and is killed when the files have got their name
+    # The next one cannot reach the server; or it takes the database as it is, and dies when the files have their name
     renamed = Path.rename
 
     def renames_and_dies(self: Path, target: Path) -> Path:
@@ -216,21 +220,22 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", renames_and_dies)
-        with pytest.raises(Killed):
-            lost("--resume")
-    step = lost.step("restore shop")
-    assert (step["state"], step["rows"], step["tables"] > 0, step["problem"]) == (
-        "done",
-        lost.database.rows,
-        True,
-        None,
-    )
-    assert "It was complete before the interruption." in step["notes"]
-    assert run_sql(lost.new, "SELECT 'orders'::regclass::oid") == oid
+        if existed:
+            patch.setattr(f"{WHOLE}.is_whole", unreachable)
+            assert lost("--resume").status == 1
+            assert lost.step("restore shop")["state"] == "failed"
+        else:
+            patch.setattr(Path, "rename", renames_and_dies)
+            with pytest.raises(Killed):
+                lost("--resume")
+            assert lost.step("restore shop")["state"] == "done"
     done = lost("--resume")
 
     assert done.status in (0, 4), done.out + done.err
+    step = lost.step("restore shop")
+    assert (step["state"], step["rows"], step["problem"]) == ("done", lost.database.rows, None)
+    assert "It was complete before the interruption." in step["notes"]
+    assert run_sql(lost.new, "SELECT 'orders'::regclass::oid") == oid
     assert rows_of(lost.new) == rows_of(shop)
     assert files_of(lost.here / "back") == {"a/cat.txt": b"cat", "dog.txt": b"dog" * 1000}
     assert {step["state"] for step in lost.journal["steps"]} == {"done"}

@@ -109,7 +109,7 @@ def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
         return do[step.kind](run, step)
     except CoffreError as error:
         said = " ".join(filter(None, [error.message, error.detail, *getattr(error, "__notes__", []), error.hint]))
-        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{error.code}]", "whole": None})
+        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{error.code}]"})
 
 
 def _database(recovery: Recovery, run: Run, step: Step) -> Step:
@@ -120,6 +120,7 @@ def _database(recovery: Recovery, run: Run, step: Step) -> Step:
         return _replace(run, step, backup, connection)
     if (whole := recognized(step, connection)) is not None:
         return whole
+    step = step.model_copy(update={"whole": None})  # this attempt fills the database again
     on_whole = noting_whole(run.journal, recovery, step, connection, backup.plaintext_bytes)
     asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
     record, report = restore_database_here(

@@ -22,9 +22,9 @@ def noting_whole(
 ) -> Callable[[RestoreReport], None]:
     """Return what writes into the journal which database is whole, with the results, before its mark is removed.
 
-    What an earlier attempt has written counts no more: this one fills the database again.
+    The step is written as it is before that: what the journal says of an earlier attempt counts no more.
     """
-    journal.write(with_step(recovery, step.model_copy(update={"whole": None})))
+    journal.write(with_step(recovery, step))
 
     def note(report: RestoreReport) -> None:
         found = {
