@@ -151,20 +151,24 @@ def refuse_unproven(job: RestoreJob) -> None:
         )
 
 
-def identity_of(connection: Connection) -> str:
-    """Return what is the same of no two databases, whatever their names and addresses; raises what connecting does."""
+def identity_of(connection: Connection) -> str | None:
+    """Return what is the same of no two databases, whatever their names and addresses; raises what connecting does.
+
+    None: the role may not ask for the server's identifier.
+    """
     with translated(connection), connect(connection) as session:
         return _identity(session)
 
 
-def _identity(session: psycopg2.extensions.connection) -> str:
+def _identity(session: psycopg2.extensions.connection) -> str | None:
     def query(statement: str) -> list[tuple[Any, ...]]:
         with session.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall()
 
     ((oid,),) = query("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()")
-    return f"{read_identity(query).system or 'a server'} {oid}"
+    system = read_identity(query).system
+    return f"{system} {oid}" if system else None
 
 
 def is_whole(connection: Connection, restore_id: str, identity: str) -> bool:
@@ -179,12 +183,11 @@ def is_whole(connection: Connection, restore_id: str, identity: str) -> bool:
         if _identity(session) != identity:
             return False
         found = unfinished.find(session)
-        if found is None:
-            return bool(content_of(session, profile_of(connection, session, "auto")))
-        if found.restore_id != restore_id:
+        if found is not None and found.restore_id != restore_id:
             return False
-        unfinished.end(session)
-        return True
+        if found is not None:
+            unfinished.end(session)
+        return bool(content_of(session, profile_of(connection, session, "auto")))
 
 
 def put_in_place(connection: Connection, restore_id: str) -> bool:
