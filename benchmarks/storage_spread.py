@@ -1,9 +1,9 @@
 """A bucket behind a slow store: one function after another, and several that take ranges of names (ADR 60).
 
-Run as `python -m benchmarks.storage_spread [OBJECTS] [LATENCY_MS] [FUNCTIONS] [ROUNDS] [WAYS]`. The store is in memory
-and waits before each answer; the functions are threads of this process, each with connections of its own. So what is
-measured is how well the waiting is divided: the cores, which functions do not share, are shared here. Both ways
-alternate, or (WAYS `several`) there is one.
+Run as `python -m benchmarks.storage_spread [OBJECTS] [LATENCY_MS] [FUNCTIONS] [ROUNDS] [WAYS] [BYTES]`. The store is
+in memory and waits before each answer; the functions are threads of this process, each with connections of its own.
+So what is measured is how well the waiting is divided: the cores, which functions do not share, are shared here. Both
+ways alternate, or (WAYS `several`) there is one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from coffre.stores.s3_errors import Call
 from coffre.vault.layout import manifest_key
 
 STREAMS = 4
-OBJECT_BYTES = 1000
 
 
 class FixedStore(MemoryStore):
@@ -73,14 +72,15 @@ def main(
     functions: str = "4",
     rounds: str = "2",
     ways: str = "one,several",
+    object_bytes: str = "2000",
 ) -> None:
-    """Measure, and print seconds of each way, and their ratio."""
+    """Measure, and print seconds of each way, those of the processor, and the ratio of the best."""
     store, delay = FixedStore(), float(latency_ms) / 1000
     noise = random.Random(1)
     for number in range(int(objects)):
         # Names of very different lengths, nine of ten in one folder.
         folder = "uploads/2026/11/29" if number % 10 else f"{number:05}"
-        store.put("photos", f"{folder}/{number:07}", noise.randbytes(OBJECT_BYTES))
+        store.put("photos", f"{folder}/{number:07}", noise.randbytes(int(object_bytes)))
 
     def wait(_operation: str, _call: Call, _number: int) -> None:
         time.sleep(delay)

@@ -96,7 +96,7 @@ def _record(vault: Vault, scratch: Path, objects: int, report: dict[str, object]
         file = scratch / "part.zst"
         lines.write(file)  # as every run does
         with timed(report, "record"):
-            packed = lines.write_new(scratch / f"new-{number:06d}.zst", file)
+            packed = lines.write_new(scratch / f"new-{number:06d}.zst")
         file.unlink()
         vault.store.put(key, _PACK, sha256=_SHA256)
         packs.packs.append(PackReference(key=key, length=len(_PACK), sha256=_SHA256, live_bytes=len(_PACK)))

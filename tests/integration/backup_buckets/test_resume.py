@@ -154,7 +154,7 @@ def test_what_changed_is_read_and_what_nobody_vouches_for_is_left_out(scene: Sce
 def test_a_disk_without_room_for_records_costs_the_records_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Path] = []
 
-    def full(_lines: object, file: Path, _written: Path) -> None:
+    def full(_lines: object, file: Path) -> None:
         file.touch()
         begun.append(file)
         raise OSError(errno.ENOSPC, "No space left on device")

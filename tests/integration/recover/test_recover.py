@@ -20,6 +20,7 @@ from tests.web import web_server
 
 from coffre.model.backup import Backup
 from coffre.model.configuration_version import ConfigurationVersion, sha256_of
+from coffre.model.errors import ConnectError
 from coffre.postgres.destination import unfinished
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
@@ -30,6 +31,7 @@ from coffre_cli.commands.restore.without_stack import restore_database_here
 
 FILES = {"photos/a/cat.txt": Object(b"cat"), "photos/dog.txt": Object(b"dog" * 1000)}
 RESTORE = "coffre_cli.commands.recover.steps.restore_database_here"
+WHOLE = "coffre_cli.commands.recover.whole"
 CHECK = {"name": "orders", "query": "SELECT count(*) FROM orders", "expect": 1000}
 
 
@@ -147,10 +149,7 @@ class Killed(BaseException):
 def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
     lost: Lost, shop: str, monkeypatch: pytest.MonkeyPatch, existed: bool
 ) -> None:
-    """Killed within and after each step: what is done stays done, what was begun is done again.
-
-    Between the end of a restore and the note of it, nothing proves that it ended: the database is left to a person.
-    """
+    """Killed within and after each step: what is done stays done, what was begun is done again."""
     name = lost.new.rpartition("/")[2]
     if existed:
         run_sql(lost.new.replace(name, "postgres"), f"CREATE DATABASE {name}")
@@ -164,47 +163,84 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         run_sql(lost.new, mark, "CREATE TABLE orders (half int)")
         raise Killed
 
-    monkeypatch.setattr(RESTORE, half)
-    with pytest.raises(Killed):
-        lost(*lost.source, *TO, "--yes")
-    assert lost.step("restore shop")["state"] == "running"
-    again = lost(*lost.source, *TO, "--yes")
-    assert (again.status, "[RECOVERY_UNFINISHED]" in again.err) == (1, True)
-
-    # The database is restored, and the process dies before it notes that
     def unnoted(*arguments: Any, **how: Any) -> Any:
+        """Restore all of it, and die before it is noted."""
         restore_database_here(*arguments, **how)
         raise Killed
 
-    monkeypatch.setattr(RESTORE, unnoted)
-    with pytest.raises(Killed):
-        lost("--resume")
+    def dies(*_: Any) -> Any:
+        raise Killed
+
+    remove_mark = unfinished.end
+
+    def dies_if_whole(session: Any) -> None:
+        """Not where what the attempt before has left is removed."""
+        if lost.step("restore shop")["whole"]:
+            raise Killed
+        remove_mark(session)
+
+    def unreachable(*_: Any) -> Any:
+        raise ConnectError("It does not answer.", code="CONNECTION_REFUSED")
+
+    def killed(place: str, call: Any, *arguments: object) -> None:
+        """Run the command, whose process dies when it calls this."""
+        with monkeypatch.context() as patch:
+            patch.setattr(place, call)
+            with pytest.raises(Killed):
+                lost(*arguments)
+        assert lost.step("restore shop")["state"] == "running"
+
+    def marks() -> list[tuple[Any, ...]]:
+        return run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'")
+
+    if existed:
+        # Killed when the database was whole, which a person has emptied since; then half way of the next restore
+        killed(RESTORE, unnoted, *lost.source, *TO, "--yes")
+        assert (rows_of(lost.new), marks()) == (rows_of(shop), [])
+        run_sql(lost.new, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        killed(RESTORE, half, "--resume")
+        killed(RESTORE, unnoted, "--resume")
+        assert marks() == []
+    else:
+        # Killed half way; before it is noted that the database is whole; and before its mark is removed
+        killed(RESTORE, half, *lost.source, *TO, "--yes")
+        again = lost(*lost.source, *TO, "--yes")
+        assert (again.status, "[RECOVERY_UNFINISHED]" in again.err) == (1, True)
+        killed(f"{WHOLE}.identity_of", dies, "--resume")
+        killed(f"{unfinished.__name__}.end", dies_if_whole, "--resume")
+        assert marks() == [(1,)]
     assert rows_of(lost.new) == rows_of(shop)
     oid = run_sql(lost.new, "SELECT 'orders'::regclass::oid")
 
-    monkeypatch.setattr(RESTORE, restore_database_here)
+    # The next one cannot reach the server; or it takes the database as it is, and dies when the files have their name
     renamed = Path.rename
 
-    def dies(self: Path, target: Path) -> Path:
+    def renames_and_dies(self: Path, target: Path) -> Path:
         renamed(self, target)
         raise Killed
 
-    monkeypatch.setattr(Path, "rename", dies)
-    with pytest.raises(Killed):
-        lost("--resume")
-    monkeypatch.setattr(Path, "rename", renamed)
-    assert lost.step("restore shop")["state"] == "failed"
-    assert "[RESUME_UNCLEAR]" in lost.step("restore shop")["problem"]
-    assert run_sql(lost.new, "SELECT 'orders'::regclass::oid") == oid
-    run_sql(lost.new.replace(name, "postgres"), f"DROP DATABASE {name}")
+    with monkeypatch.context() as patch:
+        if existed:
+            patch.setattr(f"{WHOLE}.is_whole", unreachable)
+            assert lost("--resume").status == 1
+            assert lost.step("restore shop")["state"] == "failed"
+        else:
+            patch.setattr(Path, "rename", renames_and_dies)
+            with pytest.raises(Killed):
+                lost("--resume")
+            assert lost.step("restore shop")["state"] == "done"
     done = lost("--resume")
 
     assert done.status in (0, 4), done.out + done.err
+    step = lost.step("restore shop")
+    assert (step["state"], step["rows"], step["problem"]) == ("done", lost.database.rows, None)
+    assert "It was complete before the interruption." in step["notes"]
+    assert run_sql(lost.new, "SELECT 'orders'::regclass::oid") == oid
     assert rows_of(lost.new) == rows_of(shop)
     assert files_of(lost.here / "back") == {"a/cat.txt": b"cat", "dog.txt": b"dog" * 1000}
     assert {step["state"] for step in lost.journal["steps"]} == {"done"}
-    assert lost.journal["resumed"] == 3
-    assert run_sql(lost.new, "SELECT 1 FROM pg_namespace WHERE nspname = 'coffre_unfinished_restore'") == []
+    assert lost.journal["resumed"] == 4
+    assert marks() == []
 
 
 # The process ends itself, without any clearing away, when definitions exist and rows are to come.

@@ -97,6 +97,15 @@ def test_a_record_of_packed_lines_is_read_whole_or_not_at_all(vault: Vault, tmp_
             read_part(vault, TARGET, RUN, 4, tmp_path)
         assert lost.value.code == "PART_DAMAGED"
 
+    # Whoever wants its packs alone reads no further than the first line, which has to be one
+    put_small(vault.store, key, body[: second + 3])
+    assert recorded_packs(vault, TARGET, RUN, 4) == packs
+    for damaged in (body[:20], pack_lines([b"no line"]), pack_lines([])):
+        put_small(vault.store, key, damaged)
+        with pytest.raises(IntegrityError) as lost:
+            recorded_packs(vault, TARGET, RUN, 4)
+        assert lost.value.code == "PART_DAMAGED"
+
 
 @pytest.mark.parametrize("damage", ["cut", "other", "empty", "text", "swapped"])
 def test_a_damaged_record_is_no_record(vault: Vault, tmp_path: Path, damage: str) -> None:

@@ -32,6 +32,7 @@ from coffre_cli.commands.recover.notify import send
 from coffre_cli.commands.recover.safety import REPLACE, back_up_destination, overwriting
 from coffre_cli.commands.recover.settings import restore_settings
 from coffre_cli.commands.recover.step_shown import show_step
+from coffre_cli.commands.recover.whole import noting_whole, recognized
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
@@ -100,7 +101,7 @@ def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
     do: dict[StepKind, Callable[[Run, Step], Step]] = {
         StepKind.SAFETY: partial(back_up_destination, recovery),
         StepKind.SETTINGS: restore_settings,
-        StepKind.DATABASE: _database,
+        StepKind.DATABASE: partial(_database, recovery),
         StepKind.BUCKET: _bucket,
         StepKind.CHECKS: _checks,
         StepKind.NOTIFY: partial(_notify, recovery),
@@ -112,15 +113,25 @@ def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
         return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{error.code}]"})
 
 
-def _database(run: Run, step: Step) -> Step:
+def _database(recovery: Recovery, run: Run, step: Step) -> Step:
     backup = run.backup_of(step)
     content = open_manifest(run.place.vault, backup).database
     connection = run.ground.database(step, content)
     if step.replaces:
         return _replace(run, step, backup, connection)
+    if (whole := recognized(step, connection)) is not None:
+        return whole
+    step = step.model_copy(update={"whole": None})  # this attempt fills the database again
+    on_whole = noting_whole(run.journal, recovery, step, connection, backup.plaintext_bytes)
     asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
     record, report = restore_database_here(
-        run.place, asked, run.streams, quiet=run.quiet, restore_id=step.restore_id, continues=step.attempts > 1
+        run.place,
+        asked,
+        run.streams,
+        quiet=run.quiet,
+        restore_id=step.restore_id,
+        continues=step.attempts > 1,
+        on_whole=on_whole,
     )
     return _ended(step, record, report, restored_bytes=backup.plaintext_bytes)
 

@@ -79,6 +79,7 @@ def restore_database_here(
     quiet: bool,
     restore_id: str | None = None,
     continues: bool = False,
+    on_whole: Callable[[RestoreReport], None] = lambda _: None,
 ) -> tuple[Restore, RestoreReport | None]:
     """Restore a database, or some of its tables or rows, into the address that was given.
 
@@ -88,6 +89,8 @@ def restore_database_here(
         Of a restore that another process can continue.
     continues
         An earlier process may have begun it.
+    on_whole
+        Gets the report when all is done but the removal of the mark.
 
     Raises
     ------
@@ -118,6 +121,7 @@ def restore_database_here(
             safety=_safety_of(place, ask, connection),
             is_resumable=ask.scope.resume is not None or (restore_id is not None and not ask.scope.overwrites),
             continues=continues,
+            on_whole=on_whole,
         )
         return restore_database(job, meter)
 

@@ -67,6 +67,8 @@ class Step(_Record):
         Of settings: what is done with each, a sentence with its name; never a value.
     dangling
         Objects that rows of the restore point refer to and the backup lacks, a sentence each.
+    whole
+        Of a database that is complete although the step runs: which database that is. It has the step's results.
     problem
         Why it failed, or why it is left out, in a sentence.
     """
@@ -101,6 +103,7 @@ class Step(_Record):
     checks: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    whole: str | None = None
     problem: str | None = None
 
     @property

@@ -174,8 +174,9 @@ def _read(
 
 def _first_line(body: bytes) -> bytes:
     frame, text = zstd.ZstdDecompressor(), bytearray()
-    while b"\n" not in text and len(text) < _LIMIT_BYTES:
-        more = frame.decompress(b"" if text else body, _BLOCK_BYTES)
+    rest = body
+    while not frame.eof and b"\n" not in text and len(text) < _LIMIT_BYTES:
+        more, rest = frame.decompress(rest, _BLOCK_BYTES), b""
         if not more:
             break
         text += more

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.unit.vault.test_history import LENGTH, _entry
@@ -48,15 +49,16 @@ class Scene:
     vault: Vault
     known: dict[int, str] = field(default_factory=dict)
 
-    def recorder(self, *, has_catalog: bool = True) -> PartRecorder:
+    def recorder(self, *, has_catalog: bool = True, first_number: int = 0) -> PartRecorder:
         now = datetime(2026, 11, 28, tzinfo=UTC)
         backup = Backup(id=RUN, target="shop", tiers=(Tier.MANUAL,), status=Status.IN_PROGRESS, created_at=now)
         meter = Meter()
         watch = Watch(meter, beat=lambda _: None, remaining_seconds=lambda: 900.0, stop=lambda: None)
         recorded = self.known.__setitem__ if has_catalog else None
-        return PartRecorder(self.vault, (), Run(backup, meter, watch, lambda: (), lambda _: None, recorded))
+        run = Run(backup, meter, watch, lambda: (), lambda _: None, recorded)
+        return PartRecorder(self.vault, (), run, first_number=first_number)
 
-    def recorded(self) -> list[list[str]]:
+    def recorded(self, from_number: int = 0) -> list[list[str]]:
         """The names in each record."""
 
         def names(number: int) -> Iterator[str]:
@@ -66,7 +68,7 @@ class Scene:
                 assert {frame.pack for frame in entry.frames} <= {pack.key for pack in part.packs}
                 yield entry.name
 
-        return [list(names(number)) for number in recorded_parts(self.vault, "shop", RUN)]
+        return [list(names(one)) for one in recorded_parts(self.vault, "shop", RUN) if one >= from_number]
 
 
 @pytest.fixture
@@ -152,6 +154,70 @@ def test_frames_of_earlier_runs_are_named_with_their_packs(scene: Scene) -> None
     recorder._record()
 
     assert scene.recorded() == [["tables/a"]]
+
+
+class Racing(part_recorder._Source):
+    """A part that ends while its record is made: right after one of its attributes was read."""
+
+    def __getattribute__(self, name: str) -> object:
+        found = super().__getattribute__(name)
+        if name in {"file", "packed", "writer", "packs"}:
+            reads = object.__getattribute__(self, "__dict__")
+            reads["left"] = reads.get("left", type(self).ends_after) - 1
+            if reads["left"] == 0:
+                type(self).end(self)
+        return found
+
+    ends_after = 0
+    end: Callable[[Any], None] = lambda _: None
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["of a database", "of a bucket"])
+def test_a_part_that_ends_while_its_record_is_made_loses_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    monkeypatch.setattr(part_recorder, "_Source", Racing)
+    entries = [_entry("tables/a", pack(1)), _entry("tables/b", pack(2))]
+    file = scene.scratch / ("new.zst" if is_packed else "entries")
+    ended = 0
+
+    def end(source: Racing) -> None:
+        """Store the second pack, and do what `finish` or `finish_packed` does."""
+        nonlocal ended
+        ended += 1
+        cast(Packs, source.packs).packs.append(pack(2))
+        if is_packed:
+            source.packed = Packed(file, frozenset({pack(1).key, pack(2).key}), 700)
+        else:
+            source.file = file
+        source.writer = None
+
+    for read in itertools.count(1):
+        # Given a part with an entry that is stored, and one that is not yet
+        if is_packed:
+            file.write_bytes(pack_lines([one.model_dump_json().encode() + b"\n" for one in entries]))
+        else:
+            write_lines(entries, file)
+        monkeypatch.setattr(Racing, "ends_after", read)
+        monkeypatch.setattr(Racing, "end", end)
+        recorder, ended = scene.recorder(first_number=1000 * read), 0
+        packs, writer = begin(recorder, 1)
+        packs.packs.append(pack(1))
+        writer.entries += entries
+
+        # When it ends after so many reads of what it is
+        recorder._record()
+        if not ended:
+            break
+        for _ in range(2):
+            recorder._record()
+        names = list(itertools.chain.from_iterable(scene.recorded(from_number=1000 * read)))
+
+        # Then nothing of it is lost: what a bucket's part is recorded of twice, once by itself, once with the whole
+        assert set(names) == {"tables/a", "tables/b"}, read
+        assert is_packed or len(names) == 2, read
+        assert is_packed is not file.exists(), read
+    assert read > 5
 
 
 def test_what_a_part_has_packed_becomes_part_of_a_record_as_it_is(

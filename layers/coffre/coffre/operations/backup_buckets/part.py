@@ -93,7 +93,7 @@ def run_part(
     if job.recorder is not None:
         new = job.scratch / f"new-{part.number:06d}.zst"
         try:
-            job.recorder.finish_packed(part.number, lines.write_new(new, file))
+            job.recorder.finish_packed(part.number, lines.write_new(new))
         except OSError:  # a full disk: the run does not depend on its records
             new.unlink(missing_ok=True)
     for entry in entries.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from coffre.buckets.changes import ObjectChange
@@ -28,16 +29,16 @@ class PartLines:
 
     def write(self, file: Path) -> None:
         """Write all lines into a zstd file."""
-        file.write_bytes(pack_lines(self.all))
+        file.write_bytes(self._packed)
 
-    def write_new(self, file: Path, written: Path) -> Packed:
-        """Write the new lines into a zstd file: if all are new, it is the one that was `written`, by another name."""
-        file.unlink(missing_ok=True)
-        if len(self.new) == len(self.all):
-            file.hardlink_to(written)
-        else:
-            file.write_bytes(pack_lines(self.new))
+    def write_new(self, file: Path) -> Packed:
+        """Write the new lines into a zstd file: in a first backup, those are all."""
+        file.write_bytes(self._packed if len(self.new) == len(self.all) else pack_lines(self.new))
         return Packed(file, frozenset(self.new_in), sum(map(len, self.new)))
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return pack_lines(self.all)
 
 
 def lines_of(part: BucketPart, entries: Mapping[str, Entry]) -> PartLines:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, RestoreReport
 from coffre.model.confirmation import Facts, Plan
 from coffre.model.database_target import Provider
 from coffre.model.errors import IntegrityError
@@ -69,6 +69,7 @@ class RestoreJob:
     what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
     was confirmed.
     `sharing` says whether other invocations load its rows; None: none can.
+    `on_whole` gets the report when all of a whole database is done but the removal of its mark.
     `provider` is whose server the destination is; `settings` are what each session at it sets; `marks_schema` is where
     it keeps the marks.
     """
@@ -92,6 +93,7 @@ class RestoreJob:
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None
+    on_whole: Callable[[RestoreReport], None] = lambda _: None
     provider: Provider = "auto"
     settings: Mapping[str, str] = MappingProxyType({})
     marks_schema: str = marks.SCHEMA

@@ -1,6 +1,7 @@
 """Continuing an earlier restore: what it has to have been, and what is said where one cannot continue by itself.
 
-A restore whose process died between its end and the record of it is refused: nothing proves that it has ended.
+A restore whose process died between its end and the record of it is refused: nothing proves that it has ended, unless
+who had it done keeps which database is whole before its mark is removed (`identity_of`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+
+import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, RestoreError
 from coffre.model.restore import Scope
@@ -21,6 +24,7 @@ from coffre.postgres.destination.content import content_of, first_of
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists
 from coffre.postgres.destination.destination import exists, profile_of
+from coffre.postgres.source.identity import read_identity
 
 # What two attempts of a restore of tables have to have in common.
 _CHOICE: Final = {"tables", "schemas", "rows", "with_dependencies", "apply", "replace"}
@@ -145,6 +149,45 @@ def refuse_unproven(job: RestoreJob) -> None:
             "(then the restore is complete), or before its first one. If you know that it is complete, use it. If no "
             "one needs its contents, drop it, and restore again; otherwise name another database.",
         )
+
+
+def identity_of(connection: Connection) -> str | None:
+    """Return what is the same of no two databases, whatever their names and addresses; raises what connecting does.
+
+    None: the role may not ask for the server's identifier.
+    """
+    with translated(connection), connect(connection) as session:
+        return _identity(session)
+
+
+def _identity(session: psycopg2.extensions.connection) -> str | None:
+    def query(statement: str) -> list[tuple[Any, ...]]:
+        with session.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    ((oid,),) = query("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()")
+    system = read_identity(query).system
+    return f"{system} {oid}" if system else None
+
+
+def is_whole(connection: Connection, restore_id: str, identity: str) -> bool:
+    """Return whether this is the database that was whole before its restore removed the mark, which is removed now.
+
+    One that was dropped since, or emptied, is restored again.
+    """
+    if not exists(connection):
+        return False
+    with translated(connection), connect(connection) as session:
+        session.autocommit = True
+        if _identity(session) != identity:
+            return False
+        found = unfinished.find(session)
+        if found is not None and found.restore_id != restore_id:
+            return False
+        if found is not None:
+            unfinished.end(session)
+        return bool(content_of(session, profile_of(connection, session, "auto")))
 
 
 def put_in_place(connection: Connection, restore_id: str) -> bool:

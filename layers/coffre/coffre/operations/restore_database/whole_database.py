@@ -111,6 +111,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 job.check_time(_ANALYZE_SECONDS)
                 analyze(job, report)
             set_properties(job, source, report)
+            job.on_whole(report.build(job))
 
 
 def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:

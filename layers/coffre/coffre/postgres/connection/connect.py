@@ -20,6 +20,7 @@ from coffre.postgres.connection.untrusted import explain_untrusted
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (
     "SET statement_timeout = 0",
+    "SET lock_timeout = 0",  # who waits for locks that others hold says for how long
     "SET idle_in_transaction_session_timeout = 0",
     "SET default_transaction_read_only = off",  # a database or role can have it on; backups say READ ONLY themselves
     # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
@@ -27,6 +28,8 @@ _SESSION_SETTINGS: Final = (
     "SET tcp_keepalives_idle = 30",
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 6",
+    # A role's own would end a session whose rows wait here for the vault: only the keepalives find us gone.
+    "SET tcp_user_timeout = 0",
     "SET row_security = off",
     "SET DateStyle = 'ISO, YMD'",
     "SET IntervalStyle = 'postgres'",
