@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any, Final, cast
@@ -34,11 +34,28 @@ _PAGE: Final = 1000
 _BODY: Final = b"two hundred bytes " * 11
 
 
-class SyntheticStore:
-    """A bucket of so many objects, in the order of their keys."""
+def key_of(number: int) -> str:
+    """Return the key of an object."""
+    return f"users/{number // 1000:06}/upload-{number:09}.txt"
 
-    def __init__(self, objects: int) -> None:
+
+def small_body(number: int) -> bytes:
+    """Return some 230 bytes, different for each object."""
+    return key_of(number).encode() + _BODY
+
+
+class SyntheticStore:
+    """A bucket of so many objects, in the order of their keys.
+
+    Parameters
+    ----------
+    body_of
+        Returns the bytes of the object of a number.
+    """
+
+    def __init__(self, objects: int, body_of: Callable[[int], bytes] = small_body) -> None:
         self.objects = objects
+        self._body_of = body_of
         self.endpoint = Endpoint("https://store.example", "eu-west-3", by_path=True)
         self.stopping = threading.Event()
         self.requests: Counter[str] = Counter()
@@ -49,7 +66,7 @@ class SyntheticStore:
         query: Mapping[str, str] = how.get("query") or {}
         if operation == "list":
             return self._page(int(query.get("continuation-token", "0")))
-        body = call.key.encode() + _BODY
+        body = self._body_of(int(call.key[-len("000000000.txt") : -len(".txt")]))
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         said = {
             "etag": f'"{etag}"',
@@ -60,16 +77,14 @@ class SyntheticStore:
 
     def _page(self, start: int) -> Answer:
         end = min(start + _PAGE, self.objects)
-        items = "".join(map(_item, range(start, end)))
+        items = "".join(_item(key_of(number), self._body_of(number)) for number in range(start, end))
         token = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < self.objects else ""
         more = str(end < self.objects).lower()
         body = f"<ListBucketResult><IsTruncated>{more}</IsTruncated>{token}{items}</ListBucketResult>"
         return Answer(200, {}, body.encode())
 
 
-def _item(number: int) -> str:
-    key = f"users/{number // 1000:06}/upload-{number:09}.txt"
-    body = key.encode() + _BODY
+def _item(key: str, body: bytes) -> str:
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     return (
         f"<Contents><Key>{key}</Key><LastModified>2026-11-17T03:00:00.000Z</LastModified>"

@@ -30,6 +30,7 @@ from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
+from coffre.vault.entry_files import lists_as_packs
 from coffre.vault.vault import Committed, Vault
 
 _numbers = itertools.count(1)
@@ -148,6 +149,8 @@ class Scene:
         return made[0]
 
     def entries(self, manifest: Manifest) -> dict[str, Entry]:
+        packs = {pack.key: pack.live_bytes for pack in manifest.packs if "/entries-" in pack.key}
+        assert packs == lists_as_packs(manifest.entries)
         found = list(self.vault.entries(manifest))
         assert [entry.name for entry in found] == sorted({entry.name for entry in found})
         return {entry.name: entry for entry in found}

@@ -190,7 +190,7 @@ class Privileges:
             "a pack": PACK,
             "a manifest": f"{FOLDER}/manifest.json",
             "an entries file": f"{FOLDER}/entries.jsonl.zst",
-            "a numbered entries file": f"{FOLDER}/entries-000001.jsonl.zst",
+            "a shared list of entries": f"v1/packs/{ID}/entries-01234567-0000.jsonl.zst",
             "the record of a finished part": f"{FOLDER}/parts/000001.jsonl.zst",
             "the plan of a run": f"{FOLDER}/plan/plan.json",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",

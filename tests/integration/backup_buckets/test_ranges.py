@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -41,6 +42,8 @@ from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy import ranges as policy
 from coffre.stores.store import put_small
+from coffre.vault import entry_files
+from coffre.vault.entry_files import Cut
 from coffre.vault.part_records import HISTORY_FROM
 
 FAULTS = ("", "", "killed", "unrecorded", "late", "doubled", "short")
@@ -55,6 +58,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_plan, "_ITEMS", 3)
     monkeypatch.setattr(storage_plan, "_READ_OBJECTS", 2)
     monkeypatch.setattr(policy, "_LEAST_OBJECTS", 2)
+    monkeypatch.setattr(entry_files, "Cut", partial(Cut, least=2, one_in=3))
 
 
 @dataclass

@@ -1,26 +1,41 @@
-"""Entries of a backup in several files, each small enough to be held in memory."""
+"""Entries of a backup in several lists, each small enough to be held in memory, and shared with other backups."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.faulty_store import FaultyStore
+from tests.locking_store import LockingDirectory
 
 from coffre.model.errors import IntegrityError
-from coffre.model.manifest import EntriesFile, Entry, EntryKind
+from coffre.model.locks import LockMode
+from coffre.model.manifest import EntriesFile, Entry, EntryKind, PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import parse_lines
-from coffre.vault.entry_files import EntryFiles
+from coffre.vault.entry_files import Cut, EntryFiles, lists_apart, lists_as_packs
+from coffre.vault.layout import entries_key, writer_of
+from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
+
+ID = "01K9X000000000000000000000"
+NEXT = "01K9X000000000000000000001"
+
+
+def line(name: str, content: int = 0) -> bytes:
+    entry = Entry(name=name, kind=EntryKind.OBJECT, size=1, sha256=hashlib.sha256(b"%d" % content).hexdigest())
+    return entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
 
 
 def lines(start: int, count: int) -> tuple[list[bytes], str, str]:
-    entries = [
-        Entry(name=f"b/{number:06}", kind=EntryKind.OBJECT, size=1, sha256=hashlib.sha256(b"%d" % number).hexdigest())
-        for number in range(start, start + count)
-    ]
-    return [one.model_dump_json().encode() + b"\n" for one in entries], entries[0].name, entries[-1].name
+    numbers = range(start, start + count)
+    return [line(f"b/{number:06}", number) for number in numbers], f"b/{start:06}", f"b/{numbers[-1]:06}"
 
 
 def names(vault: Vault, file: EntriesFile) -> list[str]:
@@ -29,59 +44,73 @@ def names(vault: Vault, file: EntriesFile) -> list[str]:
     return [entry.name for entry in parse_lines(body, where=file.key)]
 
 
-def test_files_are_cut_by_their_size_and_follow_each_other(tmp_path: Path) -> None:
+def written(
+    vault: Vault, state: Mapping[str, int], earlier: Mapping[str, EntriesFile], cut: Cut, backup_id: str = ID
+) -> tuple[tuple[EntriesFile, ...], dict[str, PackReference]]:
+    """Return the lists of a backup with these names, and the packs that are new."""
+    packs: dict[str, PackReference] = {}
+    files = EntryFiles(vault, backup_id, packs, earlier=earlier, cut=cut)
+    for part in itertools.batched(sorted(state), 7, strict=False):
+        files.add([line(name, state[name]) for name in part], part[0], part[-1])
+    return files.close(), packs
+
+
+def by_sha256(files: tuple[EntriesFile, ...]) -> dict[str, EntriesFile]:
+    return {file.sha256: file for file in files}
+
+
+def test_lists_are_cut_by_their_size_and_follow_each_other(tmp_path: Path) -> None:
     vault = Vault(DirectoryStore(tmp_path))
-    files = EntryFiles(vault, "files", "01K9X000000000000000000000", file_bytes=100_000)
+    packs: dict[str, PackReference] = {}
+    files = EntryFiles(vault, ID, packs, cut=Cut(least=10**6, most_bytes=100_000))
     for start in range(0, 10_000, 1000):
         files.add(*lines(start, 1000))
 
-    written = files.close()
+    made = files.close()
 
-    assert len(written) > 2
-    assert [file.key.rpartition("/")[2] for file in written] == [
-        f"entries-{number:06}.jsonl.zst" for number in range(len(written))
-    ]
-    read = [names(vault, file) for file in written]
+    assert len(made) > 2
+    assert all(file.length < 150_000 for file in made)
+    read = [names(vault, file) for file in made]
     assert [name for file in read for name in file] == [f"b/{number:06}" for number in range(10_000)]
-    assert [(file.first, file.count) for file in written] == [(file[0], len(file)) for file in read]
+    assert [(file.first, file.count) for file in made] == [(file[0], len(file)) for file in read]
+    # Each is a pack, all of whose bytes are in use.
+    assert {key: (pack.length, pack.live_bytes, pack.sha256) for key, pack in packs.items()} == {
+        file.key: (file.length, file.length, file.sha256) for file in made
+    }
+    assert {writer_of(file.key) for file in made} == {ID}
+    own = EntriesFile(key=entries_key("files", ID), sha256="0" * 64, length=1, count=1)
+    assert lists_apart((*made, own)) == (own,)
+    assert lists_as_packs((own, *made)) == {key: pack.length for key, pack in packs.items()}
 
 
-def test_the_next_invocation_goes_on_with_the_numbers(tmp_path: Path) -> None:
-    vault = Vault(DirectoryStore(tmp_path))
-    first = EntryFiles(vault, "files", "01K9X000000000000000000000")
-    first.add(*lines(0, 3))
-    written = first.close()
+def test_names_that_are_all_borders_make_no_tiny_lists() -> None:
+    files, _ = written(Vault(FaultyStore()), dict.fromkeys(map("{:04}".format, range(100)), 0), {}, Cut(20, one_in=1))
 
-    second = EntryFiles(vault, "files", "01K9X000000000000000000000", written=written, last="b/000002")
-    second.add(*lines(3, 2))
-
-    assert [(file.first, file.count) for file in second.close()] == [("b/000000", 3), ("b/000003", 2)]
-    assert len(list(tmp_path.rglob("*.zst"))) == 2
+    assert [file.count for file in files] == [20] * 5
 
 
-def test_files_of_an_invocation_that_died_stay_and_their_numbers_are_not_used_again(tmp_path: Path) -> None:
-    vault = Vault(DirectoryStore(tmp_path))
-    begun = EntryFiles(vault, "files", "01K9X000000000000000000000")
+def test_the_next_invocation_continues_and_what_a_dead_one_stored_is_in_no_ones_way(tmp_path: Path) -> None:
+    vault, packs = Vault(DirectoryStore(tmp_path)), dict[str, PackReference]()
+    begun = EntryFiles(vault, ID, packs)
     begun.add(*lines(0, 3))
-    written = begun.close()
-    # Given one that stores another file, and dies before its progress is stored
-    died = EntryFiles(vault, "files", "01K9X000000000000000000000", written=written, last="b/000002")
+    stored = begun.close()
+    # Given one that stores another list, and dies before its progress is stored
+    died = EntryFiles(vault, ID, {}, written=stored, last="b/000002")
     died.add(*lines(3, 2))
     [_, stray] = died.close()
 
-    again = EntryFiles(vault, "files", "01K9X000000000000000000000", written=written, last="b/000002")
+    again = EntryFiles(vault, ID, packs, written=stored, last="b/000002")
     again.add(*lines(3, 4))
-    later = EntryFiles(vault, "files", "01K9X000000000000000000000", written=again.close(), last="b/000006")
-    later.add(*lines(7, 1))
 
-    files = later.close()
-    assert [file.key[-len("000000.jsonl.zst") :][:6] for file in files] == ["000000", "000002", "000003"]
-    assert [name for file in files for name in names(vault, file)] == [f"b/{number:06}" for number in range(8)]
+    files = again.close()
+    assert [(file.first, file.count) for file in files] == [("b/000000", 3), ("b/000003", 4)]
+    assert [name for file in files for name in names(vault, file)] == [f"b/{number:06}" for number in range(7)]
     assert names(vault, stray) == ["b/000003", "b/000004"]
+    assert set(packs) == {file.key for file in files}
 
 
 def test_a_part_that_comes_again_or_too_early_is_refused(tmp_path: Path) -> None:
-    files = EntryFiles(Vault(DirectoryStore(tmp_path)), "files", "01K9X000000000000000000000")
+    files = EntryFiles(Vault(DirectoryStore(tmp_path)), ID, {})
     files.add(*lines(3, 3))
 
     for start in (3, 0):
@@ -90,8 +119,68 @@ def test_a_part_that_comes_again_or_too_early_is_refused(tmp_path: Path) -> None
         assert unsorted.value.code == "ENTRIES_UNSORTED"
 
 
-def test_without_an_entry_there_is_one_empty_file(tmp_path: Path) -> None:
-    vault = Vault(DirectoryStore(tmp_path))
-    (file,) = EntryFiles(vault, "files", "01K9X000000000000000000000").close()
+def test_without_an_entry_there_is_one_empty_list_and_the_next_backup_points_at_it() -> None:
+    vault = Vault(FaultyStore())
+    files, _ = written(vault, {}, {}, Cut())
+    (file,) = files
 
     assert (file.count, file.first, names(vault, file)) == (0, "", [])
+    assert written(vault, {}, by_sha256(files), Cut(), NEXT) == (files, {})
+
+
+def test_a_list_has_the_lock_of_new_packs(tmp_path: Path) -> None:
+    store, until = LockingDirectory(tmp_path), datetime(2026, 12, 1, tzinfo=UTC)
+    vault = Vault(store, VaultLocks(store, LockMode.GOVERNANCE, 400)).locking_new_until(until)
+
+    (file,), packs = written(vault, {"a": 1}, {}, Cut())
+
+    assert (packs[file.key].locked_until, packs[file.key].lock_mode) == (until, LockMode.GOVERNANCE)
+    assert store.lock_of(file.key).lock == vault.locks.lock(until) if vault.locks else False
+
+
+_NAMES = st.text(st.sampled_from('ab","kind":\\é\n'), min_size=1, max_size=4)
+_DAYS = st.lists(st.dictionaries(_NAMES, st.none() | st.integers(0, 3), max_size=12), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=st.dictionaries(_NAMES, st.integers(0, 3), max_size=60), days=_DAYS, least=st.sampled_from([1, 5]))
+def test_any_history_reads_the_same_and_writes_only_what_changed(
+    first: dict[str, int], days: list[dict[str, int | None]], least: int
+) -> None:
+    """Changes of a day: a number is new content, None removes the name. No lists are named but those that exist."""
+    vault, cut = Vault(FaultyStore()), Cut(least, one_in=4)
+    state = dict(first)
+    files, _ = written(vault, state, {}, cut)
+    for day in days:
+        before = dict(state)
+        state |= {name: content for name, content in day.items() if content is not None}
+        for name in (name for name, content in day.items() if content is None):
+            state.pop(name, None)
+        changes = sum(before.get(name) != state.get(name) for name in {*before, *state})
+
+        files, new = written(vault, state, by_sha256(files), cut, NEXT)
+
+        # What an unshared list would have
+        read = [one for file in files for one in parse_lines(vault.store.get(file.key), where="")]
+        assert [(one.name, one.sha256) for one in read] == [
+            (name, hashlib.sha256(b"%d" % state[name]).hexdigest()) for name in sorted(state)
+        ]
+        assert [file.first for file in files] == [file.first for file in written(vault, state, {}, cut)[0]]
+        if least == 1:  # a border moves with its own name alone: it divides a list, or joins two
+            assert len(new) <= 2 * changes
+        if not changes:
+            assert not new
+
+
+def test_a_change_moves_few_borders_also_with_a_least_size() -> None:
+    vault, cut = Vault(FaultyStore()), Cut(least=16, one_in=64)
+    state = {hashlib.sha256(b"%d" % number).hexdigest()[:12]: 0 for number in range(4000)}
+    files, _ = written(vault, state, {}, cut)
+    among = sorted(state)
+
+    for change in ({among[2000]: 1}, {among[2000] + "x": 0}, dict.fromkeys(among[1000:1010], 2)):
+        again, new = written(vault, state | change, by_sha256(files), cut, NEXT)
+
+        assert len(files) > 40
+        assert 1 <= len(new) <= 3
+        assert sum(file.count for file in again) == len(state | change)

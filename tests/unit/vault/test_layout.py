@@ -15,7 +15,7 @@ BACKUP = ("shop", ID)
     [
         (layout.manifest_key(*BACKUP), "manifest.json"),
         (layout.entries_key(*BACKUP), "entries.jsonl.zst"),
-        (layout.entries_key(*BACKUP, number=0), "entries-000000.jsonl.zst"),
+        (f"{layout.backup_prefix(*BACKUP)}/entries-000001.jsonl.zst", "entries-000001.jsonl.zst"),
         (layout.progress_key(*BACKUP), "progress.json"),
         (layout.tier_mark_key(*BACKUP, "DAILY"), "marks/tier-DAILY.json"),
         (layout.pin_mark_key(*BACKUP), "marks/pin.json"),
@@ -31,6 +31,9 @@ def test_a_record_is_recognized(key: str, name: str) -> None:
 
 def test_a_pack_is_recognized_by_the_backup_that_wrote_it() -> None:
     assert layout.writer_of(f"{layout.pack_prefix(ID, 7)}-0a1b2c3d-0000") == ID
+    assert layout.writer_of(f"{layout.shared_entries_prefix(ID)}-0a1b2c3d-0000.jsonl.zst") == ID
+    assert not layout.is_pack(layout.entries_key(*BACKUP))
+    assert not layout.is_pack(f"{layout.shared_entries_prefix(ID)}.jsonl.zst")
 
 
 def test_an_anchor_is_recognized() -> None:

@@ -211,9 +211,27 @@ class StoreTransientError(TransientError):
 
 
 class IntegrityError(PermanentError):
-    """Stored bytes are not what was recorded when they were written."""
+    """Stored bytes are not what was recorded when they were written.
+
+    Parameters
+    ----------
+    pack
+        The pack that they are all of, if every backup that names it is damaged.
+    """
 
     default_code = "INTEGRITY"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        detail: str | None = None,
+        hint: str | None = None,
+        pack: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, detail=detail, hint=hint)
+        self.pack = pack
 
 
 class EncryptionError(PermanentError):

@@ -60,7 +60,7 @@ class Damage(_Record):
     def of(cls, error: IntegrityError, **where: object) -> Damage:
         """Describe an error with where it was found."""
         text = f"{error.message} {error.detail}" if error.detail else error.message
-        return cls.model_validate({"code": error.code, "text": text, **where})
+        return cls.model_validate({"code": error.code, "text": text, "pack": error.pack, **where})
 
 
 class DamageReport(_Record):

@@ -1,58 +1,82 @@
-"""Several files of entries for one backup, each small enough to be held in memory, whatever the number of entries."""
+"""Lists of entries that backups share, each small enough to be held in memory, whatever the number of entries.
+
+They are cut where the names say so, so that a change moves no other border, and a list that the previous backup has too
+is not stored again. Each of them is also a pack of the manifest: what keeps, locks, copies and checks packs does the
+same for them (docs/adr/0065).
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Final
 
 from backports import zstd
 
-from coffre.model.errors import StoreError
-from coffre.model.manifest import EntriesFile, Entry
-from coffre.stores.store import put_new
+from coffre.model.manifest import EntriesFile, Entry, PackReference
 from coffre.vault.entries import unsorted
-from coffre.vault.layout import entries_key, entries_number
+from coffre.vault.layout import is_pack, shared_entries_prefix
 from coffre.vault.vault import Vault
 
-# Compressed: some 50,000 objects. Readers take 64 MiB.
-FILE_BYTES: Final = 8 * 1024 * 1024
 _LEVEL: Final = 3
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where a list ends: before a name that has one in `one_in` of all hashes, but not below `least` entries.
+
+    `least` is against names that were chosen so that each is a border. `most_bytes` are compressed; readers take 64 MiB.
+    """
+
+    least: int = 512
+    one_in: int = 2048
+    most_bytes: int = 8 * 1024 * 1024
+
+    def is_before(self, line: bytes) -> bool:
+        """Return whether an entry is the first of a list, by the line's beginning: that is the name."""
+        name = line.partition(b'","kind":')[0]
+        return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest()) % self.one_in == 0
+
+
 class EntryFiles:
-    """Takes lines of entries, sorted by name over all of them, and stores them in numbered files.
+    """Takes lines of entries, sorted by name over all of them, and stores them in lists.
 
     Parameters
     ----------
+    packs
+        Gets the reference to each list that is stored, by its key.
+    earlier
+        Lists of the previous backup that certainly exist as they were recorded, by SHA-256. It may grow meanwhile.
     written
-        The files that an earlier invocation of the same run has stored: numbers and names continue after them.
+        The lists that an earlier invocation of the same run has stored.
     last
         The last name in those.
-    number
-        Of the first file, if there is none yet.
     """
 
     def __init__(
         self,
         vault: Vault,
-        target: str,
         backup_id: str,
+        packs: MutableMapping[str, PackReference],
         *,
+        earlier: Mapping[str, EntriesFile] | None = None,
         written: Iterable[EntriesFile] = (),
         last: str = "",
-        number: int = 0,
-        file_bytes: int = FILE_BYTES,
+        cut: Cut | None = None,
     ) -> None:
         self._vault = vault
-        self._backup = (target, backup_id)
-        self._file_bytes = file_bytes
+        self._prefix = f"{shared_entries_prefix(backup_id)}-{secrets.token_hex(4)}"
+        self._packs = packs
+        self._earlier = {} if earlier is None else earlier
+        self._cut = cut or Cut()
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._body = bytearray()
         self._count = 0
         self._first = ""
+        self._stored = 0
         self.files: list[EntriesFile] = list(written)
-        self._number = entries_number(self.files[-1].key) + 1 if self.files else number
         self.last = last
 
     def add(self, lines: Iterable[bytes], first: str, last: str) -> None:
@@ -67,40 +91,50 @@ class EntryFiles:
             raise unsorted(first, self.last)
         self.last = last
         for line in lines:
+            if self._is_full(line):
+                self._end()
             if not self._count:
                 self._first = Entry.model_validate_json(line).name
             self._count += 1
             self._body += self._compressor.compress(line)
-            if len(self._body) >= self._file_bytes:
-                self._store()
 
     def close(self) -> tuple[EntriesFile, ...]:
-        """Store what is left, and return all files. A backup without entries has one empty file."""
+        """Store what is left, and return all lists. A backup without entries has one empty list."""
         if self._count or not self.files:
-            self._store()
+            self._end()
         return tuple(self.files)
 
     def flush(self) -> None:
         """Store what is left, if there is anything."""
         if self._count:
-            self._store()
+            self._end()
 
-    def _store(self) -> None:
+    def _is_full(self, line: bytes) -> bool:
+        """Return whether the list ends before this line."""
+        return len(self._body) >= self._cut.most_bytes or (self._count >= self._cut.least and self._cut.is_before(line))
+
+    def _end(self) -> None:
+        """Point at a list of the previous backup, or store a new one: equal lines give equal bytes."""
         self._body += self._compressor.flush()
         body, self._body = bytes(self._body), bytearray()
-        key, sha256 = self._put(body)
-        self.files.append(EntriesFile(key=key, sha256=sha256, length=len(body), count=self._count, first=self._first))
+        file = self._earlier.get(hashlib.sha256(body).hexdigest()) or self._put(body)
+        self.files.append(file)
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
         self._count, self._first = 0, ""
 
-    def _put(self, body: bytes) -> tuple[str, str]:
-        """Store a file under the next number that is free: an invocation that died may have stored some already."""
-        for number in itertools.count(self._number):
-            key = entries_key(*self._backup, number=number)
-            self._number = number + 1
-            try:
-                return key, put_new(self._vault.store_of_new, key, body)
-            except StoreError as error:
-                if error.code != "OBJECT_EXISTS":
-                    raise
-        raise AssertionError
+    def _put(self, body: bytes) -> EntriesFile:
+        """Store a list under a key that no other attempt uses."""
+        pack = self._vault.put_pack(f"{self._prefix}-{self._stored:04d}.jsonl.zst", body)
+        self._stored += 1
+        self._packs[pack.key] = pack
+        return EntriesFile(key=pack.key, sha256=pack.sha256, length=pack.length, count=self._count, first=self._first)
+
+
+def lists_apart(files: Iterable[EntriesFile]) -> tuple[EntriesFile, ...]:
+    """Return the lists of entries that are no packs: a backup's very own."""
+    return tuple(file for file in files if not is_pack(file.key))
+
+
+def lists_as_packs(files: Iterable[EntriesFile]) -> dict[str, int]:
+    """Return what a backup uses of the lists of entries that are packs: all bytes of each, by key."""
+    return {file.key: file.length for file in files if is_pack(file.key)}

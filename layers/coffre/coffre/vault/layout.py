@@ -26,7 +26,9 @@ _RECORD: Final = re.compile(
     r"manifest\.json|entries(?:-\d{6})?\.jsonl\.zst|progress\.json|parts/\d{6,}\.jsonl\.zst|plan/(?:plan\.json|groups\.jsonl|ranges-\d{6}\.jsonl|parts\.jsonl\.zst|tables\.json\.zst)|marks/tier-[A-Z]+\.json|marks/pin\.json|marks/(?:hold|verified)-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json|reports/[A-Za-z0-9][A-Za-z0-9._-]*"
 )
 _PART: Final = re.compile(r"/parts/(\d{6,})\.jsonl\.zst$")
-_PACK: Final = re.compile(rf"{PACKS}({_ID})/\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}")
+_PACK: Final = re.compile(
+    rf"{PACKS}({_ID})/(?:\d{{6}}-[0-9a-f]{{8}}-\d{{4,}}|entries-[0-9a-f]{{8}}-\d{{4,}}\.jsonl\.zst)"
+)
 _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:names|failed)-\d{{6}}\.jsonl\.zst)")
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
 _CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}\.json")
@@ -66,15 +68,14 @@ def manifest_key(target: str, backup_id: str) -> str:
     return f"{backup_prefix(target, backup_id)}/{MANIFEST}"
 
 
-def entries_key(target: str, backup_id: str, number: int | None = None) -> str:
-    """Return the key of a backup's list of entries, or of one of several, which are numbered from 0."""
-    suffix = "" if number is None else f"-{number:06d}"
-    return f"{backup_prefix(target, backup_id)}/entries{suffix}.jsonl.zst"
+def entries_key(target: str, backup_id: str) -> str:
+    """Return the key of a backup's list of entries, if it is the only one."""
+    return f"{backup_prefix(target, backup_id)}/entries.jsonl.zst"
 
 
-def entries_number(key: str) -> int:
-    """Return the number of a list of entries that is one of several."""
-    return int(key.removesuffix(".jsonl.zst").rpartition("-")[2])
+def shared_entries_prefix(backup_id: str) -> str:
+    """Return how the keys of lists of entries begin that other backups may point at: they are kept as packs are."""
+    return f"{PACKS}{backup_id}/entries"
 
 
 def progress_key(target: str, backup_id: str) -> str:
@@ -211,9 +212,17 @@ def record_of(key: str) -> RecordKey | None:
 
 
 def writer_of(key: str) -> str | None:
-    """Return the id of the backup that wrote the pack of this key, or None when it is no pack's."""
+    """Return the id of the backup that wrote the pack of this key, or None when it is no pack's.
+
+    Lists of entries that backups share are packs too.
+    """
     found = _PACK.fullmatch(key)
     return found[1] if found else None
+
+
+def is_pack(key: str) -> bool:
+    """Return whether a key is that of a pack, or of a list of entries that is kept as packs are."""
+    return writer_of(key) is not None
 
 
 def is_restore_report(key: str) -> bool:

@@ -32,6 +32,7 @@ from coffre.vault.entries import merge_lines, parse_lines
 from coffre.vault.layout import (
     entries_key,
     hold_mark_key,
+    is_pack,
     manifest_key,
     marks_prefix,
     pack_prefix,
@@ -127,6 +128,18 @@ class Vault:
             budget,
             uploads=uploads,
             lock=self._new_lock,
+        )
+
+    def put_pack(self, key: str, body: bytes) -> PackReference:
+        """Store a new pack that is no frames, with the lock of new packs, and return the reference to it."""
+        sha256, lock = put_new(self.store_of_new, key, body), self._new_lock
+        return PackReference(
+            key=key,
+            length=len(body),
+            sha256=sha256,
+            live_bytes=len(body),
+            locked_until=lock.until if lock else None,
+            lock_mode=lock.mode if lock else None,
         )
 
     def write_entries(
@@ -279,15 +292,20 @@ class Vault:
         folders = {pack.key.rsplit("/", 1)[0] + "/" for pack in packs}
         return {info.key: info.size for folder in sorted(folders) for info in self.store.list(folder)}
 
-    def entries(self, manifest: Manifest, start: str = "") -> Iterator[Entry]:
+    def entries(
+        self, manifest: Manifest, start: str = "", on_read: Callable[[EntriesFile], None] = lambda _: None
+    ) -> Iterator[Entry]:
         """Yield the entries of a backup, sorted by name, after checking each file against the manifest.
 
-        Files whose names all come before `start` are not read; the first of the others may begin before it.
+        Files whose names all come before `start` are not read; the first of the others may begin before it. `on_read`
+        gets each file that is as it was recorded, before its entries.
         """
         files = manifest.entries
         before = [index for index, file in enumerate(files) if file.first <= start]
         for file in files[max(before, default=0) :]:
-            yield from parse_lines(self._entries_bytes(file), where=file.key)
+            body = self._entries_bytes(file)
+            on_read(file)
+            yield from parse_lines(body, where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
         return self._checked(file.key, lambda store: _entries_at(store, file))
@@ -377,12 +395,14 @@ def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
 
 
 def _entries_at(store: Store, file: EntriesFile) -> bytes:
+    pack = file.key if is_pack(file.key) else None
     try:
         body = store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
     except ObjectMissingError as error:
-        raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.") from error
+        raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.", pack) from error
     if hashlib.sha256(body).hexdigest() != file.sha256:
-        raise _lost("ENTRIES_SWAPPED", f"The list of entries {file.key} is not the one that the manifest recorded.")
+        text = f"The list of entries {file.key} is not the one that the manifest recorded."
+        raise _lost("ENTRIES_SWAPPED", text, pack)
     return body
 
 
@@ -393,9 +413,10 @@ def _parse_manifest(body: bytes, key: str) -> Manifest:
         raise _lost("MANIFEST_DAMAGED", f"The manifest {key} cannot be read.") from error
 
 
-def _lost(code: str, message: str) -> IntegrityError:
+def _lost(code: str, message: str, pack: str | None = None) -> IntegrityError:
     return IntegrityError(
         message,
         code=code,
+        pack=pack,
         hint="This backup cannot be trusted. Restore an older one (`coffre list`) and keep the vault as it is.",
     )

@@ -12,7 +12,7 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_buckets.earlier import NOTHING_STORED, StoredSince
+from coffre.operations.backup_buckets.earlier import NOTHING_STORED, PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
@@ -37,30 +37,34 @@ class Collector:
     begun
         Objects after `position` that the time was over in the middle of.
     packs
-        Those that this run has stored, and those of unfinished runs that its entries point at.
+        Those that this run has stored, lists of entries too, and those of unfinished runs that its entries point at.
 
     Parameters
     ----------
+    past
+        The previous backup, whose lists of entries may be pointed at.
     stored
         What unfinished runs have stored.
     """
 
-    def __init__(self, job: BucketBackupJob, backup: Backup, stored: StoredSince = NOTHING_STORED) -> None:
+    def __init__(
+        self, job: BucketBackupJob, backup: Backup, past: PreviousBackup, stored: StoredSince = NOTHING_STORED
+    ) -> None:
         begun = job.begun
         self._job = job
         self._backup_id = backup.id
         self._stored = stored
         self._waiting: dict[int, BucketPartResult] = {}
         self._next = begun.parts if begun else 0
+        self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
         self._files = EntryFiles(
             job.vault,
-            backup.target,
             backup.id,
+            self.packs,
+            earlier=past.lists,
             written=begun.entries if begun else (),
             last=begun.position if begun else "",
-            number=job.numbers_from,
         )
-        self.packs: dict[str, PackReference] = {pack.key: pack for pack in begun.packs} if begun else {}
         self.position = begun.position if begun else ""
         self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
@@ -84,7 +88,7 @@ class Collector:
             self._next += 1
 
     def close(self) -> None:
-        """Store the last file of entries. A range without entries has none."""
+        """Store the last list of entries. A range without entries has none."""
         if self._job.is_range:
             self._files.flush()
         else:
@@ -97,7 +101,7 @@ class Collector:
 
     @property
     def files(self) -> EntryFiles:
-        """The files of entries."""
+        """The lists of entries."""
         return self._files
 
     def progress(

@@ -62,7 +62,7 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
 def _in_one(
     job: BucketBackupJob, run: Run, past: PreviousBackup, stored: StoredSince
 ) -> tuple[Manifest, Committed] | Paused | Spread:
-    collector = Collector(job, run.backup, stored)
+    collector = Collector(job, run.backup, past, stored)
     run.meter.add(size_bytes=sum(collector.tally.sizes.values()), objects=sum(collector.tally.objects.values()))
     run.meter.begin(
         "objects",
@@ -100,7 +100,7 @@ def store_range(job: BucketBackupJob, run: Run) -> tuple[BucketProgress, bool]:
 
 
 def _in_range(job: BucketBackupJob, run: Run, past: PreviousBackup, stored: StoredSince) -> tuple[BucketProgress, bool]:
-    collector = Collector(job, run.backup, stored)
+    collector = Collector(job, run.backup, past, stored)
     # What is known of earlier runs as a whole is noted once, by the seal.
     past, stored = replace(past, note=None), replace(stored, notes=())
     planner = Planner(job, past, run.meter, lambda: _has_time(job, run), stored)
@@ -117,7 +117,7 @@ def seal_ranges(job: BucketBackupJob, run: Run, notes: tuple[str, ...] = ()) -> 
     job = _ready(job, run)
     past = open_previous(job)
     run.meter.begin("seal")
-    return seal(job, run, Collector(job, run.backup), past, [*([past.note] if past.note else []), *notes])
+    return seal(job, run, Collector(job, run.backup, past), past, [*([past.note] if past.note else []), *notes])
 
 
 def _ready(job: BucketBackupJob, run: Run) -> BucketBackupJob:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from coffre.model.errors import IntegrityError, StoreError
-from coffre.model.manifest import Entry, Manifest, PackReference
+from coffre.model.manifest import EntriesFile, Entry, Manifest, PackReference
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.runs.unfinished_runs import read_runs
 from coffre.operations.stored_backup.open import manifest_of
@@ -20,12 +20,19 @@ from coffre.vault.history import Unfinished, newest_usable, usable_packs
 class PreviousBackup:
     """The previous backup: its packs that may be referenced, and a note about it.
 
-    `turn` is this backup's number among those that share the comparison of attributes.
+    `turn` is this backup's number among those that share the comparison of attributes. `lists` are the lists of entries
+    that were read until now and are as they were recorded, by SHA-256: the new backup may point at them.
     """
 
     manifest: Manifest | None = None
     packs: dict[str, PackReference] = field(default_factory=dict)
     note: str | None = None
+    lists: dict[str, EntriesFile] = field(default_factory=dict)
+
+    def note_list(self, file: EntriesFile) -> None:
+        """Take a list of entries that was read."""
+        if file.key in self.packs:
+            self.lists[file.sha256] = file
 
     @property
     def turn(self) -> int:

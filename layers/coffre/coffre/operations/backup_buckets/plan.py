@@ -124,7 +124,7 @@ class Planner:
         if manifest is None:
             return
         try:
-            for entry in self.job.vault.entries(manifest, self._position):
+            for entry in self.job.vault.entries(manifest, self._position, self.past.note_list):
                 if end is not None and entry.name > end:
                     return
                 if entry.name > self._position:

@@ -1,4 +1,4 @@
-"""The seal of a bucket backup: the last file of entries, then the manifest, which commits."""
+"""The seal of a bucket backup: the last list of entries, then the manifest, which commits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import stored_before
 from coffre.vault.entries import referenced
+from coffre.vault.entry_files import lists_apart, lists_as_packs
 from coffre.vault.layout import writer_of
 from coffre.vault.vault import Committed
 
@@ -26,10 +27,12 @@ def seal(
     collector.refuse_denied()
     backup, tally = run.backup, collector.tally
     files = tuple(collector.files.files)
-    packs = referenced(tally.live_bytes, {**past.packs, **collector.packs})
+    live = {**tally.live_bytes, **lists_as_packs(files)}
+    packs = referenced(live, {**past.packs, **collector.packs})
     own = sum(pack.length for pack in collector.own_packs)
     content = _content(job, collector, past)
-    secured = secure(job.vault, job.target, run, files, packs, job.now())
+    apart = lists_apart(files)
+    secured = secure(job.vault, job.target, run, apart, packs, job.now())
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -45,7 +48,7 @@ def seal(
         locked_until=secured.locked_until,
         point=_point(job, collector),
         plaintext_bytes=sum(tally.sizes.values()),
-        stored_bytes=own + sum(file.length for file in files),
+        stored_bytes=own + sum(file.length for file in apart),
         rows=0,
         content=content,
         exceptions=(*_counted(missing_of(job)), *tally.unread.sentences()),
@@ -66,7 +69,7 @@ def _point(job: BucketBackupJob, collector: Collector) -> ManifestPoint | None:
 
 def _content(job: BucketBackupJob, collector: Collector, past: PreviousBackup) -> StorageContent:
     tally, store, begun = collector.tally, job.target.store, job.begun
-    stored = len(collector.own_packs) + len(collector.files.files)
+    stored = len(collector.own_packs) + len(lists_apart(collector.files.files))
     return StorageContent(
         endpoint=store.endpoint,
         region=job.reader.region,

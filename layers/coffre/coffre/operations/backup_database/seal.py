@@ -23,6 +23,7 @@ from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import stored_before
 from coffre.policy.slicing import TableExtent
 from coffre.vault.entries import referenced
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed
 
@@ -82,7 +83,8 @@ def commit(job: DatabaseBackupJob, plan: BackupPlan, sealed: Sealed, run: Run) -
     backup = plan.backup
     packs = referenced(sealed.live_bytes, sealed.packs)
     content = _content(job, plan, sealed.counts)
-    secured = secure(job.vault, job.target, run, sealed.entries, packs, job.now())
+    apart = lists_apart(sealed.entries)
+    secured = secure(job.vault, job.target, run, apart, packs, job.now())
     manifest = Manifest(
         backup_id=backup.id,
         target=backup.target,
@@ -96,7 +98,7 @@ def commit(job: DatabaseBackupJob, plan: BackupPlan, sealed: Sealed, run: Run) -
         entries=sealed.entries,
         packs=secured.packs,
         plaintext_bytes=sealed.size_bytes,
-        stored_bytes=sealed.stored_bytes + sum(file.length for file in sealed.entries),
+        stored_bytes=sealed.stored_bytes + sum(file.length for file in apart),
         rows=sum(table.rows for table in content.tables),
         content=content,
         locked_until=secured.locked_until,

@@ -23,6 +23,7 @@ from coffre.operations.stored_backup.copied_records import copy_records_of
 from coffre.operations.stored_backup.open import refuse_other_backups
 from coffre.stores.store import Store, put_new
 from coffre.stores.transfer import Transfer
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import is_shorter
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
@@ -168,7 +169,7 @@ def _send_pack(job: CopyJob, transfer: Transfer, pack: PackReference) -> int:
 
 
 def _copy_entries(job: CopyJob, manifest: Manifest) -> None:
-    for file in manifest.entries:
+    for file in lists_apart(manifest.entries):  # the others were sent among the packs
         try:
             body = job.source.store.get(file.key)
         except ObjectMissingError as error:

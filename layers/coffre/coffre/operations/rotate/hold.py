@@ -22,6 +22,7 @@ from coffre.model.backup import Backup, HoldProgress, Status
 from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, StoreError
 from coffre.model.hold import HoldReport
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 
@@ -139,7 +140,7 @@ def _keys(vault: Vault, backup: Backup) -> list[str]:
     """Return everything that a backup refers to, always in the same order: the manifest last."""
     manifest = manifest_of(vault, backup)
     packs = sorted(pack.key for pack in manifest.packs)
-    return [*packs, *(file.key for file in manifest.entries), backup.manifest_key or ""]
+    return [*packs, *(file.key for file in lists_apart(manifest.entries)), backup.manifest_key or ""]
 
 
 def _held_by_others(job: HoldJob, backup: Backup) -> set[str]:

@@ -20,6 +20,7 @@ from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.locking import extension_of
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks, is_shorter
 from coffre.vault.vault import Vault
 
@@ -142,7 +143,7 @@ class LockKeeper:
         manifest = manifest_of(self.vault, backup)
         known = self.known(manifest)
         packs = sorted({pack.key for pack in manifest.packs})
-        keys = [backup.manifest_key or "", *(file.key for file in manifest.entries), *packs]
+        keys = [backup.manifest_key or "", *(file.key for file in lists_apart(manifest.entries)), *packs]
         done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
         for batch in batched(keys[done:], _BATCH, strict=False):
             if not self.has_time():

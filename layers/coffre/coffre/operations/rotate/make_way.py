@@ -19,6 +19,7 @@ from coffre.model.rotation import Problem
 from coffre.operations.rotate.rotate import RotateJob
 from coffre.operations.rotate.turn import Turn
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.vault import Vault
 
 
@@ -92,7 +93,7 @@ class MakingWay:
 
     def _damaged_records(self, backup: Backup, manifest: Manifest) -> Iterator[str]:
         """Yield the manifest and the lists of entries of the copy that are not those that were recorded."""
-        expected = {file.key: file.sha256 for file in manifest.entries}
+        expected = {file.key: file.sha256 for file in lists_apart(manifest.entries)}
         expected[backup.manifest_key or ""] = backup.manifest_sha256 or ""
         for key, sha256 in expected.items():
             try:

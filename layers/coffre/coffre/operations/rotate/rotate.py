@@ -25,6 +25,7 @@ from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.retention import decide
 from coffre.stores.with_copies import VAULT
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.vault import Vault
 
 # One lock for all targets: a rotation works on the whole vault. No target can have this name.
@@ -198,7 +199,7 @@ def bytes_by_newest_user(vault: Vault, copies: Iterable[Backup]) -> dict[str, in
         manifest = manifest_of(vault, copy)
         own = [pack for pack in manifest.packs if pack.key not in seen]
         seen.update(pack.key for pack in own)
-        sizes[copy.id] = sum(pack.length for pack in own) + sum(file.length for file in manifest.entries)
+        sizes[copy.id] = sum(pack.length for pack in own) + sum(file.length for file in lists_apart(manifest.entries))
     return sizes
 
 

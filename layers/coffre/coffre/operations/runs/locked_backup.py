@@ -78,6 +78,11 @@ def secure(
 ) -> Secured:
     """Check that the run may publish, and lock everything that its manifest names as long as its tiers ask for.
 
+    Parameters
+    ----------
+    entries
+        The lists of entries that are not among the packs.
+
     Raises
     ------
     CoffreError

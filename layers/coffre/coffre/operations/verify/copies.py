@@ -25,6 +25,7 @@ from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_tr
 from coffre.operations.verify.inventory import look
 from coffre.operations.verify.job import VerifyJob
 from coffre.stores.store import ObjectInfo
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS
 from coffre.vault.references import References
 
@@ -101,7 +102,7 @@ def read_copy(
         manifest = _manifest(job, backup, own[backup.id])
         if manifest is not None:
             references.add(manifest.packs)
-            lists = (file for file in manifest.entries if share.holds(file.key))
+            lists = (file for file in lists_apart(manifest.entries) if share.holds(file.key))
             own[backup.id] += [found for file in lists if (found := _read_list(job, file.key, file.sha256))]
     wanted = ((pack.key, pack.length, pack.sha256) for pack in references.in_order() if share.holds(pack.key))
     damages = [*reading.run(wanted), *_read_again(state, own)]
@@ -160,7 +161,7 @@ def _read_again(state: CopyState, own: dict[str, list[Damage]]) -> Iterator[Dama
         manifest = _manifest(state.job, backup, [])
         if manifest is None:
             continue  # this look has found it
-        for file in manifest.entries:
+        for file in lists_apart(manifest.entries):
             if (found := _read_list(state.job, file.key, file.sha256)) is not None:
                 own.setdefault(backup.id, []).append(found)
         for pack in manifest.packs:

@@ -23,6 +23,7 @@ from coffre.operations.verify.heads import Heads, confirmed
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
+from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS, writer_of
 from coffre.vault.references import LivingPack, References
 
@@ -186,7 +187,7 @@ def _look_at_records(job: VerifyJob, backup: Backup, references: References, hea
         return
     needed = heads.locks.needed(backup, manifest) if heads.locks is not None else None
     references.add(manifest.packs, needed)
-    for file in manifest.entries:
+    for file in lists_apart(manifest.entries):
         yield from _look_at_entries(job, backup, file, heads, needed)
     if heads.locks is not None and needed is not None:
         key = backup.manifest_key or ""

@@ -88,10 +88,14 @@ class _Tally:
             self.frames = self.frames.plus(frame.length)
             self.packs.add(frame.pack)
         for damage in read.damages:
-            if damage.pack is None:
-                self.own.setdefault(backup.id, []).append(damage)
-            else:
-                self.damages.append(damage)
+            self.add_damage(backup, damage)
+
+    def add_damage(self, backup: Backup, damage: Damage) -> None:
+        """Keep damage: of the backup's own records, or of a pack, and then of every backup that names it."""
+        if damage.pack is None:
+            self.own.setdefault(backup.id, []).append(damage)
+        else:
+            self.damages.append(damage)
 
     def note(self, backup: Backup, outcome: str, text: str | None = None) -> None:
         """Keep the outcome of a backup that was to be read completely."""
@@ -141,7 +145,7 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
                 break
             last = read.entry.name
     except IntegrityError as error:
-        tally.own.setdefault(backup.id, []).append(Damage.of(error))
+        tally.add_damage(backup, Damage.of(error))
     if len(tally.damages) > before or backup.id in tally.own:
         tally.note(backup, "damaged")
         return False
@@ -269,7 +273,7 @@ def _read_some(
                 _note_share_unfinished(tally)
                 return
     except IntegrityError as error:
-        tally.own.setdefault(backup.id, []).append(Damage.of(error))
+        tally.add_damage(backup, Damage.of(error))
 
 
 def _note_share_unfinished(tally: _Tally) -> None:

@@ -24,7 +24,7 @@ from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, Ra
 
 # Of work in one invocation: what is left then is divided again, among all workers.
 WORK_SECONDS: Final = 300.0
-# Of packs, and of files of entries: far more than a range has, so that attempts rarely meet at a number.
+# Of parts, whose packs have them in their keys.
 _NUMBERS_OF_A_RANGE: Final = 40
 _NUMBERS: Final = 1_000_000
 
@@ -132,7 +132,6 @@ class RangeWork:
             begun=position,
             end=own.end,
             is_range=True,
-            numbers_from=first,
             turn=own.group,
             unfinished=reopened(step.catalog, step.header.unfinished, own.after, own.end),
             remaining_seconds=_bounded(step.job.remaining_seconds, self._seconds),

@@ -14,7 +14,7 @@ from coffre.operations.backup_database.seal import Sealed, add_counts, check_com
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_tables
 from coffre.operations.runs.run import Run
 from coffre.vault.entries import live_bytes, unsorted
-from coffre.vault.entry_files import EntryFiles
+from coffre.vault.entry_files import EntryFiles, lists_as_packs
 from coffre.vault.layout import writer_of
 from coffre.vault.part_records import StoredPart, read_part, recorded_parts
 from coffre.vault.vault import Committed
@@ -72,9 +72,9 @@ class _Gathered:
 
     def __init__(self, job: DatabaseBackupJob, header: SpreadHeader) -> None:
         self._backup_id = header.backup_id
-        self._files = EntryFiles(job.vault, header.target, header.backup_id)
         self._live: Counter[str] = Counter()
         self._packs: dict[str, PackReference] = {}
+        self._files = EntryFiles(job.vault, header.backup_id, self._packs)
         self._counts: dict[int, tuple[int, int]] = {}
         self._size = 0
         self._notes: list[str] = []
@@ -91,16 +91,17 @@ class _Gathered:
                 self._live[pack] += length
         if lines:
             self._files.add(lines, first, last)
-        self._packs |= {pack.key: pack for pack in part.packs}
+        self._packs.update({pack.key: pack for pack in part.packs})
         add_counts(self._counts, part.counts)
         self._size += part.size_bytes
         self._notes += part.notes
 
     def sealed(self) -> Sealed:
+        files = self._files.close()
         own = (pack for pack in self._packs.values() if writer_of(pack.key) == self._backup_id)
         return Sealed(
-            entries=self._files.close(),
-            live_bytes=self._live,
+            entries=files,
+            live_bytes={**self._live, **lists_as_packs(files)},
             packs=self._packs,
             stored_bytes=sum(pack.length for pack in own),
             size_bytes=self._size,
