@@ -94,12 +94,6 @@ class LocalAws:
         """Return whether the emulator answers."""
         return self.mark.process() is not None and _answers(f"{self.endpoint}/_ministack/health")
 
-    def reset(self) -> None:
-        """Forget every resource; the emulator continues empty."""
-        request = urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST")  # noqa: S310 (http, ours)
-        with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-            pass
-
     def stop(self) -> None:
         """End the emulator and the functions it runs, and remove its directory. May be called again."""
         end(self.mark, patience_seconds=3.0)

@@ -32,7 +32,6 @@ MAJORS_OF_NPM = (12, 13)
 _NPM_MACHINE = "x86_64"
 STAMP = ".ready"
 VIRTUAL_ENVIRONMENTS = ("sam", "ministack", "weed", "gcs", "scanners", "schemathesis")
-PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_dump", "pg_dumpall", "pg_restore", "psql", "pgbench")
 
 
 def quiet(_: str) -> None:

@@ -33,6 +33,7 @@ from coffre.model.errors import BackupStateError, CoffreError, RestoreError, Tra
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.drill import course
 from coffre.operations.drill import database as drill
+from coffre.operations.drill import group as drill_group
 from coffre.operations.drill.compare import compare_tables
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.sessions import loading_session
@@ -255,7 +256,7 @@ def afterwards(patch: pytest.MonkeyPatch, *changes: str) -> None:
                 for change in changes:
                     cursor.execute(change)
 
-    patch.setattr(drill, "restore_whole", restore)
+    patch.setattr(drill_group, "restore_whole", restore)
 
 
 @pytest.mark.parametrize(
@@ -508,7 +509,7 @@ def test_groups_that_do_not_fit_after_all_are_halved(
             raise RestoreError("Rows could not be loaded.", code="COPY_FAILED", detail="No space left on device")
         restore_whole(job, source, outcome)
 
-    monkeypatch.setattr(drill, "restore_whole", two_are_too_many)
+    monkeypatch.setattr(drill_group, "restore_whole", two_are_too_many)
 
     answer = coffre.drill()
 
@@ -607,7 +608,7 @@ def test_a_disk_that_fills_up_while_rows_are_loaded_says_nothing_against_the_bac
             detail='could not extend file "base/16384/16390": No space left on device (SQLSTATE 53100)',
         )
 
-    monkeypatch.setattr(drill, "restore_whole", fill_up)
+    monkeypatch.setattr(drill_group, "restore_whole", fill_up)
 
     answer = coffre.drill()
 
@@ -624,7 +625,7 @@ def test_a_server_that_is_killed_for_memory_says_nothing_against_the_backup(
                 cursor.execute("SELECT pg_sleep(30)")
         return compare_tables(job, *arguments)
 
-    monkeypatch.setattr(drill, "compare_tables", kill)
+    monkeypatch.setattr(drill_group, "compare_tables", kill)
 
     answer = coffre.drill()
 
@@ -640,7 +641,7 @@ def test_a_server_that_goes_away_says_nothing_against_the_backup(
         )
         return compare_tables(job, *arguments)
 
-    monkeypatch.setattr(drill, "compare_tables", end)
+    monkeypatch.setattr(drill_group, "compare_tables", end)
     monkeypatch.setattr(scratch, "_LAST_WORDS_SECONDS", 0.0)
 
     answer = coffre.drill()
@@ -677,7 +678,7 @@ def test_time_that_runs_out_says_nothing_against_the_backup(
             job.children.check()
             threading.Event().wait(0.01)
 
-    monkeypatch.setattr(drill, "restore_whole", go_on_for_ever)
+    monkeypatch.setattr(drill_group, "restore_whole", go_on_for_ever)
 
     answer = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
 
@@ -706,7 +707,7 @@ def test_a_drill_that_a_person_cancels_ends_without_an_alert_and_leaves_no_serve
             cancelling(coffre, run.id)
             session.cursor().execute("SELECT pg_sleep(600)")
 
-    monkeypatch.setattr(drill, "restore_whole", until_cancelled)
+    monkeypatch.setattr(drill_group, "restore_whole", until_cancelled)
     coffre.alerts()
 
     answer = coffre.drill()
@@ -768,7 +769,7 @@ def test_groups_that_do_not_fit_into_one_invocation_are_proven_by_the_next_and_r
         restore_whole(job, source, outcome)
         left[0] = 41.0  # a second more than the reserve
 
-    monkeypatch.setattr(drill, "restore_whole", restore_once)
+    monkeypatch.setattr(drill_group, "restore_whole", restore_once)
     monkeypatch.setattr(course, "_TIME_FACTOR", 1e6)
 
     first = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
@@ -815,7 +816,7 @@ def test_a_group_that_takes_longer_than_an_invocation_is_halved_for_the_next(
             threading.Event().wait(0.01)
         restore_whole(job, source, outcome)
 
-    monkeypatch.setattr(drill, "restore_whole", too_long_together)
+    monkeypatch.setattr(drill_group, "restore_whole", too_long_together)
 
     first = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
     left[0] = 900.0

@@ -18,7 +18,7 @@ from tests.integration.vault_copies import Command
 
 from coffre.model.backup import Backup
 from coffre.model.drill import Outcome, Verdict
-from coffre.operations.drill import database as drill
+from coffre.operations.drill import group as drill_group
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
@@ -131,7 +131,7 @@ def test_a_drill_into_a_given_server_proves_everything_as_a_plain_role(
         restorers.append(job.connection.user)
         restore_whole(job, source, found)
 
-    monkeypatch.setattr(drill, "restore_whole", watched)
+    monkeypatch.setattr(drill_group, "restore_whole", watched)
     said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY", "--postgres-home", postgresql_home)
 
     assert said.status == 0, said.err + said.out
@@ -152,7 +152,7 @@ def test_a_container_that_is_stopped_leaves_the_given_server_empty_and_reports_i
     def sleeps() -> bool:
         return run_sql(given, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") != [(0,)]
 
-    monkeypatch.setattr(drill, "restore_whole", wait_at_server)
+    monkeypatch.setattr(drill_group, "restore_whole", wait_at_server)
     threading.Thread(target=interrupt_when, args=(sleeps, signal.SIGTERM), daemon=True).start()
 
     said = here("verify", "--level", "drill", "latest", "--scratch", "env:EMPTY")

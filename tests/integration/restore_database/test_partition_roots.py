@@ -17,7 +17,7 @@ from tests.integration.exports import Export, another_database, program, psql
 from coffre.model.backup import Backup
 from coffre.model.drill import Outcome, Verdict
 from coffre.model.errors import CoffreError
-from coffre.operations.drill import database as drill
+from coffre.operations.drill import group as drill_group
 from coffre.operations.export import plan as export_plan
 from coffre.operations.restore_database import restore as restore_database
 from coffre.operations.restore_database.sessions import loading_session
@@ -280,7 +280,7 @@ def test_a_drill_notices_other_rows_below_a_root(
             cursor.execute(change.replace("orders", "public.orders"))
             session.commit()
 
-    monkeypatch.setattr(drill, "restore_whole", restore)
+    monkeypatch.setattr(drill_group, "restore_whole", restore)
 
     orders.coffre.drill()
 

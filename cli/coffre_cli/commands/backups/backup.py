@@ -35,6 +35,7 @@ def _span(text: str) -> str:
     return text
 
 
+FullOption = Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")]
 KeepOption = Annotated[
     str | None,
     typer.Option(
@@ -75,7 +76,7 @@ def backup_database(
     target: Annotated[
         str | None, typer.Argument(help="A target's or a server's name. Default: every database.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    full: FullOption = False,
     keep: KeepOption = None,
     here: HereOption = False,
     postgres_home: HomeOption = None,
@@ -142,7 +143,7 @@ def backup_database(
 )
 def backup_buckets(
     target: Annotated[str | None, typer.Argument(help="The target's name. Default: every target of buckets.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    full: FullOption = False,
     keep: KeepOption = None,
     here: HereOption = False,
     stack: StackOption = None,
@@ -176,7 +177,7 @@ def backup_repositories(
     target: Annotated[
         str | None, typer.Argument(help="The target's name. Default: every target of repositories.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    full: FullOption = False,
     keep: KeepOption = None,
     here: HereOption = False,
     stack: StackOption = None,
@@ -209,7 +210,7 @@ def backup_repositories(
 )
 def backup_point(
     name: Annotated[str, typer.Argument(help="The restore point's name.")],
-    full: Annotated[bool, typer.Option("--full", help="Store everything again, without earlier backups.")] = False,
+    full: FullOption = False,
     keep: KeepOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,

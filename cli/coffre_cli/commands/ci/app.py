@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -71,46 +71,41 @@ Url = Annotated[
 ]
 
 
-def github(
-    target: Target = None,
-    repository: Repository = None,
-    repository_id: RepositoryId = None,
-    owner_id: OwnerId = None,
-    environment: Environment = None,
-    ref: Ref = None,
-    url: Url = None,
-    stack: StackOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print a workflow for GitHub Actions, and on stderr the entry that lets it in.
+def _pipeline(forge: Forge, write: Callable[[str, str, str, str | None], str], words: str) -> Callable[..., None]:
+    """Return the command of one forge: all have the same options. `words` are its help."""
 
-    The numbers are those of `gh api repos/OWNER/NAME --jq '.id, .owner.id'`: a name can pass to another owner.
-    """
-    about = (repository, repository_id, owner_id, environment, ref)
-    _print("github", workflows.github, find_target(stack, target, url), about, as_json=as_json)
+    def pipeline(
+        target: Target = None,
+        repository: Repository = None,
+        repository_id: RepositoryId = None,
+        owner_id: OwnerId = None,
+        environment: Environment = None,
+        ref: Ref = None,
+        url: Url = None,
+        stack: StackOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        about = (repository, repository_id, owner_id, environment, ref)
+        _print(forge, write, find_target(stack, target, url), about, as_json=as_json)
 
-
-def gitlab(
-    target: Target = None,
-    repository: Repository = None,
-    repository_id: RepositoryId = None,
-    owner_id: OwnerId = None,
-    environment: Environment = None,
-    ref: Ref = None,
-    url: Url = None,
-    stack: StackOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print a job for GitLab CI, and on stderr the entry that lets it in.
-
-    The numbers are `id` and `namespace.id` of `glab api projects/:id`: a name can pass to another owner.
-    """
-    about = (repository, repository_id, owner_id, environment, ref)
-    _print("gitlab", workflows.gitlab, find_target(stack, target, url), about, as_json=as_json)
+    pipeline.__doc__ = words
+    return pipeline
 
 
-app.command("github", short_help="Print a workflow for GitHub Actions.", epilog=GITHUB_EXAMPLES)(github)
-app.command("gitlab", short_help="Print a job for GitLab CI.", epilog=GITLAB_EXAMPLES)(gitlab)
+_GITHUB: Final = """Print a workflow for GitHub Actions, and on stderr the entry that lets it in.
+
+The numbers are those of `gh api repos/OWNER/NAME --jq '.id, .owner.id'`: a name can pass to another owner.
+"""
+_GITLAB: Final = """Print a job for GitLab CI, and on stderr the entry that lets it in.
+
+The numbers are `id` and `namespace.id` of `glab api projects/:id`: a name can pass to another owner.
+"""
+app.command("github", short_help="Print a workflow for GitHub Actions.", epilog=GITHUB_EXAMPLES)(
+    _pipeline("github", workflows.github, _GITHUB)
+)
+app.command("gitlab", short_help="Print a job for GitLab CI.", epilog=GITLAB_EXAMPLES)(
+    _pipeline("gitlab", workflows.gitlab, _GITLAB)
+)
 
 
 def find_target(stack: str | None, target: str | None, url: str | None) -> tuple[str, str, str]:

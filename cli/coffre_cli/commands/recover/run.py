@@ -23,9 +23,10 @@ from coffre_cli.commands.recover.look import open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
 from coffre_cli.commands.recover.plan_shown import show_plan
+from coffre_cli.commands.recover.recovery_run import Run
 from coffre_cli.commands.recover.rehearsal import note_rehearsal
 from coffre_cli.commands.recover.report import page_of
-from coffre_cli.commands.recover.steps import Run, carry_out
+from coffre_cli.commands.recover.steps import carry_out
 from coffre_cli.confirming import ask_name, count_down, is_interactive, refuse_without_terminal
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, say, say_command, show_error

@@ -42,7 +42,7 @@ from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
     from coffre.model.manifest import Manifest
-    from coffre_cli.commands.recover.steps import Run as RecoveryRun
+    from coffre_cli.commands.recover.recovery_run import Run as RecoveryRun
     from coffre_cli.standalone import StandaloneVault
 
 # The SAFETY step has taken the backup; what the server refuses is listed, as in a new database.

@@ -26,7 +26,7 @@ from coffre_cli.output_file import new_directory, new_file
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.manifest import Entry
-    from coffre_cli.commands.recover.steps import Run
+    from coffre_cli.commands.recover.recovery_run import Run
     from coffre_cli.standalone import StandaloneVault
 
 # Names of what Coffre itself keeps in a backup of settings begin so: a new stack has its own.

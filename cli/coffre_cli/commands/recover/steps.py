@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from coffre.model.errors import CoffreError, DestinationError, IntegrityError
+from coffre.model.errors import CoffreError, DestinationError
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
@@ -26,16 +26,15 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.scratch.owner_checks import ask
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.commands.recover.destinations import is_used, put_away, refuse_used
-from coffre_cli.commands.recover.ground import Ground
-from coffre_cli.commands.recover.journal import Journal
 from coffre_cli.commands.recover.notify import send
+from coffre_cli.commands.recover.recovery_run import Run
 from coffre_cli.commands.recover.safety import REPLACE, back_up_destination, overwriting
 from coffre_cli.commands.recover.settings import restore_settings
 from coffre_cli.commands.recover.step_shown import show_step
 from coffre_cli.commands.recover.whole import noting_whole, recognized
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.destination import DestinationChoice
-from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
+from coffre_cli.commands.restore.objects_asked import Ask as ObjectsAsk
 from coffre_cli.commands.restore.without_stack import restore_database_here, restore_objects_here
 from coffre_cli.confirming import Confirmed
 
@@ -45,38 +44,8 @@ if TYPE_CHECKING:
     from coffre.model.protection import Drill
     from coffre.model.restore_report import RestoreReport
     from coffre.postgres.connection.address import Connection
-    from coffre_cli.standalone import StandaloneVault
 
 _LEFT_HINT: Final = "existing objects are not overwritten. To replace them"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the steps of a recovery need."""
-
-    place: StandaloneVault
-    journal: Journal
-    ground: Ground
-    configuration: Configuration | None
-    streams: int | None
-    quiet: bool
-
-    def backup_of(self, step: Step) -> Backup:
-        """Return the backup of a step, which has to be the one that the plan chose.
-
-        Raises
-        ------
-        IntegrityError
-            `MANIFEST_SWAPPED`
-        """
-        backup = self.place.catalog.get_backup(step.backup_id)
-        if backup.manifest_sha256 != step.manifest_sha256:
-            raise IntegrityError(
-                f"The manifest of backup {step.backup_id} is not the one that the plan chose.",
-                code="MANIFEST_SWAPPED",
-                hint="The copy was changed. Plan again, from another copy: coffre recover --from ADDRESS",
-            )
-        return backup
 
 
 def carry_out(run: Run, recovery: Recovery) -> Recovery:

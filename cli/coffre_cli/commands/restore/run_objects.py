@@ -24,8 +24,9 @@ from coffre_cli.commands.restore.follow_restore import (
     show_record,
 )
 from coffre_cli.commands.restore.object_options import ObjectChoices, store_secret
+from coffre_cli.commands.restore.objects_asked import Ask
 from coffre_cli.commands.restore.options import How, Which
-from coffre_cli.commands.restore.safety import back_to_objects, show_plan, show_way_back
+from coffre_cli.commands.restore.safety import show_plan, show_way_back
 from coffre_cli.confirming import Confirmed, PlanAnswer
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
@@ -36,30 +37,9 @@ if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
     from coffre.model.restore_report import RestoreReport
     from coffre.model.safety import Safety
-    from coffre.model.storage import StorageResult, StorageScope
+    from coffre.model.storage import StorageResult
 
 _EXAMPLES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What the user asked for. Only a stack keeps the failed objects, for a retry.
-
-    `safety` is the backup of what is overwritten; `source` is the copy that the backup is read from alone.
-    """
-
-    backup: Backup
-    scope: StorageScope
-    store: str | None
-    streams: int | None
-    has_stack: bool = True
-    safety: Safety | None = None
-    source: str | None = None
-
-    @property
-    def way_back(self) -> str:
-        """The command that restores what was overwritten."""
-        return back_to_objects(self.safety, self.scope) if self.safety else ""
 
 
 def run_objects(which: Which, choices: ObjectChoices, how: How) -> None:

@@ -49,7 +49,7 @@ from coffre_cli.screen import remark, show_error
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre_cli.commands.restore.run_objects import Ask as ObjectsAsk
+    from coffre_cli.commands.restore.objects_asked import Ask as ObjectsAsk
 
 _OBJECT_STREAMS: Final = 8
 # Large objects use further connections for their parts, besides those of the streams.

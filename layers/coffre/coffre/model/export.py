@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from coffre.model.kinds import TargetKind
 from coffre.model.target import AgeRecipient
 
-KEPT_FOR: Final = timedelta(hours=24)
-"""The bucket's lifecycle removes a file after a day: S3 counts from midnight to midnight, so it can stay two."""
 _DESTINATION: Final = "a file to download: "
 
 
