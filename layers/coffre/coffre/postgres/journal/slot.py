@@ -177,7 +177,7 @@ def require_ours(session: psycopg2.extensions.connection, ours: Ownership) -> Sl
 
 
 def bound(slot: Slot, most_bytes: int) -> int:
-    """Return how far the next step reads: to the end of the WAL, or so many bytes of it."""
+    """Return how far the next step reads: to the end of the WAL, or a limited number of bytes of it."""
     return min(slot.flush_lsn, (slot.confirmed_lsn or slot.flush_lsn) + most_bytes)
 
 
