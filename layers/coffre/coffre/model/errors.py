@@ -189,6 +189,18 @@ class DestinationError(PermanentError):
     default_code = "DESTINATION_UNUSABLE"
 
 
+class JournalError(PermanentError):
+    """The journal of a database cannot be continued, read or applied as it is; its backups are not affected."""
+
+    default_code = "JOURNAL_FAILED"
+
+
+class JournalTransientError(TransientError):
+    """The journal's slot cannot be used now: it is in use, or a transaction has been open since before it was made."""
+
+    default_code = "JOURNAL_INTERRUPTED"
+
+
 # --- The vault -------------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,8 @@ KEYED: Final = "keyed"
 """Staging tables that have their key."""
 COMPARED: Final = "compared"
 """Tables in use that were compared: the comparison."""
+JOURNAL: Final = "journal"
+"""How far a journal is applied to the restored rows."""
 STATE: Final = "state"
 """What the restore knows, as of its last step."""
 
@@ -123,6 +125,14 @@ def read(session: psycopg2.extensions.connection, kind: str, schema: str = SCHEM
     with session.cursor() as cursor:
         cursor.execute(sql.SQL("SELECT name, said FROM {} WHERE kind = %s").format(_table(schema)), (kind,))
         return {json.loads(f'"{name}"'): json.loads(said) for name, said in cursor.fetchall()}
+
+
+def locked(cursor: psycopg2.extensions.cursor, kind: str, name: str, schema: str = SCHEMA) -> Said | None:
+    """Return a mark, which no other transaction can change until the open one ends; None when it does not exist."""
+    statement = sql.SQL("SELECT said FROM {} WHERE kind = %s AND name = %s FOR UPDATE").format(_table(schema))
+    cursor.execute(statement, (kind, _key(name)))
+    found = cursor.fetchall()
+    return json.loads(found[0][0]) if found else None
 
 
 def held(cursor: psycopg2.extensions.cursor, kind: str, names: Iterable[str]) -> set[str]:

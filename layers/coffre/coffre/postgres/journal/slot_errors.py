@@ -1,0 +1,100 @@
+"""What a server complains about when a replication slot is used, as errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg2
+import psycopg2.errors
+
+from coffre.model.errors import CoffreError, JournalError, JournalTransientError
+from coffre.postgres.connection.connect import one_line
+from coffre.postgres.connection.query_errors import is_too_big
+
+_NOT_POSSIBLE: Final = (
+    "42501",  # insufficient_privilege
+    "53400",  # configuration_limit_exceeded: no slot is free
+    "55000",  # object_not_in_prerequisite_state: wal_level
+)
+
+
+def missing(name: str) -> JournalError:
+    """Return the error of a slot that does not exist."""
+    return JournalError(
+        f"The replication slot {name} does not exist.",
+        code="JOURNAL_SLOT_MISSING",
+        hint="It was dropped, or the server is a copy or a new major version, which have none: begin again with a new"
+        " slot and a new base.",
+    )
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn the server's errors about a slot into ones that say what to do."""
+    try:
+        yield
+    except psycopg2.errors.ObjectInUse as error:
+        raise JournalTransientError(
+            f"The replication slot {name} is in use by another session.",
+            code="JOURNAL_SLOT_BUSY",
+            detail=one_line(error),
+            hint="It is tried again. If no drain runs, end that session: pg_terminate_backend.",
+        ) from error
+    except psycopg2.errors.QueryCanceled as error:
+        raise JournalTransientError(
+            f"The replication slot {name} could not be used in time.",
+            code="JOURNAL_WAITS",
+            detail=one_line(error),
+            hint="A new slot waits for every transaction that is open when it is made: end the oldest ones"
+            " (pg_stat_activity, pg_prepared_xacts), and try again.",
+        ) from error
+    except psycopg2.errors.UndefinedObject as error:
+        raise missing(name) from error
+    except psycopg2.Error as error:
+        raise _explained(name, error) from error
+
+
+def _explained(name: str, error: psycopg2.Error) -> CoffreError:
+    said = one_line(error)
+    if "temp_file_limit" in said or is_too_big(error.pgcode or "", said):
+        return JournalError(
+            f"The server cannot hold the changes that one step of the replication slot {name} would read.",
+            code="JOURNAL_TOO_LARGE",
+            detail=said,
+            hint="Read a smaller step. If one transaction alone is too large, raise temp_file_limit for the role (as a"
+            " superuser), or begin again with a new slot and a new base.",
+        )
+    if isinstance(error, psycopg2.errors.ObjectNotInPrerequisiteState) and "can no longer" in said:
+        return lost(name, said)
+    if error.pgcode in _NOT_POSSIBLE:
+        return JournalError(
+            f"The server does not allow the replication slot {name}.",
+            code="JOURNAL_NOT_POSSIBLE",
+            detail=said,
+            hint="It needs wal_level = logical, a free slot (max_replication_slots), and a role with REPLICATION (on"
+            " RDS: GRANT rds_replication TO the role).",
+        )
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        return JournalTransientError(
+            f"The session that used the replication slot {name} was ended.",
+            detail=said,
+            hint="Nothing is lost: the slot stays where it is. It is tried again.",
+        )
+    return JournalError(
+        f"The replication slot {name} cannot be used.",
+        detail=said,
+        hint="The detail is the server's own words. Backups are not affected.",
+    )
+
+
+def lost(name: str, detail: str | None = None) -> JournalError:
+    """Return the error of a slot whose WAL is gone."""
+    return JournalError(
+        f"The replication slot {name} is lost: the server has removed the WAL that it needed.",
+        code="JOURNAL_SLOT_LOST",
+        detail=detail,
+        hint="Drop the slot, and begin again with a new one and a new base. Raise max_slot_wal_keep_size, or drain it"
+        " more often.",
+    )

@@ -1,0 +1,172 @@
+# ruff: noqa: S608 - names are quoted and values are literals, both here
+"""Changes as statements for a restored database.
+
+A session that runs them has the settings of `connect`. Every value is a string literal, in the text that the source
+printed, and the column's own type reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from coffre.model.errors import JournalError
+from coffre.model.names import TableName, qualified, quoted, shown
+from coffre.postgres.journal.changes import Row, Truncate, Unchanged, Value
+from coffre.postgres.journal.definitions import Table
+
+type Values = Sequence[Value]
+
+_BOOLEAN: Final = "pg_catalog.bool"
+
+
+class Statement(NamedTuple):
+    """A statement, and the number of rows that it has to change; None when that is not known."""
+
+    sql: str
+    rows: int | None
+    table: TableName
+
+
+def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[Statement]:
+    """Return the statements that add rows, of which all have these columns."""
+    into = f"INSERT INTO {qualified(*table.name)}"
+    if not names:
+        return [Statement(f"{into} DEFAULT VALUES", 1, table.name)] * len(rows)
+    values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+    columns = ", ".join(map(quoted, names))
+    return [Statement(f"{into} ({columns}) OVERRIDING SYSTEM VALUE VALUES {values}", len(rows), table.name)]
+
+
+def update(table: Table, names: Sequence[str], rows: Sequence[tuple[Values, Values]]) -> Statement:
+    """Return the statement that sets columns of rows with different keys; each has its values, then its key."""
+    columns = [*names, *table.key]
+    given = _given(table, columns, [(*values, *key) for values, key in rows])
+    sets = ", ".join(f"{quoted(name)} = v.c{place}" for place, name in enumerate(names))
+    where = _where_given(table, len(names))
+    return Statement(
+        f"UPDATE ONLY {qualified(*table.name)} AS t SET {sets} FROM {given} WHERE {where}", len(rows), table.name
+    )
+
+
+def delete(table: Table, keys: Sequence[Values]) -> Statement:
+    """Return the statement that removes the rows with these keys."""
+    given = _given(table, table.key, keys)
+    where = _where_given(table, 0)
+    return Statement(
+        f"DELETE FROM ONLY {qualified(*table.name)} AS t USING {given} WHERE {where}", len(keys), table.name
+    )
+
+
+def update_one(table: Table, old: Row, new: Row) -> Statement:
+    """Return the statement that changes one row, its key too if that is another one."""
+    name = qualified(*table.name)
+    always = {column.name for column in table.columns if column.is_always_identity}
+    given = [(name, value) for name, value in _stored(table, new) if value is not Unchanged.TOAST]
+    if any(_is_changed(old, name, value) for name, value in given if name in always):
+        return _replaced(table, old, new)
+    sets = ", ".join(f"{quoted(name)} = {_literal(value)}" for name, value in given if name not in always)
+    if not sets:
+        return Statement(f"SELECT FROM ONLY {name} WHERE {_where(table, old)}", 1, table.name)
+    return Statement(f"UPDATE ONLY {name} SET {sets} WHERE {_where(table, old)}", 1, table.name)
+
+
+def delete_one(table: Table, old: Row) -> Statement:
+    """Return the statement that removes one row; of several equal ones, any."""
+    return Statement(f"DELETE FROM ONLY {qualified(*table.name)} WHERE {_where(table, old)}", 1, table.name)
+
+
+def truncate(change: Truncate, tables: Sequence[Table]) -> Statement | None:
+    """Return the statement that empties tables; None for partitioned ones alone, whose partitions are named too.
+
+    The values of sequences are not part of a stream: it restarts none.
+    """
+    names = [f"ONLY {qualified(*table.name)}" for table in tables if not table.is_partitioned]
+    if not names:
+        return None
+    cascade = " CASCADE" if change.cascade else ""
+    return Statement(f"TRUNCATE {', '.join(names)}{cascade}", None, tables[0].name)
+
+
+def _replaced(table: Table, old: Row, new: Row) -> Statement:
+    """Remove the row and add it again: an UPDATE cannot set the column, and an INSERT can."""
+    name = qualified(*table.name)
+    values = _stored(table, new)
+    columns = ", ".join(quoted(name) for name, _ in values)
+    types = {column.name: column.type_name for column in table.columns}
+    selected = ", ".join(
+        f"gone.{quoted(name)}" if value is Unchanged.TOAST else f"{_literal(value)}::{types[name]}"
+        for name, value in values
+    )
+    return Statement(
+        f"WITH gone AS (DELETE FROM ONLY {name} WHERE {_where(table, old)} RETURNING *) "
+        f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {selected} FROM gone",
+        1,
+        table.name,
+    )
+
+
+def _stored(table: Table, row: Row) -> list[tuple[str, Value]]:
+    """Return the columns of a row that can be written."""
+    generated = {column.name for column in table.columns if column.generated}
+    return [(name, value) for name, value in zip(row.names, row.values, strict=True) if name not in generated]
+
+
+def _is_changed(old: Row, name: str, value: Value) -> bool:
+    """Whether a column may have been changed: what identifies the row need not have it."""
+    return name not in old.names or old.values[old.names.index(name)] != value
+
+
+def _where(table: Table, old: Row) -> str:
+    known = dict(zip(old.names, old.values, strict=True))
+    if table.key:
+        return " AND ".join(f"{quoted(name)} = {_literal(known.get(name))}" for name in table.key)
+    same = " AND ".join(
+        _same(column.name, column.type_name, known.get(column.name)) for column in table.columns if not column.generated
+    )
+    return f"ctid = (SELECT ctid FROM ONLY {qualified(*table.name)} WHERE {same or 'true'} LIMIT 1)"
+
+
+def _same(name: str, type_name: str, value: Value) -> str:
+    """Compare by the printed text: not every type can be compared, and equal numbers need not be the same."""
+    if value is None:
+        return f"num_nulls({quoted(name)}) = 1"  # a composite value of NULLs alone `IS NULL` as well
+    if type_name == _BOOLEAN:  # printed as t and f here, as true and false in the stream
+        return f"{quoted(name)} = {_literal(value)}"
+    same = f"format('%s', {quoted(name)}) = {_literal(value)} COLLATE \"C\""
+    return same if value else f"{same} AND num_nulls({quoted(name)}) = 0"
+
+
+def _given(table: Table, names: Sequence[str], rows: Sequence[Values]) -> str:
+    types = {column.name: column.type_name for column in table.columns}
+    # The types of the first row are those of all.
+    first = ", ".join(f"{_literal(value)}::{types[name]}" for name, value in zip(names, rows[0], strict=True))
+    further = [f"({', '.join(map(_literal, row))})" for row in rows[1:]]
+    columns = ", ".join(f"c{place}" for place in range(len(names)))
+    return f"(VALUES {', '.join([f'({first})', *further])}) AS v ({columns})"
+
+
+def _where_given(table: Table, first: int) -> str:
+    return " AND ".join(f"t.{quoted(name)} = v.c{first + place}" for place, name in enumerate(table.key))
+
+
+def _literal(value: Value) -> str:
+    if value is None:
+        return "NULL"
+    if value is Unchanged.TOAST:
+        raise JournalError(
+            "The journal leaves out a value that is needed: the text of a large value that did not change.",
+            code="JOURNAL_UNREADABLE",
+            hint="Only an UPDATE can leave values out, and never those of its key. Report this.",
+        )
+    return "'" + value.replace("'", "''") + "'"
+
+
+def not_identified(table: TableName, what: str) -> JournalError:
+    """Return the error of a change of a row that cannot be found."""
+    return JournalError(
+        f"The journal has {what} of the table {shown(*table)}, and not of which row.",
+        code="JOURNAL_NO_IDENTITY",
+        hint="Choose a moment before it, or a later backup. For the future give the table a primary key, or run:"
+        f" ALTER TABLE {qualified(*table)} REPLICA IDENTITY FULL;",
+    )

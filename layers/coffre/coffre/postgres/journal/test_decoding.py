@@ -1,0 +1,233 @@
+"""The text of the output plugin `test_decoding`, which every PostgreSQL has.
+
+The session that reads it has the settings of `connect`, and asks for the times of commits (`include-timestamp`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from coffre.model.errors import JournalError
+from coffre.model.names import TableName
+from coffre.postgres.journal.changes import (
+    Begin,
+    Change,
+    Commit,
+    Delete,
+    Insert,
+    Line,
+    Row,
+    RowChange,
+    Truncate,
+    Unchanged,
+    Update,
+    Value,
+    lsn_text,
+)
+
+PLUGIN: Final = "test_decoding"
+
+# Quoted by PostgreSQL's quote_identifier: what is not quoted is plain ASCII.
+_NAME: Final = r'(?:[a-z_][a-z0-9_]*+|"[^"]*+(?:""[^"]*+)*+")'
+_TABLE: Final = rf"({_NAME})\.({_NAME})"
+_HEAD: Final = re.compile(rf"table {_TABLE}: (INSERT|UPDATE|DELETE):")
+_TRUNCATE: Final = re.compile(rf"table ({_NAME}\.{_NAME}(?:, {_NAME}\.{_NAME})*+): TRUNCATE:( [a-z_() -]+)")
+_TABLES: Final = re.compile(_TABLE)
+# The name of a type may need quotes too, and ends with [] for an array.
+_TYPE: Final = r'(?:[^"\[\]]|"[^"]*+(?:""[^"]*+)*+"|\[\])*+'
+_VALUE: Final = r"('[^']*+(?:''[^']*+)*+'|B'[01]*+'|[^ ']++)"
+_COLUMN: Final = re.compile(rf" ({_NAME})\[{_TYPE}\]:{_VALUE}")
+_BEGIN: Final = re.compile(r"BEGIN (\d+)")
+_COMMIT: Final = re.compile(r"COMMIT (\d+) \(at (\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?)\+00\)")
+_OLD_KEY: Final = " old-key:"
+_NEW_TUPLE: Final = " new-tuple:"
+_NO_DATA: Final = " (no-tuple-data)"
+_MESSAGE: Final = "message: "
+_SHOWN: Final = 60
+# Forms of rows that are remembered; a stream with more of them is read correctly, and slower.
+_MOST_FORMS: Final = 4096
+
+
+class _Form(NamedTuple):
+    """What the last line that began in the same way looked like: one expression for all of its columns."""
+
+    pattern: re.Pattern[str]
+    names: tuple[str, ...]
+
+
+def decode(lines: Iterable[Line], *, is_wanted: Callable[[Begin], bool] = lambda _: True) -> Iterator[Change]:
+    """Yield the changes of transactions in the order of their commits; no more than one line is held.
+
+    Parameters
+    ----------
+    is_wanted
+        Asked of each transaction; the others are passed over without a look at their rows.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_UNREADABLE`: a line is not understood, or stands where it cannot.
+    """
+    reader = _Reader()
+    begun: Begin | None = None
+    wanted = False
+    for line in lines:
+        data = line.data
+        if data.startswith("table "):
+            if begun is None:
+                raise unreadable(line, "a change stands outside of a transaction")
+            if wanted:
+                yield reader.change(line)
+        elif data.startswith("BEGIN"):
+            if begun is not None:
+                raise unreadable(line, f"the transaction {begun.xid} has not ended")
+            begun = begin_of(line)
+            wanted = is_wanted(begun)
+            if wanted:
+                yield begun
+        elif data.startswith("COMMIT "):
+            commit = commit_of(line)
+            if begun is None or begun.xid != commit.xid:
+                raise unreadable(line, f"the transaction {commit.xid} has not begun")
+            if wanted:
+                yield commit
+            begun = None
+        elif not data.startswith(_MESSAGE):
+            raise unreadable(line, "no line of this kind is known")
+    if begun is not None:
+        raise JournalError(
+            f"The journal ends within the transaction {begun.xid}, which began at {lsn_text(begun.lsn)}.",
+            code="JOURNAL_UNREADABLE",
+            hint="The segment is incomplete: read it again from the vault or from a copy.",
+        )
+
+
+def begin_of(line: Line) -> Begin:
+    """Return a line that begins a transaction.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_UNREADABLE`
+    """
+    found = _BEGIN.fullmatch(line.data)
+    if found is None:
+        raise unreadable(line, "the line lacks the transaction's number")
+    return Begin(int(found[1]), line.lsn)
+
+
+def commit_of(line: Line) -> Commit:
+    """Return a line that ends a transaction.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_UNREADABLE`: a prepared transaction of a slot with `two_phase`, or a time that is not in UTC.
+    """
+    found = _COMMIT.fullmatch(line.data)
+    if found is None:
+        raise unreadable(line, "the line lacks the transaction's number, or its time in UTC")
+    return Commit(int(found[1]), line.lsn, datetime.fromisoformat(found[2]).replace(tzinfo=UTC))
+
+
+def unreadable(line: Line, why: str) -> JournalError:
+    """Return the error of a line, without its values: what it says up to the first of them at most."""
+    shown = line.data.split("[", 1)[0][:_SHOWN] if line.data.startswith("table ") else line.data.split(" ", 1)[0]
+    return JournalError(
+        f'The journal is not understood at {lsn_text(line.lsn)} ("{shown[:_SHOWN]}"): {why}.',
+        code="JOURNAL_UNREADABLE",
+        hint="Only a slot with the plugin test_decoding can be read. If this is one, report it;"
+        " the next base is not affected.",
+    )
+
+
+class _Reader:
+    """Reads lines with changes, by the forms that it has seen."""
+
+    def __init__(self) -> None:
+        self._forms: dict[str, _Form] = {}
+        self._tables: dict[tuple[str, str], TableName] = {}
+
+    def change(self, line: Line) -> RowChange | Truncate:
+        found = _HEAD.match(line.data)
+        if found is None:
+            return self._truncate(line)
+        table = self._table(found[1], found[2])
+        end = found.end()
+        if found[3] == "INSERT":
+            new = self._row(line, found[0], end)
+            if new is None:
+                raise unreadable(line, "the new row is missing")
+            return Insert(table, new)
+        if found[3] == "DELETE":
+            return Delete(table, self._row(line, found[0], end))
+        if not line.data.startswith(_OLD_KEY, end):
+            return Update(table, None, self._row(line, found[0], end))
+        old, end = self._columns(line, end + len(_OLD_KEY))
+        if not line.data.startswith(_NEW_TUPLE, end):
+            raise unreadable(line, "the new row is missing")
+        return Update(table, old, self._row(line, found[0] + _NEW_TUPLE, end + len(_NEW_TUPLE)))
+
+    def _truncate(self, line: Line) -> Truncate:
+        found = _TRUNCATE.fullmatch(line.data)
+        if found is None:
+            raise unreadable(line, "neither a table nor a kind of change is recognized")
+        words = found[2].split()
+        tables = tuple(self._table(schema, name) for schema, name in _TABLES.findall(found[1]))
+        return Truncate(tables, "cascade" in words, "restart_seqs" in words)
+
+    def _row(self, line: Line, head: str, start: int) -> Row | None:
+        """Read the columns up to the end of the line; None when the server logged none."""
+        form = self._forms.get(head)
+        if form is not None and (found := form.pattern.fullmatch(line.data, start)) is not None:
+            return Row(form.names, tuple(map(_value, found.groups())))
+        if line.data.startswith(_NO_DATA, start) and start + len(_NO_DATA) == len(line.data):
+            return None
+        row, end = self._columns(line, start)
+        if end != len(line.data):
+            raise unreadable(line, "a column is not understood")
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        self._forms[head] = _form_of(line.data, start, row.names)
+        return row
+
+    def _columns(self, line: Line, start: int) -> tuple[Row, int]:
+        names, values = list[str](), list[Value]()
+        while (found := _COLUMN.match(line.data, start)) is not None:
+            names.append(_unquoted(found[1]))
+            values.append(_value(found[2]))
+            start = found.end()
+        return Row(tuple(names), tuple(values)), start
+
+    def _table(self, schema: str, name: str) -> TableName:
+        known = self._tables.get((schema, name))
+        if known is None:
+            if len(self._tables) >= _MOST_FORMS:
+                self._tables.clear()
+            known = self._tables[schema, name] = (_unquoted(schema), _unquoted(name))
+        return known
+
+
+def _form_of(data: str, start: int, names: tuple[str, ...]) -> _Form:
+    parts = list[str]()
+    while (found := _COLUMN.match(data, start)) is not None:
+        parts.append(re.escape(data[found.start() : found.start(2)]) + _VALUE)
+        start = found.end()
+    return _Form(re.compile("".join(parts)), names)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _value(raw: str) -> Value:
+    if raw[0] == "'":
+        return raw[1:-1].replace("''", "'")
+    if raw == "null":
+        return None
+    if raw == "unchanged-toast-datum":
+        return Unchanged.TOAST
+    return raw[2:-1] if raw[0] == "B" else raw
