@@ -54,15 +54,19 @@ def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
     twin = object.__new__(type(node))
     twin.__dict__.update(node.__dict__, parent=None)
     if node.children is not None:
-        twin.children = [_copied_node(one, memo) if _is_node(type(one)) else one for one in node.children]
+        twin.children = [_copied_node(one, memo) if _is_node(one) else one for one in node.children]
         for one in twin.children:
-            if _is_node(type(one)):
+            if _is_node(one):
                 one.parent = twin
     return twin
 
 
+def _is_node(one: object) -> bool:
+    return _is_kind_of_node(type(one))  # type: ignore[arg-type]
+
+
 @cache
-def _is_node(kind: type) -> bool:
+def _is_kind_of_node(kind: type) -> bool:
     """Answer once for each type: an abstract class is slow to say what its instances are."""
     return issubclass(kind, Node)
 
@@ -79,7 +83,7 @@ def _traversed(traverser: Any, prepare: Any, work: dict[type, Any], node: Any, n
     for at, child in enumerate(node.children or ()):
         if prepare:
             prepare(node, at)
-        if _is_node(type(child)):
+        if _is_node(child):
             _traversed(traverser, prepare, work, child, at)
     kind = (type(traverser), type(node))
     if kind not in _classes:

@@ -13,7 +13,7 @@ from coffre.policy.recovery import with_step
 from coffre_cli.commands.recover.journal import Journal
 
 if TYPE_CHECKING:
-    from coffre.model.backup import RestoreReport
+    from coffre.model.restore_report import RestoreReport
     from coffre.postgres.connection.address import Connection
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any, Final
 
 import botocore.session
 from botocore.parsers import JSONParser, ResponseParserFactory
 from pynamodb.connection.base import Connection, MetaTable
 from pynamodb.connection.table import TableConnection
+
+from coffre.concurrency.shared_session import SharedSession
 
 CONNECT_TIMEOUT_SECONDS: Final = 2  # Inside AWS a connection takes milliseconds; without a route it never comes.
 READ_TIMEOUT_SECONDS: Final = 5  # Calls take milliseconds; a run must not wait long for a heartbeat.
@@ -44,19 +45,13 @@ class _Connection(Connection):
     def __init__(self, session: botocore.session.Session | None, **options: Any) -> None:
         super().__init__(**options)
         self._session = session
-        self._making = Lock()
 
     @property
     def session(self) -> botocore.session.Session:
         if self._session is None:
-            self._session = botocore.session.get_session()
+            self._session = SharedSession()
         self._session.register_component("response_parser_factory", _Parsers())
         return self._session
-
-    @property
-    def client(self) -> Any:
-        with self._making:  # Clients of one session are not made at the same time.
-            return super().client
 
 
 class _Parsers(ResponseParserFactory):

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
 from botocore.config import Config
 
 from coffre import __version__
 from coffre.alerts.publish import Publisher
 from coffre.catalog.catalog import Catalog
+from coffre.concurrency.shared_session import SharedSession
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.configuration_version import TEMPLATE_CHANGED, CurrentConfiguration
@@ -58,9 +58,9 @@ class Services:
     _noted: set[str] = field(default_factory=set, compare=False, repr=False)  # The document that is recorded.
 
     @cached_property
-    def session(self) -> botocore.session.Session:
+    def session(self) -> SharedSession:
         """The session of all clients: another one would read the descriptions of endpoints and services again."""
-        session = botocore.session.get_session()
+        session = SharedSession()
         # botocore puts a longer one together for each request, from twenty parts: a ms of the processor.
         session.set_default_client_config(Config(user_agent=f"coffre/{__version__}"))
         return session

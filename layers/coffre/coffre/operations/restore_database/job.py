@@ -11,13 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from coffre.model.backup import Backup, RestoreReport
+from coffre.model.backup import Backup
 from coffre.model.confirmation import Facts, Plan
 from coffre.model.database_target import Provider
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
 from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
