@@ -125,6 +125,8 @@ def built_code(architecture: str, built: Path | None = None, *, place: Path = PL
 def _template(built: Path) -> dict[str, Any]:
     import yaml
 
+    from coffre_cli.deploying.template import SafeLoader
+
     try:
         text = (built / TEMPLATE).read_text(encoding="utf-8")
     except OSError as error:
@@ -135,7 +137,7 @@ def _template(built: Path) -> dict[str, Any]:
             hint="In a checkout build it first: sam build. Or install the command from its wheel (docs/install.md).",
         ) from error
     try:
-        template = yaml.safe_load(text)
+        template = yaml.load(text, Loader=SafeLoader)  # noqa: S506 - what `safe_load` takes, in C
     except yaml.YAMLError as error:
         raise BundleError(
             f"{built / TEMPLATE} is not YAML that `sam build` writes.",

@@ -6,8 +6,11 @@ from typing import Any
 
 import yaml
 
+# In C where PyYAML was built with libyaml, as its wheels are: a sixth of the time.
+SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _Loader(yaml.SafeLoader):
+
+class _Loader(SafeLoader):  # type: ignore[valid-type, misc]
     """YAML in which `!Sub` and its like mean functions in their long form."""
 
 
