@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -117,7 +117,7 @@ class Confirmations:
         return self._change(seen, now, actions)
 
     def _change(
-        self, seen: IssuedPlan, now: datetime, actions: list[Action], condition: Condition | None = None
+        self, seen: IssuedPlan, now: datetime, actions: Sequence[Action], condition: Condition | None = None
     ) -> IssuedPlan | None:
         still = _unchanged(seen, now) & ConfirmItem.declined_by.does_not_exist()
         try:
