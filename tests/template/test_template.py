@@ -50,6 +50,7 @@ from coffre.runtime.events.rotate import RotateEvent, parse_rotate
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
+from coffre_console.downloads import KEPT
 from coffre_local.conditions import DECIDED, decided
 from coffre_local.schedule_rules import scheduled_event, target_input
 
@@ -1272,7 +1273,7 @@ def test_the_user_pool_takes_only_people_who_were_invited() -> None:
 def test_exports_live_a_day_and_their_addresses_an_hour(deployed: Rendered) -> None:
     """The role whose credentials sign them is for the console alone, and reads nothing else."""
     [rule] = deployed.resources["ExportBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    assert (rule["ExpirationInDays"], rule["AbortIncompleteMultipartUpload"]) == (1, {"DaysAfterInitiation": 1})
+    assert (rule["ExpirationInDays"], rule["AbortIncompleteMultipartUpload"]) == (KEPT.days, {"DaysAfterInitiation": 1})
     assert "VersioningConfiguration" not in deployed.resources["ExportBucket"]["Properties"]
     statements = deployed.resources["ExportBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     [old] = [one for one in statements if one["Sid"] == "NoAddressIsOlderThanAnHour"]

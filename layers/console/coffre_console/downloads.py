@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = timedelta(hours=1)
 """The bucket's policy refuses older signatures."""
+KEPT: Final = timedelta(days=1)
+"""How long the bucket's lifecycle keeps a file at least: it removes one at a midnight after that."""
 _SPARE: Final = timedelta(seconds=60)
 _GONE: Final = frozenset({"404", "403", "NoSuchKey", "AccessDenied"})
 # Without `s3v4`, botocore signs addresses by an older method in some regions, which has no age.
@@ -67,7 +69,6 @@ class Downloads:
         """
         try:
             given = self._credentials()
-            ends_in = min(LONGEST, given["Expiration"] - now - _SPARE)
             client: Any = self.session.create_client(
                 "s3",
                 aws_access_key_id=given["AccessKeyId"],
@@ -76,18 +77,36 @@ class Downloads:
                 config=_CONFIG,
             )
             with closing(client):
-                size: int = client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+                found = client.head_object(Bucket=self.bucket, Key=key)
+                ends_in = works_for(now, credentials_end=given["Expiration"], written_at=found["LastModified"])
                 asked = {"Bucket": self.bucket, "Key": key, "ResponseContentDisposition": content_disposition(name)}
                 url = client.generate_presigned_url("get_object", asked, int(ends_in.total_seconds()))
         except (ClientError, BotoCoreError) as error:
             raise _refused(error) from error
-        return Download(url, now + timedelta(seconds=int(ends_in.total_seconds())), size)
+        return Download(url, now + timedelta(seconds=int(ends_in.total_seconds())), int(found["ContentLength"]))
 
     def _credentials(self) -> Any:
         sts: Any = self.session.create_client("sts", config=_CONFIG.merge(Config(signature_version=None)))
         with closing(sts):
             asked = {"RoleArn": self.role, "RoleSessionName": "coffre-console-download"}
             return sts.assume_role(**asked, DurationSeconds=int(LONGEST.total_seconds()))["Credentials"]
+
+
+def works_for(now: datetime, *, credentials_end: datetime, written_at: datetime) -> timedelta:
+    """Return for how long an address works: until its hour, its credentials or the file end.
+
+    Raises
+    ------
+    ProblemError
+        409 `EXPORT_GONE`: the file may be removed within a minute.
+    SigningError
+        The credentials end within a minute.
+    """
+    if written_at + KEPT - now < _SPARE:
+        raise _gone()
+    if credentials_end - now < 2 * _SPARE:
+        raise SigningError("The credentials for the address end too soon.", hint="Repeat it in a minute.")
+    return min(LONGEST, credentials_end - now - _SPARE, written_at + KEPT - now)
 
 
 def content_disposition(name: str) -> str:
@@ -100,10 +119,14 @@ def _refused(error: ClientError | BotoCoreError) -> Exception:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
     is_of_file = isinstance(error, ClientError) and error.operation_name == "HeadObject"
     if is_of_file and code in _GONE:
-        return ProblemError(
-            409,
-            "EXPORT_GONE",
-            "The file of this export is no longer there: it is kept for a day.",
-            "Export the backup again: POST the same address.",
-        )
+        return _gone()
     return SigningError("The address of the file could not be signed.", detail=code, hint="Repeat it in a minute.")
+
+
+def _gone() -> ProblemError:
+    return ProblemError(
+        409,
+        "EXPORT_GONE",
+        "The file of this export is no longer there: it is kept for a day.",
+        "Export the backup again: POST the same address.",
+    )

@@ -16,6 +16,18 @@ TOKEN_HEADER: Final = "x-csrf-token"  # noqa: S105 - the name of a header
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
+def refuse_link(request: Request, caller: Caller) -> Refused | None:
+    """Refuse a request with a session's cookie that a link elsewhere can send, to a route of `permissions.ACTS`.
+
+    Its browser says that it comes from a page of this console; or its header has the token of the session.
+    """
+    is_own = request.headers.get("sec-fetch-site") == "same-origin"
+    token = request.headers.get(TOKEN_HEADER, "")
+    if not caller.session or is_own or hmac.compare_digest(token.encode(), caller.form_token.encode()):
+        return None
+    return _refused("a link elsewhere, or without the session's token", caller)
+
+
 def refuse_cross_site(request: Request, caller: Caller) -> Refused | None:
     """Refuse a request that changes something and was not sent by a page of this console; None: it was.
 

@@ -12,11 +12,11 @@ from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
 from coffre_console.access.bearers import Issuers, TokenDoor
 from coffre_console.access.caller import Caller
-from coffre_console.access.csrf import refuse_cross_site
+from coffre_console.access.csrf import refuse_cross_site, refuse_link
 from coffre_console.access.identify import Refused, identify
 from coffre_console.access.keys import KeyDoor
 from coffre_console.access.login import Login
-from coffre_console.access.permissions import Permission, needed_for
+from coffre_console.access.permissions import ACTS, Permission, needed_for
 from coffre_console.access.refusals import Refusals, Reporter
 from coffre_console.access.request import Request, Response
 from coffre_console.access.sessions import SessionDoor
@@ -51,7 +51,7 @@ class Gate:
         return found if crossed is None else self._refusals.note(crossed, request, now, found)
 
     def enter(self, caller: Caller, method: str, route: str, request: Request, now: datetime) -> Refused | None:
-        """Refuse a caller who may do for no target what a route does; None: it may be called.
+        """Refuse a caller who may do for no target what a route does, or whom a link led there; None: it may be called.
 
         Parameters
         ----------
@@ -59,6 +59,9 @@ class Gate:
             As in `permissions.ROUTES`; raises RouteUnknownError for others.
         """
         needed = needed_for(method, route)
+        crossed = refuse_link(request, caller) if f"{method} {route}" in ACTS else None
+        if crossed is not None:
+            return self._refusals.note(crossed, request, now, caller)
         if needed is None or caller.may_somewhere(needed):
             return None
         return self._forbidden(caller, needed, None, request, now)

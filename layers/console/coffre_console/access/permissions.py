@@ -187,6 +187,10 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
 """`METHOD /path` as the route is registered -> what it needs. A route's handler asks again about the target."""
 
 
+ACTS: Final = frozenset({"GET /api/v1/backups/<backup_id>/download"})
+"""Routes that do something though their method says that they only read: a link elsewhere must not lead to them."""
+
+
 class RouteUnknownError(LookupError):
     """A route is registered that the table does not have."""
 

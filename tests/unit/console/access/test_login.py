@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,7 +13,7 @@ import pytest
 from tests.unit.console.access.conftest import BASE, NOW, Scene, request
 from tests.unit.console.access.issuer import rsa_key
 
-from coffre_console.access.caller import Caller
+from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.cookies import LOGIN_COOKIE, SESSION_COOKIE
 from coffre_console.access.csrf import TOKEN_FIELD, refuse_cross_site
 from coffre_console.access.identify import Refused
@@ -383,6 +384,20 @@ def test_what_changes_something_comes_from_a_page_of_the_console(headers: dict[s
         assert (found is None) == passes
         if found is not None:
             assert (found.status, found.code, found.name) == (403, "CROSS_SITE", "1234")
+
+
+def test_a_link_elsewhere_has_no_address_of_a_download_signed(scene: Scene) -> None:
+    admin = Caller("person", "1234", "ada", (Grant.of_role("admin"),), form_token="f" * 64, session="s")
+
+    def code(headers: dict[str, str], who: Caller = admin, route: str = "/api/v1/backups/<backup_id>/download") -> str:
+        found = scene.gate.enter(who, "GET", route, request(headers=headers), NOW)
+        return found.code if found is not None else ""
+
+    links = ({}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "cross-site"}, {"x-csrf-token": "e" * 64})
+    own = ({"sec-fetch-site": "same-origin"}, {"x-csrf-token": "f" * 64})
+    assert [code(one) for one in (*links, *own)] == ["CROSS_SITE"] * 4 + [""] * 2
+    assert code({}, replace(admin, session="", form_token="")) == "", "no browser sends a key or a token by itself"
+    assert code({}, route="/backups/<backup_id>/download") == "", "the page signs nothing before its form is sent"
 
 
 def test_a_form_needs_the_token_of_its_own_session(scene: Scene) -> None:

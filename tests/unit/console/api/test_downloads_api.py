@@ -16,7 +16,8 @@ from tests.console_scene import NOW, ConsoleScene
 from coffre.model.backup import Backup, Failure, Restore, Status
 from coffre.model.export import destination_of, key_of
 from coffre_console.access.caller import Caller, Grant
-from coffre_console.downloads import LONGEST, Downloads, content_disposition
+from coffre_console.downloads import LONGEST, Downloads, SigningError, content_disposition, works_for
+from coffre_console.problems import ProblemError
 
 AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 EXPORT = "01KBVJ0000000000000000000X"
@@ -99,22 +100,38 @@ def test_the_address_of_a_finished_export_is_given_out_and_recorded(client: Clie
     assert (failed.status, failed.json["code"], failed.json["hint"]) == (409, "PATTERN_UNMATCHED", "List them.")
 
 
+def test_an_address_works_until_its_hour_its_credentials_or_the_file_end() -> None:
+    def minutes(credentials: float, written_hours_ago: float) -> float:
+        written_at = NOW - timedelta(hours=written_hours_ago)
+        end = NOW + timedelta(minutes=credentials)
+        return works_for(NOW, credentials_end=end, written_at=written_at) / timedelta(minutes=1)
+
+    assert [minutes(600, 0), minutes(60, 0), minutes(20, 22), minutes(60, 23.5)] == [60, 59, 19, 30]
+    for hours in (24, 23.99, 40):
+        with pytest.raises(ProblemError) as gone:
+            minutes(60, hours)
+        assert (gone.value.status, gone.value.code) == (409, "EXPORT_GONE")
+    with pytest.raises(SigningError):
+        minutes(1.5, 0)
+
+
 @pytest.mark.parametrize(("lives", "works"), [(20, 19), (60, 59), (600, 60)])
 def test_an_address_does_not_promise_more_than_its_credentials_live(
     scene: ConsoleScene, monkeypatch: pytest.MonkeyPatch, lives: int, works: int
 ) -> None:
     stored()
+    now = datetime.now(UTC)  # that of the file in moto
     given: Mapping[str, Any] = {
         "AccessKeyId": "ASIA",
         "SecretAccessKey": "s",
         "SessionToken": "t",
-        "Expiration": NOW + timedelta(minutes=lives),
+        "Expiration": now + timedelta(minutes=lives),
     }
     monkeypatch.setattr(Downloads, "_credentials", lambda self: given)
 
-    signed = Downloads(botocore.session.get_session(), "role", EXPORTS).sign(key_of(EXPORT, FILE), FILE, NOW)
+    signed = Downloads(botocore.session.get_session(), "role", EXPORTS).sign(key_of(EXPORT, FILE), FILE, now)
 
-    assert signed.expires_at == NOW + timedelta(minutes=works) <= NOW + LONGEST
+    assert signed.expires_at == now + timedelta(minutes=works) <= now + LONGEST
     assert f"X-Amz-Expires={works * 60}" in signed.url
 
 
