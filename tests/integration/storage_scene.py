@@ -17,7 +17,8 @@ from coffre.model.backup import Backup
 from coffre.model.confirmation import Plan
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageResult, StorageScope, StorageState
-from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.restore_buckets.job import StorageJob
+from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.runs.progress import Meter
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, new_identity, public_key

@@ -16,7 +16,7 @@ from coffre_cli.deploying.template import parse_template
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-    from coffre_cli.deploying.deploy import Account
+    from coffre_cli.deploying.account import Account
 
 STACK: Final = "coffre-receiver"
 COPY_ROLE: Final = "CopyRoleArn"

@@ -30,8 +30,9 @@ from coffre_cli.commands.stack.deploy import (
     sam_command,
 )
 from coffre_cli.deployed import DeployedStack
+from coffre_cli.deploying.account import Account
 from coffre_cli.deploying.bundle import ARCHITECTURES
-from coffre_cli.deploying.deploy import Account, Deployment
+from coffre_cli.deploying.deploy import Deployment
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.screen import print_json, remark, say, say_command

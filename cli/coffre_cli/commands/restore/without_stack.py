@@ -24,7 +24,8 @@ from coffre.model.bucket_target import ObjectStore
 from coffre.model.errors import CoffreError
 from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety
-from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.restore_buckets.job import StorageJob
+from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database

@@ -16,9 +16,10 @@ from coffre_cli import aws
 from coffre_cli.aws import asked_place
 from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.deploying import receiver
+from coffre_cli.deploying.account import Account
 from coffre_cli.deploying.bundle import ARCHITECTURES, built_code
 from coffre_cli.deploying.change_set import Change, ChangeSet
-from coffre_cli.deploying.deploy import ARCHITECTURE, DEFAULT_ARCHITECTURE, Account, Deployment, read_parameters
+from coffre_cli.deploying.deploy import ARCHITECTURE, DEFAULT_ARCHITECTURE, Deployment, read_parameters
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.output_file import new_file

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from coffre.buckets.facts import Listed
+from coffre.buckets.remarks import Remarks
 from coffre.stores.s3_errors import Call
 
 
 @dataclass
-class PlainSource(ABC):
+class PlainSource(Remarks, ABC):
     """See `ObjectSource`."""
-
-    notes: Counter[str] = field(default_factory=Counter, kw_only=True)
-    missing: Counter[str] = field(default_factory=Counter, kw_only=True)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     @abstractmethod
@@ -39,14 +34,3 @@ class PlainSource(ABC):
     def call(self, action: str, bucket: str, key: str) -> Call:
         """Return what a request is about."""
         return Call(action, bucket, key, self.url)
-
-    def note(self, text: str, times: int = 1) -> None:
-        """Record what is worth knowing."""
-        if times:
-            with self._lock:
-                self.notes[text] += times
-
-    def miss(self, text: str) -> None:
-        """Record what is not in the backup."""
-        with self._lock:
-            self.missing[text] += 1

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from coffre.buckets.facts import Listed, etag_of
 from coffre.buckets.pages import ListingPage, parse_page, parse_pairs, parse_versions
+from coffre.buckets.remarks import Remarks
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_exchange import Answer
@@ -36,28 +37,19 @@ class Piece:
 
 
 @dataclass
-class BucketReader:
+class BucketReader(Remarks):
     """Reads the buckets of one store. Safe to use from several threads; a context manager that closes the connections.
 
     Parameters
     ----------
     has_acls
         Whether the store is one whose objects can have grants of their own (AWS).
-
-    Attributes
-    ----------
-    notes, missing
-        What is worth knowing, and what about objects could not be read and is not in the backup; each with how often.
     """
 
     wire: S3Wire
     has_acls: bool = False
-    notes: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
     _unknown: set[tuple[str, str]] = field(default_factory=set)
     _with_acls: dict[str, bool] = field(default_factory=dict)
-    # The question whether a bucket has grants is asked under it, and may end in a note.
-    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __enter__(self) -> Self:
         return self
@@ -230,17 +222,6 @@ class BucketReader:
                 if error.code == "STORE_UNSUPPORTED":
                     self._unknown.add((what, bucket))
             return None
-
-    def note(self, text: str, times: int = 1) -> None:
-        """Record what is worth knowing."""
-        if times:
-            with self._lock:
-                self.notes[text] += times
-
-    def miss(self, text: str) -> None:
-        """Record what is not in the backup."""
-        with self._lock:
-            self.missing[text] += 1
 
     def _tell(self, whose: str, what: str, error: StoreError) -> None:
         if error.code == "STORE_UNSUPPORTED":

@@ -11,7 +11,7 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety
-from coffre.operations.restore_buckets.restore import StorageJob
+from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.safety import safety_of_database
 from coffre.operations.runs.safety import SafetyRecords

@@ -17,8 +17,9 @@ from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
+from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.report import said_so_far
-from coffre.operations.restore_buckets.restore import StorageJob, restore_storage
+from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.restore_lifecycle import RestoreRun

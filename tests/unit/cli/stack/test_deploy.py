@@ -18,8 +18,8 @@ from moto import mock_aws
 from supply_chain.release import build_wheel
 from tests.unit.cli.conftest import Coffre
 
+from coffre_cli.deploying.account import Account
 from coffre_cli.deploying.bundle import Bundle, built_code
-from coffre_cli.deploying.deploy import Account
 from coffre_cli.deploying.errors import BundleError, DeployError
 from coffre_cli.deploying.packaging import archived, packaged
 

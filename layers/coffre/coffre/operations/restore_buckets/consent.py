@@ -14,7 +14,7 @@ from coffre.vault.restores import read_names
 
 if TYPE_CHECKING:
     from coffre.buckets.writer import BucketWriter
-    from coffre.operations.restore_buckets.restore import StorageJob
+    from coffre.operations.restore_buckets.job import StorageJob
 
 # Objects come and go while a person reads a plan.
 _MORE_OBJECTS: Final = 10

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
-from coffre.buckets.writer import BucketWriter
-from coffre.model.backup import Backup
-from coffre.model.confirmation import Plan
 from coffre.model.errors import DeadlineError, RestoreError
 from coffre.model.manifest import Manifest
 from coffre.model.restore_report import RestoreReport
-from coffre.model.safety import Safety
-from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageScope, StorageState, StorageStep
+from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageState, StorageStep
 from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
+from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.report import report_of, said_so_far
 from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Uploads, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
-from coffre.policy.confirmation import refuse_plan
-from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.restores import write_failed, write_state
 from coffre.vault.vault import Vault
@@ -37,45 +30,6 @@ _ROOM_BYTES: Final = 96 * 1024 * 1024
 # Nothing new is begun when so little time is left: what is begun can end, and the next invocation be started.
 _LAST_START_SECONDS: Final = 60.0
 _FAILED: Final = "failed.jsonl"
-
-
-@dataclass(frozen=True)
-class StorageJob:
-    """What a restore of objects needs.
-
-    Parameters
-    ----------
-    open_bucket
-        Returns the bucket of this name at the destination.
-    store, store_secret
-        How a person calls the destination's store, and the name of the secret that names it, if one does.
-    stop
-        Set when the run must end immediately.
-    remaining_seconds
-        Time until the platform kills the function.
-    consent
-        Gets what would be overwritten or deleted; returns the plan that a person has confirmed, or raises.
-    safety
-        About the backup of what is overwritten or deleted.
-    continues
-        Whether another invocation does what this one has no time for.
-    """
-
-    restore_id: str
-    backup: Backup
-    vault: Vault
-    decoder: FrameDecoder
-    scope: StorageScope
-    open_bucket: Callable[[str], BucketWriter]
-    store: str
-    store_secret: str | None
-    streams: int
-    scratch: Path
-    stop: threading.Event
-    remaining_seconds: Callable[[], float]
-    consent: Callable[[Plan], Plan] = refuse_plan
-    safety: Safety | None = None
-    continues: bool = False
 
 
 def restore_storage(job: StorageJob, before: StorageState | None, meter: Meter) -> RestoreReport | StorageState:
