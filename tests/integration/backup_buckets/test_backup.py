@@ -19,6 +19,7 @@ from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.backup_buckets.job import READ_AHEAD_BYTES
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_exchange import Answer
+from coffre.vault.entry_files import lists_as_packs
 from coffre.vault.pack import PackWriter
 
 NOISE = random.Random(4)
@@ -273,7 +274,7 @@ def test_packs_that_are_gone_are_not_pointed_at(scene: Scene, store: MemoryStore
         store.put("photos", f"{number:04}", NOISE.randbytes(5000))
     first = scene.backup()
     store.put("photos", "0001", b"changed")
-    for pack in first.packs:
+    for pack in [pack for pack in first.packs if pack.key not in lists_as_packs(first.entries)]:
         scene.vault.store.delete(pack.key)
 
     second = scene.backup()

@@ -27,8 +27,7 @@ _LEVEL: Final = 3
 class Cut:
     """Where a list ends: before a name that has one in `one_in` of all hashes, but not below `least` entries.
 
-    `least` is against names that were chosen so that each is a border. `most_bytes` are compressed;
-    readers take 64 MiB.
+    `least` is against names chosen so that each is a border. `most_bytes` are compressed; readers take 64 MiB.
     """
 
     least: int = 512
