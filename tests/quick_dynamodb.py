@@ -35,6 +35,7 @@ _add_auth = vars(SigV4Auth)["add_auth"]
 _make = vars(UpdateExpressionParser)["make"].__func__
 # Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
 _classes: dict[tuple[type, type], type | None] = {}
+_nodes: dict[type, bool] = {}
 
 
 def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
@@ -54,17 +55,19 @@ def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
     twin = object.__new__(type(node))
     twin.__dict__.update(node.__dict__, parent=None)
     if node.children is not None:
-        twin.children = [_copied_node(one, memo) if _is_node(type(one)) else one for one in node.children]
+        twin.children = [_copied_node(one, memo) if _is_node(one) else one for one in node.children]
         for one in twin.children:
-            if _is_node(type(one)):
+            if _is_node(one):
                 one.parent = twin
     return twin
 
 
-@cache
-def _is_node(kind: type) -> bool:
+def _is_node(value: Any) -> bool:
     """Answer once for each type: an abstract class is slow to say what its instances are."""
-    return issubclass(kind, Node)
+    kind = type(value)
+    if kind not in _nodes:
+        _nodes[kind] = issubclass(kind, Node)
+    return _nodes[kind]
 
 
 def _traverse(traverser: Any, node: Any) -> Any:
@@ -79,7 +82,7 @@ def _traversed(traverser: Any, prepare: Any, work: dict[type, Any], node: Any, n
     for at, child in enumerate(node.children or ()):
         if prepare:
             prepare(node, at)
-        if _is_node(type(child)):
+        if _is_node(child):
             _traversed(traverser, prepare, work, child, at)
     kind = (type(traverser), type(node))
     if kind not in _classes:
