@@ -13,7 +13,7 @@ from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
-from tests.shared_server import left_as_it_was, own_databases
+from tests.shared_server import own_databases, without_leftovers
 from tests.web import Web, web_server
 
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -112,7 +112,7 @@ def weed(toolchain: Toolchain) -> Iterator[Weed]:
 @pytest.fixture(scope="session")
 def postgres_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
     """A PostgreSQL 18 that trusts everyone on this machine."""
-    with PostgresServer(toolchain.embedded_postgresql()) as server, left_as_it_was(server):
+    with PostgresServer(toolchain.embedded_postgresql()) as server, without_leftovers(server):
         yield server
 
 
@@ -133,7 +133,7 @@ def server_of_major(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresSe
         def server(major: int) -> PostgresServer:
             if major not in servers:
                 servers[major] = running.enter_context(PostgresServer(toolchain.postgresql(major)))
-                running.enter_context(left_as_it_was(servers[major]))
+                running.enter_context(without_leftovers(servers[major]))
             return servers[major]
 
         yield server
@@ -143,5 +143,5 @@ def server_of_major(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresSe
 def tls_server(toolchain: Toolchain) -> Iterator[PostgresServer]:
     """A PostgreSQL 18 that takes TLS connections only and asks for a password (SCRAM)."""
     options = ServerOptions(tls=True, password="p@ss/word with:odd%signs")
-    with PostgresServer(toolchain.postgresql(18), options) as server, left_as_it_was(server):
+    with PostgresServer(toolchain.postgresql(18), options) as server, without_leftovers(server):
         yield server

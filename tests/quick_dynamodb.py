@@ -35,6 +35,7 @@ _add_auth = vars(SigV4Auth)["add_auth"]
 _make = vars(UpdateExpressionParser)["make"].__func__
 # Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
 _classes: dict[tuple[type, type], type | None] = {}
+_nodes: dict[type, bool] = {}
 
 
 def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
@@ -61,14 +62,12 @@ def _copied_node(node: Any, memo: dict[int, Any]) -> Any:
     return twin
 
 
-def _is_node(one: object) -> bool:
-    return _is_kind_of_node(type(one))  # type: ignore[arg-type]
-
-
-@cache
-def _is_kind_of_node(kind: type) -> bool:
+def _is_node(value: Any) -> bool:
     """Answer once for each type: an abstract class is slow to say what its instances are."""
-    return issubclass(kind, Node)
+    kind = type(value)
+    if kind not in _nodes:
+        _nodes[kind] = issubclass(kind, Node)
+    return _nodes[kind]
 
 
 def _traverse(traverser: Any, node: Any) -> Any:

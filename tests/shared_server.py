@@ -8,16 +8,13 @@ from contextlib import closing, contextmanager, suppress
 import psycopg2
 from psycopg2 import sql
 
+from coffre.policy.patterns import is_left_database
 from coffre_local.postgres_server import PostgresServer
 
 _ROLES = "SELECT rolname FROM pg_roles"
 # Restores keep a database that they replaced, or could not put in its place, under a longer name.
 _DATABASES = """
 SELECT DISTINCT datname FROM pg_database JOIN unnest(%s) AS made ON datname = made OR starts_with(datname, made || '_')
-"""
-_ALL = f"""
-SELECT 'database ' || datname FROM pg_database UNION ALL SELECT 'role ' || rolname FROM ({_ROLES}) r UNION ALL
-SELECT 'slot ' || slot_name FROM pg_replication_slots UNION ALL SELECT 'tablespace ' || spcname FROM pg_tablespace
 """
 
 
@@ -39,13 +36,11 @@ def own_databases(server: PostgresServer, *names: str) -> Iterator[None]:
 
 
 @contextmanager
-def left_as_it_was(server: PostgresServer) -> Iterator[None]:
-    """Fail if anything that belongs to the whole server is there at the end that was not at the beginning."""
-    with _session(server) as cursor:
-        before = set(_names(cursor, _ALL))
+def without_leftovers(server: PostgresServer) -> Iterator[None]:
+    """Fail if a database is there at the end that a restore kept: a test of the whole server would meet it."""
     yield
     with _session(server) as cursor:
-        left = set(_names(cursor, _ALL)) - before
+        left = [name for name in _names(cursor, "SELECT datname FROM pg_database") if is_left_database(name)]
     assert not left, f"Tests have left this on a server that others share: {', '.join(sorted(left))}"
 
 

@@ -85,8 +85,8 @@ def eventually(is_so: Callable[[], bool]) -> bool:
 
 
 def no_session_stays(url: str) -> None:
-    """Require that the server has no session of Coffre's, in any database."""
-    ours = "SELECT application_name, state, query FROM pg_stat_activity WHERE application_name LIKE 'coffre%'"
+    """Require that the server has no session of Coffre's or of its client programs, in any database."""
+    ours = "SELECT application_name, state, query FROM pg_stat_activity WHERE application_name ~ '^(coffre|pg_)'"
     assert eventually(lambda: not rows(url, ours)), rows(url, ours)
 
 
