@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -109,7 +109,7 @@ def environment() -> Environment:
 
     from coffre_console.templates import make_environment
 
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "running": lambda one, now: running(one, now) if one is not None and not one.status.is_final else None,
         "iso": lambda at: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.configuration import Configuration
 from coffre.policy.prices import Prices
-from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+
+    from coffre.vault.vault import Vault
 
 type May = Callable[[str], bool]
 """Whether a target may be seen by who asks."""
@@ -33,8 +35,8 @@ class Source:
     ----------
     configuration
         Reads the configuration that is in effect, with the databases that were found on servers.
-    vault
-        Its records (manifests, marks, reports) are read, never its packs.
+    open_vault
+        Opens the vault, which few pages read.
     rules
         The rules of the stack by job; None: it does not name them.
     prices
@@ -45,8 +47,13 @@ class Source:
 
     catalog: Catalog
     configuration: Callable[[], Configuration]
-    vault: Vault
+    open_vault: Callable[[], Vault]
     events: EventBridgeClient
     rules: Mapping[str, str] | None
     prices: Prices | None
     now: datetime
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Its records (manifests, marks, reports) are read, never its packs."""
+        return self.open_vault()
