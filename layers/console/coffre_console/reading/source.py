@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.configuration import Configuration
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
     from coffre.vault.vault import Vault
+
+_OPENING: Final = Lock()
 
 type May = Callable[[str], bool]
 """Whether a target may be seen by who asks."""
@@ -56,4 +59,5 @@ class Source:
     @cached_property
     def vault(self) -> Vault:
         """Its records (manifests, marks, reports) are read, never its packs."""
-        return self.open_vault()
+        with _OPENING:  # Threads of a request share it, and botocore makes one client of a session at a time.
+            return self.open_vault()
