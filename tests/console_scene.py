@@ -64,7 +64,7 @@ class ConsoleScene:
         return Source(
             catalog=self.catalog,
             configuration=lambda: self.configuration,
-            vault=self.vault,
+            open_vault=lambda: self.vault,
             events=boto3.client("events"),
             rules={},
             prices=prices_of("eu-west-3"),

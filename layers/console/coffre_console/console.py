@@ -66,7 +66,7 @@ class Console:
         return Source(
             catalog=self.services.catalog,
             configuration=lambda: self.configuration(now),
-            vault=self.services.vault,
+            open_vault=lambda: self.services.vault,
             events=self.services.bus,
             rules=rules_of(self.settings.schedules) if self.settings.schedules else None,
             prices=prices_of(os.environ.get("AWS_REGION")),

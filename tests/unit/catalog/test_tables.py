@@ -74,8 +74,7 @@ def test_items_are_left_as_they_come_and_are_what_botocore_makes_of_them() -> No
     answers = [("Query", {"Items": [item], "Count": 1, "LastEvaluatedKey": known}), ("GetItem", {"Item": item})]
     answers += [("UpdateItem", {"Attributes": item}), ("PutItem", {})]
     for operation, body in answers:
-        shape = client.meta.service_model.operation_model(operation).output_shape
-        assert shape is not None
+        shape: Any = client.meta.service_model.operation_model(operation).output_shape
         answer = {"body": json.dumps(body).encode(), "headers": {"x-amzn-requestid": "r"}, "status_code": 200}
         found = parser.parse(answer, shape)
         assert found == botocore.parsers.create_parser("json").parse(answer, shape)

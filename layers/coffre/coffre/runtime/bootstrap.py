@@ -24,18 +24,12 @@ from coffre.operations.monitoring.audit_notes import note_configuration
 from coffre.runtime.callers import Callers, for_console, unverified
 from coffre.runtime.events.event import SentEvent
 from coffre.runtime.function import Edge, utc_now
-from coffre.runtime.identities import read_identities
 from coffre.runtime.metering import Metering
 from coffre.runtime.observability import log_failure, make_logger
 from coffre.runtime.proof import Audience
 from coffre.runtime.server_databases import key_names, with_databases
 from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_configuration, read_secret
-from coffre.stores.s3 import S3Store
-from coffre.stores.s3_client import make_client
-from coffre.vault.codec import FrameDecoder
-from coffre.vault.locks import VaultLocks
-from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -44,6 +38,9 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
+
+    from coffre.vault.codec import FrameDecoder
+    from coffre.vault.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,11 @@ class Services:
     @cached_property
     def vault(self) -> Vault:
         """The stored backups."""
+        # Here, for not every process opens it: the console's first page does not.
+        from coffre.stores.s3 import S3Store, make_client
+        from coffre.vault.locks import VaultLocks
+        from coffre.vault.vault import Vault
+
         settings = self.settings
         client = self.metering.tally.watch(make_client(session=self.session), "vault")
         store = S3Store(
@@ -211,6 +213,9 @@ class Services:
 
     def decoder(self, target: str) -> FrameDecoder:
         """Return what decrypts the backups of a target; raises what `read_identities` raises."""
+        from coffre.runtime.identities import read_identities
+        from coffre.vault.codec import FrameDecoder
+
         reference = self.settings.identity_secret
         names = key_names(self.catalog, target)
         return FrameDecoder(read_identities(self.secrets, reference, *names) if reference else ())

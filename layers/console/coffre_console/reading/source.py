@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.configuration import Configuration
 from coffre.policy.prices import Prices
-from coffre.vault.vault import Vault
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+
+    from coffre.vault.vault import Vault
+
+_OPENING: Final = Lock()
 
 type May = Callable[[str], bool]
 """Whether a target may be seen by who asks."""
@@ -33,8 +38,8 @@ class Source:
     ----------
     configuration
         Reads the configuration that is in effect, with the databases that were found on servers.
-    vault
-        Its records (manifests, marks, reports) are read, never its packs.
+    open_vault
+        Opens the vault, which few pages read.
     rules
         The rules of the stack by job; None: it does not name them.
     prices
@@ -45,8 +50,14 @@ class Source:
 
     catalog: Catalog
     configuration: Callable[[], Configuration]
-    vault: Vault
+    open_vault: Callable[[], Vault]
     events: EventBridgeClient
     rules: Mapping[str, str] | None
     prices: Prices | None
     now: datetime
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Its records (manifests, marks, reports) are read, never its packs."""
+        with _OPENING:  # Threads of a request share it, and botocore makes one client of a session at a time.
+            return self.open_vault()
