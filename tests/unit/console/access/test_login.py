@@ -393,7 +393,12 @@ def test_a_link_elsewhere_has_no_address_of_a_download_signed(scene: Scene) -> N
         found = scene.gate.enter(who, "GET", route, request(headers=headers), NOW)
         return found.code if found is not None else ""
 
-    links = ({}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "cross-site"}, {"x-csrf-token": "e" * 64})
+    links: tuple[dict[str, str], ...] = (
+        {},
+        {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "cross-site"},
+        {"x-csrf-token": "e" * 64},
+    )
     own = ({"sec-fetch-site": "same-origin"}, {"x-csrf-token": "f" * 64})
     assert [code(one) for one in (*links, *own)] == ["CROSS_SITE"] * 4 + [""] * 2
     assert code({}, replace(admin, session="", form_token="")) == "", "no browser sends a key or a token by itself"
