@@ -81,6 +81,9 @@ def test_every_page_is_accessible_and_within_its_policy(
     paths += [f"/backups/{good}/{name}" for name in ("hold", "restore", "delete", "contents")]
     paths += [f"/backups/{good}/restore?what=replace&tables=orders&dry_run_id={trial.id}"]
     paths += proven(scene, found["good"])
+    issue, ben = scene.catalog.confirmations.issue, Actor.in_console(f"ben {HOSTILE}")
+    waiting = issue(plans[0], ben, scene.now, lifetime=timedelta(hours=1), approvals=1)[1]
+    paths += ["/approvals", f"/approvals/{waiting.id}"]
     size = {"width": width, "height": 800}
     with tab(chromium, web, color_scheme=scheme, viewport=size, locale=locale) as one:
         page, wrong = one.page, []
