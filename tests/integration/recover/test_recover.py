@@ -21,6 +21,8 @@ from tests.web import web_server
 from coffre.model.backup import Backup
 from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.model.errors import ConnectError
+from coffre.operations.restore_database.resume import is_whole
+from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination import unfinished
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
@@ -197,7 +199,13 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         # Killed when the database was whole, which a person has emptied since; then half way of the next restore
         killed(RESTORE, unnoted, *lost.source, *TO, "--yes")
         assert (rows_of(lost.new), marks()) == (rows_of(shop), [])
+        step, there = lost.step("restore shop"), parse_secret(lost.new, where="test")
+        whole, elsewhere = (step["restore_id"], step["whole"]), there.to_database("dropped")
+        assert is_whole(there, *whole)
+        assert not is_whole(elsewhere, *whole)
+        assert not is_whole(there, step["restore_id"], f"{step['whole']}0")
         run_sql(lost.new, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        assert not is_whole(there, *whole)
         killed(RESTORE, half, "--resume")
         killed(RESTORE, unnoted, "--resume")
         assert marks() == []

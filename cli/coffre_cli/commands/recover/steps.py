@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.errors import CoffreError
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
 from coffre.model.words import counted
-from coffre.operations.export.buckets import Exported, ObjectExporter
 from coffre.operations.restore_database.replace_database import NOT_IN_PLACE
 from coffre.operations.restore_database.resume import put_in_place
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.recovery import next_step, sentence_of, with_step
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.scratch.owner_checks import ask
-from coffre_cli.commands.export.progress import export_progress
-from coffre_cli.commands.recover.destinations import is_used, put_away, refuse_used
+from coffre_cli.commands.recover.directory import write_directory
 from coffre_cli.commands.recover.notify import send
 from coffre_cli.commands.recover.recovery_run import Run
 from coffre_cli.commands.recover.safety import REPLACE, back_up_destination, overwriting
@@ -131,7 +126,7 @@ def _bucket(run: Run, step: Step) -> Step:
     backup = run.backup_of(step)
     where = run.ground.bucket(step)
     if where.directory is not None:
-        return _directory(run, step, backup, where.directory)
+        return write_directory(run, step, backup, where.directory)
     scope = overwriting(step) if step.replaces else StorageScope(to=where.to)
     with run.place.with_staging() as apart:
         asked = ObjectsAsk(backup, scope, step.store, run.streams, has_stack=False)
@@ -152,56 +147,6 @@ def _bucket(run: Run, step: Step) -> Step:
     command = f"{run.place.command} restore objects {backup.id}{to} --mode overwrite"
     left = f"{counted(storage.left.count, 'object')} at the destination are different: {_LEFT_HINT}: {command}"
     return step.model_copy(update={"exceptions": (*step.exceptions, left)})
-
-
-def _directory(run: Run, step: Step, backup: Backup, directory: Path) -> Step:
-    """Write the objects as files: complete under the directory's name, or not at all."""
-    part = directory.with_name(f".{directory.name}.{step.restore_id.lower()}.part")
-    away = put_away(directory, step.restore_id)
-    if step.replaces and not away.exists() and is_used(directory):
-        directory.rename(away)
-    if step.attempts > 1 and directory.is_dir() and not part.exists() and any(directory.iterdir()):
-        return _found_whole(step, backup, directory)
-    refuse_used(directory)
-    shutil.rmtree(part, ignore_errors=True)
-    manifest = open_manifest(run.place.vault, backup)
-    decoder = run.place.decoder_of(backup).of_recipients(manifest.recipients)
-    exported = Exported()
-    try:
-        part.mkdir(mode=0o700, parents=True)
-        with export_progress(manifest.plaintext_bytes) as progress:
-            scope = StorageScope()
-            ObjectExporter(run.place.vault, manifest, decoder, scope, progress, exported).directory(part)
-        part.rename(directory)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise DestinationError(
-            f"The objects of {step.target} could not be written to {directory}.",
-            code="DIRECTORY_NOT_WRITTEN",
-            detail=error.strerror,
-            hint="What was written was removed. Name another directory, or make room.",
-        ) from error
-    unread = tuple(f"Not in the backup, as it could not be read: {line}" for line in exported.unread)
-    kept = (f"What it held is in {away}.",) if away.exists() else ()
-    names = (f"{counted(exported.renamed, 'object')} could not keep the name.",) if exported.renamed else ()
-    return step.model_copy(
-        update={
-            "state": StepState.DONE,
-            "objects": exported.objects,
-            "restored_bytes": exported.size_bytes,
-            "exceptions": unread,
-            "notes": (*kept, *names),
-        }
-    )
-
-
-def _found_whole(step: Step, backup: Backup, directory: Path) -> Step:
-    """Accept a directory that an earlier attempt gave its name to: it does that when everything is written."""
-    files = sum(len(names) for _, _, names in os.walk(directory))
-    if files < (backup.objects or 0):
-        refuse_used(directory)
-    note = "It was complete before the interruption."
-    return step.model_copy(update={"state": StepState.DONE, "objects": backup.objects, "notes": (note,)})
 
 
 def _ended(step: Step, record: Restore, report: RestoreReport | None, *, restored_bytes: int | None) -> Step:
