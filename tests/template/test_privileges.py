@@ -39,7 +39,7 @@ MADE_OF = (
     "a pack",
     "a manifest",
     "an entries file",
-    "a numbered entries file",
+    "a shared list of entries",
     "the record of a finished part",
     "the plan of a run",
     "the mark of a tier",
@@ -139,7 +139,7 @@ def test_no_caller_has_the_identity_and_writes_what_a_backup_is_made_of(privileg
 
 
 def test_only_rotate_deletes_backups_and_it_writes_and_opens_none(privileges: Privileges) -> None:
-    for what in ("a pack", "a manifest", "an entries file", "a numbered entries file"):
+    for what in ("a pack", "a manifest", "an entries file", "a shared list of entries"):
         assert who(privileges, "Vault: delete", "delete", what) == {"rotate"}
     written = {call.what for call in privileges.about("Vault: write") if "rotate" in privileges.allowed(call)}
     assert written == {ANCHOR, HOLD, COPY, "a pin"}
