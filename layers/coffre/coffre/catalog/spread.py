@@ -11,8 +11,9 @@ from typing import Final
 
 from pynamodb.expressions.update import Action
 
-from coffre.catalog.items import EpochItem, GroupItem, Item, SealItem
+from coffre.catalog.items import Item
 from coffre.catalog.records import read_item
+from coffre.catalog.spread_items import EpochItem, GroupItem, SealItem
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Failure
 

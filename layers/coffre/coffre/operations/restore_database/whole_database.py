@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
@@ -38,6 +38,7 @@ from coffre.operations.restore_database.row_counts import check_counts, loaded_o
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.sharing import share_rows
 from coffre.operations.restore_database.statistics import analyze
+from coffre.operations.restore_database.whole_plan import not_in_backup, say_plan
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.default_privileges import revoke_default_privileges
@@ -97,9 +98,9 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         entries = leave_out_known(making.ledger, source, destination, fates=making.fates)
         tables = possible_tables(source, making.ledger.lost()) if job.scope.contents.has_rows else {}
         tables = without_left_out(tables, destination.profile, report)
-        _say_plan(job, destination, tables, report)
+        say_plan(job, destination, tables, report)
         report.created_database = destination.created
-        report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *_not_in_backup(source, entries)]
+        report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *not_in_backup(source, entries)]
         report.notes += source.manifest.notes
         report.notes += note_of_given(destination.profile, source.toc, making.fates)
         memory.attach(destination, making.ledger, making.fates, making.how.by_id)
@@ -112,32 +113,6 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
                 analyze(job, report)
             set_properties(job, source, report)
             job.on_whole(report.build(job))
-
-
-def _not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:
-    if tablespaces := sorted({entry.tablespace for entry in entries if entry.tablespace}):
-        yield f"Not restored: tablespaces ({', '.join(tablespaces)}). Everything is in the database's own."
-    if empty := [shown(table.schema_name, table.table_name) for table in source.content.tables if table.rows_excluded]:
-        yield f"The backup has no rows of {', '.join(empty)}: the configuration leaves them out."
-
-
-def _say_plan(
-    job: RestoreJob, destination: Destination, tables: dict[TableName, TableContent], report: ReportBuilder
-) -> None:
-    for left in destination.leftovers:
-        report.steps.append(f"Remove the {left}, which an unfinished restore has left.")
-    what = "Create the database" if destination.created else "Load into the empty database"
-    report.steps.append(f"{what} {job.connection}.")
-    if job.scope.contents.has_rows:
-        rows, size = (sum(getattr(table, field) for table in tables.values()) for field in ("rows", "size"))
-        report.steps.append(
-            f"Restore {len(tables)} tables with {rows:,} rows ({size / 1e6:,.1f} MB) over {job.streams} connections, "
-            "count them, then build indexes and constraints."
-        )
-        if job.scope.analyze:
-            report.steps.append("Gather the statistics that the planner needs (ANALYZE).")
-    else:
-        report.steps.append("Restore definitions only: tables stay empty.")
 
 
 class _Restore:

@@ -31,8 +31,20 @@ from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
 from coffre.postgres.source.identity import Identity, read_identity
 from coffre.postgres.source.present_catalog import PresentCatalog
+from coffre.postgres.source.snapshot_queries import (
+    EXTENSION_KEYS,
+    EXTENSION_SEQUENCES,
+    EXTENSION_TABLES,
+    MATERIALIZED_VIEW_NEEDS,
+    MATERIALIZED_VIEWS,
+    NAMES,
+    OWNED_SEQUENCES,
+    SEQUENCES,
+    SIZES_OF,
+    TABLES,
+)
 from coffre.postgres.source.standby import refuse_unlogged
-from coffre.postgres.source.table_sizes import SIZES, TableSizes
+from coffre.postgres.source.table_sizes import TableSizes
 from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
 _SEQUENCE_BATCH: Final = 100
@@ -100,13 +112,11 @@ class Holder:
         """
         dumped = [entry.oid for entry in toc if entry.description == "TABLE"]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
-        rows = self._query(_TABLES, {"tables": dumped}) + self._query(_EXTENSION_TABLES, {"extensions": created})
-        rows += [(*row[:5], True, row[6]) for row in self._query(_TABLES, {"tables": list(members)})]
+        rows = self._query(TABLES, {"tables": dumped}) + self._query(EXTENSION_TABLES, {"extensions": created})
+        rows += [(*row[:5], True, row[6]) for row in self._query(TABLES, {"tables": list(members)})]
         refuse_unlogged(self._query, self._connection, [row[0] for row in rows])
         then, self._schema_shown = self._schema_shown or self.remember_schema(), None
-        names = {
-            oid: f"ONLY {qualified(schema, name)}" for oid, schema, name in self._query(_NAMES, {"tables": dumped})
-        }
+        names = {oid: f"ONLY {qualified(schema, name)}" for oid, schema, name in self._query(NAMES, {"tables": dumped})}
         names |= {row[0]: f"ONLY {qualified(row[1], row[2])}" for row in rows}
         # Two sessions look, so both can look at the same time.
         with ThreadPoolExecutor(1, "catalog") as alongside:
@@ -115,7 +125,7 @@ class Holder:
             schema.result()
         present.require(shown, names)
         size_of = self._sizes([row[0] for row in rows], sizes or {})
-        after = {oid: tuple(needs) for oid, needs in self._query(_EXTENSION_KEYS, {"extensions": created})}
+        after = {oid: tuple(needs) for oid, needs in self._query(EXTENSION_KEYS, {"extensions": created})}
         return [
             TableExtent(
                 oid,
@@ -139,7 +149,7 @@ class Holder:
         """Return the size of each table, and that with its TOAST; a table that was dropped meanwhile has none."""
         found = {oid: known[oid] for oid in oids if oid in known}
         if missing := [oid for oid in oids if oid not in found]:
-            found |= {oid: (rows, total) for oid, rows, total in self._query(_SIZES_OF, {"tables": missing})}
+            found |= {oid: (rows, total) for oid, rows, total in self._query(SIZES_OF, {"tables": missing})}
         return {oid: (found.get(oid, (0, 0))[0] or 0, found.get(oid, (0, 0))[1] or 0) for oid in oids}
 
     def _can_plan(self, schema: str, name: str) -> bool:
@@ -149,7 +159,7 @@ class Holder:
     def tables_without_rows(self, toc: Sequence[TocEntry]) -> list[TableExtent]:
         """Return the tables of which nothing will be read; they are not locked."""
         oids = [entry.oid for entry in toc if entry.description == "TABLE"]
-        rows = self._query(_TABLES, {"tables": oids})
+        rows = self._query(TABLES, {"tables": oids})
         return [TableExtent(oid, schema, name, (), 0, 0) for oid, schema, name, *_ in rows]
 
     def roots(self, tables: Sequence[TableExtent]) -> dict[int, RelationName]:
@@ -168,9 +178,9 @@ class Holder:
         Those that tables of `members` own are not in the table of contents either.
         """
         dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
-        dumped += [oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": list(members)})]
+        dumped += [oid for (oid,) in self._query(OWNED_SEQUENCES, {"tables": list(members)})]
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
-        names = self._query(_SEQUENCES, {"sequences": dumped, "extensions": created})
+        names = self._query(SEQUENCES, {"sequences": dumped, "extensions": created})
         values: list[SequenceValue] = []
         for start in range(0, len(names), _SEQUENCE_BATCH):
             batch = names[start : start + _SEQUENCE_BATCH]
@@ -194,9 +204,9 @@ class Holder:
         sequences = {entry.oid for entry in toc if entry.description == "SEQUENCE"}
         created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
         tables = list(tables)
-        sequences |= {oid for (oid,) in self._query(_EXTENSION_SEQUENCES, {"extensions": created})}
+        sequences |= {oid for (oid,) in self._query(EXTENSION_SEQUENCES, {"extensions": created})}
         members = [table.oid for table in tables if table.is_member]
-        sequences |= {oid for (oid,) in self._query(_OWNED_SEQUENCES, {"tables": members})}
+        sequences |= {oid for (oid,) in self._query(OWNED_SEQUENCES, {"tables": members})}
         stored = {table.oid for table in tables} | sequences
         return list(find_unstored(self._query, toc, stored, is_chosen=is_chosen, may_have_rows=self._may_have_rows))
 
@@ -226,9 +236,9 @@ class Holder:
     def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
         """Return the populated materialized views in an order in which they can be refreshed."""
         oids = [entry.oid for entry in toc if entry.description == "MATERIALIZED VIEW"]
-        names = {oid: (schema, name) for oid, schema, name in self._query(_MATERIALIZED_VIEWS, {"views": oids})}
+        names = {oid: (schema, name) for oid, schema, name in self._query(MATERIALIZED_VIEWS, {"views": oids})}
         needs: dict[int, set[int]] = {oid: set() for oid in names}
-        for view, needed in self._query(_MATERIALIZED_VIEW_NEEDS, {"views": list(names)}):
+        for view, needed in self._query(MATERIALIZED_VIEW_NEEDS, {"views": list(names)}):
             if needed in names and needed != view:
                 needs[view].add(needed)
         try:
@@ -269,76 +279,3 @@ def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_se
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection)
-
-
-_COLUMNS: Final = """
-ARRAY(SELECT a.attname::text FROM pg_attribute a
-      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
-"""
-# A query on a table looks into the expressions of its indexes and statistics. A function in SQL that names things
-# without their schema fails there (earthdistance before PostgreSQL 16), as our search path is empty, and so does one
-# that is called through another or an operator. A plain COPY asks for no plan.
-_EXPRESSIONS: Final = """
-(EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
- OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = c.oid AND to_jsonb(s) ->> 'stxexprs' IS NOT NULL))
-"""
-_TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULL, false, {_EXPRESSIONS}
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%(tables)s::bigint[]::oid[]) AND c.relkind = 'r'
-"""  # noqa: S608 - the parts are constants
-_NAMES: Final = """
-SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
-"""
-_EXTENSION_TABLES: Final = f"""
-SELECT c.oid::bigint, n.nspname, c.relname, {_COLUMNS}, NULLIF(x.condition, ''), true, {_EXPRESSIONS}
-FROM pg_extension e
-CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
-JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]) AND c.relkind = 'r'
-"""  # noqa: S608 - the parts are constants
-_SIZES_OF: Final = f"""
-SELECT c.oid::bigint, {SIZES} FROM pg_class c WHERE c.oid = ANY(%(tables)s::bigint[]::oid[])
-"""  # noqa: S608 - the part is a constant
-# Keys between configuration tables, which exist before their rows.
-_EXTENSION_KEYS: Final = """
-SELECT k.conrelid::bigint, array_agg(DISTINCT k.confrelid::bigint ORDER BY k.confrelid::bigint)
-FROM pg_constraint k
-WHERE k.contype = 'f' AND k.conrelid <> k.confrelid
-  AND ARRAY[k.conrelid, k.confrelid] <@ ARRAY(
-    SELECT unnest(e.extconfig) FROM pg_extension e WHERE e.oid = ANY(%(extensions)s::bigint[]::oid[]))
-GROUP BY k.conrelid
-"""
-_SEQUENCES: Final = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'S' AND (c.oid = ANY(%(sequences)s::bigint[]::oid[]) OR c.oid IN (
-    SELECT unnest(extconfig) FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])))
-ORDER BY 1, 2
-"""
-_EXTENSION_SEQUENCES: Final = """
-SELECT unnest(extconfig)::bigint FROM pg_extension WHERE oid = ANY(%(extensions)s::bigint[]::oid[])
-"""
-_OWNED_SEQUENCES: Final = """
-SELECT c.oid::bigint FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
-WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
-  AND d.refobjid = ANY(%(tables)s::bigint[]::oid[])
-"""
-_MATERIALIZED_VIEWS: Final = """
-SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY(%(views)s::bigint[]::oid[]) AND c.relkind = 'm' AND c.relispopulated ORDER BY 1
-"""
-# What each view's rule reads, directly or through plain views; the same walk as pg_dump's.
-_MATERIALIZED_VIEW_NEEDS: Final = """
-WITH RECURSIVE reads(view, relation) AS (
-    SELECT r.ev_class, d.refobjid FROM pg_rewrite r
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-    WHERE r.ev_class = ANY(%(views)s::bigint[]::oid[]) AND d.refobjid <> r.ev_class
-  UNION
-    SELECT reads.view, d.refobjid FROM reads
-    JOIN pg_class c ON c.oid = reads.relation AND c.relkind = 'v'
-    JOIN pg_rewrite r ON r.ev_class = c.oid
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-    WHERE d.refobjid <> r.ev_class)
-SELECT DISTINCT view::bigint, relation::bigint FROM reads
-"""
