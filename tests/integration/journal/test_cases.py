@@ -289,3 +289,41 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
                 cursor.execute(part)
         found = before.barriers(scene.definitions(), emptied)
         assert found == barriers if barriers is not None else found, statement
+
+
+def test_what_would_fire_is_refused_and_a_role_that_may_not_silence_it_needs_a_bare_base(
+    make_scene: Callable[[int], Scene],
+) -> None:
+    scene = make_scene(18)
+    scene.begin("CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (id int PRIMARY KEY REFERENCES up, v text)")
+    scene.take_base()
+    scene.run("INSERT INTO up VALUES (1)", "INSERT INTO down VALUES (1, 'x')", "UPDATE down SET v = 'y'")
+    scene.drain()
+
+    def refused(words: str) -> None:
+        with pytest.raises(JournalError, match=words) as caught:
+            scene.replay()
+        assert caught.value.code == "JOURNAL_TRIGGERS"
+        assert caught.value.hint
+
+    scene.run("CREATE RULE nothing AS ON DELETE TO public.down DO INSTEAD NOTHING", session=scene.copy)
+    scene.run("ALTER TABLE public.down ENABLE ALWAYS RULE nothing", session=scene.copy)
+    refused("nothing of public.down")
+    scene.run("DROP RULE nothing ON public.down", session=scene.copy)
+
+    role = f"{scene.name}_owner"
+    scene.run(f"CREATE ROLE {role}")
+    scene.stack.callback(lambda: scene.run(f"DROP ROLE {role}"))
+    scene.stack.callback(lambda: scene.run(f"RESET SESSION AUTHORIZATION; DROP OWNED BY {role}", session=scene.copy))
+    for table in ("up", "down"):
+        scene.run(f"ALTER TABLE public.{table} OWNER TO {role}", session=scene.copy)
+    scene.run(
+        f"GRANT ALL ON SCHEMA coffre_unfinished_restore TO {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA coffre_unfinished_restore TO {role}",
+        f"RESET session_replication_role; SET SESSION AUTHORIZATION {role}",
+        session=scene.copy,
+    )
+    refused("RI_ConstraintTrigger_.* of public.down")
+    scene.run("ALTER TABLE public.down DROP CONSTRAINT down_id_fkey", session=scene.copy)
+
+    assert scene.replay_to().position.changes == 3
