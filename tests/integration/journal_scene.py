@@ -27,6 +27,7 @@ SETTINGS = {
     "wal_level": "logical",
     "max_prepared_transactions": "5",
     "max_replication_slots": "5",
+    "max_wal_senders": "2",
     "synchronous_commit": "on",
 }
 OPTIONS = ServerOptions(settings=SETTINGS)

@@ -155,10 +155,12 @@ def _changed_tables(before: Definitions, after: Definitions, emptied: Collection
         yield Barrier(BarrierKind.DEFINITION_CHANGED, name)
     for name in before.tables.keys() & after.tables.keys():
         old, new = before.tables[name], after.tables[name]
-        if old == new or (name in emptied and replace(old, file=new.file, version=new.version) == new):
+        if old == new:
             continue
-        is_rewritten = replace(old, file=new.file) == new
-        yield Barrier(BarrierKind.REWRITTEN if is_rewritten else BarrierKind.DEFINITION_CHANGED, name)
+        has_new_file = old.file != new.file and replace(old, file=new.file, version=new.version) == new
+        if has_new_file and name in emptied:
+            continue
+        yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
 
 
 def _changed_types(before: Definitions, after: Definitions) -> Iterator[Barrier]:

@@ -120,7 +120,8 @@ def _is_changed(old: Row, name: str, value: Value) -> bool:
 def _where(table: Table, old: Row) -> str:
     known = dict(zip(old.names, old.values, strict=True))
     if table.key:
-        return " AND ".join(f"{quoted(name)} = {_literal(known.get(name))}" for name in table.key)
+        types = {column.name: column.type_name for column in table.columns}
+        return " AND ".join(f"{quoted(name)} = {_literal(known.get(name))}::{types[name]}" for name in table.key)
     same = " AND ".join(
         _same(column.name, column.type_name, known.get(column.name)) for column in table.columns if not column.generated
     )
