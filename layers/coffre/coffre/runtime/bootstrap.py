@@ -78,7 +78,8 @@ class Services:
     def vault(self) -> Vault:
         """The stored backups."""
         # Here, for not every process opens it: the console's first page does not.
-        from coffre.stores.s3 import S3Store, make_client
+        from coffre.stores.s3 import S3Store
+        from coffre.stores.s3_client import make_client
         from coffre.vault.locks import VaultLocks
         from coffre.vault.vault import Vault
 

@@ -11,7 +11,7 @@ from tests.console_scene import ConsoleScene
 from tests.unit.console.pages.markup import Markup
 from ulid import ULID
 
-from coffre.catalog.items import BackupItem
+from coffre.catalog.run_items import BackupItem
 from coffre_console.pages import backups
 
 PAGES, SIZE = 200, 1
