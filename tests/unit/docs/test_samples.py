@@ -99,7 +99,7 @@ def test_an_output_without_its_command_may_be_a_part() -> None:
 
 
 def test_sentences_of_functions_are_found_in_their_code() -> None:
-    module = "operations/restore_database/whole_database.py"
+    module = "operations/restore_database/whole_plan.py"
 
     assert is_made_in("Gather the statistics that the planner needs (ANALYZE).", module)
     assert not is_made_in("Gather the statistics that the planner wants (ANALYZE).", module)

@@ -130,7 +130,7 @@ def replacing(stage: Stage, newest_row: str | None = None) -> None:
     """Let a person replace the whole sample."""
     person(stage)
     for step in ("Create the database", *REPLACED[1:3]):
-        assert is_made_in(step, f"{PARTS}/whole_database.py", words=3)
+        assert is_made_in(step, f"{PARTS}/whole_plan.py", words=3)
     assert is_made_in(REPLACED[3], f"{PARTS}/replace_database.py")
 
     def kept(run: str) -> tuple[Kept, ...]:
