@@ -267,6 +267,7 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
         ("CREATE INDEX ON one (id); DROP INDEX named; ANALYZE one; REINDEX TABLE one", [], ()),
         ("CREATE TEMPORARY TABLE passing (id int); CREATE VIEW seen AS SELECT 1", [], ()),
         ("TRUNCATE one", [], (one,)),
+        ("GRANT SELECT ON one TO public", [Barrier(changed, one)], ()),
         ("TRUNCATE one; ALTER TABLE one ADD COLUMN w int", [Barrier(changed, one)], (one,)),
         ("CLUSTER one USING one_pkey", [Barrier(rewritten, one)], ()),
         ("ALTER TABLE two SET UNLOGGED; INSERT INTO two VALUES (1); ALTER TABLE two SET LOGGED", None, ()),
