@@ -78,16 +78,46 @@ class VaultLocks:
         lock, longer = self.lock(end), {}
 
         def extend(key: str) -> None:
-            try:
-                self.store.extend_lock(key, lock)
-            except StoreError as error:
-                found = self.store.lock_of(key).lock if error.code == "STORE_DENIED" else None
-                if found is None or found.until < end:
-                    raise
+            if (found := self._extend(key, lock)) is not None:
                 longer[key] = found
 
         in_parallel(keys, extend, check)
         return longer
+
+    def extend_all(self, keys: Iterable[str], end: datetime, check: Callable[[], None]) -> dict[str, StoreError]:
+        """Lock all of these objects that can be locked until then, several in parallel.
+
+        Returns
+        -------
+        dict
+            Why the others were not: they are missing, or their lock was refused.
+
+        Raises
+        ------
+        CoffreError
+            The store did not answer, or `check` raised: then nothing is known of any of them.
+        """
+        lock, refused = self.lock(end), {}
+
+        def extend(key: str) -> None:
+            try:
+                self._extend(key, lock)
+            except StoreError as error:
+                refused[key] = error
+
+        in_parallel(keys, extend, check)
+        return refused
+
+    def _extend(self, key: str, lock: Lock) -> Lock | None:
+        """Lock an object, and return its lock if it was locked for longer already, which it still is."""
+        try:
+            self.store.extend_lock(key, lock)
+        except StoreError as error:
+            found = self.store.lock_of(key).lock if error.code == "STORE_DENIED" else None
+            if found is None or found.until < lock.until:
+                raise
+            return found
+        return None
 
     def hold(self, keys: Iterable[str], check: Callable[[], None], *, on: bool) -> int:
         """Set or remove legal holds; raises what `extended` raises."""

@@ -20,6 +20,7 @@ from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.rotate import keep_locked
 from coffre.operations.rotate.hold import hold, release
 from coffre.policy.locking import least_until
+from coffre.stores.store import put_small
 from coffre.vault.anchors import write_anchor
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -299,6 +300,50 @@ def test_a_lock_that_cannot_be_extended_is_a_problem_and_stops_nothing_else(vaul
     assert first.id in report.problems[0].text
     assert vault.record(first).locked_until == day(11, 30)
     assert ends(vault, second) == {day(12, 21)}
+
+
+@pytest.mark.parametrize("how", ["missing", "refused"])
+def test_an_object_that_cannot_be_locked_stops_no_other_and_every_backup_that_names_it_is_reported(
+    vault: LockedScene, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(keep_locked, "_BATCH", 2)
+    first = vault.take(DAILY, own=4)
+    with_it = vault.take(DAILY, previous=first)
+    after = vault.take(DAILY, own=3)
+    for backup, tier in ((first, MONTHLY), (with_it, WEEKLY), (after, WEEKLY)):
+        vault.scene.catalog.add_tier(backup.id, tier)
+    lost = sorted(key for key in vault.needs(first) if "/packs/" in key)[1]
+    body = vault.scene.store.get(lost)
+    refuse = vault.store.refuse
+
+    def fail(request: str, key: str) -> None:
+        if key == lost:
+            raise StoreError(f"s3:PutObjectRetention of {key} was denied.", code="STORE_DENIED")
+
+    if how == "refused":
+        vault.store.refuse = fail
+    else:
+        (vault.scene.root / lost).unlink()  # a delete marker, of which the lock knows nothing
+    report = vault.scene.rotate()
+
+    problems = [one for one in report.problems if one.code == "LOCK_NOT_EXTENDED"]
+    assert [one.text.split()[4] for one in problems] == [first.id, with_it.id]
+    assert all(lost in one.text for one in problems)
+    assert {vault.record(one).locked_until for one in (first, with_it)} == {day(11, 30)}
+    assert vault.record(after).locked_until == day(12, 21)
+    assert ends(vault, after) == {day(12, 21)}
+    locked = {key: state.lock.until for key, state in vault.store.locks.items() if state.lock}
+    assert {locked[key] for key in {*vault.needs(first)} - {lost}} == {day(11, 23, 2027)}
+    assert {locked[key] for key in {*vault.needs(with_it)} - {*vault.needs(first)}} == {day(12, 21)}
+
+    # When it is there again, the next rotation does the rest.
+    vault.store.refuse = refuse
+    if how == "missing":
+        put_small(vault.scene.store, lost, body)
+    assert vault.scene.rotate().problems == ()
+    assert ends(vault, first) == {day(11, 23, 2027)}
+    assert ends(vault, with_it) == {day(11, 23, 2027), day(12, 21)}
+    assert vault.record(with_it).locked_until == day(12, 21)
 
 
 def test_a_locked_backup_cannot_be_deleted_by_hand(vault: LockedScene) -> None:

@@ -2,7 +2,8 @@
 
 A tier joined, a pin was set, the retention became longer, or a lock whose end is not known is about to end. The
 catalog's record says until when everything that a backup refers to is locked, so that nothing is asked of the store for
-the others. A lock that is refused is a problem to report, and no reason to stop: nothing is deleted for it.
+the others. An object that is missing, or whose lock is refused, is a problem of every backup that names it, and stops
+nothing: all other objects are locked, and nothing is deleted for it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from itertools import batched
 from typing import Final, Protocol
 
 from coffre.model.backup import Backup, LockProgress
-from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError
+from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError, StoreError
 from coffre.model.manifest import Manifest
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
+from coffre.model.words import counted
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.locking import extension_of
 from coffre.vault.entry_files import lists_apart
@@ -138,31 +140,47 @@ class LockKeeper:
             return None
 
     def _extend(self, need: LockNeed) -> int:
-        """Extend batch by batch, and record how far it is: the time may not suffice for a large backup."""
+        """Extend batch by batch, and record how far it is: the time may not suffice for a large backup.
+
+        Raises
+        ------
+        StoreError
+            The first object that was not locked; the others are. What follows it is not recorded as done.
+        """
         backup = need.backup
         manifest = manifest_of(self.vault, backup)
         known = self.known(manifest)
         packs = sorted({pack.key for pack in manifest.packs})
         keys = [backup.manifest_key or "", *(file.key for file in lists_apart(manifest.entries)), *packs]
         done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
+        refused: dict[str, StoreError] = {}
         for batch in batched(keys[done:], _BATCH, strict=False):
             if not self.has_time():
-                return count
+                break
             wanted = [
                 key
                 for key in batch
                 if is_shorter(known.get(key), need.until) and is_shorter(self._extended.get(key), need.until)
             ]
-            count, done = count + len(wanted), done + len(batch)
-            self._extended |= dict.fromkeys(wanted, need.until)
             if not self.dry_run:
-                self.locks.extend(wanted, need.until, self.check)
-                if done < len(keys):
-                    self.notes.note_locking(backup.id, LockProgress(until=need.until, done=done))
-        if not self.dry_run:
+                refused |= self.locks.extend_all(wanted, need.until, self.check)
+            count, done = count + len(wanted), done + len(batch)
+            self._extended |= {key: need.until for key in wanted if key not in refused}
+            if not self.dry_run and not refused and done < len(keys):
+                self.notes.note_locking(backup.id, LockProgress(until=need.until, done=done))
+        if refused:
+            raise _refusal(refused)
+        if not self.dry_run and done >= len(keys):
             self.notes.note_locked(backup.id, need.until)
         return count
 
     def _note(self, code: str, backup: Backup, why: str) -> None:
         text = f"The locks of backup {backup.id} of {backup.target} were not extended: {why}"
         self.problems.append(Problem(code=code, target=backup.target, text=text))
+
+
+def _refusal(refused: Mapping[str, StoreError]) -> StoreError:
+    """Return the first of these errors, with the number of the others."""
+    first, *others = (refused[key] for key in sorted(refused))
+    more = f" And {counted(len(others), 'other object')} of it." if others else ""
+    return StoreError(f"{first.message}{more}", code=first.code)
