@@ -56,15 +56,17 @@ def read_back(
     Of the first entry `skip` frames are not read: an earlier reading found them good. Within an entry of many frames,
     `is_over` may end it.
 
-    A frame that neighbours share is read once. What is damaged is read twice before it is called so. Whatever else the
-    store raises ends it. Close the generator to stop before its end.
+    A frame that neighbours share is read once. What is damaged is read twice before it is called so. A list of entries
+    that is damaged ends it, after the entries before it. Whatever else the store raises ends it. Close the generator to
+    stop before its end.
     """
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="read-back")
     waiting: deque[_Step] = deque()
     check = _Check()
     last: tuple[Frame, _Opened] | None = None
+    damages: list[IntegrityError] = []
     try:
-        for entry in entries:
+        for entry in _until_damage(entries, damages):
             if not entry.frames:
                 waiting.append(_Step(entry))
             for number, frame in enumerate(entry.frames):
@@ -88,8 +90,18 @@ def read_back(
         last = None
         while waiting:
             yield from check.take(waiting.popleft())
+        if damages:
+            raise damages[0]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _until_damage(entries: Iterable[Entry], damages: list[IntegrityError]) -> Generator[Entry]:
+    """Yield entries up to a damaged list, and note its damage."""
+    try:
+        yield from entries
+    except IntegrityError as error:
+        damages.append(error)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.errors import IntegrityError
 from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
@@ -31,6 +32,7 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.entry_files import Cut
 from coffre.vault.layout import writer_of
 from coffre.vault.locks import VaultLocks
+from coffre.vault.readback import ReadEntry, read_back
 from coffre.vault.vault import Vault
 
 ADA = Actor("ada", verified=True)
@@ -183,6 +185,42 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
     assert bucket.bodies(of_fourth) == store.bodies()
     again = read_target(bucket.verify_job(), "files", everything)
     assert damaged(again) == {first.id, second.id, third.id}
+
+
+def test_a_damaged_list_hides_no_other_damage_of_its_backups(bucket: Bucket, scene: Scene) -> None:
+    store = bucket.store
+    assert isinstance(store, MemoryStore)
+    first, of_first = bucket.take(4)
+    taken = [(first, of_first)]
+    for age_days, name in ((3, "0001"), (2, "0058"), (1, "0059")):  # the last two are in the last list
+        store.put("photos", name, b"changed")
+        taken.append(bucket.take(age_days))
+    (second, _), (third, of_third), (fourth, _) = taken[1:]
+    at = {entry.name: entry.frames[0].pack for entry in scene.vault.entries(of_third)}
+    rotten, missing, behind = at["photos/0000"], at["photos/0001"], at["photos/0058"]
+    listed = of_third.entries[-1].key
+    assert len({rotten, missing, behind, listed}) == 4
+    scene.store.delete(missing)
+    for key in (rotten, behind, listed):
+        bucket.spoil(key)
+
+    report = read_target(bucket.verify_job(), "files", Share(parts=1, day=0))
+
+    found = {one.backup_id: one for one in report.damaged}
+    assert {backup_id: set(one.packs) for backup_id, one in found.items()} == {
+        first.id: {rotten},
+        second.id: {rotten, missing},
+        third.id: {rotten, missing, behind, listed},
+        fourth.id: {rotten, missing, behind},
+    }
+    # Which of its entries needs the frame is in the list that cannot be read.
+    entries = {backup.id: [one.entry for one in found[backup.id].damages if one.pack == behind] for backup, _ in taken}
+    assert entries == {first.id: [], second.id: [], third.id: [None], fourth.id: ["photos/0058"]}
+    # What was being read when the list was reached is not lost.
+    decoder, read = FrameDecoder([capture_scene.IDENTITY]), list[ReadEntry]()
+    with pytest.raises(IntegrityError, match="list of entries"):
+        read.extend(read_back(scene.vault, decoder, scene.vault.entries(of_third), lambda _: True))
+    assert len(read) == 60 - of_third.entries[-1].count
 
 
 def test_locks_and_holds_of_shared_lists_last_as_long_as_any_backup_needs(bucket: Bucket, scene: Scene) -> None:

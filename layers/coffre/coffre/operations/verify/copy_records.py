@@ -141,9 +141,10 @@ class CopyState:
         if backup is None or not (bad.packs or bad.frames):
             return []
         try:
-            return bad.in_backup(self.job.vault, manifest_of(self.job.vault, backup))
+            manifest = manifest_of(self.job.vault, backup)
         except IntegrityError:
             return []  # the look has found it: it is among what is the backup's own
+        return bad.in_backup(self.job.vault, manifest)
 
     def _said(self, damage: Damage) -> Damage:
         place = f'in the copy "{self.destination.name}"'

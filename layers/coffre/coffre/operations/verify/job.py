@@ -132,17 +132,25 @@ class BadPacks:
         return cls(packs, frames)
 
     def in_backup(self, vault: Vault, manifest: Manifest) -> list[Damage]:
-        """Return the damage that affects a backup. Entries are read only if single frames of its packs are bad."""
+        """Return the damage that affects a backup. Entries are read only if single frames of its packs are bad.
+
+        Where the entries cannot be read, it is not known which frames the backup uses: all bad ones in its packs count.
+        """
         named = {pack.key for pack in manifest.packs}
         found = [damage for pack, damage in self.packs.items() if pack in named]
-        if any(pack in named for pack, _ in self.frames):
-            used: dict[Place, str] = {}
+        frames = {place: damage for place, damage in self.frames.items() if damage.pack in named}
+        if not frames:
+            return found
+        used: dict[Place, str] = {}
+        try:
             for entry in vault.entries(manifest):
                 for frame in entry.frames:
-                    if place_of(frame) in self.frames:
+                    if place_of(frame) in frames:
                         used.setdefault(place_of(frame), entry.name)
-            found += [self.frames[place].model_copy(update={"entry": name}) for place, name in used.items()]
-        return found
+        except IntegrityError as error:
+            unknown = [damage for place, damage in frames.items() if place not in used]
+            found += [Damage.of(error), *(damage.model_copy(update={"entry": None}) for damage in unknown)]
+        return found + [frames[place].model_copy(update={"entry": name}) for place, name in used.items()]
 
 
 def record_damage(
