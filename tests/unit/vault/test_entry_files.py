@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.faulty_store import FaultyStore
+from tests.faulty_store import Fault, FaultyStore
 from tests.locking_store import LockingDirectory
 
 from coffre.model.errors import IntegrityError
 from coffre.model.locks import LockMode
-from coffre.model.manifest import EntriesFile, Entry, EntryKind, PackReference
+from coffre.model.manifest import EntriesFile, Entry, EntryKind, Manifest, PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import parse_lines
 from coffre.vault.entry_files import Cut, EntryFiles, lists_apart, lists_as_packs
@@ -136,6 +139,29 @@ def test_a_list_has_the_lock_of_new_packs(tmp_path: Path) -> None:
 
     assert (packs[file.key].locked_until, packs[file.key].lock_mode) == (until, LockMode.GOVERNANCE)
     assert store.lock_of(file.key).lock == vault.locks.lock(until) if vault.locks else False
+
+
+@pytest.mark.parametrize("wrong", [lambda body: body[::-1], lambda body: body[:-1], lambda _: None])
+def test_one_bad_answer_of_the_store_is_no_damage_of_a_list(wrong: Callable[[bytes], bytes | None]) -> None:
+    store = FaultyStore()
+    files, _ = written(Vault(store), {"a": 1, "b": 2}, {}, Cut())
+    manifest = cast("Manifest", SimpleNamespace(entries=files))
+    good = dict(store.objects)
+
+    def decide(_: str, key: str) -> Fault:
+        """Answer wrongly the first time, or each time."""
+        body = wrong(good[key]) if store.requests["get"] <= bad_answers else good[key]
+        store.objects = {} if body is None else {key: body}
+        return Fault.NONE
+
+    store.decide = decide
+    read = []
+    for bad_answers in (1, 2):
+        store.requests.clear()
+        with pytest.raises(IntegrityError) if bad_answers == 2 else nullcontext():
+            read += Vault(store).entries(manifest)
+        assert store.requests["get"] == 2
+    assert [entry.name for entry in read] == ["a", "b"]
 
 
 _NAMES = st.text(st.sampled_from('ab","kind":\\é\n'), min_size=1, max_size=4)

@@ -13,7 +13,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, Frame
 from coffre.model.verification import Damage
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.vault import Vault, check_entry
+from coffre.vault.vault import Vault, check_entry, twice
 
 # As in `readahead`: frames of about 2 MiB, open and compressed. Nothing else uses the memory here.
 _FRAMES_AHEAD: Final = 12
@@ -174,11 +174,7 @@ def _own_part(entry: Entry, frame: Frame, plaintext: bytes) -> bytes | memoryvie
 
 def _open(vault: Vault, decoder: FrameDecoder, frame: Frame) -> bytes | Damage:
     try:
-        return vault.read_frame(frame, decoder)[0]
-    except IntegrityError:
-        pass  # once more, to be sure that it is the stored bytes
-    try:
-        return vault.read_frame(frame, decoder)[0]
+        return twice(lambda: vault.read_frame(frame, decoder)[0])
     except IntegrityError as error:
         if error.code == "PACK_MISSING":
             return Damage.of(error, pack=frame.pack)

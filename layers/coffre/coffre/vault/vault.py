@@ -298,7 +298,7 @@ class Vault:
         """Yield the entries of a backup, sorted by name, after checking each file against the manifest.
 
         Files whose names all come before `start` are not read; the first of the others may begin before it. `on_read`
-        gets each file that is as it was recorded, before its entries.
+        gets each file that is as it was recorded, before its entries. One that is not is read twice.
         """
         files = manifest.entries
         before = [index for index, file in enumerate(files) if file.first <= start]
@@ -308,7 +308,7 @@ class Vault:
             yield from parse_lines(body, where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
-        return self._checked(file.key, lambda store: _entries_at(store, file))
+        return twice(lambda: self._checked(file.key, lambda store: _entries_at(store, file)))
 
     def _checked[T](self, key: str, read: Callable[[Store], T]) -> T:
         """Read and check an object; where a copy exists, it is asked for what the vault cannot give."""
@@ -382,6 +382,14 @@ def check_entry(entry: Entry, sha256: str) -> None:
     """
     if sha256 != entry.sha256:
         raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+
+
+def twice[T](read: Callable[[], T]) -> T:
+    """Return what `read` returns; once more if it finds damage, to be sure that it is the stored bytes."""
+    try:
+        return read()
+    except IntegrityError:
+        return read()
 
 
 def _manifest_at(store: Store, key: str, sha256: str) -> bytes:

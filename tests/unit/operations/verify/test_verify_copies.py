@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def checked(scene: Scene, tmp_path: Path) -> Checked:
 
 def codes(report: VerificationReport) -> dict[str, list[str]]:
     return {one.backup_id: [damage.code for damage in one.damages] for one in report.damaged}
+
+
+def test_one_bad_answer_of_a_copys_store_is_no_damage(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup = checked.backup(1)
+    checked.copy.copy(backup)
+    get, asked = checked.copy.store.get, Counter[str]()
+    needed = {pack.key for pack in checked.manifest(backup).packs} | {checked.manifest(backup).entries[0].key}
+
+    def first_wrong(key: str, **limits: int) -> bytes:
+        asked[key] += 1
+        body = get(key, **limits)
+        return body[::-1] if key in needed and asked[key] == 1 else body
+
+    monkeypatch.setattr(checked.copy.store, "get", first_wrong)
+    report = checked.read()
+
+    assert (report.status, codes(report)) == (200, {})
+    assert {asked[key] for key in needed} == {2}
 
 
 def test_a_complete_copy_is_recorded_as_verified(checked: Checked) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -103,7 +103,7 @@ def read_copy(
         if manifest is not None:
             references.add(manifest.packs)
             lists = (file for file in lists_apart(manifest.entries) if share.holds(file.key))
-            own[backup.id] += [found for file in lists if (found := _read_list(job, file.key, file.sha256))]
+            own[backup.id] += [found for file in lists if (found := _twice(_read_list, job, file.key, file.sha256))]
     wanted = ((pack.key, pack.length, pack.sha256) for pack in references.in_order() if share.holds(pack.key))
     damages = [*reading.run(wanted), *_read_again(state, own)]
     reports = state.reports(Level.READ, damages, own)
@@ -162,13 +162,18 @@ def _read_again(state: CopyState, own: dict[str, list[Damage]]) -> Iterator[Dama
         if manifest is None:
             continue  # this look has found it
         for file in lists_apart(manifest.entries):
-            if (found := _read_list(state.job, file.key, file.sha256)) is not None:
+            if (found := _twice(_read_list, state.job, file.key, file.sha256)) is not None:
                 own.setdefault(backup.id, []).append(found)
         for pack in manifest.packs:
             if pack.key in copy.damaged_packs:
-                found = _read_pack(state.job, pack.key, pack.length, pack.sha256)
+                found = _twice(_read_pack, state.job, pack.key, pack.length, pack.sha256)
                 if found is not None:
                     yield found
+
+
+def _twice[**P](read: Callable[P, Damage | None], *args: P.args, **kwargs: P.kwargs) -> Damage | None:
+    """Return the damage that a second reading finds too: then it is in the stored bytes."""
+    return read(*args, **kwargs) and read(*args, **kwargs)
 
 
 def _read_list(job: VerifyJob, key: str, sha256: str) -> Damage | None:
@@ -218,7 +223,7 @@ class _Reading:
                     break
                 if len(under_way) >= _READERS:
                     take()
-                under_way.append((length, pool.submit(_read_pack, self.job, key, length, sha256)))
+                under_way.append((length, pool.submit(_twice, _read_pack, self.job, key, length, sha256)))
             while under_way:
                 take()
         return found
