@@ -15,6 +15,7 @@ from coffre.model.errors import CoffreError, IntegrityError, LockLostError, Stor
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
 from coffre.stores.directory import DirectoryStore
+from coffre.vault import vault as vaults
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
 from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter, write_lines
 from coffre.vault.layout import manifest_key
@@ -239,6 +240,26 @@ def test_a_commit_is_announced_before_it_is_made_and_can_be_stopped_there(stored
     committed = stored.vault.commit(manifest, announced.append)
     assert announced == [committed, committed]
     assert stored.vault.find_manifest("shop", manifest.backup_id) == (manifest, committed)
+
+
+def test_a_manifest_that_no_reader_would_take_is_neither_announced_nor_written(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = stored.manifest.model_copy(update={"backup_id": "01JD0000000000000000000001"})
+    size, announced = len(manifest.model_dump_json(indent=1).encode()), list[Committed]()
+    before = contents(stored)
+
+    monkeypatch.setattr(vaults, "MANIFEST_LIMIT_BYTES", size - 1)
+    with pytest.raises(StoreError) as refused:
+        stored.vault.commit(manifest, announced.append)
+    assert (refused.value.code, announced, contents(stored)) == ("MANIFEST_TOO_LARGE", [], before)
+    assert f"{size:,} bytes" in refused.value.message
+    assert '"shop"' in (refused.value.hint or "")
+
+    monkeypatch.setattr(vaults, "MANIFEST_LIMIT_BYTES", size)
+    assert stored.vault.find_manifest("shop", manifest.backup_id) is None
+    committed = stored.vault.commit(manifest, announced.append)
+    assert stored.vault.read_manifest(committed.key, sha256=committed.sha256) == manifest
 
 
 def contents(stored: Stored) -> dict[Path, bytes]:

@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import Tier
 from coffre.model.copies import ReadFrom
-from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
 from coffre.model.restore_report import RestoreReport
@@ -44,7 +44,7 @@ from coffre.vault.layout import (
 from coffre.vault.locks import VaultLocks
 from coffre.vault.pack import PackWriter
 
-_MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
+MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _MARK_LIMIT_BYTES: Final = 64 * 1024
 
 
@@ -171,8 +171,15 @@ class Vault:
             Everything that it points at is stored.
         announce
             Called right before the manifest is written; what it raises stops the commit.
+
+        Raises
+        ------
+        StoreError
+            `MANIFEST_TOO_LARGE`: no reader would take it. Nothing was announced.
         """
         body = manifest.model_dump_json(indent=1).encode()
+        if len(body) > MANIFEST_LIMIT_BYTES:
+            raise _too_large(manifest, len(body))
         committed = Committed(
             key=manifest_key(manifest.target, manifest.backup_id), sha256=hashlib.sha256(body).hexdigest()
         )
@@ -223,7 +230,7 @@ class Vault:
             `REPORT_DAMAGED`
         """
         try:
-            return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES))
+            return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES))
         except ValidationError as error:
             raise IntegrityError(
                 f"The report {key} cannot be read.",
@@ -243,7 +250,7 @@ class Vault:
         """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that the vault has."""
         key = manifest_key(target, backup_id)
         try:
-            body = self.store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+            body = self.store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES)
         except ObjectMissingError:
             return None
         return _parse_manifest(body, key), Committed(key=key, sha256=hashlib.sha256(body).hexdigest())
@@ -394,7 +401,7 @@ def twice[T](read: Callable[[], T]) -> T:
 
 def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
     try:
-        body = store.get(key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+        body = store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES)
     except ObjectMissingError as error:
         raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
     if hashlib.sha256(body).hexdigest() != sha256:
@@ -405,13 +412,24 @@ def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
 def _entries_at(store: Store, file: EntriesFile) -> bytes:
     pack = file.key if is_pack(file.key) else None
     try:
-        body = store.get(file.key, limit_bytes=_MANIFEST_LIMIT_BYTES)
+        body = store.get(file.key, limit_bytes=MANIFEST_LIMIT_BYTES)
     except ObjectMissingError as error:
         raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.", pack) from error
     if hashlib.sha256(body).hexdigest() != file.sha256:
         text = f"The list of entries {file.key} is not the one that the manifest recorded."
         raise _lost("ENTRIES_SWAPPED", text, pack)
     return body
+
+
+def _too_large(manifest: Manifest, size: int) -> StoreError:
+    return StoreError(
+        f"The manifest of the backup {manifest.backup_id} has {size:,} bytes, more than the {MANIFEST_LIMIT_BYTES:,} "
+        "that a manifest may have; nothing was published.",
+        code="MANIFEST_TOO_LARGE",
+        detail=f"it names {len(manifest.packs):,} packs and {len(manifest.entries):,} lists of entries",
+        hint=f'Older backups are untouched. Divide "{manifest.target}" into several targets, each of fewer tables or '
+        "objects: docs/large-databases.md#limits.",
+    )
 
 
 def _parse_manifest(body: bytes, key: str) -> Manifest:
