@@ -119,6 +119,8 @@ class Players:
 
     def _map(self, backup: Backup, header: RangesHeader, ranges: StoredFile) -> None:
         lines = read_ranges(self.scene.vault, ranges.key, ranges.sha256)
+        names = list(self.scene.store.bodies())  # type: ignore[union-attr]
+        assert [line.before for line in lines] == [sum(name <= line.after for name in names) for line in lines]
         waiting = [line.group for line in lines]
         self.chance.shuffle(waiting)
         earlier, self.late = self.late, {}
@@ -193,6 +195,22 @@ def test_killed_doubled_and_late_workers_give_what_one_function_gives(
         assert {pack.key for pack in made.packs} >= {
             frame.pack for entry in scene.entries(made).values() for frame in entry.frames
         }
+
+
+def test_ranges_make_no_more_lists_of_names_that_are_all_borders_than_one_function_and_one_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entry_files, "Cut", partial(Cut, least=1, one_in=1, growth=4))
+    with scene_of({("a", f"{number:03}"): b"%d" % number for number in range(120)}) as scene:
+        whole = scene.backup()
+        scene.last = None
+
+        made, players = spread(scene)
+
+        assert contents(scene, made) == contents(scene, whole)
+        assert len(whole.entries) < 30
+        assert len(players.known) > 4
+        assert len(made.entries) <= len(whole.entries) + len(players.known)
 
 
 def test_the_rest_of_a_function_is_divided_with_the_object_in_whose_middle_it_stopped(

@@ -25,7 +25,7 @@ from coffre.vault.entries import parse_lines
 from coffre.vault.entry_files import Cut, EntryFiles, lists_apart, lists_as_packs
 from coffre.vault.layout import entries_key, writer_of
 from coffre.vault.locks import VaultLocks
-from coffre.vault.vault import Vault
+from coffre.vault.vault import MANIFEST_LIMIT_BYTES, Vault
 
 ID = "01K9X000000000000000000000"
 NEXT = "01K9X000000000000000000001"
@@ -92,6 +92,46 @@ def test_names_that_are_all_borders_make_no_tiny_lists() -> None:
     assert [file.count for file in files] == [20] * 5
 
 
+def most_lists(cut: Cut, entries: int) -> int:
+    """Return how many lists names that are all borders make."""
+    count = before = 0
+    while before < entries:
+        count, before = count + 1, before + cut.least_after(before)
+    return count
+
+
+def test_the_lists_of_any_100_million_names_have_room_in_a_manifest() -> None:
+    key = f"v1/packs/{ID}/entries-01234567-00000.jsonl.zst"
+    named = EntriesFile(key=key, sha256="a" * 64, length=10**7, count=10**5, first="b" * 63 + "/" + "\x01" * 1024)
+    until = datetime(2026, 12, 1, 1, 2, 3, 456789, tzinfo=UTC)
+    pack = PackReference(
+        key=key, length=10**7, sha256="a" * 64, live_bytes=10**7, locked_until=until, lock_mode=LockMode.GOVERNANCE
+    )
+    each = sum(len(one.model_dump_json(indent=3)) for one in (named, pack))
+
+    assert most_lists(Cut(), 10**8) == 5134
+    assert 5134 * each < MANIFEST_LIMIT_BYTES * 0.52
+    # Entries of more than 512 bytes make lists that end by their size: of 1,100 bytes, no zstd makes names smaller.
+    assert most_lists(Cut(most=Cut().most_bytes // 1100), 10**8) * each < MANIFEST_LIMIT_BYTES * 0.83
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 400), st.lists(st.integers(1, 399), max_size=4))
+def test_names_that_are_all_borders_make_no_more_lists_than_that_in_ranges_too(count: int, ends: list[int]) -> None:
+    cut, vault = Cut(least=2, one_in=1, growth=3, most=40), Vault(FaultyStore())
+    names_of = list(map("{:04}".format, range(count)))
+    made, before = list[EntriesFile](), 0
+    for end in [*sorted({end for end in ends if end < count}), count]:
+        files = EntryFiles(vault, ID, {}, before=before, cut=cut)
+        if part := names_of[before:end]:
+            files.add(map(line, part), part[0], part[-1])
+        files.flush()
+        made, before = [*made, *files.files], end
+
+    assert [name for file in made for name in names(vault, file)] == names_of
+    assert len(made) <= most_lists(cut, count) + len(set(ends))
+
+
 def test_the_next_invocation_continues_and_what_a_dead_one_stored_is_in_no_ones_way(tmp_path: Path) -> None:
     vault, packs = Vault(DirectoryStore(tmp_path)), dict[str, PackReference]()
     begun = EntryFiles(vault, ID, packs)
@@ -155,7 +195,7 @@ def test_one_bad_answer_of_the_store_is_no_damage_of_a_list(wrong: Callable[[byt
         return Fault.NONE
 
     store.decide = decide
-    read = []
+    read = list[Entry]()
     for bad_answers in (1, 2):
         store.requests.clear()
         with pytest.raises(IntegrityError) if bad_answers == 2 else nullcontext():
@@ -198,8 +238,9 @@ def test_any_history_reads_the_same_and_writes_only_what_changed(
             assert not new
 
 
-def test_a_change_moves_few_borders_also_with_a_least_size() -> None:
-    vault, cut = Vault(FaultyStore()), Cut(least=16, one_in=64)
+@pytest.mark.parametrize("growth", [500, 40])
+def test_a_change_moves_few_borders_also_with_a_least_size(growth: int) -> None:
+    vault, cut = Vault(FaultyStore()), Cut(least=16, one_in=64, growth=growth)
     state = {hashlib.sha256(b"%d" % number).hexdigest()[:12]: 0 for number in range(4000)}
     files, _ = written(vault, state, {}, cut)
     among = sorted(state)
@@ -207,6 +248,6 @@ def test_a_change_moves_few_borders_also_with_a_least_size() -> None:
     for change in ({among[2000]: 1}, {among[2000] + "x": 0}, dict.fromkeys(among[1000:1010], 2)):
         again, new = written(vault, state | change, by_sha256(files), cut, NEXT)
 
-        assert len(files) > 40
+        assert len(files) > (40 if growth == 500 else 20)
         assert 1 <= len(new) <= 3
         assert sum(file.count for file in again) == len(state | change)

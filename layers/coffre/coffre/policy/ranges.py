@@ -39,11 +39,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class PlannedRange:
-    """A range for one function, and what was found in it when it was planned."""
+    """A range for one function, and what was found in it when it was planned. `before` are the objects before it."""
 
     names: NameRange
     objects: int
     size_bytes: int
+    before: int = 0
 
 
 def marks_of(found: Iterable[tuple[str, int]], least_objects: int | None = None) -> Iterator[Mark]:

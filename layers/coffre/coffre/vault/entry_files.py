@@ -25,14 +25,24 @@ _LEVEL: Final = 3
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a list ends: before a name that has one in `one_in` of all hashes, but not below `least` entries.
+    """Where a list ends: before a name that has one in `one_in` of all hashes, but not below some number of entries.
 
-    `least` is against names chosen so that each is a border. `most_bytes` are compressed; readers take 64 MiB.
+    That number is against names chosen so that each is a border: `least`, but one `growth`-th of the entries before the
+    list, up to `most`. So the manifest, which has the first name of each list, has room for any 100 million names: they
+    make at most 5,134 lists, and 34 MB of it if each of these names has 1,024 characters that JSON writes as six. The
+    names before a list being known, that is true of ranges together too; each can have one list more.
+    `most_bytes` are compressed; readers take 64 MiB.
     """
 
     least: int = 512
     one_in: int = 2048
-    most_bytes: int = 8 * 1024 * 1024
+    most_bytes: int = 16 * 1024 * 1024
+    growth: int = 500
+    most: int = 32_768
+
+    def least_after(self, entries: int) -> int:
+        """Return how many entries a list has at least that comes after this number of entries."""
+        return max(self.least, min(entries // self.growth, self.most))
 
     def is_before(self, line: bytes) -> bool:
         """Return whether an entry is the first of a list, by the line's beginning: that is the name."""
@@ -53,6 +63,8 @@ class EntryFiles:
         The lists that an earlier invocation of the same run has stored.
     last
         The last name in those.
+    before
+        About how many entries of the backup come before all of these: others store them.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class EntryFiles:
         earlier: Mapping[str, EntriesFile] | None = None,
         written: Iterable[EntriesFile] = (),
         last: str = "",
+        before: int = 0,
         cut: Cut | None = None,
     ) -> None:
         self._vault = vault
@@ -71,13 +84,11 @@ class EntryFiles:
         self._packs = packs
         self._earlier = {} if earlier is None else earlier
         self._cut = cut or Cut()
-        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
-        self._body = bytearray()
-        self._count = 0
-        self._first = ""
         self._stored = 0
         self.files: list[EntriesFile] = list(written)
         self.last = last
+        self._before = before + sum(file.count for file in self.files)
+        self._begin()
 
     def add(self, lines: Iterable[bytes], first: str, last: str) -> None:
         """Take the lines of a part (each with its newline), sorted by name from `first` to `last`.
@@ -109,18 +120,24 @@ class EntryFiles:
         if self._count:
             self._end()
 
+    def _begin(self) -> None:
+        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
+        self._body = bytearray()
+        self._count, self._first = 0, ""
+        self._least = self._cut.least_after(self._before)
+
     def _is_full(self, line: bytes) -> bool:
         """Return whether the list ends before this line."""
-        return len(self._body) >= self._cut.most_bytes or (self._count >= self._cut.least and self._cut.is_before(line))
+        return len(self._body) >= self._cut.most_bytes or (self._count >= self._least and self._cut.is_before(line))
 
     def _end(self) -> None:
         """Point at a list of the previous backup, or store a new one: equal lines give equal bytes."""
         self._body += self._compressor.flush()
-        body, self._body = bytes(self._body), bytearray()
+        body = bytes(self._body)
         file = self._earlier.get(hashlib.sha256(body).hexdigest()) or self._put(body)
         self.files.append(file)
-        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
-        self._count, self._first = 0, ""
+        self._before += self._count
+        self._begin()
 
     def _put(self, body: bytes) -> EntriesFile:
         """Store a list under a key that no other attempt uses."""

@@ -64,6 +64,7 @@ class Collector:
             earlier=past.lists,
             written=begun.entries if begun else (),
             last=begun.position if begun else "",
+            before=job.before,
         )
         self.position = begun.position if begun else ""
         self.tally = _tally_of(begun) if begun else BucketTally()

@@ -61,10 +61,10 @@ class BucketBackupJob:
     """What a run needs: where to read, where to write, with what, and how wide.
 
     With `is_range` it is a part of a run that several functions take together: the names after the position of `begun`
-    up to `end` (None: all that follow). `turn` is then the number of the range, greater than that of any invocation of
-    a chain. `spread` gives the rest of a run to several functions, and is asked before the next invocation is started.
-    `unfinished` are the runs since `previous` that did not finish, the newest first; `recorder` keeps what this run
-    stores for the next.
+    up to `end` (None: all that follow); about `before` objects of the run have earlier names. `turn` is then the number
+    of the range, greater than that of any invocation of a chain. `spread` gives the rest of a run to several functions,
+    and is asked before the next invocation is started. `unfinished` are the runs since `previous` that did not finish,
+    the newest first; `recorder` keeps what this run stores for the next.
     """
 
     target: ObjectTarget
@@ -85,6 +85,7 @@ class BucketBackupJob:
     spread: Callable[[Run, BucketProgress | None], Spread | None] = lambda _run, _progress: None
     end: str | None = None
     is_range: bool = False
+    before: int = 0
     turn: int = 0
     unfinished: tuple[UnfinishedRun, ...] = ()
     recorder: PartRecorder | None = None

@@ -35,6 +35,11 @@ class Gathered:
     rests: tuple[tuple[NameRange, int | None], ...]
     packs: Mapping[str, PackReference]
 
+    def objects_before(self, name: str) -> int:
+        """Return how many objects are stored of the ranges that begin before a name."""
+        files = (file for record in self.records if record.after < name for file in record.progress.entries)
+        return sum(file.count for file in files)
+
 
 def gather(job: BucketBackupJob, backup_id: str, known: Mapping[int, str]) -> Gathered:
     """Read the records of a run; raises what `read_record` raises.
@@ -74,12 +79,15 @@ def plan_round(
     """
     until = time.monotonic() + min(seconds, max(0.0, job.remaining_seconds() / 3))
     ranges: list[tuple[PlannedRange, int | None]] = []
-    known = _known_names(job)
+    known, planned = _known_names(job), 0
     for rest, begun in gathered.rests:
         marks, listed_to = _listed(job, header, rest, meter, until)
         if listed_to is not None:
             marks += [Mark(name, count, 0) for name, count in known if listed_to < name]
-        ranges += [(one, begun) for one in divide(rest, marks, header.width, header.range_objects)]
+        before = gathered.objects_before(rest.after) + planned
+        for one in divide(rest, marks, header.width, header.range_objects):
+            ranges.append((replace(one, before=before), begun))
+            before, planned = before + one.objects, planned + one.objects
     return write_ranges(job.vault, header, after_round, ranges)
 
 

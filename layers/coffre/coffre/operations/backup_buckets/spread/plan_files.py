@@ -59,7 +59,8 @@ class RangesHeader(BaseModel):
 class RangeLine(BaseModel):
     """One range of a round. `group` is its number; the record `begun` has objects that others have begun to read.
 
-    `objects` and `size_bytes` are what was found when it was planned, a part of it or all.
+    `objects` and `size_bytes` are what was found when it was planned, a part of it or all; `before`, how many objects
+    come before it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +71,7 @@ class RangeLine(BaseModel):
     objects: int
     size_bytes: int
     begun: int | None = None
+    before: int = 0
 
 
 _LINES: Final = TypeAdapter(list[RangeLine])
@@ -120,6 +122,7 @@ def write_ranges(
                 objects=one.objects,
                 size_bytes=one.size_bytes,
                 begun=begun,
+                before=one.before,
             )
             for place, (one, begun) in enumerate(ranges)
         ]

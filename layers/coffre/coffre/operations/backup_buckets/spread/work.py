@@ -132,6 +132,7 @@ class RangeWork:
             begun=position,
             end=own.end,
             is_range=True,
+            before=own.before,
             turn=own.group,
             unfinished=reopened(step.catalog, step.header.unfinished, own.after, own.end),
             remaining_seconds=_bounded(step.job.remaining_seconds, self._seconds),
