@@ -119,7 +119,7 @@ def _sizes(job: BucketBackupJob, meter: Meter) -> Generator[tuple[str, int]]:
 
 
 def _known_names(job: BucketBackupJob) -> list[tuple[str, int]]:
-    """Return names of the previous backup, some 2,500 objects from one to the next, and that number."""
+    """Return names of the previous backup, some 2,500 to 35,000 objects from one to the next, and that number."""
     manifest = open_previous(job).manifest
     if manifest is None:
         return []
