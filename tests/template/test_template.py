@@ -256,6 +256,17 @@ def test_verify_knows_every_role_that_reaches_the_vault(
     )
 
 
+@pytest.mark.parametrize("function", ["RestoreFunction", "RotateFunction"])
+def test_who_takes_approvals_knows_the_roles_that_are_no_person(deployed: Rendered, function: str) -> None:
+    said = deployed.functions()[function]["Environment"]["Variables"]["COFFRE_OWN_ROLES"].split(",")
+
+    functions = {one["Role"].rpartition("/")[2] for one in deployed.functions().values()}
+    assert {f"{STACK}-{name.lower()}" for name in ("ConsoleRole", "DownloadRole", "RestoreRole", "RotateRole")} <= {
+        *said
+    }
+    assert functions - {*said} == {f"{STACK}-notifyrole"}  # which may invoke no function
+
+
 def test_expected_principals_get_into_the_document() -> None:
     expected = ("arn:aws:iam::111122223333:user/alice", "arn:aws:sts::111122223333:assumed-role/Operators/*")
     text = document(AgeRecipients=RECIPIENTS[0], SourceBuckets="uploads", ExpectedPrincipals=", ".join(expected))

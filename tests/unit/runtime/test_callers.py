@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from tests.sts import ANSWER, Sts, sts_server
 
 from coffre.model.audit import Actor
-from coffre.model.errors import EventError, IdentityError
+from coffre.model.confirmation import Act, Facts, IssuedPlan, Plan, Request, Seen
+from coffre.model.errors import ConfirmationError, EventError, IdentityError
+from coffre.model.restore import Scope
+from coffre.policy.confirmation import refuse_approval
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.callers import VALID_FOR, Callers, for_console
+from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.backup import BackupStorageEvent
 from coffre.runtime.events.drill import DrillEvent
 from coffre.runtime.events.event import SentEvent
@@ -398,3 +402,33 @@ def test_no_one_else_says_who_someone_is(arn: str, role: str | None, verified: b
     actor = Actor(arn, verified=verified)
 
     assert for_console(actor, "anna@example.com", role, RESTORE) == actor
+
+
+@pytest.mark.parametrize("role", ["coffre-ConsoleRole-1A2B", "coffre-DownloadRole-3C4D", "coffre-RestoreRole-5E6F"])
+def test_no_role_of_the_stack_itself_is_a_person(sts: Sts, services: Services, role: str) -> None:
+    # Given a function that knows the stack's roles, and one of them that has taken a session's name by choice
+    services.settings = SETTINGS.model_copy(
+        update={
+            "console_role": "coffre-ConsoleRole-1A2B",
+            "own_roles": "coffre-RestoreRole-5E6F,coffre-ConsoleRole-1A2B,coffre-DownloadRole-3C4D",
+        }
+    )
+    sts.arns["ASIAALICE"] = f"arn:aws:sts::123456789012:assumed-role/{role}/anyone"
+    event = {"approve": {"plan": "a" * 64, "sha256": "b" * 64}}
+    wanted = ApprovalEvent.parse({**event, "proof": sign(event, RESTORE, f"{sts.url}/", ALICES_ROLE)})
+    now = datetime.now(UTC)
+    seen = Seen(destination="d", name="shop", facts=Facts())
+    plan = Plan(request=Request.of(Act.RESTORE, "shop", "b", "c" * 64, Scope(replace=True)), seen=seen)
+    values = {"plan": plan, "plan_sha256": plan.sha256, "made_at": now, "expires_at": now + timedelta(hours=1)}
+    issued = IssuedPlan(id="a" * 64, actor="anna (console)", verified=True, approvals=1, **values)
+
+    # When it approves, without a name, the plan that it made in somebody's name
+    who = services.actor(wanted)
+
+    # Then it is no one, where the console may approve and where it may not
+    assert who == Actor("unknown", verified=False)
+    with pytest.raises(IdentityError, match="no person"):
+        services.actor(wanted, demanded=True)
+    for in_console in (False, True):
+        with pytest.raises(ConfirmationError, match="not verified who approves"):
+            refuse_approval(issued, plan.sha256, who, now, in_console=in_console)

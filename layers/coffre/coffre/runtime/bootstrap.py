@@ -168,7 +168,8 @@ class Services:
             if event.proof is None:
                 raise unverified("The event has no proof.")
             signer = self.callers.verified(event.proof, event.digest)
-            actor = for_console(signer, event.actor, self.settings.console_role, self.callers.audience)
+            roles = self.settings.console_role, self.callers.audience, self.settings.own_roles.split(",")
+            actor = for_console(signer, event.actor, *roles)
             self.edge.logger.info("the caller is verified", extra={"actor": actor.name})
             return actor
         except IdentityError as error:

@@ -6,7 +6,7 @@ import queue
 import re
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -123,8 +123,13 @@ class Callers:
         return arn
 
 
-def for_console(actor: Actor, named: str | None, role: str | None, audience: Audience) -> Actor:
+def for_console(
+    actor: Actor, named: str | None, role: str | None, audience: Audience, own: Collection[str] = ()
+) -> Actor:
     """Return who used the console, if its role has signed an event: it knows who signed in there.
+
+    No other role of the stack is a person, nor is the console's without a name: who takes over a function could be as
+    many people as a session can have names.
 
     Parameters
     ----------
@@ -132,11 +137,23 @@ def for_console(actor: Actor, named: str | None, role: str | None, audience: Aud
         The `actor` of the event, which the signature covers.
     role
         The name of the console's role, in the function's own account; None: the stack has no console.
+    own
+        The names of the stack's other roles.
+
+    Raises
+    ------
+    IdentityError
+        A role of the stack itself has signed the event, and names no one.
     """
-    console = f"arn:{audience.partition}:sts::{audience.account}:assumed-role/{role}/"
-    if role is None or named is None or not actor.verified or not actor.name.startswith(console):
+    start = f"arn:{audience.partition}:sts::{audience.account}:assumed-role/"
+    if not actor.verified or not actor.name.startswith(start):
         return actor
-    return Actor.in_console(named)
+    signer = actor.name.removeprefix(start).partition("/")[0]
+    if signer == role and named is not None:
+        return Actor.in_console(named)
+    if signer == role or signer in own:
+        raise unverified(f"The role {signer} of the stack itself has signed it, which is no person.")
+    return actor
 
 
 def unverified(why: str) -> IdentityError:

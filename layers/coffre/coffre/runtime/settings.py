@@ -24,8 +24,9 @@ class Settings(BaseModel):
     that do not read backups have none.
     `backup_database_function` and `backup_storage_function` are for functions that ask or start them: verify asks what
     doctor sees, and the backup of a database starts those of the buckets of its restore point.
-    `access_log_bucket` has the logs of accesses to the vault, if they exist, and `own_roles` the names of the stack's
-    roles, between commas: both are for the function that looks at the logs. `stack` is the stack's name, for the
+    `access_log_bucket` has the logs of accesses to the vault, if they exist. `own_roles` has the names of the stack's
+    roles, between commas: for the function that looks at the logs those that use the vault, and for those that take
+    approvals also those that are no person (docs/identity.md). `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
     it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
     `ranges_machine` is the ARN of the state machine for buckets that one function cannot read. `spread_range_objects`
