@@ -15,12 +15,13 @@ from tests.integration.capture_scene import Scene
 from tests.memory_store import MemoryStore, directory_order, refusal
 
 from coffre.model.backup import Backup
-from coffre.model.errors import CoffreError, DeadlineError, StoreTransientError
+from coffre.model.errors import CoffreError, DeadlineError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.runs.run import Paused
 from coffre.stores.s3_errors import Call
 from coffre.vault.bucket_progress import BucketProgress, read_progress
+from coffre.vault.codec import new_identity, public_key
 
 KEYS = st.text(alphabet="ab-/.0", min_size=1, max_size=4)
 BODIES = st.binary(max_size=6)
@@ -149,6 +150,22 @@ def test_a_run_goes_on_where_it_stopped() -> None:
         assert read == begun.counts.objects["a"]
         assert made[0].storage.requests["get"] >= 60
         assert [file.first for file in made[0].entries] == ["a/0000", f"a/{begun.counts.objects['a']:04}"]
+
+
+def test_keys_that_change_between_invocations_end_the_run() -> None:
+    with scene_of(many(60)) as scene:
+        scene.workers = 1
+        ending(scene, "short", 20)
+        backup = scene.begin()
+        assert isinstance(scene.invoke(backup), Paused)
+        undisturbed(scene)
+
+        # Half of it would be for keys that the manifest does not name
+        scene.recipients = (public_key(new_identity()),)
+        with pytest.raises(StoreError, match="the keys of the target files were changed") as caught:
+            scene.invoke(backup, read_progress(scene.vault, "files", backup.id))
+
+        assert caught.value.code == "SOURCE_CHANGED"
 
 
 def test_an_invocation_that_stores_nothing_is_an_end() -> None:

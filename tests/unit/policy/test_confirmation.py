@@ -213,6 +213,19 @@ def test_an_approval_in_the_console_is_only_taken_where_it_is_allowed() -> None:
     assert code_of(lambda: refuse_approval(own, own.plan_sha256, grace, NOW, in_console=True)) == "APPROVAL_REFUSED"
 
 
+def test_a_person_of_the_console_is_the_same_by_whatever_address_it_shows() -> None:
+    own = issued(approvals=1, actor=Actor.in_console("u-11 (ada@example.com)").name)
+
+    for shown in ("u-11", "u-11 (other@example.com)", "u-11 (a) (b)"):
+        me = Actor.in_console(shown)
+        assert code_of(lambda me=me: refuse_approval(own, own.plan_sha256, me, NOW, in_console=True)) == (
+            "APPROVAL_REFUSED"
+        )
+    other = Actor.in_console("u-12 (ada@example.com)")
+    assert refuse_approval(own, own.plan_sha256, other, NOW, in_console=True) == own
+    assert Actor("arn:aws:iam::123456789012:user/ada (b)").person == "arn:aws:iam::123456789012:user/ada (b)"
+
+
 def test_a_plan_is_declined_by_a_verified_person_and_confirms_nothing_then() -> None:
     found = issued(approvals=1, approved_by="arn:grace")
     no = issued(approvals=1, approved_by="arn:grace", declined_by="arn:eve", declined_because="not now")

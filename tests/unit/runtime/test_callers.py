@@ -407,12 +407,13 @@ def test_no_one_else_says_who_someone_is(arn: str, role: str | None, verified: b
 @pytest.mark.parametrize("role", ["coffre-ConsoleRole-1A2B", "coffre-DownloadRole-3C4D", "coffre-RestoreRole-5E6F"])
 def test_no_role_of_the_stack_itself_is_a_person(sts: Sts, services: Services, role: str) -> None:
     # Given a function that knows the stack's roles, and one of them that has taken a session's name by choice
-    services.settings = SETTINGS.model_copy(
+    known = SETTINGS.model_copy(
         update={
             "console_role": "coffre-ConsoleRole-1A2B",
             "own_roles": "coffre-RestoreRole-5E6F,coffre-ConsoleRole-1A2B,coffre-DownloadRole-3C4D",
         }
     )
+    services = Services("restore", known)
     sts.arns["ASIAALICE"] = f"arn:aws:sts::123456789012:assumed-role/{role}/anyone"
     event = {"approve": {"plan": "a" * 64, "sha256": "b" * 64}}
     wanted = ApprovalEvent.parse({**event, "proof": sign(event, RESTORE, f"{sts.url}/", ALICES_ROLE)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
@@ -15,6 +16,7 @@ NO_TARGET: Final = "-"
 KEY_OPENED: Final = "key.opened"
 """The action for a private key that was seen to open a backup; its subject is the public key."""
 _IN_CONSOLE: Final = " (console)"
+_SHOWN: Final = re.compile(r"^(\S+) \(.*\)( \(console\))$", re.DOTALL)
 FIRST_PREVIOUS: Final = "0" * 64
 """What the first event of a chain names as the hash of the event before it."""
 
@@ -33,6 +35,11 @@ class Actor:
     def in_console(cls, name: str) -> Self:
         """Return a person whom the console has named: no one who signs in there can look like an ARN."""
         return cls(f"{name}{_IN_CONSOLE}", verified=True)
+
+    @property
+    def person(self) -> str:
+        """The name to compare: what the console shows of a person (an address of mail) is not who it is."""
+        return _SHOWN.sub(r"\1\2", self.name)
 
     @property
     def is_of_console(self) -> bool:

@@ -122,7 +122,7 @@ def refuse_declining(issued: IssuedPlan | None, plan_sha256: str, who: Actor, no
 
 def _mismatch(issued: IssuedPlan, now_seen: Plan, given: Confirmation, actor: Actor) -> str | None:
     then, now = issued.plan, now_seen
-    if actor.name != issued.actor or (issued.verified and not actor.verified):
+    if actor.person != Actor(issued.actor).person or (issued.verified and not actor.verified):
         return "another person made the plan, or this event does not prove who sent it"
     if then.request.act is not now.request.act:
         return "it confirms another act"
@@ -144,7 +144,7 @@ def _why_not_approved(issued: IssuedPlan, plan_sha256: str, approver: Actor) -> 
         return why
     if not issued.verified:
         return "it is not verified who made it"
-    if approver.name == issued.actor:
+    if approver.person == Actor(issued.actor).person:
         return f"{approver.name} made it, and another person has to approve it"
     if issued.approved_by is not None:
         return f"{issued.approved_by} has approved it already"

@@ -180,7 +180,20 @@ def packs_of(entry: Entry) -> frozenset[str]:
 
 
 def referenced(live: Mapping[str, int], packs: Mapping[str, PackReference]) -> tuple[PackReference, ...]:
-    """Return the packs that entries point at, with what they use of each (`live`: bytes by key), sorted by key."""
+    """Return the packs that entries point at, with what they use of each (`live`: bytes by key), sorted by key.
+
+    Raises
+    ------
+    IntegrityError
+        `PACKS_GONE`: some cannot be used any more, as an earlier invocation of the run could.
+    """
+    if gone := sorted(live.keys() - packs.keys()):
+        raise IntegrityError(
+            "What this backup wanted to share with an earlier one is gone or damaged since it began.",
+            code="PACKS_GONE",
+            detail=f"{gone[0]} and {len(gone) - 1} others" if len(gone) > 1 else gone[0],
+            hint="Nothing was published. Take the backup again: it stores what is missing.",
+        )
     return tuple(
         packs[key].model_copy(update={"live_bytes": min(used, packs[key].length)}) for key, used in sorted(live.items())
     )

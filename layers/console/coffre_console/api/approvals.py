@@ -171,7 +171,7 @@ def _is_seen(visit: Visit, issued: IssuedPlan) -> bool:
 
 
 def _is_own(visit: Visit, issued: IssuedPlan) -> bool:
-    return issued.actor == Actor.in_console(visit.actor.name).name
+    return Actor(issued.actor).person == Actor.in_console(visit.actor.name).person
 
 
 def _shown(visit: Visit, issued: IssuedPlan) -> WaitingPlan:

@@ -223,6 +223,6 @@ def _refuse_unconfirmed(visit: Visit, backup: Backup, parsed: RestoreEvent | Sto
         )
     request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, parsed.scope)
     now_seen = Plan(request=request, seen=issued.plan.seen)
-    is_own = issued.actor in (visit.actor.name, Actor.in_console(visit.actor.name).name)
+    is_own = Actor(issued.actor).person in (visit.actor.person, Actor.in_console(visit.actor.name).person)
     actor = Actor(issued.actor if is_own else visit.actor.name, verified=True)
     refuse_unconfirmed(issued, now_seen, parsed.confirmation, actor, visit.now, approvals=0)

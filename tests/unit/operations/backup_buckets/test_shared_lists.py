@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Never
 
 import pytest
 from tests.faulty_store import FaultyStore
@@ -15,7 +16,7 @@ from tests.unit.operations.conftest import Scene
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.errors import IntegrityError
+from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
@@ -185,6 +186,22 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
     assert bucket.bodies(of_fourth) == store.bodies()
     again = read_target(bucket.verify_job(), "files", everything)
     assert damaged(again) == {first.id, second.id, third.id}
+
+
+def test_a_role_that_may_not_read_lists_fails_and_stores_nothing_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.take(3)
+    monkeypatch.setattr(Vault, "entries", _denied)
+
+    with pytest.raises(StoreError) as caught:
+        bucket.take(2)
+
+    assert caught.value.code == "STORE_DENIED"
+
+
+def _denied(*_: object) -> Never:
+    raise StoreError("Access to the list was denied.", code="STORE_DENIED", hint="Grant s3:GetObject.")
 
 
 def test_a_damaged_list_hides_no_other_damage_of_its_backups(bucket: Bucket, scene: Scene) -> None:

@@ -200,8 +200,8 @@ def missing_of(job: BucketBackupJob) -> dict[str, int]:
 
 
 def source_of(job: BucketBackupJob) -> str:
-    """Return what is backed up, and from where, to compare two runs."""
-    chosen = job.target.model_dump_json(include=_CHOSEN)
+    """Return what is backed up, from where, and for which keys, to compare two runs."""
+    chosen = " ".join([job.target.model_dump_json(include=_CHOSEN), *sorted(job.recipients)])
     return f"{job.reader.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
 
 

@@ -137,7 +137,7 @@ def _refuse_another_source(job: BucketBackupJob) -> None:
     """Refuse to continue a run whose target was reconfigured meanwhile: the backup would mix both sources."""
     if job.begun is not None and job.begun.source not in ("", source_of(job)):
         raise StoreError(
-            f"The store or the buckets of the target {job.target.name} were changed while its backup was running.",
+            f"The store, the buckets or the keys of the target {job.target.name} were changed while its backup ran.",
             code="SOURCE_CHANGED",
             hint=f"Nothing was published. Take the backup again: coffre backup buckets {job.target.name}",
         )

@@ -130,6 +130,8 @@ class Planner:
                 if entry.name > self._position:
                     yield entry
         except (IntegrityError, StoreError) as error:
+            if error.code == "STORE_DENIED":  # which is no damage: each backup would store everything again
+                raise
             self.notes.append(damaged(manifest.backup_id, error))
 
     def _found(self) -> Iterator[SourceObject]:

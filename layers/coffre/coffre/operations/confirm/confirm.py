@@ -113,7 +113,9 @@ class Confirming:
             `CONFIRMATION_INVALID`, or `APPROVAL_REFUSED`.
         """
         found = self.catalog.confirmations.find(plan_id)
-        in_console = found is not None and self.in_console(found.plan.request.target)
+        # A plan of the configuration has no target, and can concern the rules of each: that needs credentials of AWS.
+        target = found.plan.request.target if found is not None else ""
+        in_console = bool(target) and self.in_console(target)
         with self._refused(found, "approved"):
             waiting = refuse_approval(found, plan_sha256, self.actor, self.now(), in_console=in_console)
             approved = self._changed(
