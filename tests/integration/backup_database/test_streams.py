@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -133,10 +134,16 @@ def free(url: str, expected: int) -> int:
     """Count; as expected if that comes within seconds: a server process outlives its closed session for a moment."""
     deadline = time.monotonic() + 10
     while True:
-        found = free_connections(lambda statement: run_sql(url, statement))
+        with closing(connected(url)) as session, session.cursor() as cursor:
+            found = free_connections(partial(_answer, cursor))
         if found == expected or time.monotonic() > deadline:
             return found
         time.sleep(0.05)
+
+
+def _answer(cursor: Any, statement: str) -> Any:
+    cursor.execute(statement)
+    return cursor.fetchall()
 
 
 def test_what_is_free_is_counted_as_the_server_does(small_server: PostgresServer, crowded: str) -> None:
