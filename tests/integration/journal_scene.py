@@ -126,7 +126,7 @@ class Scene:
         return Replay(self.copy, self.source)
 
     def replay_to(self, moment: Moment | None = None, *, kills: Iterable[int] = ()) -> Replay:
-        """Apply all segments up to a moment; each time that so many lines were read, the process is gone."""
+        """Apply all segments up to a moment; after this number of lines the process is gone, each time."""
         deaths = iter(kills)
         for segment in self.segments:
             while True:

@@ -133,7 +133,7 @@ class Routes:
         self.resolver = APIGatewayHttpResolver(enable_validation=True)
         self.resolver.exception_handler(Exception)(self._keep)
         self._rules: list[tuple[str, str, re.Pattern[str]]] = []
-        self._later: list[tuple[str, Callable[[Routes], None]]] = []
+        self._later: dict[str, Callable[[Routes], None] | None] = {}
         self._lock = Lock()
 
     @property
@@ -175,12 +175,13 @@ class Routes:
 
         Most of a first page's time was spent on importing what other pages need.
         """
-        self._later.append((below, register))
+        self._later[below] = register
 
     def _complete(self, path: str) -> None:
-        for one in [one for one in self._later if path.startswith(one[0])]:
-            one[1](self)
-            self._later.remove(one)
+        below = max((one for one in self._later if path.startswith(one)), key=len, default="")
+        if (register := self._later.get(below)) is not None:
+            register(self)
+            self._later[below] = None
 
     def _keep(self, error: Exception) -> Answer[Any]:
         """Keep an error for `resolve`: the resolver would log each with a traceback, or describe it in its own way."""

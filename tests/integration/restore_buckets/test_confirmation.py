@@ -11,6 +11,7 @@ from tests.integration.bucket_backups import Object
 from tests.integration.conftest import Coffre, Context, client, new_id
 from tests.integration.restore_buckets.test_function import FILES, Lambda, bodies, keep, uploads
 
+from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
 from coffre.model.storage import Objects, StorageOutcome, StorageResult, StorageScope
 from coffre.operations.restore_buckets.consent import ChangeAllowance
@@ -140,6 +141,26 @@ def test_a_confirmed_restore_continues_without_another_token_and_only_as_it_was(
         assert refused(uploads, other).code == "CONFIRMATION_MISMATCH"
     assert handle(uploads, following)["status"] == "COMPLETED"
     assert set(bodies()) == {name.partition("/")[2] for name in FILES}
+
+
+def test_a_confirmed_restore_is_not_continued_in_another_store(uploads: Coffre, tmp_path: Path) -> None:
+    keep(uploads, FILES, tmp_path)
+    put(extra=b"extra")
+    event = planned(uploads, {**MIRROR, "restore_id": new_id()})
+    function = uploads.restore_function()
+    vars(function.services)["functions"] = functions = Lambda()
+    counts = iter(range(6))
+    context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
+    assert handle(uploads, event, context)["status"] == "IN_PROGRESS"
+    [following] = functions.events
+    before = bodies()
+
+    # A store that does not exist: it is refused before its secret is read
+    error = refused(uploads, {**following, "store": "coffre/store/elsewhere"})
+
+    assert error.code == "CONFIRMATION_MISMATCH"
+    assert bodies() == before
+    assert uploads.catalog.get_restore(event["restore_id"]).status is Status.FAILED
 
 
 def test_an_allowance_counts_what_earlier_invocations_did() -> None:

@@ -124,7 +124,7 @@ def test_a_second_person_approves_what_the_first_one_was_shown(
         one for one in coffre.catalog.audit.events() if one.action == "deletion.confirmed" and one.result == "done"
     ]
     assert f"approved by {GRACE}" in (confirmed.detail or "")
-    # And what is declined is not done, whoever approves it later
+    # And what is declined is not done, even if another person approves it later
     trial["delete"] = {"backup_id": backups[1], "dry_run": True}
     plan = coffre.rotate(**trial)
     shown = {"plan": plan["plan"]["id"], "sha256": plan["plan"]["sha256"]}

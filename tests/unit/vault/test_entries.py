@@ -15,7 +15,7 @@ from coffre.stores.directory import DirectoryStore
 from coffre.vault import entries as module
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import EntryWriter, live_bytes, merge_lines, parse_lines, read_lines, write_lines
+from coffre.vault.entries import EntryWriter, live_bytes, merge_lines, parse_lines, read_lines, referenced, write_lines
 from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
@@ -221,3 +221,11 @@ def test_a_long_list_is_read_in_pieces(tmp_path: Path) -> None:
 
     assert next(read).name.startswith("000000")
     assert sum(1 for _ in read) == 7999
+
+
+def test_packs_that_are_gone_when_a_run_ends_are_named() -> None:
+    with pytest.raises(IntegrityError, match="gone or damaged since it began") as caught:
+        referenced({"v1/packs/a/0": 10, "v1/packs/b/0": 20}, {})
+
+    assert caught.value.code == "PACKS_GONE"
+    assert caught.value.detail == "2 packs, the first of them v1/packs/a/0"

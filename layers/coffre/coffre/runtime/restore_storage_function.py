@@ -14,7 +14,7 @@ from coffre.concurrency.renewal import Renewal
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.confirmation import Plan
-from coffre.model.errors import CoffreError, DeadlineError, TargetUnknownError
+from coffre.model.errors import CoffreError, ConfirmationError, DeadlineError, TargetUnknownError
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets.job import StorageJob
@@ -117,6 +117,12 @@ class StorageRestores:
     ) -> RestoreReport | StorageState:
         backup, vault = found.backup, found.vault
         before = read_state(vault, restore_id) if wanted.invocation > 1 else None
+        if before is not None and before.result.store_secret != wanted.store:
+            raise ConfirmationError(
+                f"The restore {restore_id} was begun for another store than this event would continue it in.",
+                code="CONFIRMATION_MISMATCH",
+                hint="Nothing was changed by this event. Start the restore again: what is restored is skipped.",
+            )
         store, keys = self._store(backup, wanted)
         client = make_bucket_client(store, keys, connections=wanted.streams + _MORE_CONNECTIONS)
         self.services.metering.tally.watch(client, "source")

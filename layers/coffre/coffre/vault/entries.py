@@ -191,7 +191,7 @@ def referenced(live: Mapping[str, int], packs: Mapping[str, PackReference]) -> t
         raise IntegrityError(
             "What this backup wanted to share with an earlier one is gone or damaged since it began.",
             code="PACKS_GONE",
-            detail=f"{gone[0]} and {len(gone) - 1} others" if len(gone) > 1 else gone[0],
+            detail=f"{len(gone)} packs, the first of them {gone[0]}" if len(gone) > 1 else gone[0],
             hint="Nothing was published. Take the backup again: it stores what is missing.",
         )
     return tuple(

@@ -21,6 +21,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
 from coffre.model.verification import Share, VerificationReport
+from coffre.operations.backup_buckets import earlier
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
 from coffre.operations.rotate.hold import HoldJob, hold, release
@@ -188,11 +189,12 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
     assert damaged(again) == {first.id, second.id, third.id}
 
 
-def test_a_role_that_may_not_read_lists_fails_and_stores_nothing_again(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("of", "read"), [(Vault, "entries"), (earlier, "manifest_of")])
+def test_a_role_that_may_not_read_the_previous_backup_fails_and_stores_nothing_again(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, of: object, read: str
 ) -> None:
     bucket.take(3)
-    monkeypatch.setattr(Vault, "entries", _denied)
+    monkeypatch.setattr(of, read, _denied)
 
     with pytest.raises(StoreError) as caught:
         bucket.take(2)

@@ -205,7 +205,7 @@ def test_a_part_that_ends_while_its_record_is_made_loses_nothing(
         packs.packs.append(pack(1))
         writer.entries += entries
 
-        # When it ends after so many reads of what it is
+        # When it ends after a number of reads of what it is
         recorder._record()
         if not ended:
             break

@@ -88,6 +88,8 @@ def open_previous(job: BucketBackupJob) -> PreviousBackup:
             return PreviousBackup(note="The recipients changed: everything was stored again.")
         return PreviousBackup(manifest, usable_packs(job.vault, manifest)[0])
     except (IntegrityError, StoreError) as error:
+        if error.code == "STORE_DENIED":  # which is no damage: each backup would store everything again
+            raise
         return PreviousBackup(note=damaged(previous.id, error))
 
 
