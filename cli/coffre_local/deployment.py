@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import yaml
@@ -67,8 +67,8 @@ class Deployment:
         DeploymentError
             SAM refused; the detail has its last words.
         """
-        with _exclusive(self._checkout / ".aws-sam" / "local.lock"):
-            staged = self.stage(self.build(), parameters)
+        with self._alone():
+            staged = self.stage(self._built(), parameters)
         staged.write_text(with_local_console(staged.read_text(), environment["AWS_ENDPOINT_URL"]))
         self._on_step(f"Deploying the template as {stack}")
         bucket = f"{stack}-code"
@@ -81,7 +81,17 @@ class Deployment:
         return digest_of(self._checkout, [self._toolchain.sam().parent.parent / ".ready"])
 
     def build(self) -> Path:
-        """Build what changed since the last build, for this machine; return where `sam build` wrote it."""
+        """Build what changed since the last build, for this machine; return where `sam build` wrote it.
+
+        One process at a time builds a checkout; others wait, and use what it built.
+        """
+        with self._alone():
+            return self._built()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return _exclusive(self._checkout / ".aws-sam" / "local.lock")
+
+    def _built(self) -> Path:
         place = self._checkout / ".aws-sam" / "local"
         built, stamp = place / "build", place / STAMP
         inputs = self.fingerprint()

@@ -17,6 +17,7 @@ ANCHORS: Final = "v1/audit/anchors/"
 CONFIGURATIONS: Final = "v1/configuration/"
 REPORTS: Final = "v1/reports/"
 POINTS: Final = "v1/points/"
+JOURNAL: Final = "v1/journal/"
 SCRATCH: Final = "scratch/"
 MANIFEST: Final = "manifest.json"
 
@@ -33,6 +34,11 @@ _RESTORE: Final = re.compile(rf"{RESTORES}{_ID}(?:\.json|\.state\.json|\.(?:name
 _ANCHOR: Final = re.compile(rf"{ANCHORS}({_ID})\.json")
 _CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{{16}}\.json")
 _POINT: Final = re.compile(rf"{POINTS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})(\.json|\.objects-\d{{6}}\.jsonl\.zst)")
+_JOURNAL: Final = re.compile(
+    rf"{JOURNAL}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/"
+    r"(?:interval\.json|definitions-[0-9a-f]{8}-\d{4,}|end\.json|(\d{8})-([0-9A-F]{16})-([0-9A-F]{16})\.json"
+    r"|\d{8}-[0-9a-f]{8}-\d{4,})"
+)
 _REPORT: Final = re.compile(rf"{REPORTS}\d{{8}}-{_ID}\.(?:html|json)")
 _SCRATCH: Final = re.compile(rf"{SCRATCH}({_ID})/.+", re.DOTALL)
 
@@ -53,6 +59,16 @@ class PointKey:
     name: str
     id: str
     is_seal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentKey:
+    """The key of the record of a segment of a journal: what it covers can be read from its name."""
+
+    key: str
+    number: int
+    from_lsn: int
+    to_lsn: int
 
 
 # --- what is where ---
@@ -194,6 +210,36 @@ def point_list_key(name: str, point_id: str, number: int) -> str:
     return f"{POINTS}{name}/{point_id}.objects-{number:06d}.jsonl.zst"
 
 
+def journal_prefix(target: str, interval: str = "") -> str:
+    """Return how the keys of a target's journal begin, or of one interval of it."""
+    return f"{JOURNAL}{target}/{interval}/" if interval else f"{JOURNAL}{target}/"
+
+
+def interval_key(target: str, interval: str) -> str:
+    """Return the key of the record of an interval."""
+    return f"{journal_prefix(target, interval)}interval.json"
+
+
+def interval_end_key(target: str, interval: str) -> str:
+    """Return the key of the record that an interval has ended."""
+    return f"{journal_prefix(target, interval)}end.json"
+
+
+def definitions_prefix(target: str, interval: str) -> str:
+    """Return how the keys of the packs with an interval's definitions begin."""
+    return f"{journal_prefix(target, interval)}definitions"
+
+
+def segment_key(target: str, interval: str, number: int, from_lsn: int, to_lsn: int) -> str:
+    """Return the key of the record of a segment."""
+    return f"{journal_prefix(target, interval)}{number:08d}-{from_lsn:016X}-{to_lsn:016X}.json"
+
+
+def segment_prefix(target: str, interval: str, number: int) -> str:
+    """Return how the keys of a segment's packs and of its record begin."""
+    return f"{journal_prefix(target, interval)}{number:08d}"
+
+
 # --- what a key is ---
 
 
@@ -244,6 +290,25 @@ def point_of(key: str) -> PointKey | None:
     """Return which restore point a key belongs to, or None when it belongs to none."""
     found = _POINT.fullmatch(key)
     return PointKey(found[1], found[2], found[3] == ".json") if found else None
+
+
+def is_journal(key: str) -> bool:
+    """Return whether a key is that of anything of a journal."""
+    return _JOURNAL.fullmatch(key) is not None
+
+
+def interval_of(key: str) -> tuple[str, str] | None:
+    """Return the target and the id of the interval of a journal that a key belongs to; None: to none."""
+    found = _JOURNAL.fullmatch(key)
+    return (found[1], found[2]) if found else None
+
+
+def segment_of(key: str) -> SegmentKey | None:
+    """Return what the key of a segment's record says; None: it is none."""
+    found = _JOURNAL.fullmatch(key)
+    if found is None or found[3] is None:
+        return None
+    return SegmentKey(key, int(found[3]), int(found[4], 16), int(found[5], 16))
 
 
 def is_report(key: str) -> bool:

@@ -292,7 +292,7 @@ class Vault:
 
     def manifest_bytes(self, key: str, *, sha256: str) -> bytes:
         """Return the bytes of the manifest at `key`; raises what `read_manifest` raises, but reads nothing of it."""
-        return self._checked(key, lambda store: _manifest_at(store, key, sha256))
+        return self.checked(key, lambda store: _manifest_at(store, key, sha256))
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
         """Return the lengths of these packs as the store lists them; those that are missing are not in it."""
@@ -315,9 +315,9 @@ class Vault:
             yield from parse_lines(body, where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
-        return twice(lambda: self._checked(file.key, lambda store: _entries_at(store, file)))
+        return twice(lambda: self.checked(file.key, lambda store: _entries_at(store, file)))
 
-    def _checked[T](self, key: str, read: Callable[[Store], T]) -> T:
+    def checked[T](self, key: str, read: Callable[[Store], T]) -> T:
         """Read and check an object; where a copy exists, it is asked for what the vault cannot give."""
         return self.store.checked(key, read) if isinstance(self.store, StoreWithCopies) else read(self.store)
 
@@ -376,7 +376,7 @@ class Vault:
                 raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
             return decoder.open(stored, frame, hashed=hashed)
 
-        return self._checked(frame.pack, read)
+        return self.checked(frame.pack, read)
 
 
 def check_entry(entry: Entry, sha256: str) -> None:

@@ -1,0 +1,142 @@
+"""The journal of a database in the vault: what changed since a base, in segments (docs/format/v1.md).
+
+An **interval** is a stretch of changes of one slot whose rows all fit the same definitions. It ends with a reason, and
+never continues. Its **segments** are numbered and chained. A **base** is an ordinary backup whose snapshot was taken
+within an interval.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from coffre.model.manifest import Frame, PackReference, SequenceValue, Sha256
+
+
+class _Stored(BaseModel):
+    # Readers ignore fields that a later minor version may add; writers only know these.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class JournalEnd(StrEnum):
+    """Why an interval ended. Only a new base in a new interval continues from there."""
+
+    DEFINITIONS = "definitions"
+    REWRITTEN = "rewritten"
+    NO_IDENTITY = "no-identity"
+    UNKNOWN_TABLE = "unknown-table"
+    SLOT_MISSING = "slot-missing"
+    SLOT_LOST = "slot-lost"
+    SLOT_FOREIGN = "slot-foreign"
+    TIMELINE = "timeline"
+    TOO_LARGE = "too-large"
+    TOO_SLOW = "too-slow"
+    GUARD = "guard"
+    SWITCHED_OFF = "switched-off"
+    GAP = "gap"
+
+
+class IntervalEnd(_Stored):
+    """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it.
+
+    `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
+    be asked for by its time. `about` are the tables or types that are the reason, as people read them.
+    """
+
+    reason: JournalEnd
+    stored_lsn: int
+    seen_at: AwareDatetime | None
+    ended_at: AwareDatetime
+    about: tuple[str, ...] = ()
+    text: str = ""
+
+
+class JournalInterval(_Stored):
+    """The beginning of an interval, written once.
+
+    `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, taken at
+    `from_lsn` or later, is a base. `definitions` are frames of a JSON document, which replay needs. `recipients` are
+    the public keys that these frames and those of all segments are encrypted to.
+    """
+
+    format: int = 1
+    id: str
+    target: str
+    database: str
+    slot: str
+    plugin: str
+    system: str | None
+    timeline: int
+    from_lsn: int
+    started_at: AwareDatetime
+    fingerprint: str = Sha256
+    recipients: tuple[str, ...] = ()
+    definitions: tuple[Frame, ...]
+
+
+class JournalSegment(_Stored):
+    """The record of a segment: with it, the segment exists.
+
+    `previous` is the SHA-256 of the record before it, of the interval's record for the first. The transactions are
+    those that ended after `from_lsn` and up to `to_lsn`; some may repeat what the segment before it has. `seen_at` is
+    the server's clock when `to_lsn` was chosen; with `is_complete` everything that was committed before then is stored.
+    `first_commit` and `last_commit` are the earliest and the latest time of a commit in it, not of the first and the
+    last: a clock can be set back. `sequences` are their values after the last of its transactions.
+    """
+
+    format: int = 1
+    interval: str
+    number: int = Field(ge=1)
+    previous: str = Sha256
+    from_lsn: int
+    to_lsn: int
+    seen_at: AwareDatetime
+    is_complete: bool
+    transactions: int
+    lines: int
+    first_commit: AwareDatetime | None = None
+    last_commit: AwareDatetime | None = None
+    size: int
+    frames: tuple[Frame, ...]
+    packs: tuple[PackReference, ...]
+    sequences: tuple[SequenceValue, ...] = ()
+
+
+class JournalBase(_Stored):
+    """What a manifest says so that its backup can be the base of a journal.
+
+    `snapshot` is the text of `pg_current_snapshot()`, `lsn` the server's WAL position read after it: what was
+    committed later is not in the backup. `at` is the server's clock then.
+    """
+
+    snapshot: str
+    lsn: int
+    at: AwareDatetime
+    fingerprint: str = Sha256
+
+
+class JournalState(_Stored):
+    """What the catalog knows of a target's journal. The vault is the truth about what is stored.
+
+    `interval` is the open one; None: a new one begins with the next drain. `stored_lsn`, `number` and `sha256` are of
+    the last segment's record (of the interval's, before the first). `seen_at` is the server's clock when everything
+    that was committed before it was known to be stored. `fingerprint` is of the definitions at the last drain.
+    `base_wanted_at` is since when the open interval has had no base.
+    """
+
+    target: str
+    slot: str | None = None
+    database: str = ""
+    timeline: int = 0
+    interval: str | None = None
+    number: int = 0
+    sha256: str = ""
+    stored_lsn: int = 0
+    seen_at: AwareDatetime | None = None
+    drained_at: AwareDatetime | None = None
+    retained_bytes: int = 0
+    base_wanted_at: AwareDatetime | None = None
+    failed_at: AwareDatetime | None = None
+    error: str | None = None
+    message: str | None = None

@@ -1,0 +1,241 @@
+"""The journal of a database in the vault (docs/format/v1.md): intervals, and segments that are chained by hashes.
+
+A segment's packs are stored first, then its record; the record's arrival is the commit. A number is given out once: the
+store is asked to replace nothing, so that of two drains at the same time one learns that it came too late. What a drain
+that was killed left without a record is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment
+from coffre.model.manifest import Frame, PackReference
+from coffre.stores.store import Store, put_new
+from coffre.vault.codec import FrameDecoder, FrameEncoder
+from coffre.vault.entries import FRAME_SIZE_BYTES
+from coffre.vault.layout import (
+    SegmentKey,
+    definitions_prefix,
+    interval_end_key,
+    interval_key,
+    interval_of,
+    journal_prefix,
+    segment_key,
+    segment_of,
+    segment_prefix,
+)
+from coffre.vault.pack import PackWriter
+from coffre.vault.vault import Vault
+
+_LIMIT_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Plaintext that is stored: its frames, the packs that have them, and its size in bytes."""
+
+    frames: tuple[Frame, ...]
+    packs: tuple[PackReference, ...]
+    size: int
+
+
+def store_definitions(
+    vault: Vault, target: str, interval: str, encoder: FrameEncoder, document: bytes
+) -> tuple[Frame, ...]:
+    """Store the definitions of an interval, which its record will name."""
+    return _store(vault, definitions_prefix(target, interval), encoder, [document]).frames
+
+
+def begin_interval(vault: Vault, interval: JournalInterval) -> str:
+    """Write the record of an interval: with it, it exists. Returns the SHA-256 that its first segment names.
+
+    Raises
+    ------
+    StoreError
+        `OBJECT_EXISTS`
+    """
+    return _put(vault, interval_key(interval.target, interval.id), interval)
+
+
+def end_interval(vault: Vault, target: str, interval: str, end: IntervalEnd) -> IntervalEnd:
+    """Write why an interval ended. One that has ended stays as it is: the first reason counts, and is returned."""
+    with suppress(ObjectMissingError):
+        return read_end(vault, target, interval)
+    _put(vault, interval_end_key(target, interval), end)
+    return end
+
+
+def store_lines(
+    vault: Vault, target: str, interval: str, number: int, encoder: FrameEncoder, pieces: Iterable[bytes]
+) -> Stored:
+    """Store the lines of a segment, in memory for two packs; `pieces` are its bytes, cut anywhere."""
+    return _store(vault, segment_prefix(target, interval, number), encoder, pieces)
+
+
+def commit_segment(vault: Vault, target: str, segment: JournalSegment) -> str:
+    """Write the record of a segment whose packs are stored, and return its SHA-256.
+
+    Raises
+    ------
+    StoreError
+        `OBJECT_EXISTS`: another drain has stored other changes under this number and these positions.
+    """
+    key = segment_key(target, segment.interval, segment.number, segment.from_lsn, segment.to_lsn)
+    return _put(vault, key, segment)
+
+
+def intervals(vault: Vault, target: str) -> list[JournalInterval]:
+    """Return the intervals of a target that exist, the oldest first.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_DAMAGED`
+    """
+    keys = (interval_of(info.key) for info in vault.store.list(journal_prefix(target)))
+    found = []
+    for _, interval in sorted({key for key in keys if key is not None}):
+        with suppress(ObjectMissingError):  # begun by a drain that was killed before it wrote the record
+            found.append(read_interval(vault, target, interval))
+    return found
+
+
+def read_interval(vault: Vault, target: str, interval: str) -> JournalInterval:
+    """Return the record of an interval; raises `ObjectMissingError` and what `intervals` raises."""
+    return _read(vault, interval_key(target, interval), JournalInterval)[0]
+
+
+def interval_sha256(vault: Vault, target: str, interval: str) -> str:
+    """Return the SHA-256 of an interval's record, which its first segment names."""
+    return _read(vault, interval_key(target, interval), JournalInterval)[1]
+
+
+def read_end(vault: Vault, target: str, interval: str) -> IntervalEnd:
+    """Return why an interval ended; raises `ObjectMissingError` while it is open."""
+    return _read(vault, interval_end_key(target, interval), IntervalEnd)[0]
+
+
+def read_definitions_of(vault: Vault, interval: JournalInterval, decoder: FrameDecoder) -> bytes:
+    """Return the document that `store_definitions` was given; raises what `Vault.read_frame` raises."""
+    return b"".join(vault.read_frame(frame, decoder)[0] for frame in interval.definitions)
+
+
+def segment_keys(vault: Vault, target: str, interval: str, after: int = 0) -> list[SegmentKey]:
+    """Return the keys of an interval's segments with a number greater than `after`, in order.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_GAP`: a number is missing, or there twice.
+    """
+    prefix = journal_prefix(target, interval)
+    found = [key for info in vault.store.list(prefix) if (key := segment_of(info.key)) is not None]
+    keys = sorted((key for key in found if key.number > after), key=lambda key: key.number)
+    for expected, key in enumerate(keys, after + 1):
+        if key.number != expected:
+            raise _damaged(
+                key.key, "JOURNAL_GAP", f"the segment {min(expected, key.number)} is missing, or there twice"
+            )
+    return keys
+
+
+def read_segment(vault: Vault, key: SegmentKey, previous: str | None) -> tuple[JournalSegment, str]:
+    """Return the record of a segment, and the SHA-256 that the next one names.
+
+    Parameters
+    ----------
+    previous
+        The SHA-256 of the record before it; None: it is not known.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_DAMAGED`: it cannot be read, or does not follow the one before.
+    """
+
+    def check(segment: JournalSegment) -> None:
+        if (segment.number, segment.from_lsn, segment.to_lsn) != (key.number, key.from_lsn, key.to_lsn):
+            raise _damaged(key.key, "JOURNAL_DAMAGED", "it is not what its name says")
+        if previous is not None and segment.previous != previous:
+            raise _damaged(key.key, "JOURNAL_DAMAGED", "it does not follow the record before it")
+
+    return _read(vault, key.key, JournalSegment, check)
+
+
+def read_lines(vault: Vault, segment: JournalSegment, decoder: FrameDecoder) -> Iterator[list[Any]]:
+    """Yield the lines of a segment as `[lsn, xid, data]`, each frame checked before anything of it is given out.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_DAMAGED`, and what `Vault.read_frame` raises.
+    """
+    rest = b""
+    for frame in segment.frames:
+        *lines, rest = (rest + vault.read_frame(frame, decoder)[0]).split(b"\n")
+        yield from map(json.loads, lines)
+    if rest:
+        raise _damaged(segment.frames[-1].pack, "JOURNAL_DAMAGED", "its last line has no end")
+
+
+def line_bytes(lsn: int, xid: int, data: str) -> bytes:
+    """Return a line as it is stored."""
+    return json.dumps([lsn, xid, data], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _store(vault: Vault, prefix: str, encoder: FrameEncoder, pieces: Iterable[bytes]) -> Stored:
+    frames, size = list[Frame](), 0
+    with PackWriter(vault.store_of_new, prefix, encoder) as packs:
+        for plaintext in _frame_sized(pieces):
+            frames.append(packs.append(plaintext, hashlib.sha256(plaintext).hexdigest(), prefix))
+            size += len(plaintext)
+    return Stored(tuple(frames), tuple(packs.packs), size)
+
+
+def _frame_sized(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= FRAME_SIZE_BYTES:
+            yield bytes(waiting[:FRAME_SIZE_BYTES])
+            del waiting[:FRAME_SIZE_BYTES]
+    if waiting:
+        yield bytes(waiting)
+
+
+def _put(vault: Vault, key: str, record: JournalInterval | JournalSegment | IntervalEnd) -> str:
+    return put_new(vault.store_of_new, key, record.model_dump_json(exclude_none=True).encode())
+
+
+def _read[T: (JournalInterval, JournalSegment, IntervalEnd)](
+    vault: Vault, key: str, kind: type[T], check: Callable[[T], None] = lambda _: None
+) -> tuple[T, str]:
+    """Read a record; where a copy of the vault exists, it is asked for one that is damaged or missing."""
+
+    def read(store: Store) -> tuple[T, str]:
+        body = store.get(key, limit_bytes=_LIMIT_BYTES)
+        try:
+            record = kind.model_validate_json(body)
+        except ValidationError as error:
+            raise _damaged(key, "JOURNAL_DAMAGED", "it cannot be read") from error
+        check(record)
+        return record, hashlib.sha256(body).hexdigest()
+
+    return vault.checked(key, read)
+
+
+def _damaged(key: str, code: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{key} of a journal is damaged: {why}.",
+        code=code,
+        hint="Moments before it can be restored, and those after the next base: coffre journal.",
+    )
