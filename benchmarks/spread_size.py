@@ -39,7 +39,7 @@ from coffre.postgres.source.identity import Identity
 from coffre.runtime.machine import TRANSITIONS
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.history import NO_HISTORY
 from coffre.vault.part_records import StoredPart, write_part
 from coffre.vault.vault import Vault

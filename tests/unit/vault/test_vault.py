@@ -17,7 +17,8 @@ from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, T
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import manifests
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
-from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter, write_lines
+from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import manifest_key
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre.vault.vault import Committed, Vault

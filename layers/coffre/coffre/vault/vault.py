@@ -22,7 +22,7 @@ from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackRefer
 from coffre.stores.store import Store, put_new
 from coffre.stores.with_copies import StoreWithCopies
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import merge_lines, parse_lines
+from coffre.vault.entry_lines import merge_lines, parse_lines
 from coffre.vault.layout import entries_key, manifest_key, pack_prefix
 from coffre.vault.locks import VaultLocks
 from coffre.vault.manifests import MANIFEST_LIMIT_BYTES, entries_at, lost, manifest_at, manifest_body, parse_manifest
