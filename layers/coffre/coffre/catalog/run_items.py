@@ -13,7 +13,7 @@ from pynamodb.attributes import (
     UnicodeSetAttribute,
 )
 
-from coffre.catalog.items import FailureMap, Item, TimeAttribute
+from coffre.catalog.items import FailureMap, Item, LockMap, TimeAttribute
 
 
 class ProgressMap(MapAttribute[str, Any]):
@@ -30,13 +30,6 @@ class ProgressMap(MapAttribute[str, Any]):
     workers = NumberAttribute(null=True)
     snapshot_seconds = NumberAttribute(null=True)
     snapshot_transactions = NumberAttribute(null=True)
-
-
-class LockMap(MapAttribute[str, Any]):
-    """`coffre.model.backup.LockProgress`."""
-
-    until = TimeAttribute(null=True)
-    done = NumberAttribute(null=True)
 
 
 class HoldMap(MapAttribute[str, Any]):

@@ -12,6 +12,7 @@ from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
+from coffre.model.locks import LockProgress
 from coffre.model.names import visible
 
 RUN_DIED: Final = "RUN_DIED"
@@ -83,13 +84,6 @@ class HoldProgress(Record):
     released: bool = False
     done: int = 0
     total: int = 0
-
-
-class LockProgress(Record):
-    """How many of a backup's objects a rotation, which had no more time, has locked until then."""
-
-    until: datetime
-    done: int = 0
 
 
 class Backup(Record):
