@@ -38,6 +38,7 @@ class HoldMap(MapAttribute[str, Any]):
     released = BooleanAttribute(null=True)
     done = NumberAttribute(null=True)
     total = NumberAttribute(null=True)
+    refused = ListAttribute(of=NumberAttribute, null=True)
 
 
 class RunItem(Item):

@@ -79,11 +79,16 @@ class Progress(Record):
 
 
 class HoldProgress(Record):
-    """How many objects of a backup have got their legal hold, or (`released`) have lost it."""
+    """How many objects of a backup have got their legal hold, or (`released`) have lost it, in batches.
+
+    `refused` are the batches of which not every object did, each by the number of its first object; `done` counts them
+    too.
+    """
 
     released: bool = False
     done: int = 0
     total: int = 0
+    refused: tuple[int, ...] = ()
 
 
 class Backup(Record):

@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
-from coffre.model.locks import Lock, LockMode, LockState
+from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
 from coffre.operations.copy.missing import missing_packs
+from coffre.operations.copy.put_back import UNKNOWN_MODE, Need, PutBack
 from coffre.operations.stored_backup.open import manifest_of, refuse_other_backups, refuse_unrestorable
 from coffre.stores.body import sha256_of
-from coffre.stores.locking import LockingStore
-from coffre.stores.store import Store, put_new
+from coffre.stores.store import Store
 from coffre.vault.damage import read_findings
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.pack_list import PackList
 from coffre.vault.vault import Vault
-
-# Of what was stored before Object Lock was turned on: no manifest says how rotation locked it later.
-_MODE: Final = LockMode.GOVERNANCE
-_NO_LOCKS: Final = ("LOCKS_OFF", "LOCKS_UNSUPPORTED")
 
 
 class Backups(Protocol):
@@ -77,15 +73,6 @@ class Mended:
     marked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Need:
-    """Until when the backups that name an object need its lock, in which mode, and whether one of them is on hold."""
-
-    until: datetime | None = None
-    mode: LockMode = _MODE
-    is_held: bool = False
-
-
 def mend(job: MendJob) -> Mended:
     """Put back what is damaged or missing of a backup. Running it again is right at any time, and after any error.
 
@@ -109,7 +96,7 @@ def mend(job: MendJob) -> Mended:
     if not damaged:
         return Mended()
     needs, marked = _needs(job, damaged.keys())
-    writer = _Writer(job.vault.store, job.now())
+    writer = PutBack(job.vault.store, job.now())
     keys, size, lost = list[str](), 0, dict[str, str]()
     for one, sha256 in damaged.items():
         job.check()
@@ -119,7 +106,7 @@ def mend(job: MendJob) -> Mended:
             lost[one] = " ".join([error.message, *getattr(error, "__notes__", ())])
             continue
         if not job.dry_run:
-            writer.replace(one, body, needs.get(one, _Need()))
+            writer.put(one, body, needs.get(one, Need()))
         keys.append(one)
         size += len(body)
     named = sorted({backup_id for one in keys for backup_id in marked.get(one, ())}, reverse=True)
@@ -166,9 +153,9 @@ def _good_bytes(whole: Vault, key: str, sha256: str) -> bytes:
     return whole.checked(key, read)
 
 
-def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, _Need], dict[str, set[str]]]:
+def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, Need], dict[str, set[str]]]:
     """Return which locks the backups that name these objects need, and which of those backups are marked as damaged."""
-    needs: dict[str, _Need] = {}
+    needs: dict[str, Need] = {}
     marked: dict[str, set[str]] = {}
     for backup in job.backups.backups(target=job.backup.target):
         if backup.status is not Status.COMPLETED:
@@ -178,9 +165,9 @@ def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, _Need], dict[
         except (IntegrityError, ObjectMissingError):
             continue  # its own damage: it is mended by its own id
         for key in named.keys() & set(keys):
-            known = needs.get(key, _Need())
+            known = needs.get(key, Need())
             until = max((end for end in (known.until, backup.locked_until) if end is not None), default=None)
-            needs[key] = _Need(until, named[key], is_held=known.is_held or backup.held_at is not None)
+            needs[key] = Need(until, named[key], is_held=known.is_held or backup.held_at is not None)
             if backup.damaged_at is not None:
                 marked.setdefault(key, set()).add(backup.id)
     return needs, marked
@@ -188,50 +175,6 @@ def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, _Need], dict[
 
 def _modes(backup: Backup, manifest: Manifest) -> dict[str, LockMode]:
     """Return everything that a backup refers to, with the mode of its lock: that of a pack is in the manifest."""
-    mode = next((pack.lock_mode for pack in manifest.packs if pack.lock_mode is not None), _MODE)
+    mode = next((pack.lock_mode for pack in manifest.packs if pack.lock_mode is not None), UNKNOWN_MODE)
     records = [backup.manifest_key or "", *(file.key for file in lists_apart(manifest.entries))]
     return {**dict.fromkeys(records, mode), **{pack.key: pack.lock_mode or mode for pack in manifest.packs}}
-
-
-@dataclass
-class _Writer:
-    """Replaces objects of a vault that takes new ones only. A bucket with versions keeps what was replaced."""
-
-    store: Store
-    now: datetime
-    _locks: LockingStore | None = None
-    _is_asked: bool = False
-
-    def replace(self, key: str, body: bytes, need: _Need) -> None:
-        """Store these bytes in place of the stored ones, locked and held as those were, or as backups need it."""
-        locks = self._locking() if need.until is not None or need.is_held else None
-        try:
-            state = LockState() if locks is None else locks.lock_of(key)
-            self.store.head(key)
-        except ObjectMissingError:
-            state = LockState()
-        else:
-            self.store.delete(key)
-        lock = self._lock(state, need)
-        put_new(self.store if locks is None or lock is None else locks.with_lock(lock), key, body)
-        if locks is not None and (need.is_held or state.held):
-            locks.hold(key, on=True)
-
-    def _lock(self, state: LockState, need: _Need) -> Lock | None:
-        needed = Lock(state.lock.mode if state.lock else need.mode, need.until) if need.until is not None else None
-        longest = max(
-            (lock for lock in (state.lock, needed) if lock is not None), key=lambda one: one.until, default=None
-        )
-        return longest if longest is not None and longest.until > self.now else None
-
-    def _locking(self) -> LockingStore | None:
-        """Return the store if it locks: a copy of a locked vault may be where nothing does."""
-        if not self._is_asked and isinstance(self.store, LockingStore):
-            try:
-                self.store.require_locking()
-                self._locks = self.store
-            except StoreError as error:
-                if error.code not in _NO_LOCKS:
-                    raise
-        self._is_asked = True
-        return self._locks
