@@ -16,6 +16,7 @@ from tests.locking_store import LockingDirectory
 
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.locks import Lock, LockMode, LockState
+from coffre.operations.copy.put_back import Need, PutBack
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import LockingStore, locking
 from coffre.stores.s3 import Checksum, S3Store
@@ -115,6 +116,19 @@ def test_a_locked_version_stays_when_its_object_is_deleted_or_replaced(
     first = bodies[b"first"]
     with pytest.raises(ClientError, match="AccessDenied"):
         weed_client.delete_object(Bucket=LOCKED, Key=first["Key"], VersionId=first["VersionId"])
+
+
+def test_a_damaged_object_is_replaced_with_the_longest_lock_and_the_hold_that_it_needs(weed_store: S3Store) -> None:
+    put(weed_store.with_lock(WEEK), "packs/a", b"spoiled")
+    weed_store.hold("packs/a", on=True)
+    back = PutBack(weed_store, NOW)
+
+    back.put("packs/a", b"good", Need(MONTH.until))
+    back.put("packs/gone", b"good too", Need(WEEK.until, is_held=True))
+
+    assert (weed_store.get("packs/a"), weed_store.get("packs/gone")) == (b"good", b"good too")
+    assert weed_store.lock_of("packs/a") == LockState(MONTH, held=True)
+    assert weed_store.lock_of("packs/gone") == LockState(WEEK, held=True)
 
 
 def test_a_lock_that_has_ended_protects_nothing(weed_store: S3Store, weed_client: "S3Client") -> None:
