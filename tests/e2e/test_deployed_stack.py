@@ -191,7 +191,10 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
     elsewhere: Any = session(environment)
     with closing(elsewhere.client("s3", region_name=FAR, endpoint_url=environment["AWS_ENDPOINT_URL"])) as s3:
         s3.create_bucket(Bucket=ELSEWHERE, CreateBucketConfiguration={"LocationConstraint": FAR})
-    targets: list[dict[str, Any]] = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
+    patient = {"limits": {"lock_timeout_seconds": 120}}  # a second command runs while the first one waits for a lock
+    targets: list[dict[str, Any]] = [
+        {"name": name, "secret": f"coffre/database/{name}", **patient} for name in (BROKEN, SAMPLE)
+    ]
     targets.append({"name": UPLOADS, "kind": "bucket", "buckets": [{"name": FILES}], "limits": {"streams": 4}})
     targets.append({"name": SETTINGS, "kind": "settings", "secrets": ["app/*"], "parameters": ["/app/**"]})
     store = {"type": "s3", "bucket": ELSEWHERE, "prefix": "vault", "region": FAR}
@@ -691,7 +694,7 @@ def test_coffre_says_why_a_backup_failed(stack: Stack, checkout: Checkout) -> No
 
 def test_a_second_run_of_a_target_is_skipped(stack: Stack, checkout: Checkout) -> None:
     with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session.cursor() as cursor:
-        # The backup waits for this lock, up to its ten seconds.
+        # The backup waits for this lock, longer than two commands take.
         cursor.execute("LOCK TABLE casa.users IN ACCESS EXCLUSIVE MODE")
         first = checkout.start("backup", "database", SAMPLE, "--json")
         running = until(
