@@ -78,10 +78,11 @@ def test_whatever_is_damaged_or_missing_is_put_back_and_nothing_else_is_touched(
     first, second = source.backup(), source.backup()
     whole, copy = dict(source.store.objects), copied(source)
     packs = [pack.key for pack in source.manifest(second).packs]
-    lost, short, changed, unseen = packs[0], packs[1], packs[2], packs[3]
+    lost, short, changed, unseen, huge = packs[:5]
     records = [source.manifest(second).entries[0].key, second.manifest_key or ""]
     del source.store.objects[lost]
     source.store.objects[short] = b"short"
+    source.store.objects[huge] = bytes(2**26 + 1)  # more than any reader takes
     for key in (changed, unseen, *records):
         spoil(source.store, key)
     found_damaged(source, second, changed)
@@ -92,7 +93,7 @@ def test_whatever_is_damaged_or_missing_is_put_back_and_nothing_else_is_touched(
     done = mend(job_of(source, second, copy))
 
     assert planned == done
-    assert set(done.keys) == {lost, short, changed, *records}
+    assert set(done.keys) == {lost, short, changed, huge, *records}
     assert done.keys[-1] == second.manifest_key  # which commits the others
     assert done.size_bytes == sum(len(whole[key]) for key in done.keys)
     assert done.lost == {}

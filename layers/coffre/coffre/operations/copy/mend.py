@@ -137,6 +137,10 @@ def _is_good(store: Store, key: str, sha256: str) -> bool:
             return sha256_of(store.get(key)) == sha256
         except (ObjectMissingError, IntegrityError):
             return False
+        except StoreError as error:
+            if error.code != "OBJECT_TOO_LARGE":
+                raise
+            return False
 
     return once() or once()
 
