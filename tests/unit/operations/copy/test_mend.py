@@ -135,7 +135,7 @@ def test_each_object_comes_from_a_copy_that_has_it_and_what_none_has_is_left_as_
         mend(job_of(source, backup.model_copy(update={"status": Status.DELETED}), one))
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(6))
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.ANSWER_LOST])
 def test_wherever_it_is_interrupted_the_same_call_continues(at: int, fault: Fault) -> None:
     source = Source()
@@ -156,6 +156,8 @@ def test_wherever_it_is_interrupted_the_same_call_continues(at: int, fault: Faul
     source.store.decide = decide
     with contextlib.suppress(KilledError, StoreError, StoreTransientError):
         mend(job_of(source, backup, copy))
+    if fault is Fault.REFUSED and at == 0:  # who may not write deletes nothing
+        assert whole.keys() <= source.store.objects.keys()
     source.store.decide = lambda _call, _key: Fault.NONE
     mend(job_of(source, backup, copy))
 
