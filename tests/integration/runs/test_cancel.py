@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from tests.integration.conftest import Coffre, Context
 from tests.integration.faults import children, during_copy
-from tests.integration.runs.test_deadline import destination, large, leaves_nothing, quick_watch  # noqa: F401 - fixtures
+from tests.integration.runs.test_deadline import (  # noqa: F401 - fixtures
+    PATIENCE_SECONDS,
+    destination,
+    large,
+    leaves_nothing,
+    quick_watch,
+)
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Status
@@ -19,7 +25,6 @@ from coffre.operations.restore_database import load
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.rotate_function import RotateFunction
 
-PATIENCE_SECONDS = 10.0
 ADA = "arn:aws:iam::123456789012:user/ada"
 
 

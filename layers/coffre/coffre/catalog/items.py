@@ -179,6 +179,13 @@ class LatestItem(Item):
     record = UnicodeAttribute(null=True)
 
 
+class JournalItem(Item):
+    """`coffre.model.journal.JournalState` as JSON. `sk` is the target's name; `revision` counts its changes."""
+
+    revision = NumberAttribute(null=True)
+    record = UnicodeAttribute(null=True)
+
+
 class UsageItem(Item):
     """`coffre.model.usage.Usage`. `sk` is the id of the run. DynamoDB removes it after `expires_at_epoch`."""
 

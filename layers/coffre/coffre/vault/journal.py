@@ -87,9 +87,9 @@ def commit_segment(vault: Vault, target: str, segment: JournalSegment) -> str:
     Raises
     ------
     StoreError
-        `OBJECT_EXISTS`: another drain has stored other changes under this number and these positions.
+        `OBJECT_EXISTS`: another drain was faster, and has followed the same record.
     """
-    key = segment_key(target, segment.interval, segment.number, segment.from_lsn, segment.to_lsn)
+    key = segment_key(target, segment.interval, segment.number, segment.from_lsn)
     return _put(vault, key, segment)
 
 
@@ -163,7 +163,7 @@ def read_segment(vault: Vault, key: SegmentKey, previous: str | None) -> tuple[J
     """
 
     def check(segment: JournalSegment) -> None:
-        if (segment.number, segment.from_lsn, segment.to_lsn) != (key.number, key.from_lsn, key.to_lsn):
+        if (segment.number, segment.from_lsn) != (key.number, key.from_lsn):
             raise _damaged(key.key, "JOURNAL_DAMAGED", "it is not what its name says")
         if previous is not None and segment.previous != previous:
             raise _damaged(key.key, "JOURNAL_DAMAGED", "it does not follow the record before it")
