@@ -22,6 +22,9 @@ from coffre.model.kinds import TargetKind
 
 # How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
 _LOOKED_AT: Final = (100, 200, 400, 500)
+# Of a ULID: the letters of its time, and the last letter of its alphabet.
+_TIME_LETTERS: Final = 10
+_LAST_LETTER: Final = "Z"
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
     | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "read_frames", "pinned_at", "expires_at"}
@@ -91,11 +94,7 @@ class Runs[R: (Backup, Restore)]:
         """Return a record as it is at this instant."""
         record = self.find(run_id)
         if record is None:
-            raise BackupStateError(
-                f'There is no {self._kind.noun} "{run_id}".',
-                code=f"{self._kind.partition}_UNKNOWN",
-                hint=self._kind.hint,
-            )
+            raise unknown_run(self._kind, run_id)
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
@@ -246,7 +245,7 @@ class Runs[R: (Backup, Restore)]:
                 return RunPage(tuple(found[:size]), found[size - 1].id)
             if last is None:
                 break
-        return RunPage(tuple(found), last["sk"]["S"] if last is not None else None)
+        return RunPage(tuple(found), _end_of(found, last["sk"]["S"]) if last is not None else None)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
@@ -286,6 +285,25 @@ class Runs[R: (Backup, Restore)]:
             attributes["status"] = Status(attributes["status"]).value
             attributes["status_key"] = index_value(self._kind.partition, attributes["status"])
         return attributes
+
+
+def unknown_run(kind: RunKind[Any], run_id: str) -> BackupStateError:
+    """Return the error for an id that no run has."""
+    return BackupStateError(f'There is no {kind.noun} "{run_id}".', code=f"{kind.partition}_UNKNOWN", hint=kind.hint)
+
+
+def _end_of(found: Sequence[Backup | Restore], looked_at: str) -> str:
+    """Return where a short page ends, as an id that is of none but those found.
+
+    The last record that was looked at may be one that who asks must not know of: the end of its millisecond is
+    returned. What does not fit is looked at again, and what fits never.
+    """
+    return min(
+        [
+            f"{looked_at[:_TIME_LETTERS]}{_LAST_LETTER * (len(looked_at) - _TIME_LETTERS)}",
+            *(one.id for one in found[-1:]),
+        ]
+    )
 
 
 def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:

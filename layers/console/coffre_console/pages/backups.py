@@ -72,7 +72,7 @@ def _command(sent: dict[str, str]) -> str:
 
 def backup(visit: Visit, one: Backup) -> Answer[str]:
     done = sent_of(visit, "done")["done"]
-    found = one_backup(visit.source, one.id)
+    found = one_backup(visit.source, one)
     return show(
         visit,
         "backup",
@@ -123,7 +123,7 @@ def point(visit: Visit, point_id: str) -> Answer[str]:
     if found is None:
         raise NOT_FOUND
     for part in found.parts:
-        visit.demand(Permission.READ, part.target)
+        visit.demand_known(Permission.READ, part.target, NOT_FOUND)
 
     def may_restore(part: PointPart, one: Backup | None) -> bool:
         is_good = one is not None and one.status is Status.COMPLETED

@@ -34,7 +34,7 @@ def restores(visit: Visit) -> Answer[str]:
 
 def restore(visit: Visit, one: Restore) -> Answer[str]:
     sent_of(visit, "done")
-    found = one_restore(visit.source, one.id)
+    found = one_restore(visit.source, one)
     return show(
         visit,
         "restore",

@@ -124,9 +124,10 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
 def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | None, RestoreReport | None]:
     """Return a dry run with its report; None for one whose function has not begun yet."""
     try:
-        found = one_restore(visit.source, id_of("dry_run_id", dry_run_id) or "")
+        known = visit.restore(id_of("dry_run_id", dry_run_id) or "", Permission.READ)
     except BackupStateError:
         return None, None
+    found = one_restore(visit.source, known)
     if found.restore.backup_id != backup.id or not found.restore.dry_run:
         raise ProblemError(409, "CONFIRMATION_MISMATCH", "This is no dry run of a restore of this backup.")
     return found.restore, found.report

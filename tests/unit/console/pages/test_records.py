@@ -93,7 +93,7 @@ def test_a_restore_point_leads_to_its_database_first_and_then_to_its_buckets(
     client.gate.current = Caller(
         "person", "v", "v", (Grant.of_role("restorer", ["shop"]),), form_token="f", session="s"
     )
-    assert client.get(f"/points/{ID}").status == 403
+    assert client.get(f"/points/{ID}").status == 404
     plain = page_of(client, f"/backups/{of_point.id}")
     assert (f"/points/{ID}" in plain.links, ID in plain.text) == (False, True)
     client.gate.current = Caller("person", "v", "v", (Grant.of_role("restorer"),), form_token="f", session="s")
