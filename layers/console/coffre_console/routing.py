@@ -126,14 +126,19 @@ class Visit:
         self.demand_known(permission, restore.target, unknown_run(RESTORE, restore_id))
         return restore
 
-    def demand_known(self, permission: Permission, target: str | None, unknown: Exception) -> None:
+    def demand_known(self, permission: Permission, target: str, unknown: Exception) -> None:
         """Refuse what `demand` refuses of a thing that is named by an id; raises `unknown` if its target is hidden.
 
         To who may not read a target, the ids of what belongs to it are like those that do not exist.
         """
-        refused = self.gate.demand(self.caller, permission, target, self.request, self.now)
-        if refused is not None:
-            raise of_refused(refused) if self.caller.may(Permission.READ, target) else unknown
+        if self.caller.may(Permission.READ, target):
+            self.demand(permission, target)
+        elif not self.allows(permission, target):
+            raise unknown
+
+    def allows(self, permission: Permission, target: str | None) -> bool:
+        """Return whether the caller may do something to a target (None: to all); a refusal is recorded."""
+        return self.gate.demand(self.caller, permission, target, self.request, self.now) is None
 
 
 class Routes:

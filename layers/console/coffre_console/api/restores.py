@@ -81,10 +81,13 @@ class RestoreShown(Shown):
 
 
 class PlanShown(Shown):
-    """What a restore would overwrite, and the token that confirms it: for 10 minutes, once, for who asked."""
+    """What a restore would overwrite, and the token that confirms it: for 10 minutes, once, for who asked.
+
+    Without a token it is a plan that waits for a second person since an earlier dry run (`/api/v1/approvals`).
+    """
 
     plan: dict[str, Any]
-    token: str
+    token: str | None
 
 
 def register(routes: Routes) -> None:
