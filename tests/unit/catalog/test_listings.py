@@ -150,10 +150,10 @@ def test_the_latest_completed_backup_is_found_below_many_failures(catalog: Catal
     assert catalog.latest_completed("shop") == latest
 
 
-def test_a_thousand_backups_are_read_page_by_page_as_they_are_taken(
+def test_hundreds_of_backups_are_read_page_by_page_as_they_are_taken(
     catalog: Catalog, new_backup: NewBackup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = _create(catalog, *(new_backup() for _ in range(1000)))
+    ids = _create(catalog, *(new_backup() for _ in range(300)))
     connection = catalog._table._connection
     calls = 0
     query = connection.query
@@ -169,4 +169,4 @@ def test_a_thousand_backups_are_read_page_by_page_as_they_are_taken(
     assert next(listing).id == ids[0]
     assert calls == 1
     assert _ids(listing) == ids[1:]
-    assert calls in (10, 11)
+    assert calls in (3, 4)

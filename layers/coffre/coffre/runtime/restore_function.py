@@ -40,8 +40,9 @@ from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
+from coffre.runtime.restore_database_function import DatabaseRestores
 from coffre.runtime.restore_reporter import RestoreReporter, summary
+from coffre.runtime.restore_runs import OWN_DATABASE
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores

@@ -39,12 +39,12 @@ from coffre.runtime.machine import RESTORE_TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_database_function import (
-    OWN_DATABASE,
     connection_to,
     continued_by_hand,
     late_seconds,
     provider_of,
 )
+from coffre.runtime.restore_runs import OWN_DATABASE
 from coffre.runtime.scratch import scratch_directory
 
 _BEAT_SECONDS: Final = 5.0

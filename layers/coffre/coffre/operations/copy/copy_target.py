@@ -163,21 +163,7 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
     known = job.catalog.copies.find(job.destination.name, backup.id)
     asked = job.requests()
     is_there = known is not None and known.status is CopyStatus.COMPLETED
-    record = Copy(
-        destination=job.destination.name,
-        backup_id=backup.id,
-        target=backup.target,
-        status=CopyStatus.IN_PROGRESS,
-        started_at=job.now(),
-        manifest_sha256=backup.manifest_sha256,
-        packs=known.packs if known else 0,
-        bytes=known.bytes if known else 0,
-        requests=known.requests if known else 0,
-        locked_until=known.locked_until if known else None,
-        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
-        damaged=known.damaged if known and is_there else None,
-        damaged_packs=known.damaged_packs if known and is_there else (),
-    )
+    record = _begun(job, backup, known)
     vault = job.open_at(backup)
     if not is_there:
         job.catalog.copies.keep(record)
@@ -223,6 +209,25 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
     if sent.is_whole or not is_there:
         ended(CopyStatus.COMPLETED if sent.is_whole else CopyStatus.IN_PROGRESS)
     return sent
+
+
+def _begun(job: TargetCopyJob, backup: Backup, known: Copy | None) -> Copy:
+    """Return the record of a copy that begins now, with what earlier runs have counted."""
+    begun = Copy(
+        destination=job.destination.name,
+        backup_id=backup.id,
+        target=backup.target,
+        status=CopyStatus.IN_PROGRESS,
+        started_at=job.now(),
+        manifest_sha256=backup.manifest_sha256,
+    )
+    if known is None:
+        return begun
+    kept: dict[str, object] = {name: getattr(known, name) for name in ("packs", "bytes", "requests", "locked_until")}
+    if known.status is CopyStatus.COMPLETED:
+        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
+        kept |= {"damaged": known.damaged, "damaged_packs": known.damaged_packs}
+    return begun.model_copy(update=kept)
 
 
 def _whole_there(job: TargetCopyJob) -> Iterator[Backup]:
