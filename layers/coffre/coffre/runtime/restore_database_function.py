@@ -38,7 +38,6 @@ from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.scratch import scratch_directory
 
-OWN_DATABASE: Final = "the target's own database"
 _FROM_TO: Final = "coffre/destination/"
 # An invocation of less time could only prepare the next one.
 _SHORTEST_SECONDS: Final = 120.0
@@ -98,7 +97,7 @@ class DatabaseRestores:
             id=restore_id,
             backup_id=backup.id,
             target=backup.target,
-            destination=wanted.destination or OWN_DATABASE,
+            destination=wanted.place,
             status=Status.IN_PROGRESS,
             created_at=now,
             heartbeat_at=now,

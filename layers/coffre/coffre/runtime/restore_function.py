@@ -43,7 +43,7 @@ from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_restore
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
+from coffre.runtime.restore_database_function import DatabaseRestores
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores
@@ -95,7 +95,7 @@ class RestoreFunction:
                 backup_id=wanted.backup_id,
                 restore_id=restore_id,
                 request_id=request_id,
-                destination=wanted.destination or OWN_DATABASE,
+                destination=wanted.place,
             )
 
         actor = confirming.actor

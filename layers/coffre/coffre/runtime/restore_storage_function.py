@@ -197,7 +197,7 @@ def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, contex
         id=restore_id,
         backup_id=backup.id,
         target=backup.target,
-        destination=wanted.destination,
+        destination=wanted.place,
         status=Status.IN_PROGRESS,
         created_at=now,
         heartbeat_at=now,
