@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
@@ -22,13 +22,10 @@ from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.usage import Spent, Usage
-from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
+from coffre.operations.status.schedules import ReadSchedule, SchedulesUnreadError
 from coffre.policy.cost import month_of, spent
 from coffre.policy.freshness import newest_of
 from coffre.policy.prices import Prices
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 10
@@ -45,6 +42,8 @@ class StatusJob:
     ----------
     prices
         Those of the stack's region; None: the cost is not asked for.
+    schedule
+        Reads a schedule: of a job, by the name of its rule, at a time (`read_schedule`, given the client).
     rules
         The rules of the stack by job; None: it does not name them.
     only
@@ -53,7 +52,7 @@ class StatusJob:
 
     catalog: Catalog
     configuration: Configuration
-    events: EventBridgeClient
+    schedule: ReadSchedule
     rules: Mapping[str, str] | None
     now: datetime
     prices: Prices | None = None
@@ -85,7 +84,7 @@ def gather(job: StatusJob) -> Facts:
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
         copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
-        rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
+        rules = [pool.submit(job.schedule, *rule, job.now) for rule in (job.rules or {}).items()]
         return Facts(
             now=job.now,
             targets=tuple(one.result() for one in asked),
