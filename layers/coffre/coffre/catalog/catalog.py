@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -22,6 +22,7 @@ from coffre.catalog.incidents import Incidents
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
+from coffre.catalog.newest import newest_of_each
 from coffre.catalog.parts import Parts
 from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
@@ -392,6 +393,10 @@ class Catalog:
         The index may be a moment behind.
         """
         return tuple(islice(self._backups.records(self._backups.ends(target, count)), count))
+
+    def newest_of_each(self, targets: Collection[str], count: int) -> Mapping[str, tuple[Backup, ...]]:
+        """Return what `newest` does for many targets, in one call; those are missing that it does not find."""
+        return newest_of_each(self._table, targets, count)
 
     # --- restores ---
 

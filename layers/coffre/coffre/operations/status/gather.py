@@ -13,6 +13,7 @@ from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.audit import KEY_OPENED, NO_TARGET
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.drill import DrillSummary, Rehearsal
@@ -76,7 +77,7 @@ def gather(job: StatusJob) -> Facts:
         # The first call makes the client, which others then share.
         nothing: tuple[dict[str, DrillSummary], dict[str, Rehearsal]] = ({}, {})
         proofs = _or_unread(job.catalog.latest.drills_and_rehearsals, Source.DRILLS, unread, nothing)
-        asked = [pool.submit(_target, job, target, *proofs) for target in wanted]
+        recent = pool.submit(_recent, job, wanted)
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
         used = pool.submit(_used, job)
@@ -85,6 +86,8 @@ def gather(job: StatusJob) -> Facts:
         copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
         rules = [pool.submit(job.schedule, *rule, job.now) for rule in (job.rules or {}).items()]
+        newest = recent.result()
+        asked = [pool.submit(_target, job, target, newest.get(target.name), *proofs) for target in wanted]
         return Facts(
             now=job.now,
             targets=tuple(one.result() for one in asked),
@@ -113,8 +116,18 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
+def _recent(job: StatusJob, wanted: Sequence[AnyTarget]) -> Mapping[str, tuple[Backup, ...]]:
+    """Return the newest runs of targets, as far as one call for all of them finds them."""
+    is_most = len(wanted) > 1 and len(job.configuration.targets) < 2 * len(wanted)
+    return job.catalog.newest_of_each([target.name for target in wanted], RECENT) if is_most else {}
+
+
 def _target(
-    job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary], rehearsals: Mapping[str, Rehearsal]
+    job: StatusJob,
+    target: AnyTarget,
+    recent: tuple[Backup, ...] | None,
+    drills: Mapping[str, DrillSummary],
+    rehearsals: Mapping[str, Rehearsal],
 ) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
@@ -126,13 +139,16 @@ def _target(
         objective=job.configuration.objective_of(target),
     )
     try:
-        return _with_records(job.catalog, known, job.now)
+        return _with_records(job.catalog, known, recent, job.now)
     except IntegrityError as error:
         return replace(known, unread=error.message)
 
 
-def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> TargetFacts:
-    recent = catalog.newest(known.name, RECENT)
+def _with_records(
+    catalog: Catalog, known: TargetFacts, recent: tuple[Backup, ...] | None, now: datetime
+) -> TargetFacts:
+    if recent is None:
+        recent = catalog.newest(known.name, RECENT)
     completed = [run for run in recent if run.status is Status.COMPLETED]
     good = newest_of(completed, now)
     verified = newest_of((backup for backup in completed if backup.verified_at is not None), now)
