@@ -16,6 +16,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import slot
+from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Line, Lines, parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
 from coffre.postgres.journal.replay import Replay, Source
@@ -379,7 +380,7 @@ def play(scene: Scene, seed: int, *, steps: int = 150) -> int:
     work.finish()
     scene.drain()
     scene.mark()
-    assert scene.definitions().barriers(scene.definitions()) == []
+    assert barriers(marks_of(scene.definitions()), marks_of(scene.definitions())) == []
     for mark in scene.marks:
         kills = [chance.randrange(1, 200) for _ in range(chance.randrange(3))]
         replay = scene.replay_to(mark.moment, kills=kills)

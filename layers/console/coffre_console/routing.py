@@ -17,7 +17,8 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from pydantic import BaseModel
 
-from coffre.catalog.runs import BACKUP, RESTORE, unknown_run
+from coffre.catalog.run_kinds import BACKUP, RESTORE
+from coffre.catalog.runs import unknown_run
 from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore

@@ -12,6 +12,7 @@ from tests.integration.journal_scene import Scene
 
 from coffre.model.errors import JournalError
 from coffre.model.names import qualified
+from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Delete, Insert, Update
 from coffre.postgres.journal.replay import Replay
 from coffre.postgres.journal.slot import peek
@@ -262,7 +263,7 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
     one, two = ("public", "one"), ("public", "two")
     changed, rewritten = BarrierKind.DEFINITION_CHANGED, BarrierKind.REWRITTEN
 
-    for statement, barriers, emptied in (
+    for statement, expected, emptied in (
         ("INSERT INTO one VALUES (1, 'a', 'x'); UPDATE one SET v = 'y'; DELETE FROM one", [], ()),
         ("CREATE INDEX ON one (id); DROP INDEX named; ANALYZE one; REINDEX TABLE one", [], ()),
         ("CREATE TEMPORARY TABLE passing (id int); CREATE VIEW seen AS SELECT 1", [], ()),
@@ -288,8 +289,8 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
         with scene.session.cursor() as cursor:
             for part in statement.split("; "):
                 cursor.execute(part)
-        found = before.barriers(scene.definitions(), emptied)
-        assert found == barriers if barriers is not None else found, statement
+        found = barriers(marks_of(before), marks_of(scene.definitions()), emptied)
+        assert found == expected if expected is not None else found, statement
 
 
 def test_what_would_fire_is_refused_and_a_role_that_may_not_silence_it_needs_a_bare_base(

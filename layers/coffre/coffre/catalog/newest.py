@@ -8,7 +8,7 @@ from typing import Final
 
 from coffre.catalog.items import BY_TARGET, index_value
 from coffre.catalog.records import read_record
-from coffre.catalog.runs import BACKUP
+from coffre.catalog.run_kinds import BACKUP
 from coffre.catalog.tables import INDEX_KEYS, DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError

@@ -38,7 +38,7 @@ class JournalEnd(StrEnum):
 
 
 class IntervalEnd(_Stored):
-    """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it.
+    """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it, whatever is stored.
 
     `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
     be asked for by its time. `about` are the tables or types that are the reason, as people read them.
@@ -52,12 +52,26 @@ class IntervalEnd(_Stored):
     text: str = ""
 
 
+class DefinitionMark(_Stored):
+    """One table or type among the definitions: a drain, which cannot read what is encrypted, finds what has changed.
+
+    `shape` is part of a hash of what its rows have to fit. `file` and `version` of a table change when it is emptied,
+    too; those of a type are 0.
+    """
+
+    schema_name: str
+    name: str
+    shape: str
+    file: int = 0
+    version: int = 0
+
+
 class JournalInterval(_Stored):
     """The beginning of an interval, written once.
 
-    `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, taken at
-    `from_lsn` or later, is a base. `definitions` are frames of a JSON document, which replay needs. `recipients` are
-    the public keys that these frames and those of all segments are encrypted to.
+    `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, whose snapshot
+    was taken at `from_lsn` or later, is a base. `definitions` are frames of a JSON document, which replay needs.
+    `recipients` are the public keys that these frames and those of all segments are encrypted to.
     """
 
     format: int = 1
@@ -73,6 +87,7 @@ class JournalInterval(_Stored):
     fingerprint: str = Sha256
     recipients: tuple[str, ...] = ()
     definitions: tuple[Frame, ...]
+    marks: tuple[DefinitionMark, ...] = ()
 
 
 class JournalSegment(_Stored):
@@ -82,7 +97,8 @@ class JournalSegment(_Stored):
     those that ended after `from_lsn` and up to `to_lsn`; some may repeat what the segment before it has. `seen_at` is
     the server's clock when `to_lsn` was chosen; with `is_complete` everything that was committed before then is stored.
     `first_commit` and `last_commit` are the earliest and the latest time of a commit in it, not of the first and the
-    last: a clock can be set back. `sequences` are their values after the last of its transactions.
+    last: a clock can be set back. `sequences` are their values after the last of its transactions. `marks` are those
+    that differ from the interval's, if one of its transactions has emptied a table.
     """
 
     format: int = 1
@@ -101,42 +117,44 @@ class JournalSegment(_Stored):
     frames: tuple[Frame, ...]
     packs: tuple[PackReference, ...]
     sequences: tuple[SequenceValue, ...] = ()
-
-
-class JournalBase(_Stored):
-    """What a manifest says so that its backup can be the base of a journal.
-
-    `snapshot` is the text of `pg_current_snapshot()`, `lsn` the server's WAL position read after it: what was
-    committed later is not in the backup. `at` is the server's clock then.
-    """
-
-    snapshot: str
-    lsn: int
-    at: AwareDatetime
-    fingerprint: str = Sha256
+    marks: tuple[DefinitionMark, ...] = ()
 
 
 class JournalState(_Stored):
     """What the catalog knows of a target's journal. The vault is the truth about what is stored.
 
-    `interval` is the open one; None: a new one begins with the next drain. `stored_lsn`, `number` and `sha256` are of
-    the last segment's record (of the interval's, before the first). `seen_at` is the server's clock when everything
-    that was committed before it was known to be stored. `fingerprint` is of the definitions at the last drain.
-    `base_wanted_at` is since when the open interval has had no base.
+    `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its
+    end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before that: up to
+    there nothing else was committed. `seen_at` is the server's clock when everything that was committed before it was
+    known to be stored. `from_lsn` and `fingerprint` are the interval's, `marked` is of the definitions at the last
+    drain (empty: not known), and `marks_in` the number of the newest segment with marks (0: the interval's).
+    `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
+    `base_asked_at` when one was asked for last. `slow` counts the drains that had no time for the same step, `revision`
+    the changes of this state.
     """
 
     target: str
+    revision: int = 0
     slot: str | None = None
     database: str = ""
+    system: str | None = None
     timeline: int = 0
     interval: str | None = None
+    from_lsn: int = 0
     number: int = 0
     sha256: str = ""
+    segment_lsn: int = 0
     stored_lsn: int = 0
     seen_at: AwareDatetime | None = None
     drained_at: AwareDatetime | None = None
     retained_bytes: int = 0
+    fingerprint: str = ""
+    marked: str = ""
+    marks_in: int = 0
+    sequences: str = ""
     base_wanted_at: AwareDatetime | None = None
+    base_asked_at: AwareDatetime | None = None
+    slow: int = 0
     failed_at: AwareDatetime | None = None
     error: str | None = None
     message: str | None = None

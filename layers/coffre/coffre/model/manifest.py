@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from coffre.model.backup import Tier
 from coffre.model.errors import IntegrityError
@@ -22,6 +22,10 @@ Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 class _Stored(BaseModel):
     # Readers ignore fields that a later minor version may add; writers only know these.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class Frame(_Stored):
@@ -150,6 +154,20 @@ class SearchPath(_Stored):
     path: str
 
 
+class JournalBase(_Stored):
+    """What a manifest says so that its backup can be the base of a journal.
+
+    `snapshot` is the text of `pg_current_snapshot()`. The server's WAL was on disk up to `before_lsn` before it was
+    taken; what was committed behind `lsn`, read after it, is not in the backup. `at` is the server's clock then.
+    """
+
+    snapshot: str
+    before_lsn: int
+    lsn: int
+    at: AwareDatetime
+    fingerprint: str = Sha256
+
+
 class DatabaseContent(_Stored):
     """What a database backup holds besides its entries.
 
@@ -157,7 +175,8 @@ class DatabaseContent(_Stored):
     `data` no schema archive and no roles.
     `roles` own something in the database or have privileges there; `policy_roles` are those that a row level security
     policy names, by the policy's oid. `materialized_views` are in the order of their refresh. `search_paths` find what
-    functions name without a schema: the role's own first, then the database's, then the server's.
+    functions name without a schema: the role's own first, then the database's, then the server's. With `journal` the
+    backup can be the base of a journal.
     """
 
     contents: Contents = Contents.FULL
@@ -178,6 +197,7 @@ class DatabaseContent(_Stored):
     policy_roles: dict[int, tuple[str, ...]] = {}
     search_paths: tuple[SearchPath, ...] = ()
     knows_roots: bool = False
+    journal: JournalBase | None = Field(default=None, exclude_if=_is_none)
 
 
 class BucketSummary(_Stored):
@@ -214,10 +234,6 @@ class StorageContent(_Stored):
     compared: int = 0
     attributes_changed: int = 0
     compare_turn: int = 0
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class EntriesFile(_Stored):

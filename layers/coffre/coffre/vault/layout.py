@@ -36,7 +36,7 @@ _CONFIGURATION: Final = re.compile(rf"{CONFIGURATIONS}\d{{8}}T\d{{6}}Z-[0-9a-f]{
 _POINT: Final = re.compile(rf"{POINTS}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})(\.json|\.objects-\d{{6}}\.jsonl\.zst)")
 _JOURNAL: Final = re.compile(
     rf"{JOURNAL}([a-z0-9][a-z0-9-]{{0,62}})/({_ID})/"
-    r"(?:interval\.json|definitions-[0-9a-f]{8}-\d{4,}|end\.json|(\d{8})-([0-9A-F]{16})-([0-9A-F]{16})\.json"
+    r"(?:interval\.json|definitions-[0-9a-f]{8}-\d{4,}|end\.json|(\d{8})-([0-9A-F]{16})\.json"
     r"|\d{8}-[0-9a-f]{8}-\d{4,})"
 )
 _REPORT: Final = re.compile(rf"{REPORTS}\d{{8}}-{_ID}\.(?:html|json)")
@@ -63,12 +63,11 @@ class PointKey:
 
 @dataclass(frozen=True, slots=True)
 class SegmentKey:
-    """The key of the record of a segment of a journal: what it covers can be read from its name."""
+    """The key of the record of a segment of a journal. A segment ends where the next one begins."""
 
     key: str
     number: int
     from_lsn: int
-    to_lsn: int
 
 
 # --- what is where ---
@@ -230,9 +229,12 @@ def definitions_prefix(target: str, interval: str) -> str:
     return f"{journal_prefix(target, interval)}definitions"
 
 
-def segment_key(target: str, interval: str, number: int, from_lsn: int, to_lsn: int) -> str:
-    """Return the key of the record of a segment."""
-    return f"{journal_prefix(target, interval)}{number:08d}-{from_lsn:016X}-{to_lsn:016X}.json"
+def segment_key(target: str, interval: str, number: int, from_lsn: int) -> str:
+    """Return the key of the record of a segment.
+
+    The record before it says where it begins, so that two drains which follow the same one write the same key.
+    """
+    return f"{journal_prefix(target, interval)}{number:08d}-{from_lsn:016X}.json"
 
 
 def segment_prefix(target: str, interval: str, number: int) -> str:
@@ -308,7 +310,7 @@ def segment_of(key: str) -> SegmentKey | None:
     found = _JOURNAL.fullmatch(key)
     if found is None or found[3] is None:
         return None
-    return SegmentKey(key, int(found[3]), int(found[4], 16), int(found[5], 16))
+    return SegmentKey(key, int(found[3]), int(found[4], 16))
 
 
 def is_report(key: str) -> bool:

@@ -9,10 +9,7 @@ from pathlib import Path
 
 from coffre.model.backup import Backup
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.manifest import (
-    RelationName,
-    SequenceValue,
-)
+from coffre.model.manifest import JournalBase, RelationName, SequenceValue
 from coffre.model.points import PartOf
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.part_recorder import PartRecorder
@@ -111,3 +108,4 @@ class BackupPlan:
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     division: Division | None = None
+    journal: JournalBase | None = None

@@ -11,9 +11,7 @@ from typing import Final
 
 from coffre.model.backup import NO_ROLES, Backup
 from coffre.model.errors import CoffreError, DumpError, IntegrityError, SchemaChangedError, StoreError, TransientError
-from coffre.model.manifest import (
-    Manifest,
-)
+from coffre.model.manifest import JournalBase, Manifest
 from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob, Division
 from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.run import Run
@@ -24,6 +22,7 @@ from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.minors import note_of_newer_minor
 from coffre.postgres.connection.roles import filter_roles
+from coffre.postgres.journal.fingerprint import read_base
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.locks import locked_first
 from coffre.postgres.source.present_catalog import PresentCatalog
@@ -125,7 +124,16 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: P
         exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
         notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
         division=division,
+        journal=_base_of_a_journal(job, holder),
     )
+
+
+def _base_of_a_journal(job: DatabaseBackupJob, holder: Holder) -> JournalBase | None:
+    """Return what makes the backup a base; a journal needs both definitions and rows."""
+    wal_text = holder.wal_text
+    if wal_text is None or not (job.target.contents.has_schema and job.target.contents.has_rows):
+        return None
+    return holder.ask(lambda session: read_base(session, wal_text))
 
 
 def _divide(job: DatabaseBackupJob, tables: Sequence[TableExtent], holder: Holder) -> Division | None:

@@ -151,6 +151,7 @@ def _content(job: DatabaseBackupJob, plan: BackupPlan, counted: Mapping[int, tup
         policy_roles=plan.facts.policy_roles,
         search_paths=tuple(SearchPath(role=role, path=path) for role, path in plan.facts.search_paths),
         knows_roots=True,
+        journal=plan.journal,
     )
 
 

@@ -6,14 +6,12 @@ barrier, because nothing shows that the rows before and after it fit the same de
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import psycopg2.extensions
 
 from coffre.model.names import TableName
-from coffre.postgres.journal.changes import Barrier, BarrierKind
 
 _FULL: Final = "f"
 _ALWAYS: Final = "a"
@@ -95,6 +93,18 @@ class Table:
         return self.is_full or bool(self.key)
 
 
+class UserType(NamedTuple):
+    """A type of the users': an enum with its labels, a composite type with its fields, a domain or a range.
+
+    `version` is the transaction that last defined it.
+    """
+
+    oid: int
+    version: int
+    labels: tuple[str, ...] | None
+    fields: tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Definitions:
     """What a stream can have rows of, and the users' own types.
@@ -104,22 +114,12 @@ class Definitions:
 
     tables: dict[TableName, Table]
     views: frozenset[TableName]
-    types: dict[TableName, tuple[Any, ...]]
+    types: dict[TableName, UserType]
 
     def without_identity(self) -> list[TableName]:
         """Return the tables of which no UPDATE or DELETE can be followed, sorted by name."""
         tables = self.tables.values()
         return sorted(table.name for table in tables if not (table.is_partitioned or table.has_identity))
-
-    def barriers(self, after: Definitions, emptied: Collection[TableName] = ()) -> list[Barrier]:
-        """Return why rows that come after `after` was read cannot be applied by these definitions, sorted.
-
-        Parameters
-        ----------
-        emptied
-            The tables that a TRUNCATE in the stream has emptied between the two: those have new files.
-        """
-        return sorted({*_changed_tables(self, after, emptied), *_changed_types(self, after)})
 
 
 def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
@@ -146,27 +146,15 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
         cursor.execute(_VIEWS)
         views = frozenset((schema, name) for schema, name in cursor.fetchall())
         cursor.execute(_TYPES)
-        types = {(schema, name): (oid, version, labels, parts) for oid, schema, name, version, labels, parts in cursor}
+        types = {
+            (schema, name): UserType(oid, version, _texts(labels), _texts(fields))
+            for oid, schema, name, version, labels, fields in cursor
+        }
     return Definitions(tables, views, types)
 
 
-def _changed_tables(before: Definitions, after: Definitions, emptied: Collection[TableName]) -> Iterator[Barrier]:
-    for name in before.tables.keys() ^ after.tables.keys():
-        yield Barrier(BarrierKind.DEFINITION_CHANGED, name)
-    for name in before.tables.keys() & after.tables.keys():
-        old, new = before.tables[name], after.tables[name]
-        if old == new:
-            continue
-        has_new_file = old.file != new.file and replace(old, file=new.file, version=new.version) == new
-        if has_new_file and name in emptied:
-            continue
-        yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
-
-
-def _changed_types(before: Definitions, after: Definitions) -> Iterator[Barrier]:
-    for name in before.types.keys() | after.types.keys():
-        if before.types.get(name) != after.types.get(name):
-            yield Barrier(BarrierKind.DEFINITION_CHANGED, name)
+def _texts(found: list[str] | None) -> tuple[str, ...] | None:
+    return None if found is None else tuple(found)
 
 
 _OURS: Final = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
@@ -52,10 +52,19 @@ _BLOCK_BYTES: Final = 8192
 
 
 class Holder:
-    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. Threads take turns."""
+    """An open `REPEATABLE READ READ ONLY` transaction with an exported snapshot. Threads take turns.
 
-    def __init__(self, session: psycopg2.extensions.connection, connection: Connection) -> None:
+    Parameters
+    ----------
+    wal_text
+        How far the server's WAL was on disk before the snapshot; None where no journal is possible.
+    """
+
+    def __init__(
+        self, session: psycopg2.extensions.connection, connection: Connection, wal_text: str | None = None
+    ) -> None:
         self._session = session
+        self.wal_text = wal_text
         # Between a statement that fails and the way back to its savepoint, no other statement would be answered.
         self._turn = threading.RLock()
         self._connection = connection
@@ -247,6 +256,11 @@ class Holder:
             order = sorted(names)
         return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
 
+    def ask[T](self, read: Callable[[psycopg2.extensions.connection], T]) -> T:
+        """Return what is read in the holder's transaction."""
+        with self._turn, self._translated():
+            return read(self._session)
+
     def free_connections(self) -> int:
         """Return how many more connections the server has room for now."""
         return free_connections(self._query)
@@ -272,10 +286,20 @@ class Holder:
 def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_seconds: int) -> Iterator[Holder]:
     """Open the holder. Its snapshot can be imported by others until the block is left."""
     with connect(connection) as session, children.cancelling(session):
-        session.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:
+            with session, session.cursor() as cursor:
+                cursor.execute(_WAL_POSITION)
+                ((wal_text,),) = cursor.fetchall()
+            session.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
-        yield Holder(session, connection)
+        yield Holder(session, connection, wal_text)
+
+
+# A standby has no position of its own.
+_WAL_POSITION: Final = """
+SELECT CASE WHEN current_setting('wal_level') = 'logical' AND NOT pg_is_in_recovery()
+       THEN pg_current_wal_flush_lsn() END::text
+"""

@@ -1,0 +1,1 @@
+"""The journal of a database: its changes between backups, drained from a replication slot into the vault."""

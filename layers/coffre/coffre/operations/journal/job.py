@@ -1,0 +1,124 @@
+"""What a drain of a journal needs, and what it reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions
+
+from coffre.catalog.journals import Journals
+from coffre.model.journal import IntervalEnd, JournalState
+from coffre.model.manifest import JournalBase
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.query_errors import explain_query_error
+from coffre.vault.codec import FrameEncoder
+from coffre.vault.vault import Vault
+
+_GIB: Final = 1 << 30
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """When a slot is dropped, so that the WAL which it holds is no danger to its server.
+
+    Parameters
+    ----------
+    maximum_lag_bytes
+        Of WAL that the server keeps for the slot.
+    reserve_bytes
+        That the server can still write before it loses the slot (`max_slot_wal_keep_size`).
+    silent_after
+        Without a drain that succeeded.
+    """
+
+    maximum_lag_bytes: int = 2 * _GIB
+    reserve_bytes: int = 64 * _MIB
+    silent_after: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class JournalJob:
+    """One target's journal.
+
+    Parameters
+    ----------
+    bases
+        The bases of the target's completed backups, the newest first. Asked only while the open interval has none.
+    ask_for_base
+        Starts a backup, if none runs; gets the reason.
+    now
+        The clock of this process, for the records. Moments of the journal are by the server's.
+    remaining_seconds
+        Until this process ends.
+    step_bytes
+        Of WAL that one segment is made of, at most: the server keeps its text in temporary files meanwhile.
+    """
+
+    target: str
+    connection: Connection
+    vault: Vault
+    encoder: FrameEncoder
+    recipients: tuple[str, ...]
+    journals: Journals
+    bases: Callable[[], Sequence[JournalBase]]
+    ask_for_base: Callable[[str], None]
+    now: Callable[[], datetime]
+    remaining_seconds: Callable[[], float]
+    guarding: Guarding = field(default=Guarding())
+    step_bytes: int = 128 * _MIB
+    pause: Callable[[float], None] = time.sleep
+
+
+@contextmanager
+def opened(job: JournalJob) -> Iterator[psycopg2.extensions.connection]:
+    """Open a session of the journal's database.
+
+    Raises
+    ------
+    ConnectError, ConnectTransientError
+        What `connect` raises; and what the server refuses later, which is not about the slot.
+    """
+    with connect(job.connection) as session:
+        try:
+            yield session
+        except psycopg2.Error as error:
+            raise explain_query_error(job.connection, error) from error
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """What a drain did.
+
+    Parameters
+    ----------
+    state
+        As the catalog has it afterwards.
+    segments, transactions, lines, stored_bytes
+        What was stored; nothing of a quiet database.
+    is_complete
+        Everything that was committed before `state.seen_at` is stored. Otherwise the time was over.
+    begun
+        The intervals that were begun.
+    ended
+        Those that ended, with why.
+    notes
+        Sentences for people.
+    """
+
+    state: JournalState
+    segments: int = 0
+    transactions: int = 0
+    lines: int = 0
+    stored_bytes: int = 0
+    is_complete: bool = True
+    begun: tuple[str, ...] = ()
+    ended: tuple[tuple[str, IntervalEnd], ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,71 @@
+"""Which changes of definitions a journal cannot follow.
+
+A change stream has rows alone. Definitions are read at each drain and compared: whatever has changed in between is a
+barrier, because nothing shows that the rows before and after it fit the same definitions. They are compared by marks,
+because a drain cannot read what it stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from coffre.model.journal import DefinitionMark
+from coffre.model.names import TableName
+from coffre.postgres.journal.changes import Barrier, BarrierKind
+from coffre.postgres.journal.definitions import Definitions, Table, UserType
+
+_SHAPE_DIGITS: Final = 16
+
+
+def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
+    """Return one mark for each table and type, sorted."""
+    found = [
+        _mark(name, replace(table, file=0, version=0), table.file, table.version)
+        for name, table in definitions.tables.items()
+    ]
+    found += [_mark(name, user_type, 0, 0) for name, user_type in definitions.types.items()]
+    return tuple(sorted(found, key=lambda mark: (mark.schema_name, mark.name, mark.shape)))
+
+
+def marked(marks: Sequence[DefinitionMark]) -> str:
+    """Return the SHA-256 of marks: the same one means that nothing has changed."""
+    digest = hashlib.sha256()
+    for mark in marks:
+        digest.update(repr((mark.schema_name, mark.name, mark.shape, mark.file, mark.version)).encode())
+    return digest.hexdigest()
+
+
+def barriers(
+    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[TableName] = ()
+) -> list[Barrier]:
+    """Return why rows that come after the second marks cannot be applied by the definitions of the first, sorted.
+
+    Parameters
+    ----------
+    emptied
+        The tables that a TRUNCATE in the stream has emptied between the two: those have new files.
+    """
+    return sorted(set(_changed(before, after, emptied)))
+
+
+def _changed(
+    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[TableName]
+) -> Iterator[Barrier]:
+    # No type has the name of a table: a table's row type has it.
+    old = {(mark.schema_name, mark.name): mark for mark in before}
+    new = {(mark.schema_name, mark.name): mark for mark in after}
+    for name in old.keys() | new.keys():
+        then, now = old.get(name), new.get(name)
+        if then == now:
+            continue
+        has_new_file = then is not None and now is not None and then.shape == now.shape and then.file != now.file
+        if not (has_new_file and name in emptied):
+            yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
+
+
+def _mark(name: TableName, defined: Table | UserType, file: int, version: int) -> DefinitionMark:
+    shape = hashlib.sha256(repr(defined).encode("utf-8", "surrogatepass")).hexdigest()[:_SHAPE_DIGITS]
+    return DefinitionMark(schema_name=name[0], name=name[1], shape=shape, file=file, version=version)
