@@ -655,6 +655,7 @@ def test_two_roles_give_out_plans_and_take_their_tokens_and_touch_nothing_else_b
     for statement in found.values():
         assert {action.removeprefix("dynamodb:") for action in statement["Action"]} == {
             "GetItem",
+            "Query",
             "PutItem",
             "UpdateItem",
             "DeleteItem",

@@ -19,7 +19,7 @@ from coffre.operations.confirm.confirm import Confirming
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.event import SentEvent
-from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
+from coffre.runtime.events.restore import OWN_DATABASE, RestoreEvent, StorageRestoreEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 
@@ -77,24 +77,32 @@ def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> N
     """
     if wanted.confirmation is not None or wanted.dry_run or not wanted.overwrites:
         return
-    what = wanted.destination or f"the database of {backup.target}"
+    what = f"the database of {backup.target}" if wanted.place == OWN_DATABASE else wanted.place
     raise needed(what, wanted.model_dump(mode="json", exclude_defaults=True))
 
 
 def refuse_unconfirmed(
     catalog: Catalog, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str
 ) -> None:
-    """Refuse to continue with anything but what the restore's own token has confirmed.
+    """Refuse to continue with anything but what was begun, and what the restore's own token has confirmed.
 
     Raises
     ------
     ConfirmationError
         `CONFIRMATION_MISMATCH`
     """
+    known = catalog.get_restore(restore_id)
+    if (known.backup_id, known.destination) != (backup.id, wanted.place):
+        raise ConfirmationError(
+            f"The restore {restore_id} is of another backup than {backup.id}, or goes to {known.destination}, not to "
+            f"{wanted.place}.",
+            code="CONFIRMATION_MISMATCH",
+            hint="Only the function itself continues a restore. Nothing was changed by this event.",
+        )
     if not wanted.overwrites or wanted.dry_run:
         return
     request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
-    if catalog.get_restore(restore_id).confirmed != request.sha256:
+    if known.confirmed != request.sha256:
         raise ConfirmationError(
             f"The restore {restore_id} was not confirmed as this event would continue it.",
             code="CONFIRMATION_MISMATCH",

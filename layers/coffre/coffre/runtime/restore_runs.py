@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from coffre.model.backup import Backup, Restore, Status
 from coffre.operations.runs.dead_runs import STALE_AFTER
@@ -14,8 +13,6 @@ from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.reading import OpenBackup
-
-OWN_DATABASE: Final = "the target's own database"
 
 
 def run_of(
@@ -57,8 +54,7 @@ def begun(
     if continues:
         refuse_unconfirmed(services.catalog, backup, wanted, restore_id)
         return services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
-    destination = wanted.destination or OWN_DATABASE
-    record = new_record(backup, restore_id, destination, context, source=wanted.source, dry_run=wanted.dry_run)
+    record = new_record(backup, restore_id, wanted.place, context, source=wanted.source, dry_run=wanted.dry_run)
     report_started(record)
     return record
 

@@ -212,10 +212,7 @@ def _refuse_unconfirmed(visit: Visit, backup: Backup, parsed: RestoreEvent | Sto
     Nothing is decided here: the function looks at the destination itself, and takes the token.
     """
     if parsed.confirmation is None:
-        raise needed(
-            parsed.destination or f"the database of {backup.target}",
-            parsed.model_dump(mode="json", exclude_defaults=True),
-        )
+        raise needed(parsed.place, parsed.model_dump(mode="json", exclude_defaults=True))
     issued = visit.source.catalog.confirmations.find(parsed.confirmation.plan_id)
     if issued is None:
         raise ConfirmationError(
