@@ -114,6 +114,7 @@ def journal_of(scene: Scene, catalog: Catalog) -> Journal:
         ask_for_base=asked.append,
         now=lambda: datetime.now(UTC),
         remaining_seconds=lambda: 300.0,
+        pause=lambda _: None,  # no commit of a test is asynchronous
     )
     journal = Journal(scene, catalog, job, identity, asked, known)
     scene.stack.callback(journal.drop_slots)
