@@ -23,7 +23,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Frame, Manifest, PackReference, RelationName
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
 from coffre.stores.store import put_small
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import pack_prefix
 from coffre.vault.vault import Vault
 

@@ -39,7 +39,7 @@ from coffre.postgres.source.identity import Identity
 from coffre.runtime.machine import TRANSITIONS
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.history import NO_HISTORY
 from coffre.vault.part_records import StoredPart, write_part
 from coffre.vault.vault import Vault
@@ -58,7 +58,7 @@ _CPU_SECONDS_A_GB: Final = 6.7
 _MEMORY_MB: Final = 3008  # as the template has it; Lambda gives a core for each 1,769 MB
 _CORE_MB: Final = 1769
 _LIFE_SECONDS: Final = 900.0
-_MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024  # of which a reader takes no more (vault/vault.py)
+_MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024  # of which a reader takes no more (vault/manifests.py)
 _HOLDER_SECONDS: Final = 700.0
 _PRICES: Final = prices_of("us-east-1")
 

@@ -25,7 +25,8 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import EntryWriter, write_lines
+from coffre.vault.entries import EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.history import open_history
 from coffre.vault.pack import PackWriter
 from coffre.vault.unfinished import read_unfinished

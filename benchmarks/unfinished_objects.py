@@ -26,7 +26,8 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import EntryWriter, read_lines
+from coffre.vault.entries import EntryWriter
+from coffre.vault.entry_lines import read_lines
 from coffre.vault.history import newest_usable, usable_packs
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import HISTORY_FROM

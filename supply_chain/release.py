@@ -18,7 +18,6 @@ import base64
 import hashlib
 import io
 import json
-import re
 import stat
 import sys
 import tarfile
@@ -31,6 +30,7 @@ from typing import Any, Final
 from backports import zstd
 
 from coffre_cli.deploying.bundle import ARCHITECTURES, ARCHIVE, FACTS
+from coffre_local.deployment import with_definitions
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = (ROOT / "layers" / "coffre" / "coffre", ROOT / "cli" / "coffre_cli")
@@ -39,7 +39,6 @@ BUILT: Final = ROOT / ".aws-sam" / "release"
 # Not in it: byte code (each Python writes its own), and what is compiled for a checkout's own machine.
 _LEFT_OUT: Final = frozenset({"__pycache__", "bundle", "libcopydata.so", "libsha256.so", ".mypy_cache", ".ruff_cache"})
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
-_DEFINITION: Final = re.compile(r"^ +DefinitionUri: (\.\./\S+)$", re.MULTILINE)
 # The archive does not change by itself, and is read once for each deployment: as small as it can be.
 _LEVEL: Final = 19
 
@@ -108,21 +107,10 @@ def bundle(built: Mapping[str, Path], level: int) -> bytes:
 
 def _built_files(built: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
     for architecture, place in built.items():
-        _with_definitions(place)
+        with_definitions(place)
         for file in place.rglob("*"):
             if file.is_file():
                 yield f"{architecture}/{file.relative_to(place)}", file
-
-
-def _with_definitions(place: Path) -> None:
-    """Put the definitions of state machines next to the built template, which `sam build` leaves in the checkout."""
-    template = place / "template.yaml"
-    text = template.read_text(encoding="utf-8")
-    for found in set(_DEFINITION.findall(text)):
-        source = (place / found).resolve()
-        (place / source.name).write_bytes(source.read_bytes())
-        text = text.replace(found, source.name)
-    template.write_text(text, encoding="utf-8")
 
 
 def _alike(found: tuple[str, Path]) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
@@ -23,6 +24,8 @@ from coffre_local.toolchain import Toolchain
 # examples are tried each time (`make fuzz` tries others).
 settings.register_profile("coffre", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("coffre")
+# Hypothesis mixes in constants of the modules that are imported by then: those depend on the tests that came before.
+pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _: False)
 
 _numbers = itertools.count(1)
 

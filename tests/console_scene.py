@@ -24,7 +24,7 @@ from coffre.operations.stored_backup.record import completed
 from coffre.policy.prices import prices_of
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.vault import Vault
 from coffre_console.reading.source import Source
 

@@ -14,7 +14,7 @@ from coffre.model.backup import Backup
 from coffre.model.manifest import Entry, EntryKind, Frame, Manifest
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from supply_chain.release import build_wheel
+from tests.e2e.conftest import copied
 
 from coffre_cli.deploying.bundle import ARCHITECTURES
 from coffre_local.aws import isolated, session, start_aws
@@ -82,8 +83,12 @@ class Machine:
 
 
 def wheel_of_this_checkout(directory: Path) -> tuple[Path, str]:
-    """Build the wheel for this machine's architecture alone, quickly; return its place, and the architecture."""
-    built = Deployment(directory).build()
+    """Build the wheel for this machine's architecture alone, quickly; return its place, and the architecture.
+
+    From a copy: in the checkout itself, byte code of other tests comes and goes while SAM copies it.
+    """
+    with copied(directory / "checkout") as checkout:
+        built = Deployment(directory, checkout=checkout.root).build()
     template = (built / "template.yaml").read_text()
     [architecture] = [name for name in ARCHITECTURES if f"BuildArchitecture: {name}" in template]
     return build_wheel({architecture: built}, directory / "dist", level=1), architecture

@@ -26,7 +26,8 @@ from coffre.model.manifest import (
 )
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.entries import EntryWriter, write_lines
+from coffre.vault.entries import EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.history import open_history
 from coffre.vault.vault import Vault
 

@@ -1,9 +1,9 @@
-"""What a command reads with the caller's own credentials is recorded first, where there is a stack to record it."""
+"""What a command does with the caller's own credentials is recorded first, where there is a stack to record it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from coffre.model.backup import Backup
 
 
+def recorded_reading(place: Place, backup: Backup, action: str, detail: str) -> AbstractContextManager[None]:
+    """Record that a backup's contents are read, and let it happen; raises what `_recorded` raises."""
+    return _recorded(place, backup, action, detail, "Nothing was read")
+
+
+def recorded_change(place: Place, backup: Backup, action: str, detail: str) -> AbstractContextManager[None]:
+    """Record that stored objects of a backup are changed, and let it happen; raises what `_recorded` raises."""
+    return _recorded(place, backup, action, detail, "Nothing was changed")
+
+
 @contextmanager
-def recorded_reading(place: Place, backup: Backup, action: str, detail: str) -> Iterator[None]:
-    """Record that a backup's contents are read, and let it happen. A vault without a stack has no audit.
+def _recorded(place: Place, backup: Backup, action: str, detail: str, nothing: str) -> Iterator[None]:
+    """Record an action, and let it happen. A vault without a stack has no audit.
 
     Raises
     ------
     CatalogError
-        The event could not be recorded, so nothing was read.
+        The event could not be recorded, so nothing was done.
     """
     if isinstance(place, StandaloneVault):
         yield
@@ -32,7 +42,7 @@ def recorded_reading(place: Place, backup: Backup, action: str, detail: str) -> 
         audit.record(now, place.caller, action, backup.target, backup.id, detail)
     except CatalogError as error:
         raise CatalogError(
-            f"Nothing was read: that it is read could not be recorded ({error.code}).",
+            f"{nothing}: this could not be recorded in the audit ({error.code}).",
             code="AUDIT_NOT_RECORDED",
             detail=error.detail or error.message,
             hint="Your AWS credentials need dynamodb:GetItem, PutItem and UpdateItem on the table "

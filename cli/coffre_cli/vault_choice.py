@@ -22,6 +22,7 @@ COMMANDS: Final = (
     "restore",
     "export",
     "copy",
+    "mend",
     "verify",
     "keys",
 )

@@ -1,20 +1,21 @@
 """The repository's template, built by SAM and deployed to the local AWS."""
 
-import fcntl
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
 
 from coffre_local.aws import isolated, session
 from coffre_local.errors import DeploymentError
+from coffre_local.exclusive import exclusive
 from coffre_local.local_template import MACHINE, Template, bootstrap, functions_of, localised, with_local_console
 from coffre_local.program_files import copy_tree
 from coffre_local.toolchain import CHECKOUT, Toolchain, quiet
@@ -26,6 +27,7 @@ NOT_SOURCES = {"__pycache__", "libcopydata.so", "libsha256.so", ".mypy_cache", "
 # AWS's runtime client and what it imports: all that Lambda adds to a function besides its layers.
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "snapshot_restore_py", "simplejson")
 STAMP = "inputs"
+_DEFINITION = re.compile(r"^ +DefinitionUri: (\.\./\S+)$", re.MULTILINE)
 
 
 class Deployment:
@@ -89,7 +91,7 @@ class Deployment:
             return self._built()
 
     def _alone(self) -> AbstractContextManager[None]:
-        return _exclusive(self._checkout / ".aws-sam" / "local.lock")
+        return exclusive(self._checkout / ".aws-sam" / "local.lock")
 
     def _built(self) -> Path:
         place = self._checkout / ".aws-sam" / "local"
@@ -102,6 +104,7 @@ class Deployment:
         arguments = ["build", "--cached", "--parallel", "--template", "template.yaml"]
         arguments += ["--parameter-overrides", f"Architecture={_architecture()}"]
         self._sam([*arguments, "--build-dir", str(built), "--cache-dir", str(place / "cache")], {})
+        with_definitions(built)
         stamp.write_text(inputs)
         return built
 
@@ -192,6 +195,22 @@ class Deployment:
             raise DeploymentError(f"`sam {arguments[0]}` failed.", code="LOCAL_SAM", detail=said)
 
 
+def with_definitions(built: Path) -> None:
+    """Put the definitions of state machines next to the built template: `sam build` leaves them in the checkout.
+
+    A build is shared by checkouts, of which some are gone soon, and a program that uses it does not change it.
+    """
+    template = built / "template.yaml"
+    text = template.read_text(encoding="utf-8")
+    if not (found := set(_DEFINITION.findall(text))):
+        return
+    for uri in found:
+        source = (built / uri).resolve()
+        (built / source.name).write_bytes(source.read_bytes())
+        text = text.replace(uri, source.name)
+    template.write_text(text, encoding="utf-8")
+
+
 def outputs_of(environment: Mapping[str, str], stack: str) -> dict[str, str]:
     """Return the outputs of a deployed stack."""
     client = session(environment).client("cloudformation", endpoint_url=environment["AWS_ENDPOINT_URL"])
@@ -229,11 +248,3 @@ def _architecture() -> str:
 def _bare_python() -> Path:
     """Return the interpreter that the virtual environment was made of."""
     return Path(sys.executable).resolve()
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coffre_local.errors import ToolError
+from coffre_local.exclusive import exclusive
 
 # Name of the library -> Debian 12's package of it.
 PACKAGES = {
@@ -47,17 +48,23 @@ def require_shared_libraries(home: Path, *, on_step: Callable[[str], None]) -> N
     missing = missing_libraries(home)
     if not missing:
         return
-    packages = sorted({PACKAGES.get(name, name) for name in missing})
     if may_install() and missing <= PACKAGES.keys():
-        on_step(f"Installing the system packages {' '.join(packages)}")
-        install(packages)
-        missing = missing_libraries(home)
+        # apt does not wait for another one: tools of two majors may be made at the same time.
+        with exclusive(home.parent / "system-packages.lock"):
+            if missing := missing_libraries(home):
+                on_step(f"Installing the system packages {' '.join(_packages_of(missing))}")
+                install(_packages_of(missing))
+                missing = missing_libraries(home)
     if missing:
         raise ToolError(
             f"The PostgreSQL binaries need shared libraries that this system lacks: {', '.join(sorted(missing))}.",
             code="LOCAL_SHARED_LIBRARIES",
-            hint=f"Install the packages (names of Debian 12): {' '.join(packages)}.",
+            hint=f"Install the packages (names of Debian 12): {' '.join(_packages_of(missing))}.",
         )
+
+
+def _packages_of(libraries: set[str]) -> list[str]:
+    return sorted({PACKAGES.get(name, name) for name in libraries})
 
 
 def missing_libraries(home: Path) -> set[str]:

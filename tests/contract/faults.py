@@ -87,6 +87,7 @@ class FaultyStore:
         self.faults: deque[Fault] = deque()
         self.script: Callable[[Request], Answer] | None = None
         self.requests: list[Request] = []
+        self.arrived = threading.Semaphore(0)
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.store = self
@@ -106,6 +107,12 @@ class FaultyStore:
         """Forget what was, and meet the next requests with these."""
         self.faults = deque(faults)
         self.requests.clear()
+        self.arrived = threading.Semaphore(0)
+
+    def await_requests(self, count: int) -> None:
+        """Wait until so many more have come in: a client that gives up does not know whether its request has."""
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=60), f"of {count} requests, not all have come in"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -122,6 +129,7 @@ class FaultyStore:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
+    request_queue_size = 128  # of clients that connect at the same moment, none is to try again a second later
     store: FaultyStore
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -141,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         store.requests.append(request)
+        store.arrived.release()
         fault = store.faults.popleft() if store.faults else (store.script and store.script(request))
         match fault:
             case Answer():

@@ -21,7 +21,7 @@ from coffre.stores.s3_client import RetryLimits
 from coffre.stores.tally import Tally
 
 BODY = os.urandom(300_000)
-ONCE = RetryLimits(attempts=1, connect_seconds=2, read_seconds=10)
+ONCE = RetryLimits(attempts=1, connect_seconds=60, read_seconds=60)
 
 
 @pytest.fixture(params=["google", "azure"])

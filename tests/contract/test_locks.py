@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from tests.locking_store import LockingDirectory
 
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.locks import Lock, LockMode, LockState
+from coffre.operations.copy.put_back import Need, PutBack
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import LockingStore, locking
 from coffre.stores.s3 import Checksum, S3Store
@@ -117,15 +119,41 @@ def test_a_locked_version_stays_when_its_object_is_deleted_or_replaced(
         weed_client.delete_object(Bucket=LOCKED, Key=first["Key"], VersionId=first["VersionId"])
 
 
-def test_a_lock_that_has_ended_protects_nothing(weed_store: S3Store, weed_client: "S3Client") -> None:
-    soon = Lock(LockMode.COMPLIANCE, datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2))
-    put(weed_store.with_lock(soon), "a", b"x")
-    key = f"{weed_store._prefix}a"
-    version = weed_client.head_object(Bucket=LOCKED, Key=key)["VersionId"]
-    with pytest.raises(ClientError, match="AccessDenied"):
-        weed_client.delete_object(Bucket=LOCKED, Key=key, VersionId=version)
+def test_a_damaged_object_is_replaced_with_the_longest_lock_and_the_hold_that_it_needs(weed_store: S3Store) -> None:
+    put(weed_store.with_lock(WEEK), "packs/a", b"spoiled")
+    weed_store.hold("packs/a", on=True)
+    back = PutBack(weed_store, NOW)
 
-    while datetime.now(UTC) <= soon.until + timedelta(seconds=1):
+    back.put("packs/a", b"good", Need(MONTH.until))
+    back.put("packs/gone", b"good too", Need(WEEK.until, is_held=True))
+
+    assert (weed_store.get("packs/a"), weed_store.get("packs/gone")) == (b"good", b"good too")
+    assert weed_store.lock_of("packs/a") == LockState(MONTH, held=True)
+    assert weed_store.lock_of("packs/gone") == LockState(WEEK, held=True)
+
+
+def locked_for(seconds: int, store: S3Store, client: "S3Client") -> tuple[str, datetime] | None:
+    """Store an object with a lock; return its version and the lock's end, or None if that came before it was seen."""
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+    with suppress(StoreError):  # what ended on the way is refused
+        put(store.with_lock(Lock(LockMode.COMPLIANCE, until)), "a", b"x")
+        version = client.head_object(Bucket=LOCKED, Key=f"{store._prefix}a")["VersionId"]
+        try:
+            client.delete_object(Bucket=LOCKED, Key=f"{store._prefix}a", VersionId=version)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+            return version, until
+    assert datetime.now(UTC) >= until, "the lock did not protect"
+    return None
+
+
+def test_a_lock_that_has_ended_protects_nothing(weed_store: S3Store, weed_client: "S3Client") -> None:
+    # A short lock, and a longer one on a machine that is too slow for it
+    version, until = next(found for seconds in (2, 10, 60) if (found := locked_for(seconds, weed_store, weed_client)))
+    key = f"{weed_store._prefix}a"
+
+    while datetime.now(UTC) <= until + timedelta(seconds=1):
         time.sleep(0.1)
     weed_client.delete_object(Bucket=LOCKED, Key=key, VersionId=version)
 

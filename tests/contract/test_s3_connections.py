@@ -13,15 +13,19 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
+from coffre.stores import s3_exchange
 from coffre.stores.s3_botocore import BotocoreConnections
 from coffre.stores.s3_connections import Connections, Transport
 from coffre.stores.s3_exchange import Answer, TooMuchError
 
 LIMITS = (100, 10)
+# Long enough for the slowest machine; a test that works never waits for it.
+PATIENCE = 60
 
 
 @dataclass
@@ -44,7 +48,7 @@ class Script:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # ends a wait for a connection
         self._listening.close()
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=PATIENCE)
 
     def _serve(self) -> None:
         with suppress(OSError):
@@ -70,6 +74,14 @@ class Script:
 Play = Callable[..., tuple[Script, Transport]]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a store more than a second to say whether it takes an object: every one here does, or refuses."""
+    wait = urllib3.util.wait_for_read
+    monkeypatch.setattr(s3_exchange, "_AGREES_WITHIN_SECONDS", PATIENCE)
+    monkeypatch.setattr(urllib3.util, "wait_for_read", lambda wire, _: wait(wire, PATIENCE))
+
+
 @pytest.fixture(params=[Connections, BotocoreConnections])
 def kind(request: pytest.FixtureRequest) -> type[Transport]:
     """Our own connections and botocore's in turn."""
@@ -83,7 +95,7 @@ def play(kind: Callable[..., Transport]) -> Iterator[Play]:
 
         def start(*answers: Sequence[bytes]) -> tuple[Script, Transport]:
             script = stack.enter_context(Script(answers))
-            connections = kind(urlsplit(f"http://{script.host}"), None, 5, 5)
+            connections = kind(urlsplit(f"http://{script.host}"), None, PATIENCE, PATIENCE)
             stack.callback(connections.close)
             return script, connections
 
@@ -113,7 +125,7 @@ def test_a_connection_that_was_kept_for_too_long_is_made_anew(play: Play) -> Non
     script, connections = play([SHORT], [SHORT])
 
     first = get(script, connections)
-    assert script.closed.acquire(timeout=20)  # botocore only sees what was closed before it sends
+    assert script.closed.acquire(timeout=PATIENCE)  # botocore only sees what was closed before it sends
     assert get(script, connections) == first
 
     assert script.connections == 2
@@ -254,7 +266,7 @@ def test_a_host_that_is_not_there_is_an_error(kind: Callable[..., Transport]) ->
         host = f"127.0.0.1:{free.getsockname()[1]}"
 
     with pytest.raises(ProtocolError, match="Could not connect to"):
-        kind(urlsplit(f"http://{host}"), None, 5, 5).get(host, "/", {}, LIMITS)
+        kind(urlsplit(f"http://{host}"), None, PATIENCE, PATIENCE).get(host, "/", {}, LIMITS)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=5))
@@ -262,7 +274,7 @@ def test_chunks_are_put_together(pieces: list[bytes]) -> None:
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
     with Script([[answer, SHORT]]) as script:
-        connections = Connections(urlsplit(f"http://{script.host}"), None, 5, 5)
+        connections = Connections(urlsplit(f"http://{script.host}"), None, PATIENCE, PATIENCE)
         whole = b"".join(pieces)
 
         if len(whole) > LIMITS[0]:
@@ -299,14 +311,14 @@ def test_an_object_that_is_refused_before_it_is_sent_is_not_sent(play: Play) -> 
 def test_a_success_before_the_object_was_sent_is_none() -> None:
     with (
         Script([[plain(b"ok")]]) as script,
-        closing(Connections(urlsplit(f"http://{script.host}"), None, 5, 5)) as ours,
+        closing(Connections(urlsplit(f"http://{script.host}"), None, PATIENCE, PATIENCE)) as ours,
         pytest.raises(ProtocolError, match="before it had the body"),
     ):
         put(script, ours, LARGE)
 
 
 def test_a_store_that_does_not_answer_the_question_gets_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coffre.stores.s3_exchange._AGREES_WITHIN_SECONDS", 0.01)
+    monkeypatch.setattr(s3_exchange, "_AGREES_WITHIN_SECONDS", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
 
         def serve() -> int:
@@ -320,7 +332,7 @@ def test_a_store_that_does_not_answer_the_question_gets_the_object(monkeypatch: 
 
         served = pool.submit(serve)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        with closing(Connections(urlsplit(f"http://{host}"), None, 5, 5)) as ours:
+        with closing(Connections(urlsplit(f"http://{host}"), None, PATIENCE, PATIENCE)) as ours:
             assert ours.put(host, "/", {}, LARGE, 100).status == 200
         assert served.result() == len(LARGE)
 

@@ -49,7 +49,7 @@ class Tunnel:
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=60)
 
     def _serve(self) -> None:
         with suppress(OSError):

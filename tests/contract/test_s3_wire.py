@@ -32,7 +32,7 @@ def open_wire(request: pytest.FixtureRequest) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def make(url: str, credentials: S3Credentials = OWNER, **how: Any) -> S3Wire:
-            defaults = {"attempts": 4, "first_pause_seconds": 0.001, "connect_seconds": 5, "read_seconds": 20}
+            defaults = {"attempts": 4, "first_pause_seconds": 0.001, "connect_seconds": 60, "read_seconds": 60}
             defaults |= {"transport": request.param}
             endpoint = Endpoint(url, "us-east-1", by_path=True)
             wire = S3Wire(endpoint, lambda: credentials, threading.Event(), **(defaults | how))

@@ -40,7 +40,7 @@ from coffre.stores.store import ObjectInfo, Store
 from coffre.vault.bucket_progress import read_progress
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, parse_identities, parse_recipient, public_key
 from coffre.vault.damage import read_damage
-from coffre.vault.entries import parse_lines
+from coffre.vault.entry_lines import parse_lines
 from coffre.vault.reports import DrillReports
 from coffre.vault.restores import read_names, read_state
 from coffre.vault.vault import Vault

@@ -17,7 +17,8 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, Entry, EntryKind, Manifest, ObjectFacts, StorageContent
 from coffre.operations.stored_backup.record import completed
 from coffre.vault.codec import FrameEncoder
-from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import backup_prefix
 from coffre.vault.vault import Vault
 

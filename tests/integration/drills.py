@@ -21,7 +21,7 @@ from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.scratch.roles import drop_database
 from coffre.postgres.scratch.server import ScratchServer
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import write_lines
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import manifest_key
 from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault

@@ -17,7 +17,7 @@ from coffre_local.errors import ToolError
 from coffre_local.ports import free_port
 
 _PACKAGES: Final = ("pgbouncer", "libevent-2.1-7", "libc-ares2")
-_START_SECONDS: Final = 20.0
+_START_SECONDS: Final = 60.0
 _CONFIGURATION: Final = """
 [databases]
 * = host=127.0.0.1 port={server}

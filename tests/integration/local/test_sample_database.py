@@ -1,7 +1,6 @@
 """The sample database Casa, and the comparison of databases that the demo and other tests rely on."""
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,13 +53,11 @@ def only(dsn: str) -> TableFingerprint:
     return content
 
 
-def test_a_small_sample_loads_in_seconds_and_says_what_it_does(empty_database: str) -> None:
+def test_a_small_sample_says_what_it_does(empty_database: str) -> None:
     steps: list[str] = []
-    started = time.monotonic()
 
     summary = load(empty_database, scale=SMALL, on_step=steps.append)
 
-    assert time.monotonic() - started < 10  # about half a second on an idle machine
     assert steps[0] == "Creating roles"
     assert steps[-1] == "Collecting statistics"
     assert summary.tables > 40

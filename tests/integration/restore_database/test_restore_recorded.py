@@ -17,7 +17,7 @@ from coffre.model.errors import CatalogError, CoffreError, StoreTransientError
 from coffre.operations.runs import restore_lifecycle as restore_run
 from coffre.operations.runs.dead_runs import settle_restores
 from coffre.runtime.function import utc_now
-from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.reading import Reading
 from coffre_local.sample import fingerprint
 
 FOR_EVER = 10**6
@@ -234,15 +234,15 @@ def test_two_deliveries_at_the_same_time_restore_once_and_silence_no_failure(
     named = {"restore_id": new_id()} if restore_id else {}
     context = Context(aws_request_id="asked-once")
     answers: list[dict[str, Any]] = []
-    find = RestoreFunction._find
+    choose = Reading.choose
 
-    def meanwhile(function: RestoreFunction, wanted: Any, reading: Any) -> Backup:
+    def meanwhile(reading: Reading, backup_id: str, target: str | None) -> Backup:
         if not answers:
             answers.append({})
             answers[0] = coffre.restore(done["id"], new_database, context=context, **named)
-        return find(function, wanted, reading)
+        return choose(reading, backup_id, target)
 
-    monkeypatch.setattr(RestoreFunction, "_find", meanwhile)
+    monkeypatch.setattr(Reading, "choose", meanwhile)
 
     answers.append(coffre.restore(done["id"], new_database, context=context, **named))
 

@@ -14,7 +14,6 @@ from tests.integration.faults import silent_server
 from coffre.model.errors import ConnectError
 from coffre.postgres.connection.connect_errors import explain_refusal
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre_local.ports import free_port
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint
 from coffre_local.toolchain import Toolchain
@@ -38,10 +37,9 @@ def test_an_unknown_host_is_named(coffre: Coffre) -> None:
 
 
 def test_a_port_where_nothing_listens_is_named(coffre: Coffre) -> None:
-    port = free_port()
-    coffre.configure(at(port))
+    coffre.configure(at(1))
 
-    failed_backup(coffre, "CONNECTION_REFUSED", f"Nothing answers at 127.0.0.1:{port}", "that the server runs")
+    failed_backup(coffre, "CONNECTION_REFUSED", "Nothing answers at 127.0.0.1:1", "that the server runs")
 
 
 def test_a_server_that_does_not_answer_is_given_up(coffre: Coffre) -> None:

@@ -126,7 +126,7 @@ def test_the_server_answers_to_its_own_name_alone(provider: Provider) -> None:
     server = server_of(0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
         connection.request("GET", "/.well-known/openid-configuration", headers={"host": "evil.example.com"})
         answer = connection.getresponse()
         assert (answer.status, b"issuer" in answer.read()) == (400, False)

@@ -15,7 +15,8 @@ from coffre.stores.directory import DirectoryStore
 from coffre.vault import entries as module
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import EntryWriter, live_bytes, merge_lines, parse_lines, read_lines, referenced, write_lines
+from coffre.vault.entries import EntryWriter, live_bytes, referenced
+from coffre.vault.entry_lines import merge_lines, parse_lines, read_lines, write_lines
 from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 

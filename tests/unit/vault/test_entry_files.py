@@ -21,11 +21,12 @@ from coffre.model.errors import IntegrityError
 from coffre.model.locks import LockMode
 from coffre.model.manifest import EntriesFile, Entry, EntryKind, Manifest, PackReference
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import parse_lines
 from coffre.vault.entry_files import Cut, EntryFiles, lists_apart, lists_as_packs
+from coffre.vault.entry_lines import parse_lines
 from coffre.vault.layout import entries_key, writer_of
 from coffre.vault.locks import VaultLocks
-from coffre.vault.vault import MANIFEST_LIMIT_BYTES, Vault
+from coffre.vault.manifests import MANIFEST_LIMIT_BYTES
+from coffre.vault.vault import Vault
 
 ID = "01K9X000000000000000000000"
 NEXT = "01K9X000000000000000000001"

@@ -12,7 +12,8 @@ from coffre.model.backup import Tier
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Frame, Manifest, PackReference
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import live_bytes, write_lines
+from coffre.vault.entries import live_bytes
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.history import open_history
 from coffre.vault.vault import Vault
 

@@ -135,7 +135,7 @@ class MeetingStore(DirectoryStore):
         self._others = others
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
-        self._others.wait(timeout=30)
+        self._others.wait(timeout=60)
         super().put(key, body, sha256=sha256, if_absent=if_absent)
 
 
@@ -159,7 +159,7 @@ class SlowFirstStore(DirectoryStore):
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         if key.endswith("-0000"):
             for _ in range(3):
-                assert self._others.acquire(timeout=20)
+                assert self._others.acquire(timeout=60)
         super().put(key, body, sha256=sha256, if_absent=if_absent)
         self._others.release()
 

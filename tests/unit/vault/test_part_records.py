@@ -11,7 +11,7 @@ from coffre.model.errors import IntegrityError
 from coffre.model.manifest import PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
-from coffre.vault.entries import pack_lines
+from coffre.vault.entry_lines import pack_lines
 from coffre.vault.layout import part_key, record_of
 from coffre.vault.part_records import (
     StoredPart,

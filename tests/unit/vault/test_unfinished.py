@@ -15,7 +15,7 @@ from coffre.model.manifest import Entry, PackReference
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault import unfinished
-from coffre.vault.entries import read_lines, write_lines
+from coffre.vault.entry_lines import read_lines, write_lines
 from coffre.vault.history import Unfinished, open_history
 from coffre.vault.layout import part_key
 from coffre.vault.part_records import StoredPart, write_part

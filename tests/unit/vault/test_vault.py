@@ -15,9 +15,10 @@ from coffre.model.errors import CoffreError, IntegrityError, LockLostError, Stor
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, TableContent
 from coffre.stores.directory import DirectoryStore
-from coffre.vault import vault as vaults
+from coffre.vault import manifests
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
-from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter, write_lines
+from coffre.vault.entries import FRAME_SIZE_BYTES, SOLID_ENTRY_BYTES, EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.layout import manifest_key
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre.vault.vault import Committed, Vault
@@ -249,14 +250,14 @@ def test_a_manifest_that_no_reader_would_take_is_neither_announced_nor_written(
     size, announced = len(manifest.model_dump_json(indent=1).encode()), list[Committed]()
     before = contents(stored)
 
-    monkeypatch.setattr(vaults, "MANIFEST_LIMIT_BYTES", size - 1)
+    monkeypatch.setattr(manifests, "MANIFEST_LIMIT_BYTES", size - 1)
     with pytest.raises(StoreError) as refused:
         stored.vault.commit(manifest, announced.append)
     assert (refused.value.code, announced, contents(stored)) == ("MANIFEST_TOO_LARGE", [], before)
     assert f"{size:,} bytes" in refused.value.message
     assert '"shop"' in (refused.value.hint or "")
 
-    monkeypatch.setattr(vaults, "MANIFEST_LIMIT_BYTES", size)
+    monkeypatch.setattr(manifests, "MANIFEST_LIMIT_BYTES", size)
     assert stored.vault.find_manifest("shop", manifest.backup_id) is None
     committed = stored.vault.commit(manifest, announced.append)
     assert stored.vault.read_manifest(committed.key, sha256=committed.sha256) == manifest

@@ -107,7 +107,7 @@ def _run(deployed: DeployedStack, backup: Backup, event: Mapping[str, Any], *, t
             raise HoldError(report.failure.message, code=report.failure.code, hint=report.failure.hint)
         if report.unfinished is None:
             return report
-        if not report.objects:
+        if report.refused or not report.objects:
             raise HoldUnfinishedError(
                 f"{title} of {backup.id} is not finished. The backup is on hold.",
                 detail=report.unfinished,

@@ -134,7 +134,8 @@ def _legal_holds(backup: Backup) -> str:
         return "a record alone, without S3 legal holds"
     if at.released:
         return f"being released, {at.done:,} of {at.total:,} objects are: coffre release {backup.id}"
-    return f"S3 legal holds on {at.done:,} of {at.total:,} objects"
+    refused = f", some of which were refused: coffre hold {backup.id}" if at.refused else ""
+    return f"S3 legal holds on {at.done:,} of {at.total:,} objects{refused}"
 
 
 def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:

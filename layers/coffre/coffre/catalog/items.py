@@ -56,6 +56,14 @@ class FailureMap(MapAttribute[str, Any]):
     hint = UnicodeAttribute(null=True)
 
 
+class LockMap(MapAttribute[str, Any]):
+    """`coffre.model.locks.LockProgress`."""
+
+    until = TimeAttribute(null=True)
+    done = NumberAttribute(null=True)
+    refused = ListAttribute(of=NumberAttribute, null=True)
+
+
 class Item(Model):
     """What every item has."""
 
@@ -219,6 +227,7 @@ class CopyItem(Item):
     damaged = UnicodeAttribute(null=True)
     damaged_packs = ListAttribute(of=UnicodeAttribute, null=True)
     locked_until = TimeAttribute(null=True)
+    lock_progress = LockMap(null=True)  # type: ignore[no-untyped-call]
     error = UnicodeAttribute(null=True)
     by_command = BooleanAttribute(null=True)
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from coffre.catalog.run_items import BackupItem
 from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError
-from coffre.model.backup import Backup, HoldProgress, LockProgress, Status
+from coffre.model.backup import Backup, HoldProgress, Status
 from coffre.model.errors import BackupStateError
+from coffre.model.locks import LockProgress
 
 
 class Protection:

@@ -13,7 +13,7 @@ from pynamodb.attributes import (
     UnicodeSetAttribute,
 )
 
-from coffre.catalog.items import FailureMap, Item, TimeAttribute
+from coffre.catalog.items import FailureMap, Item, LockMap, TimeAttribute
 
 
 class ProgressMap(MapAttribute[str, Any]):
@@ -32,19 +32,13 @@ class ProgressMap(MapAttribute[str, Any]):
     snapshot_transactions = NumberAttribute(null=True)
 
 
-class LockMap(MapAttribute[str, Any]):
-    """`coffre.model.backup.LockProgress`."""
-
-    until = TimeAttribute(null=True)
-    done = NumberAttribute(null=True)
-
-
 class HoldMap(MapAttribute[str, Any]):
     """`coffre.model.backup.HoldProgress`."""
 
     released = BooleanAttribute(null=True)
     done = NumberAttribute(null=True)
     total = NumberAttribute(null=True)
+    refused = ListAttribute(of=NumberAttribute, null=True)
 
 
 class RunItem(Item):

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from coffre.catalog.items import BY_STATUS, BY_TARGET, index_value
+from coffre.catalog.items import index_value
 from coffre.catalog.records import read_record, sorted_tiers
-from coffre.catalog.run_ids import id_range
-from coffre.catalog.run_items import BackupItem, RestoreItem, RunItem
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
+from coffre.catalog.run_items import BackupItem, RunItem
+from coffre.catalog.run_kinds import RunKind
+from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import Backup, Progress, Restore, Status, Tier
 from coffre.model.errors import BackupStateError, LockLostError, RunCancelledError
-from coffre.model.kinds import TargetKind
 
-# How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
-_LOOKED_AT: Final = (100, 200, 400, 500)
 _NOT_RESULTS: Final = frozenset(
     {"target", "kind", "tiers", "status", "slot", "created_at", "heartbeat_at", "backup_id", "confirmed"}
     | {"verified_at", "damaged_at", "damage", "damage_count", "read_until", "read_frames", "pinned_at", "expires_at"}
     | {"cancelled_by", "deleted_at", "deletion", "held_at", "hold", "hold_progress", "lock_progress"}
 )
-
-
-@dataclass(frozen=True)
-class RunKind[R: (Backup, Restore)]:
-    """One of the two kinds of runs. `partition` also begins the error codes: `BACKUP_UNKNOWN`."""
-
-    partition: str
-    item: type[RunItem]
-    record: type[R]
-    hint: str
-
-    @property
-    def noun(self) -> str:
-        """How a person calls it."""
-        return self.partition.lower()
-
-
-@dataclass(frozen=True)
-class RunPage[R: (Backup, Restore)]:
-    """Some records, newest first, and the id before which the next page begins; None: this is the last page."""
-
-    records: tuple[R, ...]
-    next: str | None
-
-
-BACKUP = RunKind("BACKUP", BackupItem, Backup, "`coffre list` shows the backups and their ids.")
-RESTORE = RunKind("RESTORE", RestoreItem, Restore, "Check the id: the command that started the restore printed it.")
 
 
 class Runs[R: (Backup, Restore)]:
@@ -91,11 +59,7 @@ class Runs[R: (Backup, Restore)]:
         """Return a record as it is at this instant."""
         record = self.find(run_id)
         if record is None:
-            raise BackupStateError(
-                f'There is no {self._kind.noun} "{run_id}".',
-                code=f"{self._kind.partition}_UNKNOWN",
-                hint=self._kind.hint,
-            )
+            raise unknown_run(self._kind, run_id)
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
@@ -143,6 +107,19 @@ class Runs[R: (Backup, Restore)]:
                 code="RUN_ENDED",
                 hint="Nothing is left to cancel.",
             ) from error
+
+    def change_own(self, run_id: str, fields: Mapping[str, Any], hint: str) -> None:
+        """Set fields of a run in progress, for the run itself.
+
+        Raises
+        ------
+        LockLostError
+            It is not in progress any more. `hint` says what that means for what the run has done.
+        """
+        try:
+            self.change(run_id, fields, allowed=(Status.IN_PROGRESS,))
+        except ConditionFailedError as error:
+            raise LockLostError(f"The {self._kind.noun} {run_id} is no longer this run's.", hint=hint) from error
 
     def change(
         self,
@@ -199,81 +176,6 @@ class Runs[R: (Backup, Restore)]:
             del fields["progress"]
         return self.change(record.id, fields, allowed=allowed, status=status, tiers=tiers, where=where)
 
-    def listing(
-        self,
-        target: str | None,
-        status: Status | None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        before: str | None = None,
-    ) -> ItemQuery:
-        """Return how to list the records of a target, of a status, of a time, with ids before one, or all."""
-        kind, keys = self._kind, id_range(since, until, before)
-        if target is not None:
-            where = RunItem.status == status.value if status else None
-            return ItemQuery(index_value(kind.partition, target), BY_TARGET, keys, where)
-        if status is not None:
-            return ItemQuery(index_value(kind.partition, status.value), BY_STATUS, keys)
-        return ItemQuery(kind.partition, None, keys)
-
-    def page(
-        self,
-        listing: ItemQuery,
-        size: int,
-        *,
-        kind: TargetKind | None = None,
-        fits: Callable[[R], bool] | None = None,
-    ) -> RunPage[R]:
-        """Return at most `size` records of a listing, of one kind of target, that fit: one call, whatever exists.
-
-        With a filter it is a few calls, as it ends when the page is full: to read as much as a call can return takes
-        ten times as long as to show a page. What fits rarely can give a short page, even an empty one, that has a next
-        page.
-        """
-        where = listing.where
-        if kind is not None:
-            of_kind = BackupItem.kind == kind.value
-            where = of_kind if where is None else where & of_kind
-        is_sparse = where is not None or fits is not None
-        found: list[R] = []
-        last: RawItem | None = None
-        for limit in _LOOKED_AT if is_sparse else (size,):
-            raws, last = self._table.page(replace(listing, where=where, page=limit), last)
-            records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
-            more = (record for record in records if fits is None or fits(record))
-            found += islice(more, size + 1 - len(found))
-            if len(found) > size:
-                return RunPage(tuple(found[:size]), found[size - 1].id)
-            if last is None:
-                break
-        return RunPage(tuple(found), last["sk"]["S"] if last is not None else None)
-
-    def completed(self, target: str) -> ItemQuery:
-        """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
-
-        Records of deleted backups stay for ever; the index of a target would be read through all of them.
-        """
-        kind = self._kind
-        partition = index_value(kind.partition, Status.COMPLETED.value)
-        return ItemQuery(partition, BY_STATUS, where=RunItem.target == target)
-
-    def good(self, target: str, *, verified: bool) -> ItemQuery:
-        """Return how to list a target's COMPLETED records without damage, or those of them that are verified."""
-        where = (RunItem.status == Status.COMPLETED.value) & BackupItem.damaged_at.does_not_exist()
-        if verified:
-            where &= BackupItem.verified_at.exists()
-        # Few of those that are looked at fit: a year of daily records is one call.
-        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, where=where, page=None)
-
-    def ends(self, target: str, count: int, *, oldest_first: bool = False) -> ItemQuery:
-        """Return how to list the newest or the oldest records of a target, when no more than `count` are taken."""
-        return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=oldest_first, page=count)
-
-    def records(self, listing: ItemQuery) -> Iterator[R]:
-        """Yield records newest first, reading as they are taken."""
-        for raw in self._table.query(listing):
-            yield read_record(raw, self._kind.item, self._kind.record)
-
     def _attributes(
         self, fields: Mapping[str, Any], *, target: str | None = None, status: Status | None = None
     ) -> dict[str, Any]:
@@ -286,6 +188,11 @@ class Runs[R: (Backup, Restore)]:
             attributes["status"] = Status(attributes["status"]).value
             attributes["status_key"] = index_value(self._kind.partition, attributes["status"])
         return attributes
+
+
+def unknown_run(kind: RunKind[Any], run_id: str) -> BackupStateError:
+    """Return the error for an id that no run has."""
+    return BackupStateError(f'There is no {kind.noun} "{run_id}".', code=f"{kind.partition}_UNKNOWN", hint=kind.hint)
 
 
 def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:

@@ -12,6 +12,7 @@ from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
 from coffre.model.kinds import Tier as Tier
+from coffre.model.locks import LockProgress
 from coffre.model.names import visible
 
 RUN_DIED: Final = "RUN_DIED"
@@ -78,18 +79,16 @@ class Progress(Record):
 
 
 class HoldProgress(Record):
-    """How many objects of a backup have got their legal hold, or (`released`) have lost it."""
+    """How many objects of a backup have got their legal hold, or (`released`) have lost it, in batches.
+
+    `refused` are the batches of which not every object did, each by the number of its first object; `done` counts them
+    too.
+    """
 
     released: bool = False
     done: int = 0
     total: int = 0
-
-
-class LockProgress(Record):
-    """How many of a backup's objects a rotation, which had no more time, has locked until then."""
-
-    until: datetime
-    done: int = 0
+    refused: tuple[int, ...] = ()
 
 
 class Backup(Record):

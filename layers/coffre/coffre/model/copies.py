@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.document import Document
+from coffre.model.locks import LockProgress
 from coffre.model.protection import Retention
 from coffre.model.target import TargetName
 
@@ -177,7 +178,8 @@ class Copy(BaseModel):
     `packs` and `bytes` are what this copy had to send, `requests` what it asked of the destination. `verified_at` is
     the newest time at which the copy was found complete, by `level` (`inventory`, `read`). `damaged` says what a look
     found wrong, and `damaged_packs` in which packs. Everything that the copy refers to is locked at least until
-    `locked_until`, where the destination has locks. `by_command`: a command made it where the functions see nothing.
+    `locked_until`, where the destination has locks, and `lock_progress` is an extension of that which is not finished.
+    `by_command`: a command made it where the functions see nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -197,6 +199,7 @@ class Copy(BaseModel):
     damaged: str | None = None
     damaged_packs: tuple[str, ...] = ()
     locked_until: AwareDatetime | None = None
+    lock_progress: LockProgress | None = None
     error: str | None = None
     by_command: bool = False
 

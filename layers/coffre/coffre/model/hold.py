@@ -25,10 +25,11 @@ class HoldReport(PinReport):
     `legal_holds`: whether the store itself protects the objects (Object Lock), and
     not the record alone. `objects` is the number whose legal hold was set or removed now, `shared` of those that keep
     theirs because another backup on hold refers to them. `unfinished` says what was left for lack of time or for a
-    refusal.
+    refusal, and `refused` of how many objects: the next call tries these again.
     """
 
     legal_holds: bool = False
     objects: int = 0
     shared: int = 0
+    refused: int = 0
     unfinished: str | None = None

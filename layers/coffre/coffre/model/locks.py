@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from pydantic import BaseModel, ConfigDict
+
 
 class LockMode(StrEnum):
     """Who can end a lock early: with `governance` a role that may bypass it, with `compliance` no one."""
@@ -21,6 +23,20 @@ class Lock:
 
     mode: LockMode
     until: datetime
+
+
+class LockProgress(BaseModel):
+    """How many of a backup's objects rotations have locked until then, in batches.
+
+    `refused` are the batches of which not every object was locked, each by the number of its first object. `done`
+    counts them too.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    until: datetime
+    done: int = 0
+    refused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

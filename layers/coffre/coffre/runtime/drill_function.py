@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, Self
-
-from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import configuration_invalid
@@ -17,33 +13,30 @@ from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.drill import DrillReport, DrillState, Outcome, Rehearsal
-from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
+from coffre.model.drill import DrillReport, DrillState, Rehearsal
+from coffre.model.errors import BackupStateError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
 from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import drill
 from coffre.operations.drill.job import DrillJob
-from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
-from coffre.operations.verify.job import record_finding
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.drill_alerts import review_of
-from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy, record_copy
+from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
+from coffre.runtime.drill_results import record_drill, report_drill, summary
 from coffre.runtime.drill_running import DrillRunning
 from coffre.runtime.events.drill import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
-from coffre.runtime.observability import count_drill, log_failure
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
 from coffre.stores.s3_client import make_client
@@ -51,7 +44,6 @@ from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault
 
 _LOOK: Final = "List the backups: coffre list"
-_PROBLEMS_SHOWN: Final = 10
 # Objects that are restored at the same time: requests take the time, not bytes.
 OBJECT_STREAMS: Final = 8
 
@@ -114,9 +106,9 @@ class DrillFunction:
                 return _cancelled(running, error)
             if isinstance(report, DrillState):
                 return self._continue(report, wanted, context.function_name, copied)
-            self._record(backup, report, copied)
+            record_drill(self.services, backup, report, copied)
             running.end()
-        self._report(backup, report, request_id)
+        report_drill(self.services, backup, report, request_id)
         return summary(report)
 
     def _note(self, configuration: Configuration, wanted: DrillEvent, rehearsed: Rehearsed) -> dict[str, Any]:
@@ -266,46 +258,6 @@ class DrillFunction:
             )
             return drill(job)
 
-    def _record(self, backup: Backup, report: DrillReport, copied: DrilledCopy | None) -> None:
-        """Store the report next to the backup, then record in the catalog what it means for the backup or its copy."""
-        self._reports.write(report, page_of(report))
-        self.services.catalog.latest.note_drill(report.summary)
-        if copied is not None:
-            record_copy(self.services, copied, report)
-            return
-        keeping = self.services.catalog.keeping
-        if report.is_damaged:
-            record_finding(self.services.catalog, self.services.vault, report.damage)
-        elif report.outcome is Outcome.PASSED or (
-            # Rows that violate a constraint can be the source's own, and can be what is left of a forged backup.
-            report.outcome is Outcome.INCOMPLETE and not report.violates_constraints
-        ):
-            if not report.is_of_all or self.services.catalog.get_backup(backup.id).damaged_at is not None:
-                return
-            # Earlier damage may be in data that a drill does not read: only a complete reading ends it. Damage that was
-            # found during the drill, or a deletion, is reported by the function that found or did it.
-            with contextlib.suppress(BackupStateError):
-                keeping.mark_verified(backup.id, report.completed_at, seen=backup)
-                self._mark_verified(backup, report.completed_at)
-        elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
-            keeping.mark_verified(backup.id, None)
-            self._mark_verified(backup, None)
-
-    def _mark_verified(self, backup: Backup, at: datetime | None) -> None:
-        """Keep in the vault what the catalog records: it can be rebuilt from there."""
-        self.services.vault.mark_verified(backup.target, backup.id, str(ULID.from_datetime(utc_now())), at)
-
-    def _report(self, backup: Backup, report: DrillReport, request_id: str) -> None:
-        count_drill(self.services.name, report)
-        self.services.edge.logger.info("drill ended", extra={**summary(report), "request_id": request_id})
-        safe = what_is_safe(self.services.catalog, backup.target)
-        try:
-            # Not `edge.review`, which continues when no alert could be sent: such a drill has to fail.
-            self.services.edge.alerting.settle(review_of(backup, report, safe=safe, request_id=request_id))
-        except CoffreError as unsent:
-            log_failure(self.services.edge.logger, unsent, target=backup.target, backup_id=backup.id)
-            raise
-
 
 def scratch_place(services: Services) -> ScratchPlace:
     """Return where drills put objects: in the vault's own bucket."""
@@ -330,31 +282,6 @@ def _cancelled(running: DrillRunning, error: RunCancelledError) -> dict[str, Any
     }
 
 
-def _is_of_checks(report: DrillReport) -> bool:
-    """Whether nothing but checks of the owner's failed: the backup itself came back as it was."""
-    return report.failure is not None and report.failure.code == "CHECK_FAILED"
-
-
 def _settings_of(configuration: Configuration, target: str) -> Drill:
     """Return the target's own; one that is not configured any more has none."""
     return next((database.drill for database in configuration.databases if database.name == target), Drill())
-
-
-def summary(report: DrillReport) -> dict[str, Any]:
-    """Return what an invocation answers: small, and without what the tables hold."""
-    return {
-        "id": report.id,
-        "backup_id": report.backup_id,
-        "target": report.target,
-        "copy": report.copy_name,
-        "outcome": report.outcome.value,
-        "problems": list(report.problems[:_PROBLEMS_SHOWN]),
-        "exceptions": len(report.exceptions),
-        "rows": report.rows,
-        "tables": len(report.tables),
-        "objects": len(report.objects),
-        "restore_seconds": report.restore_seconds,
-        "restore_limit_seconds": report.restore_limit_seconds,
-        "duration_seconds": report.duration_seconds,
-        "failure": report.failure.model_dump() if report.failure else None,
-    }

@@ -10,7 +10,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
-from coffre.model.errors import CoffreError
+from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination
@@ -88,6 +88,42 @@ class Reading:
         if self.source in (None, VAULT):
             return self.services.catalog.latest_completed(target)
         return latest_copied(self.services.catalog, target, self.source)
+
+    def choose(self, backup_id: str, target: str | None) -> Backup:
+        """Return the backup that an event means: `latest` is the target's newest good one.
+
+        Raises
+        ------
+        BackupStateError
+            `BACKUP_UNKNOWN`; `BACKUP_DAMAGED`: every one of the target is.
+        EventError
+            The backup is not of this target, or `latest` has none.
+        """
+        if backup_id != "latest":
+            backup = self.backup(backup_id)
+            if target not in (None, backup.target):
+                raise EventError(
+                    f"Backup {backup.id} is of {backup.target}, not of {target}.",
+                    hint="Leave target out, or choose a backup of that target.",
+                )
+            return backup
+        if target is None:
+            raise EventError('"latest" needs a target.', hint="Add the field target.")
+        latest = self.latest(target)
+        if latest is None and (damaged := self.services.catalog.latest_completed(target, damaged_too=True)) is not None:
+            raise BackupStateError(
+                f'Every completed backup of "{target}" is damaged; the newest is {damaged.id}.',
+                code="BACKUP_DAMAGED",
+                detail=damaged.damage,
+                hint="Its undamaged parts can be restored by its id.",
+            )
+        if latest is None:
+            raise BackupStateError(
+                f'There is no completed backup of "{target}".',
+                code="BACKUP_UNKNOWN",
+                hint="List the backups: coffre list",
+            )
+        return latest
 
     def open(self, backup: Backup) -> OpenBackup:
         """Return the backup with the vault to read it from; raises what `vault_of` raises."""

@@ -1,19 +1,17 @@
-"""The function `restore`: which backup an event means, where it goes, and with which identity it is read."""
+"""The function `restore`: what an event asks for, whether it may begin, and what it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from ulid import ULID
 
 from coffre.alerts.alert import Alert
-from coffre.alerts.runs import restore_completed, restore_failed, restore_started
-from coffre.alerts.wording import because
+from coffre.alerts.runs import restore_failed
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Failure, Restore, Status
-from coffre.model.confirmation import Plan
+from coffre.model.backup import Failure, Restore
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
@@ -41,16 +39,44 @@ from coffre.runtime.events.restore import (
 from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
-from coffre.runtime.observability import count_restore
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
+from coffre.runtime.restore_reporter import RestoreReporter, summary
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.runtime.settings import RestoreSettings
 from coffre.vault.vault import Vault
 
-_FUNCTION = Actor("restore", verified=True)
+
+@dataclass(frozen=True)
+class _Asked:
+    """What an event asks for, under which id, and how its sender confirms it."""
+
+    wanted: RestoreEvent | StorageRestoreEvent
+    restore_id: str
+    request_id: str
+    confirming: Confirming
+
+    @property
+    def actor(self) -> Actor:
+        return self.confirming.actor
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What each line of the log says of it."""
+        return {"restore_id": self.restore_id, "backup_id": self.wanted.backup_id, "request_id": self.request_id}
+
+    def failed(self, error: Exception, target: str | None) -> Alert:
+        """Return the alert about its failure."""
+        return restore_failed(
+            target,
+            Failure.of(error),
+            backup_id=self.wanted.backup_id,
+            restore_id=self.restore_id,
+            request_id=self.request_id,
+            destination=self.wanted.destination or OWN_DATABASE,
+        )
 
 
 @dataclass(frozen=True)
@@ -70,10 +96,13 @@ class RestoreFunction:
         settings = RestoreSettings.from_env(environment)
         return cls(Services("restore", settings), machine=settings.spread_machine)
 
+    @property
+    def _reporter(self) -> RestoreReporter:
+        return RestoreReporter(self.services)
+
     @metered
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Restore the event's backup into its destination."""
-        request_id = context.aws_request_id
         with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
         if isinstance(wanted, ExportEvent):
@@ -84,139 +113,112 @@ class RestoreFunction:
         if isinstance(wanted, ApprovalEvent):
             with logged(self.services, plan=wanted.approve.plan):
                 return approve(confirming, wanted)
-        restore_id = wanted.restore_id or str(ULID.from_datetime(utc_now()))
-        ids = {"restore_id": restore_id, "backup_id": wanted.backup_id, "request_id": request_id}
-
-        def failed(error: Exception, target: str | None = wanted.target) -> Alert:
-            failure = Failure.of(error)
-            return restore_failed(
-                target,
-                failure,
-                backup_id=wanted.backup_id,
-                restore_id=restore_id,
-                request_id=request_id,
-                destination=wanted.destination or OWN_DATABASE,
-            )
-
-        actor = confirming.actor
-
-        def not_begun(error: Exception) -> Alert:
-            if isinstance(error, EventError | BackupStateError | ConfirmationError | CopyUnknownError):
-                return self.services.edge.refused(actor, "restore.started", error, target=wanted.target)
-            return failed(error)
-
-        with self.services.edge.reporting(not_begun, **ids):
+        new_id = str(ULID.from_datetime(utc_now()))
+        asked = _Asked(wanted, wanted.restore_id or new_id, context.aws_request_id, confirming)
+        with self.services.edge.reporting(lambda error: self._not_begun(asked, error), **asked.ids):
             if wanted.restore_id is None:  # however often the event is delivered, it is one restore
-                restore_id = self.services.catalog.deliveries.run_of(request_id, restore_id, utc_now())
-                ids = {**ids, "restore_id": restore_id}
-            if (known := self._begun_before(restore_id, wanted)) is not None:
-                return self._delivered_before(known, wanted, confirming, ids)
-            continues = self._continues(restore_id, wanted)
-            if wanted.restore_id is not None and not continues:
-                refuse_distant_id("restore_id", wanted.restore_id, utc_now())
-            reading = Reading(self.services, wanted.source)
-            backup = self._find(wanted, reading)
-            refuse_unrestorable(backup)
-            found = reading.open(backup)
-            if not continues:
-                refuse_bare(wanted, backup)
-                self._refuse_running(wanted)
-        ids = {**ids, "target": backup.target, "backup_id": backup.id}
-        self.services.metering.about(backup.target, restore_id)
+                restore_id = self.services.catalog.deliveries.run_of(asked.request_id, new_id, utc_now())
+                asked = replace(asked, restore_id=restore_id)
+            if (known := self._begun_before(asked)) is not None:
+                return self._delivered_before(known, asked, asked.ids)
+            found = self._begin(asked)
+        return self._run(found, asked, context)
+
+    def _not_begun(self, asked: _Asked, error: Exception) -> Alert:
+        """Return the alert about a restore that has not begun."""
+        target = asked.wanted.target
+        if isinstance(error, EventError | BackupStateError | ConfirmationError | CopyUnknownError):
+            return self.services.edge.refused(asked.actor, "restore.started", error, target=target)
+        return asked.failed(error, target)
+
+    def _begin(self, asked: _Asked) -> OpenBackup:
+        """Find and open the backup, and refuse what must not begin."""
+        wanted, continues = asked.wanted, self._continues(asked)
+        if wanted.restore_id is not None and not continues:
+            refuse_distant_id("restore_id", wanted.restore_id, utc_now())
+        reading = Reading(self.services, wanted.source)
+        backup = reading.choose(wanted.backup_id, wanted.target)
+        refuse_unrestorable(backup)
+        found = reading.open(backup)
+        if not continues:
+            refuse_bare(wanted, backup)
+            self._refuse_running(wanted)
+        return found
+
+    def _run(self, found: OpenBackup, asked: _Asked, context: LambdaContext) -> dict[str, Any]:
+        """Restore a backup, and report how that ends."""
+        backup = found.backup
+        ids = {**asked.ids, "target": backup.target, "backup_id": backup.id}
+        self.services.metering.about(backup.target, asked.restore_id)
         try:
-            with self.services.edge.reporting(lambda error: failed(error, backup.target), **ids):
-                consent = consent_of(confirming, wanted, restore_id)
-                restore = self._restore(found, wanted, restore_id, context, actor, consent)
+            with self.services.edge.reporting(lambda error: asked.failed(error, backup.target), **ids):
+                restore = self._restore(found, asked, context)
         except Exception as error:
-            count_restore(self.services.name, backup.target, succeeded=False)
-            if not wanted.dry_run:
-                self._audit_failed(actor, backup.target, restore_id, Failure.of(error))
+            failure, dry_run = Failure.of(error), asked.wanted.dry_run
+            self._reporter.failed(asked.actor, backup.target, asked.restore_id, failure, dry_run=dry_run)
             raise
         if restore is None:
-            known = self.services.catalog.get_restore(restore_id)
-            return self._delivered_before(known, wanted, confirming, ids)
-        self._report(restore, ids, actor)
+            return self._delivered_before(self.services.catalog.get_restore(asked.restore_id), asked, ids)
+        self._reporter.ended(restore, ids, asked.actor)
         with logged(self.services, **ids):
-            return self._answer(restore, wanted, confirming, lambda: found.vault)
+            return self._answer(restore, asked, lambda: found.vault)
 
-    def _answer(
-        self,
-        restore: Restore,
-        wanted: RestoreEvent | StorageRestoreEvent,
-        confirming: Confirming,
-        vault: Callable[[], Vault],
-    ) -> dict[str, Any]:
+    def _answer(self, restore: Restore, asked: _Asked, vault: Callable[[], Vault]) -> dict[str, Any]:
         """Return the summary; of a dry run of what overwrites with its plan and a token, which nothing else has."""
-        if not (restore.dry_run and wanted.overwrites and restore.report_key):
+        if not (restore.dry_run and asked.wanted.overwrites and restore.report_key):
             return summary(restore)
         report = vault().read_report(restore.report_key)
-        return {**summary(restore), **give_out(confirming, wanted, restore, report)}
+        return {**summary(restore), **give_out(asked.confirming, asked.wanted, restore, report)}
 
-    def _delivered_before(
-        self,
-        known: Restore,
-        wanted: RestoreEvent | StorageRestoreEvent,
-        confirming: Confirming,
-        ids: dict[str, str],
-    ) -> dict[str, Any]:
+    def _delivered_before(self, known: Restore, asked: _Asked, ids: Mapping[str, str]) -> dict[str, Any]:
         self.services.edge.logger.info("the event was delivered before", extra={**ids, "status": known.status.value})
-        reading = Reading(self.services, wanted.source)
-        return self._answer(known, wanted, confirming, lambda: reading.vault(reading.backup(known.backup_id)))
+        reading = Reading(self.services, asked.wanted.source)
+        return self._answer(known, asked, lambda: reading.vault(reading.backup(known.backup_id)))
 
-    def _begun_before(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> Restore | None:
+    def _begun_before(self, asked: _Asked) -> Restore | None:
         """Return the restore that an event has already started: an id names exactly one run."""
+        wanted = asked.wanted
         try:
-            known = self.services.catalog.get_restore(restore_id)
+            known = self.services.catalog.get_restore(asked.restore_id)
         except BackupStateError:
             return None
         if known.status.is_final or wanted.invocation > 1:
             return known if known.status.is_final else None
         if isinstance(wanted, RestoreEvent) and wanted.is_resumable and is_silent(known, utc_now(), STALE_AFTER):
             return None  # its process died: this one takes it up
-        settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._report_died)
+        settle_restores(self.services.catalog, self.services.vault, utc_now(), STALE_AFTER, self._reporter.died)
         return self.services.catalog.get_restore(known.id)
 
-    def _report(self, restore: Restore, ids: dict[str, str], actor: Actor) -> None:
-        if not restore.status.is_final:
-            self.services.edge.logger.info("restore continues in another invocation", extra=ids)
-            return
-        if restore.status is Status.FAILED:
-            self.services.edge.logger.warning("restore was cancelled", extra=ids)
-            return
-        count_restore(self.services.name, restore.target, succeeded=True)
-        if not restore.dry_run:
-            self.services.edge.audit(actor, "restore.ended", restore.target, restore.id, _amount(restore))
-            self.services.edge.publish(restore_completed(restore), **ids)
-        amounts = {"duration_ms": restore.duration_ms, "rows": restore.rows, "objects": restore.objects}
-        self.services.edge.logger.info("restore ended", extra={**ids, **amounts})
+    def _restore(self, found: OpenBackup, asked: _Asked, context: LambdaContext) -> Restore | None:
+        wanted = asked.wanted
+        consent = consent_of(asked.confirming, wanted, asked.restore_id)
 
-    def _restore(
-        self,
-        found: OpenBackup,
-        wanted: RestoreEvent | StorageRestoreEvent,
-        restore_id: str,
-        context: LambdaContext,
-        actor: Actor,
-        consent: Callable[[Plan], Plan],
-    ) -> Restore | None:
-        backup = found.backup
+        def started(restore: Restore) -> None:
+            self._reporter.started(restore, wanted, asked.actor)
+
         if isinstance(wanted, StorageRestoreEvent):
-            work, decoder = self._of_objects(wanted, actor, consent), self.services.decoder(backup.target)
-            return work.restore(found, wanted, restore_id, decoder, context)
-        restores = DatabaseRestores(
+            of_objects = StorageRestores(
+                self.services,
+                report_started=started,
+                report_died=self._reporter.died,
+                watched=self.watched,
+                consent=consent,
+            )
+            decoder = self.services.decoder(found.backup.target)
+            return of_objects.restore(found, wanted, asked.restore_id, decoder, context)
+        of_databases = DatabaseRestores(
             self.services,
-            report_started=lambda restore: self._report_started(restore, wanted, actor),
-            report_died=self._report_died,
+            report_started=started,
+            report_died=self._reporter.died,
             consent=consent,
             watched=self.watched,
             sharing=SharingRestores(self.services, self.machine) if self.machine else None,
         )
-        continues = self._continues(restore_id, wanted)
-        return restores.restore(found, wanted, restore_id, context, continues=continues)
+        return of_databases.restore(found, wanted, asked.restore_id, context, continues=self._continues(asked))
 
     def _share(self, event: RestoreShareEvent | RestoreStoppedEvent, context: LambdaContext) -> dict[str, Any]:
         """Load a share of the rows of a restore, or end one whose state machine was stopped."""
-        shares = RestoreShares(self.services, self._report_died, self.watched)
+        shares = RestoreShares(self.services, self._reporter.died, self.watched)
         if isinstance(event, RestoreStoppedEvent):
             return shares.settle(event)
         with logged(self.services, restore_id=event.restore.restore_id):
@@ -243,105 +245,12 @@ class RestoreFunction:
                 hint=f"It continues by itself: coffre show {known.id} follows it, coffre cancel {known.id} ends it.",
             )
 
-    def _continues(self, restore_id: str, wanted: RestoreEvent | StorageRestoreEvent) -> bool:
+    def _continues(self, asked: _Asked) -> bool:
         """Whether an earlier invocation has begun this restore, which has not ended."""
+        wanted = asked.wanted
         if wanted.invocation > 1 or isinstance(wanted, StorageRestoreEvent):
             return wanted.invocation > 1
         try:
-            return not self.services.catalog.get_restore(restore_id).status.is_final
+            return not self.services.catalog.get_restore(asked.restore_id).status.is_final
         except BackupStateError:
             return False
-
-    def _of_objects(
-        self, wanted: StorageRestoreEvent, actor: Actor, consent: Callable[[Plan], Plan]
-    ) -> StorageRestores:
-        return StorageRestores(
-            self.services,
-            report_started=lambda restore: self._report_started(restore, wanted, actor),
-            report_died=self._report_died,
-            watched=self.watched,
-            consent=consent,
-        )
-
-    def _report_started(self, restore: Restore, wanted: RestoreEvent | StorageRestoreEvent, actor: Actor) -> None:
-        """Record and report a restore that begins. One that cannot be recorded does not begin."""
-        if not restore.dry_run:
-            detail = f"backup {restore.backup_id} into {restore.destination}{_effect(wanted)}"
-            self.services.catalog.audit.record(utc_now(), actor, "restore.started", restore.target, restore.id, detail)
-            self.services.edge.publish(restore_started(restore), restore_id=restore.id, target=restore.target)
-
-    def _report_died(self, restore: Restore) -> None:
-        """Report an earlier restore that died before it could report itself."""
-        count_restore(self.services.name, restore.target, succeeded=False)
-        if restore.failure is not None:
-            if not restore.dry_run:
-                self._audit_failed(_FUNCTION, restore.target, restore.id, restore.failure)
-            alert = restore_failed(
-                restore.target,
-                restore.failure,
-                backup_id=restore.backup_id,
-                restore_id=restore.id,
-                request_id=restore.request_id,
-                destination=restore.destination,
-            )
-            self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
-
-    def _audit_failed(self, actor: Actor, target: str, restore_id: str, failure: Failure) -> None:
-        self.services.edge.audit(actor, "restore.ended", target, restore_id, because(failure), result="failed")
-
-    def _find(self, wanted: RestoreEvent | StorageRestoreEvent, reading: Reading) -> Backup:
-        if wanted.backup_id != "latest":
-            backup = reading.backup(wanted.backup_id)
-            if wanted.target not in (None, backup.target):
-                raise EventError(
-                    f"Backup {backup.id} is of {backup.target}, not of {wanted.target}.",
-                    hint="Leave target out, or choose a backup of that target.",
-                )
-            return backup
-        if wanted.target is None:
-            raise EventError('"latest" needs a target.', hint="Add the field target.")
-        latest = reading.latest(wanted.target)
-        if (
-            latest is None
-            and (damaged := self.services.catalog.latest_completed(wanted.target, damaged_too=True)) is not None
-        ):
-            raise BackupStateError(
-                f'Every completed backup of "{wanted.target}" is damaged; the newest is {damaged.id}.',
-                code="BACKUP_DAMAGED",
-                detail=damaged.damage,
-                hint="Its undamaged parts can be restored by its id.",
-            )
-        if latest is None:
-            raise BackupStateError(
-                f'There is no completed backup of "{wanted.target}".',
-                code="BACKUP_UNKNOWN",
-                hint="List the backups: coffre list",
-            )
-        return latest
-
-
-def _effect(wanted: RestoreEvent | StorageRestoreEvent) -> str:
-    """Return how an event changes what exists, for the audit."""
-    if isinstance(wanted, StorageRestoreEvent):
-        effect, scope = f", {wanted.storage.mode}", wanted.storage
-        return f"{effect}, without a SAFETY backup" if scope.no_safety else effect
-    effect = ", replace" if wanted.replace else ", apply" if wanted.apply else ""
-    effect = f", continues {wanted.resume}" if wanted.resume else effect
-    return f"{effect}, without a SAFETY backup" if wanted.no_safety else effect
-
-
-def _amount(restore: Restore) -> str:
-    amount = f"{restore.rows or 0:,} rows" if restore.objects is None else f"{restore.objects:,} objects"
-    return f"{amount}, {len(restore.exceptions)} exceptions"
-
-
-def summary(restore: Restore) -> dict[str, Any]:
-    """Return what an invocation answers: small, and without secrets."""
-    return {
-        "id": restore.id,
-        "backup_id": restore.backup_id,
-        "status": restore.status.value,
-        "dry_run": restore.dry_run,
-        **({"rows": restore.rows} if restore.objects is None else {"objects": restore.objects}),
-        "exceptions": len(restore.exceptions),
-    }

@@ -16,7 +16,7 @@ from typing import Final
 from backports import zstd
 
 from coffre.model.manifest import EntriesFile, Entry, PackReference
-from coffre.vault.entries import unsorted
+from coffre.vault.entry_lines import unsorted
 from coffre.vault.layout import is_pack, shared_entries_prefix
 from coffre.vault.vault import Vault
 

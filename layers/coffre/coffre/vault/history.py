@@ -17,7 +17,7 @@ from typing import Final
 
 from coffre.model.manifest import Entry, Manifest, PackReference
 from coffre.vault.damage import read_damage
-from coffre.vault.entries import read_lines, write_lines
+from coffre.vault.entry_lines import read_lines, write_lines
 from coffre.vault.vault import Vault
 
 # When less of a pack than this is still in use, what is left of it is stored again, and the pack can go: stored bytes

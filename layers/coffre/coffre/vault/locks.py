@@ -97,16 +97,8 @@ class VaultLocks:
         CoffreError
             The store did not answer, or `check` raised: then nothing is known of any of them.
         """
-        lock, refused = self.lock(end), {}
-
-        def extend(key: str) -> None:
-            try:
-                self._extend(key, lock)
-            except StoreError as error:
-                refused[key] = error
-
-        in_parallel(keys, extend, check)
-        return refused
+        lock = self.lock(end)
+        return all_in_parallel(keys, lambda key: self._extend(key, lock), check)
 
     def _extend(self, key: str, lock: Lock) -> Lock | None:
         """Lock an object, and return its lock if it was locked for longer already, which it still is."""
@@ -119,9 +111,9 @@ class VaultLocks:
             return found
         return None
 
-    def hold(self, keys: Iterable[str], check: Callable[[], None], *, on: bool) -> int:
-        """Set or remove legal holds; raises what `extended` raises."""
-        return in_parallel(keys, lambda key: self.store.hold(key, on=on), check)
+    def hold_all(self, keys: Iterable[str], check: Callable[[], None], *, on: bool) -> dict[str, StoreError]:
+        """Set or remove all of these legal holds that can be; returns and raises what `extend_all` does."""
+        return all_in_parallel(keys, lambda key: self.store.hold(key, on=on), check)
 
     def state(self, key: str) -> LockState:
         """Return what protects an object; raises what the store raises."""
@@ -154,3 +146,19 @@ def in_parallel(keys: Iterable[str], work: Callable[[str], object], check: Calla
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return count
+
+
+def all_in_parallel(
+    keys: Iterable[str], work: Callable[[str], object], check: Callable[[], None]
+) -> dict[str, StoreError]:
+    """Do the same, but with all keys: return what a store refused. Any other error stops all."""
+    refused: dict[str, StoreError] = {}
+
+    def attempt(key: str) -> None:
+        try:
+            work(key)
+        except StoreError as error:
+            refused[key] = error
+
+    in_parallel(keys, attempt, check)
+    return refused

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.points import PointRecord, ReferenceList
 from coffre.stores.store import Store, put_new
-from coffre.vault.entries import lines_of
+from coffre.vault.entry_lines import lines_of
 from coffre.vault.layout import POINTS, point_key, point_list_key, point_of
 
 # Compressed: some 100,000 references. Readers take 64 MiB.

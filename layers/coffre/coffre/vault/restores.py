@@ -15,7 +15,7 @@ from coffre.model.errors import EventError, IntegrityError, ObjectMissingError
 from coffre.model.restore_state import DatabaseState
 from coffre.model.storage import StorageState
 from coffre.stores.store import put_small
-from coffre.vault.entries import lines_of
+from coffre.vault.entry_lines import lines_of
 from coffre.vault.layout import restore_list_key, restore_state_key
 from coffre.vault.vault import Vault
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import Entry
-from coffre.vault.entries import packed_lines
+from coffre.vault.entry_lines import packed_lines
 from coffre.vault.history import Unfinished
 from coffre.vault.layout import writer_of
 from coffre.vault.part_records import StoredPart, read_part

@@ -9,43 +9,26 @@ Packs, entries files, manifests and marks of tiers are written once: the store i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from coffre.concurrency.memory_budget import MemoryBudget
-from coffre.model.backup import Tier
 from coffre.model.copies import ReadFrom
-from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
+from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import Lock
 from coffre.model.manifest import EntriesFile, Entry, Frame, Manifest, PackReference
-from coffre.model.restore_report import RestoreReport
-from coffre.stores.store import Store, put_new, put_small
+from coffre.stores.store import Store, put_new
 from coffre.stores.with_copies import StoreWithCopies
 from coffre.vault.codec import FrameDecoder, FrameEncoder
-from coffre.vault.entries import merge_lines, parse_lines
-from coffre.vault.layout import (
-    entries_key,
-    hold_mark_key,
-    is_pack,
-    manifest_key,
-    marks_prefix,
-    pack_prefix,
-    pin_mark_key,
-    restore_report_key,
-    tier_mark_key,
-    verified_mark_key,
-)
+from coffre.vault.entry_lines import merge_lines, parse_lines
+from coffre.vault.layout import entries_key, manifest_key, pack_prefix
 from coffre.vault.locks import VaultLocks
+from coffre.vault.manifests import MANIFEST_LIMIT_BYTES, entries_at, lost, manifest_at, manifest_body, parse_manifest
+from coffre.vault.marks import BackupMarks
 from coffre.vault.pack import PackWriter
-
-MANIFEST_LIMIT_BYTES: Final = 64 * 1024 * 1024
-_MARK_LIMIT_BYTES: Final = 64 * 1024
+from coffre.vault.restore_reports import RestoreReports
 
 
 @dataclass(frozen=True)
@@ -56,29 +39,7 @@ class Committed:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Marks:
-    """What was said about a backup later: tiers that joined it, since when it is pinned or on hold, and why.
-
-    `verified_at` is when it was last read or restored with success; damage that was found later is no mark.
-    """
-
-    tiers: frozenset[Tier]
-    pinned_at: datetime | None
-    held_at: datetime | None = None
-    hold: str | None = None
-    verified_at: datetime | None = None
-
-
-class _Mark(BaseModel):
-    tier: Tier | None = None
-    pinned_at: AwareDatetime | None = None
-    held_at: AwareDatetime | None = None
-    hold: str | None = None
-    verified_at: AwareDatetime | None = None
-
-
-class Vault:
+class Vault(BackupMarks, RestoreReports):
     """Coffre's records in an object store.
 
     Parameters
@@ -177,9 +138,7 @@ class Vault:
         StoreError
             `MANIFEST_TOO_LARGE`: no reader would take it. Nothing was announced.
         """
-        body = manifest.model_dump_json(indent=1).encode()
-        if len(body) > MANIFEST_LIMIT_BYTES:
-            raise _too_large(manifest, len(body))
+        body = manifest_body(manifest)
         committed = Committed(
             key=manifest_key(manifest.target, manifest.backup_id), sha256=hashlib.sha256(body).hexdigest()
         )
@@ -190,61 +149,7 @@ class Vault:
             self.put_locked(committed.key, body, manifest.locked_until)
         return committed
 
-    def mark_tier(self, target: str, backup_id: str, tier: Tier) -> None:
-        """Record that a backup carries one more tier than its manifest says (docs/adr/0002)."""
-        body = json.dumps({"backup_id": backup_id, "tier": tier.value}).encode()
-        put_new(self.store, tier_mark_key(target, backup_id, tier.value), body)
-
-    def mark_pin(self, target: str, backup_id: str, pinned_at: datetime | None) -> None:
-        """Record that a backup is pinned, or (None) that it is not any more: a catalog can be rebuilt from it."""
-        pinned = pinned_at.isoformat() if pinned_at else None
-        body = json.dumps({"backup_id": backup_id, "pinned_at": pinned}).encode()
-        put_small(self.store, pin_mark_key(target, backup_id), body)
-
-    def mark_hold(self, target: str, backup_id: str, mark_id: str, held_at: datetime | None, why: str | None) -> None:
-        """Record that a backup is on hold, or (None) that it is not any more; `mark_id` is a ULID of now."""
-        held = held_at.isoformat() if held_at else None
-        body = json.dumps({"backup_id": backup_id, "held_at": held, "hold": why}).encode()
-        put_new(self.store, hold_mark_key(target, backup_id, mark_id), body)
-
-    def mark_verified(self, target: str, backup_id: str, mark_id: str, verified_at: datetime | None) -> None:
-        """Record that a backup was verified, or (None) does not count as such; `mark_id` is a ULID of now."""
-        at = verified_at.isoformat() if verified_at else None
-        body = json.dumps({"backup_id": backup_id, "verified_at": at}).encode()
-        put_new(self.store, verified_mark_key(target, backup_id, mark_id), body)
-
-    def write_report(self, restore_id: str, text: str) -> str:
-        """Store the report of a restore and return its key."""
-        key = restore_report_key(restore_id)
-        put_small(self.store, key, text.encode())
-        return key
-
     # --- reading ---
-
-    def read_report(self, key: str) -> RestoreReport:
-        """Return the report of a restore.
-
-        Raises
-        ------
-        IntegrityError
-            `REPORT_DAMAGED`
-        """
-        try:
-            return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES))
-        except ValidationError as error:
-            raise IntegrityError(
-                f"The report {key} cannot be read.",
-                code="REPORT_DAMAGED",
-                hint="What the restore did is in its record: coffre list --restores",
-            ) from error
-
-    def find_report(self, restore_id: str) -> tuple[str, RestoreReport] | None:
-        """Return the report of a restore with its key, if it was written: then the restore was done."""
-        key = restore_report_key(restore_id)
-        try:
-            return key, self.read_report(key)
-        except (ObjectMissingError, IntegrityError):
-            return None
 
     def find_manifest(self, target: str, backup_id: str) -> tuple[Manifest, Committed] | None:
         """Return the manifest of a backup if it was committed, with the SHA-256 of the bytes that the vault has."""
@@ -253,32 +158,7 @@ class Vault:
             body = self.store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES)
         except ObjectMissingError:
             return None
-        return _parse_manifest(body, key), Committed(key=key, sha256=hashlib.sha256(body).hexdigest())
-
-    def read_marks(self, target: str, backup_id: str) -> Marks:
-        """Return what was marked on a backup after its manifest was written.
-
-        Raises
-        ------
-        IntegrityError
-            `MARK_DAMAGED`
-        """
-        tiers, pinned_at, held, verified = set(), None, _Mark(), _Mark()
-        for info in self.store.list(marks_prefix(target, backup_id)):
-            body = self.store.get(info.key, limit_bytes=_MARK_LIMIT_BYTES)
-            try:
-                mark = _Mark.model_validate_json(body)
-            except ValidationError as error:
-                raise IntegrityError(
-                    f"The mark {info.key} cannot be read.",
-                    code="MARK_DAMAGED",
-                    hint="Look at it; without it the backup may be kept for another time than was asked for.",
-                ) from error
-            tiers |= {mark.tier} if mark.tier else set()
-            pinned_at = mark.pinned_at or pinned_at
-            held = mark if "held_at" in mark.model_fields_set else held  # the last one counts
-            verified = mark if "verified_at" in mark.model_fields_set else verified
-        return Marks(frozenset(tiers), pinned_at, held.held_at, held.hold, verified.verified_at)
+        return parse_manifest(body, key), Committed(key=key, sha256=hashlib.sha256(body).hexdigest())
 
     def read_manifest(self, key: str, *, sha256: str) -> Manifest:
         """Return the manifest at `key`, whose bytes must have the SHA-256 that the catalog recorded.
@@ -288,11 +168,11 @@ class Vault:
         IntegrityError
             `MANIFEST_MISSING`, `MANIFEST_SWAPPED` (other bytes than recorded) or `MANIFEST_DAMAGED`.
         """
-        return _parse_manifest(self.manifest_bytes(key, sha256=sha256), key)
+        return parse_manifest(self.manifest_bytes(key, sha256=sha256), key)
 
     def manifest_bytes(self, key: str, *, sha256: str) -> bytes:
         """Return the bytes of the manifest at `key`; raises what `read_manifest` raises, but reads nothing of it."""
-        return self.checked(key, lambda store: _manifest_at(store, key, sha256))
+        return self.checked(key, lambda store: manifest_at(store, key, sha256))
 
     def pack_lengths(self, packs: Iterable[PackReference]) -> dict[str, int]:
         """Return the lengths of these packs as the store lists them; those that are missing are not in it."""
@@ -315,7 +195,7 @@ class Vault:
             yield from parse_lines(body, where=file.key)
 
     def _entries_bytes(self, file: EntriesFile) -> bytes:
-        return twice(lambda: self.checked(file.key, lambda store: _entries_at(store, file)))
+        return twice(lambda: self.checked(file.key, lambda store: entries_at(store, file)))
 
     def checked[T](self, key: str, read: Callable[[Store], T]) -> T:
         """Read and check an object; where a copy exists, it is asked for what the vault cannot give."""
@@ -373,7 +253,7 @@ class Vault:
             try:
                 stored = store.get_range(frame.pack, frame.offset, frame.length)
             except ObjectMissingError as error:
-                raise _lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
+                raise lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
             return decoder.open(stored, frame, hashed=hashed)
 
         return self.checked(frame.pack, read)
@@ -388,7 +268,7 @@ def check_entry(entry: Entry, sha256: str) -> None:
         Code `ENTRY_DAMAGED`.
     """
     if sha256 != entry.sha256:
-        raise _lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
+        raise lost("ENTRY_DAMAGED", f"The SHA-256 of {entry.name} is not the one that was recorded.")
 
 
 def twice[T](read: Callable[[], T]) -> T:
@@ -397,52 +277,3 @@ def twice[T](read: Callable[[], T]) -> T:
         return read()
     except IntegrityError:
         return read()
-
-
-def _manifest_at(store: Store, key: str, sha256: str) -> bytes:
-    try:
-        body = store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES)
-    except ObjectMissingError as error:
-        raise _lost("MANIFEST_MISSING", f"The manifest {key} is not in the vault.") from error
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise _lost("MANIFEST_SWAPPED", f"The manifest {key} is not the one that the catalog recorded.")
-    return body
-
-
-def _entries_at(store: Store, file: EntriesFile) -> bytes:
-    pack = file.key if is_pack(file.key) else None
-    try:
-        body = store.get(file.key, limit_bytes=MANIFEST_LIMIT_BYTES)
-    except ObjectMissingError as error:
-        raise _lost("ENTRIES_MISSING", f"The list of entries {file.key} is not in the vault.", pack) from error
-    if hashlib.sha256(body).hexdigest() != file.sha256:
-        text = f"The list of entries {file.key} is not the one that the manifest recorded."
-        raise _lost("ENTRIES_SWAPPED", text, pack)
-    return body
-
-
-def _too_large(manifest: Manifest, size: int) -> StoreError:
-    return StoreError(
-        f"The manifest of the backup {manifest.backup_id} has {size:,} bytes, more than the {MANIFEST_LIMIT_BYTES:,} "
-        "that a manifest may have; nothing was published.",
-        code="MANIFEST_TOO_LARGE",
-        detail=f"it names {len(manifest.packs):,} packs and {len(manifest.entries):,} lists of entries",
-        hint=f'Older backups are untouched. Divide "{manifest.target}" into several targets, each of fewer tables or '
-        "objects: docs/large-databases.md#limits.",
-    )
-
-
-def _parse_manifest(body: bytes, key: str) -> Manifest:
-    try:
-        return Manifest.model_validate_json(body)
-    except ValidationError as error:
-        raise _lost("MANIFEST_DAMAGED", f"The manifest {key} cannot be read.") from error
-
-
-def _lost(code: str, message: str, pack: str | None = None) -> IntegrityError:
-    return IntegrityError(
-        message,
-        code=code,
-        pack=pack,
-        hint="This backup cannot be trusted. Restore an older one (`coffre list`) and keep the vault as it is.",
-    )

@@ -130,7 +130,7 @@ def test_list_and_show_say_hold_and_lock_and_scripts_read_them(coffre: Coffre, a
         locked_until=datetime(2027, 3, 4, tzinfo=UTC),
         held_at=NOW - timedelta(days=1),
         hold="case 4711",
-        hold_progress=HoldProgress(done=3, total=9),
+        hold_progress=HoldProgress(done=3, total=9, refused=(0,)),
     )
 
     listed = " ".join(coffre("list").out.split())
@@ -138,12 +138,12 @@ def test_list_and_show_say_hold_and_lock_and_scripts_read_them(coffre: Coffre, a
     assert "LOCKED" in listed
     shown = " ".join(coffre("show", locked.id).out.split())
     assert "on hold since" in shown
-    assert "case 4711; S3 legal holds on 3 of 9 objects" in shown
+    assert "case 4711; S3 legal holds on 3 of 9 objects, some of which were refused: coffre hold" in shown
     assert "locked until 2027-03-04 00:00 UTC" in shown
     record: Mapping[str, Any] = coffre("list", "--json").json()[0]
     assert record["locked_until"] == "2027-03-04T00:00:00Z"
     assert record["hold"] == "case 4711"
-    assert record["hold_progress"] == {"released": False, "done": 3, "total": 9}
+    assert record["hold_progress"] == {"released": False, "done": 3, "total": 9, "refused": [0]}
 
 
 def test_a_list_without_locks_has_no_column_for_them(coffre: Coffre, account: Account) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.locked_scene import LockedScene
@@ -13,6 +15,7 @@ from coffre.operations.admin.catalog_rebuild import rebuild
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.rotate import hold as hold_module
 from coffre.operations.rotate.hold import HoldJob, hold, release, resume, unfinished_holds
+from coffre.stores.store import put_small
 
 
 @pytest.fixture
@@ -167,15 +170,9 @@ def many(vault: LockedScene, monkeypatch: pytest.MonkeyPatch) -> Backup:
 def test_an_interrupted_hold_is_held_and_continues_where_it_stopped(
     vault: LockedScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup, asked = many(vault, monkeypatch), []
-
-    def refuse(request: str, key: str) -> None:
-        asked.append(key)
-        if len(asked) == 5:
-            raise StoreError("slow down", code="STORE_THROTTLED")
-
-    vault.store.refuse = refuse
-    stopped = hold(vault.hold_job(), backup.id, None)
+    backup = many(vault, monkeypatch)
+    left = iter([900.0, 900.0, 1.0])
+    stopped = hold(replace(vault.hold_job(), remaining_seconds=lambda: next(left)), backup.id, None)
 
     assert stopped.unfinished is not None
     assert stopped.objects == 4
@@ -186,6 +183,46 @@ def test_an_interrupted_hold_is_held_and_continues_where_it_stopped(
 
     assert resume(vault.hold_job(), vault.record(backup)).unfinished is None  # as the daily rotation does
     assert vault.store.requests["hold"] == 3
+    assert held(vault) == set(vault.needs(backup))
+    assert unfinished_holds(vault.scene.catalog) == []
+
+
+@pytest.mark.parametrize("how", ["missing", "refused"])
+def test_an_object_that_cannot_be_held_keeps_no_other_from_its_hold(
+    vault: LockedScene, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    backup, refuse = many(vault, monkeypatch), vault.store.refuse
+    lost = sorted(key for key in vault.needs(backup) if "/packs/" in key)[1]
+    body = vault.scene.store.get(lost)
+
+    def deny(request: str, key: str) -> None:
+        if key == lost:
+            raise StoreError(f"s3:PutObjectLegalHold of {key} was denied.", code="STORE_DENIED")
+
+    if how == "refused":
+        vault.store.refuse = deny
+    else:
+        (vault.scene.root / lost).unlink()
+    report = hold(vault.hold_job(), backup.id, None)
+
+    assert (report.objects, report.refused) == (6, 1)
+    assert report.unfinished is not None
+    assert lost in report.unfinished
+    assert "7 of 7 objects are done, but for 1 refused one" in report.unfinished
+    assert vault.record(backup).hold_progress == HoldProgress(done=7, total=7, refused=(0,))
+    assert held(vault) == {*vault.needs(backup)} - {lost}
+    assert [one.id for one in unfinished_holds(vault.scene.catalog)] == [backup.id]
+    assert resume(vault.hold_job(), vault.record(backup)).objects == 1  # only its batch is tried again
+
+    if how == "missing":  # what is gone has no hold to lose
+        assert release(vault.hold_job(), backup.id).unfinished is None
+        assert held(vault) == set()
+        put_small(vault.scene.store, lost, body)
+    else:
+        assert release(vault.hold_job(), backup.id).refused == 1
+        assert vault.record(backup).held_at is not None
+    vault.store.refuse = refuse
+    assert hold(vault.hold_job(), backup.id, None).unfinished is None
     assert held(vault) == set(vault.needs(backup))
     assert unfinished_holds(vault.scene.catalog) == []
 
@@ -208,16 +245,10 @@ def test_an_interrupted_release_leaves_the_backup_on_hold_and_continues(
 
 
 def test_a_release_that_stopped_can_become_a_hold_again(vault: LockedScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    backup, asked = many(vault, monkeypatch), []
+    backup = many(vault, monkeypatch)
     hold(vault.hold_job(), backup.id, None)
-
-    def refuse(request: str, key: str) -> None:
-        asked.append(key)
-        if len(asked) == 3:
-            raise StoreError("slow down", code="STORE_THROTTLED")
-
-    vault.store.refuse = refuse
-    release(vault.hold_job(), backup.id)
+    left = iter([900.0, 1.0])
+    release(replace(vault.hold_job(), remaining_seconds=lambda: next(left)), backup.id)
     assert held(vault) < set(vault.needs(backup))
 
     hold(vault.hold_job(), backup.id, None)

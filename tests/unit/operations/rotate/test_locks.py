@@ -13,9 +13,9 @@ from tests.unit.operations.locked_scene import LockedScene
 from ulid import ULID
 
 from coffre.model.audit import Anchor
-from coffre.model.backup import Backup, Failure, LockProgress, Status, Tier
+from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, ConfigurationError, StoreError
-from coffre.model.locks import Lock, LockMode
+from coffre.model.locks import Lock, LockMode, LockProgress
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.rotate import keep_locked
 from coffre.operations.rotate.hold import hold, release
@@ -344,6 +344,49 @@ def test_an_object_that_cannot_be_locked_stops_no_other_and_every_backup_that_na
     assert ends(vault, first) == {day(11, 23, 2027)}
     assert ends(vault, with_it) == {day(11, 23, 2027), day(12, 21)}
     assert vault.record(with_it).locked_until == day(12, 21)
+
+
+def test_a_large_backup_with_a_lasting_refusal_reaches_its_end_over_several_rotations(
+    vault: LockedScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_locked, "_BATCH", 3)
+    backup = vault.take(DAILY, own=12)  # 14 objects, five batches
+    vault.scene.catalog.keeping.pin(backup.id, vault.scene.now)
+    denied = sorted(key for key in vault.needs(backup) if "/packs/" in key)[2]
+    refuse, asked = vault.store.refuse, vault.store.requests.copy()
+
+    def deny(request: str, key: str) -> None:
+        if key == denied:
+            raise StoreError(f"{request} of {key} was denied.", code="STORE_DENIED")
+
+    def rotate(requests: int) -> tuple[list[str], int]:
+        """Rotate with the time for this many requests; return the problems and the number of requests."""
+        nonlocal asked
+        asked = vault.store.requests.copy()
+        limit = asked["extend_lock"] + requests
+        vault.scene.remaining_seconds = lambda: 900.0 if vault.store.requests["extend_lock"] < limit else 200.0
+        found = [one.code for one in vault.scene.rotate().problems]
+        vault.later(days=1)
+        return found, vault.store.requests["extend_lock"] - asked["extend_lock"]
+
+    until = day(12, 23)
+    vault.store.refuse = deny
+    # The first rotation is refused one object, and the next ones go on behind it.
+    assert rotate(6) == (["LOCK_NOT_EXTENDED"], 6)
+    assert vault.record(backup).lock_progress == LockProgress(until=until, done=6, refused=(3,))
+    assert rotate(6) == ([], 6)
+    assert vault.record(backup).lock_progress == LockProgress(until=until, done=12, refused=(3,))
+    assert rotate(100) == (["LOCK_NOT_EXTENDED"], 2 + 3)
+    assert rotate(100) == (["LOCK_NOT_EXTENDED"], 3)
+    assert vault.record(backup).lock_progress == LockProgress(until=until, done=14, refused=(3,))
+    assert vault.record(backup).locked_until == day(11, 30)
+    ended = {key: state.lock.until for key, state in vault.store.locks.items() if state.lock}
+    assert {key for key in vault.needs(backup) if ended[key] != until} == {denied}
+
+    vault.store.refuse = refuse
+    assert rotate(100) == ([], 3)
+    assert (vault.record(backup).locked_until, vault.record(backup).lock_progress) == (until, None)
+    assert ends(vault, backup) == {until}
 
 
 def test_a_locked_backup_cannot_be_deleted_by_hand(vault: LockedScene) -> None:

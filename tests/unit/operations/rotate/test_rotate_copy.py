@@ -11,11 +11,14 @@ from tests.unit.operations.conftest import Scene
 from tests.unit.operations.copy_scene import CopyScene
 
 from coffre.model.backup import Backup, Restore, Status, Tier
-from coffre.model.copies import CopyStatus
+from coffre.model.copies import Copy, CopyStatus
 from coffre.model.locks import LockMode
 from coffre.model.rotation import Action
+from coffre.model.verification import Damage, DamageReport, Level
+from coffre.operations.rotate import keep_locked
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.stores.store import Store
+from coffre.vault.damage import write_damage
 
 LEAN = {"minimum_kept": 1, "minimum_verified": 1}
 
@@ -303,6 +306,20 @@ def test_without_the_vault_damaged_bytes_stay(scene: Scene, copy: CopyScene, los
     assert [problem.code for problem in report.problems] == [f"{lost.upper()}_MISSING"]
 
 
+def test_what_is_known_to_be_damaged_in_the_vault_too_stays(scene: Scene, copy: CopyScene) -> None:
+    backup = scene.backup(1)
+    pack = scene.packs_of(backup)[0].key
+    copy.copy(backup, damaged="A pack is not the one that was stored.", damaged_packs=(pack,))
+    found = [Damage(code="PACK_SWAPPED", text="It differs.", pack=pack)]
+    write_damage(scene.vault, DamageReport.on(backup.id, "shop", Level.READ, scene.now, found))
+
+    report = copy.rotate()
+
+    assert pack in copy.objects()
+    assert copy.status(backup) is CopyStatus.COMPLETED
+    assert [problem.code for problem in report.problems] == ["PACK_DAMAGED"]
+
+
 # --- locks ---
 
 
@@ -347,6 +364,35 @@ def test_locks_follow_the_copys_tiers_and_grow_only(scene: Scene, copy: CopyScen
     copy.copy(new, age_days=0)
     copy.rotate()
     assert asked.calls == 8 + 3
+
+
+def test_locks_of_a_large_copy_are_extended_over_several_rotations(
+    scene: Scene, copy: CopyScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep_locked, "_BATCH", 2)
+    copy.locked, copy.retention = True, {"daily_days": 10}
+    backup = scene.backup(1, Tier.DAILY, own=6)  # 8 objects
+    copy.copy(backup)
+    asked = CountingLocks(copy.store)
+
+    def rotate(requests: int) -> int:
+        before = asked.calls
+        scene.remaining_seconds = lambda: 900.0 if asked.calls < before + requests else 200.0
+        copy.rotate()
+        return asked.calls - before
+
+    def record() -> Copy:
+        found = scene.catalog.copies.find("off", backup.id)
+        assert found is not None
+        return found
+
+    assert rotate(4) == 4
+    progress = record().lock_progress
+    assert progress is not None
+    assert (progress.done, progress.refused, record().locked_until) == (4, (), None)
+    assert rotate(100) == 4
+    assert record().lock_progress is None
+    assert record().locked_until == progress.until
 
 
 def test_a_locked_copy_stays_until_its_lock_ends(scene: Scene, copy: CopyScene) -> None:

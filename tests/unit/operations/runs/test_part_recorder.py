@@ -21,7 +21,8 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
-from coffre.vault.entries import EntryWriter, pack_lines, write_lines
+from coffre.vault.entries import EntryWriter
+from coffre.vault.entry_lines import pack_lines, write_lines
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import read_part, recorded_parts
 from coffre.vault.vault import Vault

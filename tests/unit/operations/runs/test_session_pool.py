@@ -174,5 +174,5 @@ def test_who_asks_for_one_more_than_the_limit_waits_until_one_is_given_back() ->
         with streams.borrow():
             waiting = other.submit(borrow)
             assert not got.wait(0.05)
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
     assert got.is_set()

@@ -11,7 +11,8 @@ from coffre.buckets.changes import ObjectChange
 from coffre.model.manifest import Entry
 from coffre.operations.backup_buckets.job import BucketPart, ToCompare, Unchanged
 from coffre.operations.runs.part_recorder import Packed
-from coffre.vault.entries import pack_lines, packs_of
+from coffre.vault.entries import packs_of
+from coffre.vault.entry_lines import pack_lines
 
 
 @dataclass

@@ -33,7 +33,8 @@ from coffre.policy.slicing import Part
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
-from coffre.vault.entries import EntryWriter, write_lines
+from coffre.vault.entries import EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart
 from coffre.vault.vault import Committed

@@ -19,7 +19,8 @@ from coffre.policy.slicing import Part
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.present_catalog import PresentCatalog
 from coffre.vault.codec import Plaintext
-from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter, write_lines
+from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter
+from coffre.vault.entry_lines import write_lines
 from coffre.vault.part_records import StoredPart
 
 # How often a part is read for which others wait.

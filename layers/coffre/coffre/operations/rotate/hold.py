@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Final
 
 from ulid import ULID
@@ -19,8 +18,9 @@ from ulid import ULID
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, HoldProgress, Status
-from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, StoreError
+from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, ObjectMissingError, StoreError
 from coffre.model.hold import HoldReport
+from coffre.model.words import counted
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks
@@ -30,7 +30,7 @@ from coffre.vault.vault import Vault
 _LOCK: Final = "*holds"
 _STALE_AFTER: Final = timedelta(minutes=3)
 _RESERVE_SECONDS: Final = 30.0
-# About three seconds of requests: as often the record says how far it is.
+# About three seconds of requests: as often the record says how far it is, and names batches by their first object.
 _BATCH: Final = 1000
 
 
@@ -100,7 +100,7 @@ def unfinished_holds(catalog: Catalog) -> list[Backup]:
     return [
         backup
         for backup in catalog.backups(status=Status.COMPLETED)
-        if (at := backup.hold_progress) is not None and (at.released or at.done < at.total)
+        if (at := backup.hold_progress) is not None and (at.released or at.refused or at.done < at.total)
     ]
 
 
@@ -112,24 +112,41 @@ def resume(job: HoldJob, backup: Backup) -> HoldReport:
 
 
 def _legal_holds(job: HoldJob, locks: VaultLocks, backup: Backup, *, released: bool) -> HoldReport:
+    """Set or remove the holds batch by batch. What was refused before comes last, and stops nothing else."""
     keys = _keys(job.vault, backup)
     shared = _held_by_others(job, backup) & set(keys) if released else set()
     wanted = [key for key in keys if key not in shared]
     at = backup.hold_progress
-    done = at.done if at is not None and at.released is released and at.total == len(wanted) else 0
+    if at is None or at.released is not released or at.total != len(wanted):
+        at = HoldProgress(released=released, total=len(wanted))
     report = HoldReport(backup=backup, legal_holds=True, shared=len(shared))
-    count = 0
+    count, tried, refused = 0, (*range(at.done, len(wanted), _BATCH), *at.refused), dict[str, StoreError]()
     try:
-        _note(job, backup, HoldProgress(released=released, done=done, total=len(wanted)))
-        for batch in batched(wanted[done:], _BATCH, strict=False):
+        _note(job, backup, at)
+        for first in tried:
             _check(job)
-            locks.hold(batch, lambda: None, on=not released)
-            count += len(batch)
-            _note(job, backup, HoldProgress(released=released, done=done + count, total=len(wanted)))
-    except (StoreError, DeadlineError) as error:
-        left = f"{done + count:,} of {len(wanted):,} objects are done: {error.message}"
-        report = report.model_copy(update={"unfinished": left})
+            batch = wanted[first : first + _BATCH]
+            found = _but_gone(locks.hold_all(batch, lambda: None, on=not released), released=released)
+            refused |= found
+            count += len(batch) - len(found)
+            waiting = {*at.refused, first} if found else {*at.refused} - {first}
+            at = at.model_copy(update={"done": max(at.done, first + len(batch)), "refused": tuple(sorted(waiting))})
+            _note(job, backup, at)
+    except DeadlineError as error:
+        report = report.model_copy(update={"unfinished": f"{_so_far(at)}: {error.message}"})
+    if refused:
+        left = f"{_so_far(at)}, but for {counted(len(refused), 'refused one')}: {refused[min(refused)].message}"
+        report = report.model_copy(update={"unfinished": left, "refused": len(refused)})
     return report.model_copy(update={"objects": count, "backup": job.catalog.get_backup(backup.id)})
+
+
+def _but_gone(refused: dict[str, StoreError], *, released: bool) -> dict[str, StoreError]:
+    """Leave out what does not exist any more, if holds are removed: it has none."""
+    return {key: error for key, error in refused.items() if not (released and isinstance(error, ObjectMissingError))}
+
+
+def _so_far(at: HoldProgress) -> str:
+    return f"{at.done:,} of {at.total:,} objects are done"
 
 
 def _note(job: HoldJob, backup: Backup, progress: HoldProgress) -> None:

@@ -3,7 +3,8 @@
 A tier joined, a pin was set, the retention became longer, or a lock whose end is not known is about to end. The
 catalog's record says until when everything that a backup refers to is locked, so that nothing is asked of the store for
 the others. An object that is missing, or whose lock is refused, is a problem of every backup that names it, and stops
-nothing: all other objects are locked, and nothing is deleted for it.
+nothing: all other objects are locked, and nothing is deleted for it. The batch that it is in is tried again by the next
+rotations, after everything that no rotation has tried yet: so a large backup reaches its end over several of them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import batched
 from typing import Final, Protocol
 
-from coffre.model.backup import Backup, LockProgress
+from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError, StoreError
+from coffre.model.locks import LockProgress
 from coffre.model.manifest import Manifest
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
@@ -26,10 +27,11 @@ from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks, is_shorter
 from coffre.vault.vault import Vault
 
-# About ten seconds of requests.
+# About ten seconds of requests. Records name batches by their first object: one of another size would miss some.
 _BATCH: Final = 1000
-# A rolling lock that was begun some days ago ends as many days earlier; it is extended again in time.
-_ABOUT: Final = timedelta(days=7)
+# A rolling lock that was begun some days ago ends as many days earlier. It is extended again in time: policy/locking.py
+# does so more than this number of days after its beginning.
+_ABOUT: Final = timedelta(days=14)
 
 
 class LockNotes(Protocol):
@@ -112,16 +114,17 @@ class LockKeeper:
     dry_run: bool = False
     problems: list[Problem] = field(default_factory=list)
     _extended: dict[str, datetime] = field(default_factory=dict)
+    _unfinished: int = 0
 
     def keep(self, needs: Iterable[LockNeed]) -> LockReport:
         """Extend what is needed, the longest first, so that a pack of several backups is extended once."""
-        backups = objects = unfinished = 0
+        backups = objects = 0
         for need in sorted(needs, key=lambda need: (need.until, need.backup.id), reverse=True):
             if not self.has_time():
-                unfinished += 1
+                self._unfinished += 1
             elif (done := self._keep(_continued(need))) is not None:
                 backups, objects = backups + 1, objects + done
-        return LockReport(backups=backups, objects=objects, unfinished=unfinished)
+        return LockReport(backups=backups, objects=objects, unfinished=self._unfinished)
 
     def _keep(self, need: LockNeed) -> int | None:
         backup = need.backup
@@ -142,37 +145,47 @@ class LockKeeper:
     def _extend(self, need: LockNeed) -> int:
         """Extend batch by batch, and record how far it is: the time may not suffice for a large backup.
 
+        What earlier rotations were refused comes last, so that it takes no time from what they did not reach.
+
         Raises
         ------
         StoreError
-            The first object that was not locked; the others are. What follows it is not recorded as done.
+            The first object that was not locked; the others are.
         """
-        backup = need.backup
+        backup, begun = need.backup, need.backup.lock_progress or LockProgress(until=need.until)
         manifest = manifest_of(self.vault, backup)
         known = self.known(manifest)
         packs = sorted({pack.key for pack in manifest.packs})
         keys = [backup.manifest_key or "", *(file.key for file in lists_apart(manifest.entries)), *packs]
-        done, count = backup.lock_progress.done if backup.lock_progress else 0, 0
+        done, count, waiting = begun.done, 0, {*begun.refused}
         refused: dict[str, StoreError] = {}
-        for batch in batched(keys[done:], _BATCH, strict=False):
+        for first in (*range(done, len(keys), _BATCH), *begun.refused):
             if not self.has_time():
+                self._unfinished += 1
                 break
-            wanted = [
-                key
-                for key in batch
-                if is_shorter(known.get(key), need.until) and is_shorter(self._extended.get(key), need.until)
-            ]
-            if not self.dry_run:
-                refused |= self.locks.extend_all(wanted, need.until, self.check)
-            count, done = count + len(wanted), done + len(batch)
-            self._extended |= {key: need.until for key in wanted if key not in refused}
-            if not self.dry_run and not refused and done < len(keys):
-                self.notes.note_locking(backup.id, LockProgress(until=need.until, done=done))
+            found, tried = self._extend_batch(keys[first : first + _BATCH], known, need.until)
+            refused |= found
+            count, done = count + tried, max(done, min(first + _BATCH, len(keys)))
+            waiting = waiting | {first} if found else waiting - {first}
+            if not self.dry_run and (waiting or done < len(keys)):
+                progress = LockProgress(until=need.until, done=done, refused=tuple(sorted(waiting)))
+                self.notes.note_locking(backup.id, progress)
         if refused:
             raise _refusal(refused)
-        if not self.dry_run and done >= len(keys):
+        if not self.dry_run and not waiting and done >= len(keys):
             self.notes.note_locked(backup.id, need.until)
         return count
+
+    def _extend_batch(
+        self, keys: Iterable[str], known: Mapping[str, datetime | None], until: datetime
+    ) -> tuple[Mapping[str, StoreError], int]:
+        """Extend the locks that are shorter; return why some were not, and how many were tried."""
+        wanted = [
+            key for key in keys if is_shorter(known.get(key), until) and is_shorter(self._extended.get(key), until)
+        ]
+        refused = {} if self.dry_run else self.locks.extend_all(wanted, until, self.check)
+        self._extended |= {key: until for key in wanted if key not in refused}
+        return refused, len(wanted)
 
     def _note(self, code: str, backup: Backup, why: str) -> None:
         text = f"The locks of backup {backup.id} of {backup.target} were not extended: {why}"

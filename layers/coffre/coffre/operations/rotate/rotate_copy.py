@@ -15,9 +15,10 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, LockProgress, Restore, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.locks import LockProgress
 from coffre.model.points import PointRecord
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
@@ -258,7 +259,10 @@ class _CopyNotes:
     def note_locked(self, backup_id: str, until: datetime) -> None:
         seen = self.catalog.copies.find(self.destination, backup_id)
         if seen is not None and (seen.locked_until is None or seen.locked_until < until):
-            self.catalog.copies.change(seen, seen.model_copy(update={"locked_until": until}))
+            locked = {"locked_until": until, "lock_progress": None}
+            self.catalog.copies.change(seen, seen.model_copy(update=locked))
 
     def note_locking(self, backup_id: str, progress: LockProgress) -> None:
-        """Nothing is noted: extending again what is locked already does no harm."""
+        seen = self.catalog.copies.find(self.destination, backup_id)
+        if seen is not None:
+            self.catalog.copies.change(seen, seen.model_copy(update={"lock_progress": progress}))

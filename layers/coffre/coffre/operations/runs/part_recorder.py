@@ -21,7 +21,8 @@ from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, PackReference
 from coffre.model.words import size
 from coffre.operations.runs.run import Run
-from coffre.vault.entries import EntryWriter, pack_lines, packs_of, read_lines
+from coffre.vault.entries import EntryWriter, packs_of
+from coffre.vault.entry_lines import pack_lines, read_lines
 from coffre.vault.layout import writer_of
 from coffre.vault.pack import PackWriter
 from coffre.vault.part_records import write_packed

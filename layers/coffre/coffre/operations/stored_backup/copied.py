@@ -30,7 +30,7 @@ def as_copied(backup: Backup, copy: Copy) -> Backup:
             "damaged_at": None if copy.damaged is None else copy.verified_at or copy.started_at,
             "damage": copy.damaged,
             "locked_until": copy.locked_until,
-            "lock_progress": None,
+            "lock_progress": copy.lock_progress,
         }
     )
 

@@ -13,8 +13,9 @@ from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.backup_database.seal import Sealed, add_counts, check_complete, commit
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_tables
 from coffre.operations.runs.run import Run
-from coffre.vault.entries import live_bytes, unsorted
+from coffre.vault.entries import live_bytes
 from coffre.vault.entry_files import EntryFiles, lists_as_packs
+from coffre.vault.entry_lines import unsorted
 from coffre.vault.layout import writer_of
 from coffre.vault.part_records import StoredPart, read_part, recorded_parts
 from coffre.vault.vault import Committed

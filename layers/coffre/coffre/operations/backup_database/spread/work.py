@@ -27,7 +27,7 @@ from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
 from coffre.postgres.source.snapshot import Holder
-from coffre.vault.entries import read_lines
+from coffre.vault.entry_lines import read_lines
 from coffre.vault.history import NO_HISTORY, History
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart, recorded_parts, write_part

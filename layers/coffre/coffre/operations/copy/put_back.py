@@ -1,0 +1,78 @@
+"""Replace objects in a vault that takes new ones only; locks and holds come with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from coffre.model.errors import StoreError
+from coffre.model.locks import Lock, LockMode, LockState
+from coffre.stores.body import sha256_of
+from coffre.stores.locking import LockingStore
+from coffre.stores.store import Store, put_new
+
+# Of what was stored before Object Lock was turned on: no manifest says how rotation locked it later.
+UNKNOWN_MODE: Final = LockMode.GOVERNANCE
+_NO_LOCKS: Final = ("LOCKS_OFF", "LOCKS_UNSUPPORTED")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Until when the backups that name an object need its lock, in which mode, and whether one of them is on hold."""
+
+    until: datetime | None = None
+    mode: LockMode = UNKNOWN_MODE
+    is_held: bool = False
+
+
+@dataclass
+class PutBack:
+    """Replaces objects of a vault that takes new ones only. A bucket with versions keeps what was replaced."""
+
+    store: Store
+    now: datetime
+    _locks: LockingStore | None = None
+    _is_asked: bool = False
+
+    def put(self, key: str, body: bytes, need: Need) -> None:
+        """Store these bytes in place of the stored ones, locked and held as those were, or as backups need it.
+
+        What exists is deleted only after the store has refused to replace it: who may not write deletes nothing.
+        """
+        locks = self._locking() if need.until is not None or need.is_held else None
+        state = LockState()
+        try:
+            self._store(locks, state, need).put(key, body, sha256=sha256_of(body), if_absent=True)
+        except StoreError as error:
+            if error.code != "OBJECT_EXISTS":
+                raise
+            state = LockState() if locks is None else locks.lock_of(key)
+            self.store.delete(key)
+            put_new(self._store(locks, state, need), key, body)
+        if locks is not None and (need.is_held or state.held):
+            locks.hold(key, on=True)
+
+    def _store(self, locks: LockingStore | None, state: LockState, need: Need) -> Store:
+        """Return the store, which locks what is put, if that is needed."""
+        lock = self._lock(state, need)
+        return self.store if locks is None or lock is None else locks.with_lock(lock)
+
+    def _lock(self, state: LockState, need: Need) -> Lock | None:
+        needed = Lock(state.lock.mode if state.lock else need.mode, need.until) if need.until is not None else None
+        longest = max(
+            (lock for lock in (state.lock, needed) if lock is not None), key=lambda one: one.until, default=None
+        )
+        return longest if longest is not None and longest.until > self.now else None
+
+    def _locking(self) -> LockingStore | None:
+        """Return the store if it locks: a copy of a locked vault may be where nothing does."""
+        if not self._is_asked and isinstance(self.store, LockingStore):
+            try:
+                self.store.require_locking()
+                self._locks = self.store
+            except StoreError as error:
+                if error.code not in _NO_LOCKS:
+                    raise
+        self._is_asked = True
+        return self._locks
