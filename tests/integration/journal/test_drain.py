@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 from moto import mock_aws
 from tests.catalog_table import create
+from tests.integration.backup_database.killed_run import backup_job, one_run
 from tests.integration.journal_scene import Scene
 from tests.integration.journal_vault import Journal, journal_of
 
@@ -158,7 +159,10 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
 
     # A transaction that is open over drains, and one that is prepared, come with their COMMIT.
     scene.take_base()
-    base = journal.base()
+    (scene.scratch / "backup").mkdir()
+    backup = backup_job(scene.server.dsn(scene.name), scene.home, scene.scratch / "backup", scene.scratch)
+    base = one_run(backup, None).database.journal
+    assert base is not None
     journal.known.append(base)
     open_one = scene.writer()
     run("INSERT INTO one VALUES (2, 'open')", "INSERT INTO one VALUES (3, 'open')")
