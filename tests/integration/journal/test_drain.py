@@ -21,7 +21,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.catalog.journals import Journals
 from coffre.model.errors import ConnectError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
-from coffre.operations.journal import drain, segment
+from coffre.operations.journal import barrier, drain, segment
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport, Guarding
 from coffre.operations.journal.keeping import keep
@@ -332,6 +332,10 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert caught.value.code == journal.state.error == "JOURNAL_TOO_SLOW"
     again(JournalEnd.TOO_SLOW, journal.drain(remaining_seconds=slow_once()))
     assert journal.state.error is None
+
+    run("TRUNCATE one")
+    with patch.object(barrier, "in_time", side_effect=JournalError("too much", code="JOURNAL_TOO_LARGE")):
+        assert ended(journal.drain()) == [(JournalEnd.REWRITTEN, ("public.one",))]
 
     # The guard, in a drain and on its own.
     changed()

@@ -177,13 +177,15 @@ class _Drain:
         found = slot.inspect(self.session, ownership(state).name)
         changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
         changes["retained_bytes"] = found.retained_bytes if found else 0
-        if state.base_wanted_at is not None:
-            if any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
-                changes |= {"base_wanted_at": None, "base_asked_at": None}
-            elif state.base_asked_at is None or now - state.base_asked_at >= _ASK_AGAIN:
-                job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
-                changes["base_asked_at"] = now
-        return keep(job, state, **changes)
+        is_wanted = state.base_wanted_at is not None
+        if is_wanted and any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
+            is_wanted = False
+            changes |= {"base_wanted_at": None, "base_asked_at": None}
+        state = keep(job, state, **changes)
+        if not is_wanted or (state.base_asked_at is not None and now - state.base_asked_at < _ASK_AGAIN):
+            return state
+        job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
+        return keep(job, state, base_asked_at=now)
 
     def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
         if ended is not None:
