@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from moto import mock_aws
-from tests.catalog_table import create
 from tests.integration.backup_database.killed_run import backup_job, one_run
-from tests.integration.journal_scene import Scene
-from tests.integration.journal_vault import Journal, journal_of
+from tests.integration.journal_vault import Journal, Killed, killed_at
 
-from coffre.catalog.catalog import Catalog
-from coffre.catalog.journals import Journals
 from coffre.model.errors import ConnectError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
 from coffre.operations.journal import barrier, drain, segment
@@ -29,53 +23,6 @@ from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
 from coffre.postgres.journal import look, slot
 from coffre.postgres.journal.slot_errors import lost
-from coffre.stores.directory import DirectoryStore
-
-
-class Killed(BaseException):
-    """The process is gone here."""
-
-
-@pytest.fixture
-def make_journal(
-    make_scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Journal]]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
-    monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
-    with mock_aws():
-        catalog = Catalog("journals")
-        create(catalog._table)
-
-        def make(major: int, *statements: str) -> Journal:
-            scene = make_scene(major)
-            scene.run(*statements)
-            return journal_of(scene, catalog)
-
-        yield make
-
-
-def killed_at(step: int) -> ExitStack:
-    """Within this, the process ends before the step of this number that changes something outside of it."""
-    left = iter(range(step))
-    stack = ExitStack()
-
-    def deadly(where: Any, name: str) -> None:
-        real = getattr(where, name)
-
-        def stepped(*args: Any, **named: Any) -> Any:
-            if next(left, None) is None:
-                raise Killed
-            return real(*args, **named)
-
-        stack.enter_context(patch.object(where, name, stepped))
-
-    deadly(DirectoryStore, "put")
-    deadly(Journals, "keep")
-    for name in ("create", "advance", "drop"):
-        deadly(slot, name)
-    return stack
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -154,7 +101,7 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     assert [(one.sequence_name, one.last_value) for one in journal.segments()[-1].sequences] == [("numbers", 1)]
     run("SET synchronous_commit = off")
     run("INSERT INTO one VALUES (1, 'late')")
-    assert journal.drain(pause=time.sleep).transactions == 1
+    assert journal.drain().transactions == 1
     run("SET synchronous_commit = on")
 
     # A transaction that is open over drains, and one that is prepared, come with their COMMIT.
@@ -176,8 +123,8 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     with scene.session.cursor() as cursor:
         cursor.execute(f"COMMIT PREPARED '{scene.name}'")
     scene.session.autocommit = False
-    assert journal.drain().transactions == 2
-    assert journal.state.base_wanted_at is None
+    report = journal.drain()
+    assert (report.transactions, report.state.base_wanted_at) == (2, None)
 
     # Emptied tables are no barrier, wherever the TRUNCATE falls: also between the bound and the look.
     run("TRUNCATE two", "INSERT INTO two VALUES (1)")
@@ -205,7 +152,7 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     snapshot = scene_snapshot(journal)
     run("INSERT INTO one VALUES (6, 'not seen')")
     run("INSERT INTO one VALUES (7, 'not seen')")
-    real_look = drain.look
+    real_look = look.look
     with patch.object(drain, "look", lambda *args: replace(real_look(*args), snapshot=snapshot)):
         report = journal.drain()
     assert (report.transactions, report.is_complete) == (1, False)
@@ -257,7 +204,7 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
 
 
 def scene_snapshot(journal: Journal) -> Any:
-    return look.look(journal.scene.connect(), lambda _: None).snapshot
+    return look.look(journal.scene.connect(), time.sleep).snapshot
 
 
 def current_lsn(journal: Journal) -> int:
@@ -307,7 +254,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
     gone = lost(journal.state.slot or "")
     # The new one is lost as well: a drain makes no more than one.
-    with patch.object(segment.slot, "peek", side_effect=gone), pytest.raises(JournalError):
+    with patch.object(slot, "peek", side_effect=gone), pytest.raises(JournalError):
         journal.drain()
     assert journal.state.error == "JOURNAL_SLOT_LOST"
     assert journal.end(-2).reason is JournalEnd.SLOT_LOST
@@ -329,9 +276,10 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     changed()
     with pytest.raises(JournalTransientError) as caught:
         journal.drain(remaining_seconds=lambda: 5.0)
-    assert caught.value.code == journal.state.error == "JOURNAL_TOO_SLOW"
-    again(JournalEnd.TOO_SLOW, journal.drain(remaining_seconds=slow_once()))
-    assert journal.state.error is None
+    failed = journal.state
+    assert (caught.value.code, failed.error, failed.slow) == ("JOURNAL_TOO_SLOW", "JOURNAL_TOO_SLOW", 1)
+    report = again(JournalEnd.TOO_SLOW, journal.drain(remaining_seconds=slow_once()))
+    assert (report.state.error, report.state.slow) == (None, 0)
 
     run("TRUNCATE one")
     with patch.object(barrier, "in_time", side_effect=JournalError("too much", code="JOURNAL_TOO_LARGE")):

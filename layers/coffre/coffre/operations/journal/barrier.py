@@ -17,7 +17,7 @@ from coffre.operations.journal.segment import in_time
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
-from coffre.postgres.journal.look import Look
+from coffre.postgres.journal.look import Look, until_on_disk
 from coffre.postgres.journal.passing import emptied_tables
 from coffre.vault.journal import end_interval, read_interval, read_segment, segment_keys
 
@@ -115,7 +115,7 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if not found:
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
-        upto = max(seen.snapshot.lsn or 0, seen.durable.lsn)
+        upto = until_on_disk(session, job.pause).lsn  # not before what is seen
         try:
             found = barriers(before, after, emptied_tables(in_time(job, session, ownership(state).name, upto)))
         except (JournalError, JournalTransientError) as error:
