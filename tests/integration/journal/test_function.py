@@ -20,7 +20,10 @@ from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.model.errors import EventError, JournalError, JournalTransientError, TargetUnknownError
 from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
+from coffre.policy.checks.journal import JournalServer
 from coffre.policy.journal_health import late_after
+from coffre.postgres.inspection.journal import read_journal_server
+from coffre.postgres.inspection.sessions import reading
 from coffre.postgres.journal import slot
 from coffre.runtime.function import utc_now
 from coffre.runtime.journal_function import JournalFunction
@@ -198,6 +201,43 @@ def test_a_journal_begins_asks_for_a_base_is_looked_after_and_ends(deployed: Dep
     assert deployed.call(target="shop", off=True) == {"target": "shop", "dropped": False}
     with pytest.raises(TargetUnknownError, match="No version of the configuration"):
         deployed.call(target="unknown", off=True)
+
+
+def test_doctor_sees_what_a_journal_needs_and_cannot_follow(deployed: Deployed) -> None:
+    scene = deployed.scene
+    role = f"weak_{scene.name}"
+    scene.run(
+        "CREATE TABLE no_key (a int)",
+        'CREATE TABLE "Odd full" (a int)',
+        'ALTER TABLE "Odd full" REPLICA IDENTITY FULL',
+        "CREATE TABLE by_index (a int NOT NULL UNIQUE)",
+        "ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_a_key",
+        "CREATE TABLE nothing (a int PRIMARY KEY)",
+        "ALTER TABLE nothing REPLICA IDENTITY NOTHING",
+        "CREATE UNLOGGED TABLE cache (a int PRIMARY KEY)",
+        "SELECT lo_create(0)",
+        f"CREATE ROLE {role}",
+    )
+    deployed.configure(shop={"journal": {}})
+
+    def seen() -> JournalServer:
+        with scene.connect() as session, reading(session) as query:
+            query("SELECT set_config('role', %(role)s, false)", {"role": role if is_weak else "none"})
+            return read_journal_server(query, 1 << 30)
+
+    is_weak = False
+    before = seen()
+    assert (before.wal_level, before.may_replicate, before.has_slot) == ("logical", True, False)
+    assert before.without_identity == ("public.no_key", "public.nothing")
+    assert (before.unlogged, before.large_objects) == (("public.cache",), 1)
+    deployed.call(target="shop")
+    after = seen()
+    assert (after.has_slot, after.slots) == (True, before.slots + 1)
+    assert before.most_slots > before.slots
+
+    is_weak = True
+    assert (seen().role, seen().may_replicate) == (role, False)
+    scene.run(f"DROP ROLE {role}")
 
 
 def test_what_waits_is_answered_and_what_cannot_go_on_is_reported(deployed: Deployed) -> None:
