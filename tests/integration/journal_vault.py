@@ -13,9 +13,11 @@ from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, J
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.job import DrainReport, JournalJob
+from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.fingerprint import read_base
+from coffre.postgres.source.snapshot import hold_snapshot
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
 from coffre.vault.journal import intervals, read_end, read_lines, read_segment, segment_keys
@@ -73,14 +75,11 @@ class Journal:
         ]
 
     def base(self) -> JournalBase:
-        """What the manifest of a backup would say now."""
-        with connect(self.job.connection) as session:
-            with session, session.cursor() as cursor:
-                cursor.execute("SELECT pg_current_wal_flush_lsn()::text")
-                ((text,),) = cursor.fetchall()
-            session.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            with session:
-                return read_base(session, text)
+        """Return what the manifest of a backup would say now."""
+        with hold_snapshot(self.job.connection, Children(), lock_timeout_seconds=10) as holder:
+            wal_text = holder.wal_text
+            assert wal_text is not None
+            return holder.ask(lambda session: read_base(session, wal_text))
 
     def drop_slots(self) -> None:
         with connect(self.job.connection) as session, session, session.cursor() as cursor:
@@ -114,6 +113,7 @@ def journal_of(scene: Scene, catalog: Catalog) -> Journal:
         ask_for_base=asked.append,
         now=lambda: datetime.now(UTC),
         remaining_seconds=lambda: 300.0,
+        pause=lambda _: None,  # no commit of a test is asynchronous
     )
     journal = Journal(scene, catalog, job, identity, asked, known)
     scene.stack.callback(journal.drop_slots)
