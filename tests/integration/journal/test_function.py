@@ -190,10 +190,10 @@ def test_a_journal_begins_asks_for_a_base_is_looked_after_and_ends(deployed: Dep
         deployed.call(target="shop", off=True)
     assert refused.value.code == "JOURNAL_CONFIGURED"
     deployed.configure(other={})
-    deployed.take()
-    assert deployed.call(scheduled_time=TICK) == {"started": ["shop"]}
-    [off] = deployed.take()
-    assert off == {"function": "coffre-journal", "target": "shop", "off": True}
+    for event in ({"scheduled_time": TICK}, {"guard": True}):
+        deployed.take()
+        assert deployed.call(**event) == {"started": ["shop"]}
+        assert deployed.take() == [{"function": "coffre-journal", "target": "shop", "off": True}]
     assert deployed.call(target="shop", off=True) == {"target": "shop", "dropped": True}
     assert (deployed.slots(), deployed.catalog.journals.all()) == ([], {})
     last = intervals(deployed.vault, "shop")[-1]

@@ -91,10 +91,9 @@ class JournalFunction:
                 is_meant = tick is None or (target.journal is not None and is_due(target.journal, state, tick))
             if is_meant:
                 yield name, wanted.for_target(name)
-        if tick is not None:
-            for name in sorted(states.keys() - journals.keys()):
-                if is_retried(states[name], tick):
-                    yield name, wanted.for_target(name, off=True)
+        for name in sorted(states.keys() - journals.keys()):
+            if wanted.guard or (tick is not None and is_retried(states[name], tick)):
+                yield name, wanted.for_target(name, off=True)
 
     # --- one target ---
 

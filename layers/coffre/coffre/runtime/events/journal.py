@@ -13,9 +13,9 @@ from coffre.runtime.events.event import SentEvent, Utc
 class JournalEvent(SentEvent):
     """Store what changed in one database, or in every one that has a journal when none is named.
 
-    `scheduled_time` is the time of a tick: only the journals that are due then are drained, and those that the
-    configuration has no more are switched off. `guard` stores nothing: it drops a slot whose WAL is a danger to its
-    server. `off` drops the slot of a target that has no journal any more.
+    `scheduled_time` is the time of a tick: only the journals that are due then are drained. `guard` stores nothing: it
+    drops a slot whose WAL is a danger to its server. Both switch off what the configuration has no more. `off` drops
+    the slot of a target that has no journal any more.
     """
 
     target: TargetName | None = None
@@ -33,5 +33,6 @@ class JournalEvent(SentEvent):
 
     def for_target(self, target: str, *, off: bool = False) -> dict[str, Any]:
         """Return the event that starts one target's own invocation."""
-        changed = self.model_copy(update={"target": target, "scheduled_time": None, "off": off})
+        guard = self.guard and not off
+        changed = self.model_copy(update={"target": target, "scheduled_time": None, "guard": guard, "off": off})
         return changed.model_dump(mode="json", exclude_defaults=True)
