@@ -1143,6 +1143,40 @@ def test_a_server_with_a_schedule_of_its_own_is_started_when_it_is_due(
     assert checkout.coffre("config", "restore", "template", "--yes").status == 0
 
 
+def test_a_journal_gets_its_base_and_says_which_moments_can_be_restored(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    """Switched on, begun, a base that the function itself asks for, changes, and switched off."""
+    document = checkout.coffre("config", "show", "--json").json()["document"]
+    target = next(one for one in document["targets"] if one["name"] == SAMPLE)
+    target["journal"] = {}
+    (tmp_path / "new.json").write_text(json.dumps(document))
+    changed = checkout.coffre("config", "set", str(tmp_path / "new.json"), "--yes")
+    assert changed.status == 0, changed.err
+
+    begun = checkout.coffre("journal", "drain", SAMPLE, "--json")
+    assert begun.status == 0, begun.err
+    assert len(begun.json()["begun"]) == 1
+
+    def restorable() -> dict[str, Any] | None:
+        drained = checkout.coffre("journal", "drain", SAMPLE, "--json")
+        assert drained.status == 0, drained.err
+        [interval] = checkout.coffre("journal", "list", SAMPLE, "--json").json()["intervals"]
+        found: dict[str, Any] = interval
+        return found if interval["restorable_from"] is not None else None
+
+    found = until(restorable, "a base of the journal")
+    with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session, session.cursor() as cursor:
+        cursor.execute("UPDATE casa.users SET id = id")
+    assert checkout.coffre("journal", "drain", SAMPLE, "--json").json()["transactions"] == 1
+    assert found["restorable_from"] <= found["restorable_to"]
+    assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+    assert checkout.coffre("journal", "off", SAMPLE, "--json").json() == {"target": SAMPLE, "dropped": True}
+    with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_replication_slots")
+        assert cursor.fetchall() == [(0,)]
+
+
 @pytest.fixture(scope="module")
 def divided_work(stack: Stack, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Targets whose backups several functions take together."""

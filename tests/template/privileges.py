@@ -21,6 +21,7 @@ EVERYTHING: Final = {
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
     "Console": "on",
+    "Journal": "on",
     "ConsoleSignIn": "cognito",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
@@ -48,6 +49,7 @@ PARTITIONS: Final = (
     "USAGE",
     "COPY",
     "POINT",
+    "JOURNAL",
     "PART",
     "SPREAD",
     "APIKEY",
@@ -64,6 +66,7 @@ FUNCTIONS: Final = {
     "copy": "CopyRole",
     "drill": "DrillRole",
     "verify": "VerifyRole",
+    "journal": "JournalRole",
     "notify": "NotifyRole",
     "console": "ConsoleRole",
 }
@@ -201,6 +204,8 @@ class Privileges:
             "a copy of the configuration": "v1/configuration/20261128T030000Z-0123456789abcdef.json",
             "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
             "the mark of a verification": f"{FOLDER}/marks/verified-{ID}.json",
+            "the record of a segment of a journal": f"v1/journal/main/{ID}/00000001-00000000016B3748.json",
+            "a pack of a journal": f"v1/journal/main/{ID}/00000001-01234567-0000",
         }
         others = {
             "the progress of a run": f"{FOLDER}/progress.json",

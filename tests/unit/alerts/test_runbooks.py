@@ -27,6 +27,7 @@ from coffre.alerts.approvals import approval_needed
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.console import console_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
+from coffre.alerts.journals import journal_ended, journal_late, journal_stopped
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
@@ -37,6 +38,7 @@ from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.confirmation import Act, Facts, IssuedPlan, Plan, Request, Seen
 from coffre.model.copies import Destination
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
@@ -175,7 +177,23 @@ def copies() -> list[Alert]:
     ]
 
 
+def journals() -> list[Alert]:
+    of_database = JournalState(target="shop", error="CONNECTION_REFUSED", message="No server.", seen_at=TAKEN)
+    ends = [
+        IntervalEnd(reason=reason, stored_lsn=1, seen_at=seen_at, ended_at=NOW, about=('public."o\u202edd"',))
+        for reason in JournalEnd
+        for seen_at in (TAKEN, None)
+    ]
+    return [
+        journal_stopped("shop", FAILURE, request_id="r"),
+        journal_late("shop", of_database, TAKEN),
+        journal_late("shop", None, TAKEN),
+        *(journal_ended("shop", "01KB3M7Q0000000000000000A1", end) for end in ends),
+    ]
+
+
 ALERTS = [
+    *journals(),
     *objectives(),
     *reports(),
     *failures(FAILURE),

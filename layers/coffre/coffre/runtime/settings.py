@@ -23,7 +23,8 @@ class Settings(BaseModel):
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
     that do not read backups have none.
     `backup_database_function` and `backup_storage_function` are for functions that ask or start them: verify asks what
-    doctor sees, and the backup of a database starts those of the buckets of its restore point.
+    doctor sees, and the backup of a database starts those of the buckets of its restore point. `journal_function` is
+    for verify, which has it look after the slots of journals.
     `access_log_bucket` has the logs of accesses to the vault, if they exist. `own_roles` has the names of the stack's
     roles, between commas: for the function that looks at the logs those that use the vault, and for those that take
     approvals also those that are no person (docs/identity.md). `stack` is the stack's name, for the
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     access_log_bucket: str | None = None
     backup_database_function: str | None = None
     backup_storage_function: str | None = None
+    journal_function: str | None = None
     own_roles: str = ""
     stack: str | None = None
     console_role: str | None = None

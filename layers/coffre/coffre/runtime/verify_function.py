@@ -41,6 +41,7 @@ from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks, review_of_objectives
 from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
+from coffre.runtime.verify_journals import look_at_journals
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -152,6 +153,7 @@ class VerifyFunction:
             self.services.edge.review(
                 lambda: review_of_objectives(self.services.catalog, configuration, now), request_id=request_id
             )
+            self.services.edge.attempt("journals", lambda: look_at_journals(self.services, configuration, now))
             look_at_accesses(self.services, configuration, now)
             keep_audit(self.services, by_mail=True)
         return report.model_dump(mode="json")
