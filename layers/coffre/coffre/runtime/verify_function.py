@@ -39,7 +39,13 @@ from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks, review_of_objectives
+from coffre.runtime.verify_alerts import (
+    review_of_damage,
+    review_of_fresh,
+    review_of_journals,
+    review_of_locks,
+    review_of_objectives,
+)
 from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
@@ -258,7 +264,9 @@ class VerifyFunction:
     def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
         self._log(report, request_id)
         count_verification(self.services.name, report)
-        review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
+        looked_at = tuple(self._looked_at(report, wanted))
+        review = review_of_damage(report, self.services.catalog, looked_at, request_id)
+        review = review.plus(review_of_journals(report, wanted, looked_at, request_id))
         self.services.edge.alerting.settle(review.plus(review_of_locks(report, wanted, request_id)))
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:

@@ -66,7 +66,7 @@ def _needed(vault: Vault, backups: Sequence[Backup], since: datetime) -> Iterato
     living = [(interval, end) for interval, end, is_past in ends_of(vault, target, since) if not is_past]
     if not living:
         return
-    bases = list(_bases(vault, backups))
+    bases = list(journal_bases(vault, backups))
     for interval, end in living:
         needed = needed_base(bases_of(interval, end, bases), since)
         if needed is not None:
@@ -89,7 +89,8 @@ def ends_of(vault: Vault, target: str, since: datetime) -> Iterator[tuple[Journa
         yield interval, end, is_over(end, arrived, since)
 
 
-def _bases(vault: Vault, backups: Iterable[Backup]) -> Iterator[tuple[str, str, JournalBase | None]]:
+def journal_bases(vault: Vault, backups: Iterable[Backup]) -> Iterator[tuple[str, str, JournalBase | None]]:
+    """Yield what the manifests of good backups say of a journal, each with its id and its database."""
     for backup in backups:
         if backup.is_healthy and backup.kind is TargetKind.DATABASE:
             with suppress(IntegrityError):  # the sweep reports it
