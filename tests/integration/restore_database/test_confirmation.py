@@ -95,7 +95,7 @@ def test_the_plan_says_what_is_lost_and_only_the_answer_has_the_token(shop: Roun
     coffre = shop.coffre
     kept = [*coffre.log_lines, *map(str, coffre.alerts()), *map(str, coffre.catalog.audit.events())]
     kept += [str(coffre.catalog.get_restore(answer["id"])), *(str(body) for body in coffre.objects("v1/rest").values())]
-    kept += [str(one) for one in coffre.catalog.confirmations.beginning_with("")]
+    kept += [str(one) for one in coffre.catalog.confirmations.beginning_with("")[0]]
     assert not any(answer["token"] in text for text in kept)
 
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from coffre.alerts.approvals import approval_needed
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore
-from coffre.model.confirmation import Act, Plan, Request
+from coffre.model.confirmation import Act, IssuedPlan, Plan, Request
 from coffre.model.errors import ConfirmationError
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.confirm.confirm import Confirming
@@ -39,7 +40,16 @@ def confirming_of(services: Services, sender: SentEvent | Actor) -> Confirming:
         approvals=lambda target: services.configuration().confirmation_of(target).approvals,
         in_console=lambda target: services.configuration().confirmation_of(target).in_console,
         refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target or None),
+        asked=lambda issued: services.edge.attempt("approval needed", lambda: _notify(services, issued)),
     )
+
+
+def _notify(services: Services, issued: IssuedPlan) -> None:
+    """Send an alert about a plan that waits, with its page in the console if the stack has one."""
+    address = services.settings.console_address
+    if address is not None and (console := services.configuration().console) is not None:
+        address = console.address or address
+    services.edge.publish(approval_needed(issued, address), plan=issued.id)
 
 
 def consent_of(

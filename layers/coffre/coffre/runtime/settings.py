@@ -28,7 +28,8 @@ class Settings(BaseModel):
     roles, between commas: for the function that looks at the logs those that use the vault, and for those that take
     approvals also those that are no person (docs/identity.md). `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
-    it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
+    it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does, and
+    `console_address` is where browsers find it, unless the configuration says another address.
     `ranges_machine` is the ARN of the state machine for buckets that one function cannot read. `spread_range_objects`
     makes its ranges smaller than time demands, where that is to be seen at work.
     """
@@ -51,6 +52,7 @@ class Settings(BaseModel):
     stack: str | None = None
     console_role: str | None = None
     export_bucket: str | None = None
+    console_address: str | None = None
     ranges_machine: str | None = None
     spread_range_objects: int | None = Field(default=None, gt=0)
 

@@ -119,6 +119,9 @@ def _damaged(job: MendJob, packs: PackList) -> Iterator[tuple[str, str]]:
     findings = read_findings(job.vault, job.backup.target, job.backup.id)
     suspects = {pack for report in findings.values() for pack in report.packs}
     suspects |= {packs.at(place).key for place in missing_packs(store, packs)}  # a listing may be behind
+    lists = {file.key for file in packs.manifest.entries}
+    if suspects & lists:
+        suspects |= lists  # a reading of the backup ends at the first bad one
     yield from (
         (pack.key, pack.sha256)
         for _, pack in packs
@@ -136,6 +139,10 @@ def _is_good(store: Store, key: str, sha256: str) -> bool:
         try:
             return sha256_of(store.get(key)) == sha256
         except (ObjectMissingError, IntegrityError):
+            return False
+        except StoreError as error:
+            if error.code != "OBJECT_TOO_LARGE":
+                raise
             return False
 
     return once() or once()
