@@ -22,6 +22,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
+from coffre.operations.rotate.keep_journal import journal_since
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
@@ -200,7 +201,8 @@ class VerifyFunction:
         decoder = self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder()
         with scratch_directory() as scratch:
             job = self._job(self.services.vault, decoder, scratch, context)
-            job = replace(job, retentions={target.name: target.retention for target in configuration.targets})
+            retentions = {target.name: target.retention for target in configuration.targets}
+            job = replace(job, retentions=retentions, journal_since=journal_since(configuration, utc_now()))
             report = _timed(_run(job, wanted, _share_of(wanted, began)), began)
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})

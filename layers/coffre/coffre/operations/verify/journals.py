@@ -20,7 +20,7 @@ from coffre.model.rotation import Problem
 from coffre.operations.rotate.keep_journal import journal_bases
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.verify.job import VerifyJob
-from coffre.policy.journal import bases_of
+from coffre.policy.journal import bases_of, needed_base
 from coffre.stores.store import ObjectInfo
 from coffre.vault.journal import interval_sha256, read_end, read_interval, read_segment
 from coffre.vault.layout import JOURNAL, SegmentKey, interval_of, journal_prefix, segment_of
@@ -86,12 +86,32 @@ def _look_at(
     if (why := _lacks(sizes, {frame.pack: None for frame in interval.definitions})) is not None:
         yield _lost(interval, why, interval.started_at, _until(interval, end, bases, None))
         return
+    since = job.journal_since(target)
+    if since is not None and (lacking := _first_is_missing(interval, end, bases, keys, since)) is not None:
+        yield lacking
     older = good = interval.started_at
     for looked in _chain(job, keys, sizes, sha256):
         if looked.why is not None:
             yield _lost(interval, looked.why, good if looked.follows else older, _until(interval, end, bases, looked))
         if looked.segment is not None:
             older, good = good, looked.segment.seen_at
+
+
+def _first_is_missing(
+    interval: JournalInterval,
+    end: IntervalEnd | None,
+    bases: Sequence[_Base],
+    keys: Sequence[SegmentKey],
+    since: datetime,
+) -> Problem | None:
+    """Return what is wrong where the first segments are gone although the base that the window needs reads them."""
+    fitting = bases_of(interval, end, bases)
+    needed = needed_base(fitting, since)
+    if needed is None or not keys or keys[0].number == 1 or keys[0].from_lsn <= needed[1].before_lsn:
+        return None
+    later = [base.at for _, base in fitting if base.before_lsn >= keys[0].from_lsn]
+    until = min(later, default=(end.seen_at or end.ended_at) if end else None)
+    return _lost(interval, f"segments before {keys[0].key} are missing", max(since, needed[1].at), until)
 
 
 def _chain(job: VerifyJob, keys: Sequence[SegmentKey], sizes: Mapping[str, int], first: str) -> Iterator[_Looked]:
