@@ -12,6 +12,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError, IntegrityError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
+from coffre.operations.copy.copy_journal import copy_journal
 from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.operations.stored_backup.copied import as_copied
 from coffre.operations.stored_backup.copied_records import copy_records
@@ -61,6 +62,8 @@ class TargetCopyJob:
         Returns the destination's vault for one backup, with the locks that its objects get there.
     records_at
         The destination's vault, to which the records of its backups are brought when all is copied; None: they are not.
+    journal_at
+        The destination's vault, with the locks that a journal gets there; None: the journal is not brought.
     requests
         The number of requests to the destination until now.
     on_progress
@@ -78,6 +81,7 @@ class TargetCopyJob:
     now: Callable[[], datetime]
     is_time_over: Callable[[], bool] = lambda: False
     records_at: Vault | None = None
+    journal_at: Vault | None = None
     requests: Callable[[], int] = lambda: 0
     on_progress: Callable[[Backup, Sent, int, int], None] = lambda _backup, _sent, _packs, _bytes: None
     on_copied: Callable[[Backup], None] = lambda _: None
@@ -100,8 +104,8 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
     """Copy what is due, the newest first, or these backups.
 
     A backup that was deleted from the vault meanwhile is passed over. One that is damaged costs itself alone: the
-    others are copied, and the first such error is raised at the end. Any other error ends the run. All are recorded,
-    and the next run tries these backups again.
+    others are copied, then the journal, and the first such error is raised at the end. Any other error ends the run.
+    All are recorded, and the next run tries these backups again.
 
     Raises
     ------
@@ -135,6 +139,11 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
+        if job.journal_at is not None:
+            try:
+                copy_journal(job.source, job.journal_at, job.target, job.check, job.is_time_over)
+            except IntegrityError as error:
+                damaged.append(error)
         if damaged:
             raise damaged[0]
         return done
