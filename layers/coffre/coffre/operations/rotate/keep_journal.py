@@ -10,6 +10,7 @@ from typing import Final
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalInterval
 from coffre.model.kinds import TargetKind
@@ -35,7 +36,7 @@ def journal_since(configuration: Configuration, now: datetime) -> Callable[[str]
 
 def window_of(target: AnyTarget) -> timedelta:
     """Return how far back a target's journal reaches."""
-    options = getattr(target, "journal", None)
+    options = target.journal if isinstance(target, DatabaseTarget) else None
     return timedelta(days=options.window_days if options is not None else _WINDOW_DAYS)
 
 
