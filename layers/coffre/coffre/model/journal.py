@@ -126,17 +126,21 @@ class JournalState(_Stored):
     `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its
     end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before that: up to
     there nothing else was committed. `seen_at` is the server's clock when everything that was committed before it was
-    known to be stored. `fingerprint` and `marked` are of the definitions at the last drain: `marks_in` is the number of
-    the newest segment with marks (0: the interval's). `base_wanted_at` is since when the open interval has had no base.
-    `slow` counts the drains that had no time for the same step, `revision` the changes of this state.
+    known to be stored. `from_lsn` and `fingerprint` are the interval's, `marked` is of the definitions at the last
+    drain (empty: not known), and `marks_in` the number of the newest segment with marks (0: the interval's).
+    `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
+    `base_asked_at` when one was asked for last. `slow` counts the drains that had no time for the same step, `revision`
+    the changes of this state.
     """
 
     target: str
     revision: int = 0
     slot: str | None = None
     database: str = ""
+    system: str | None = None
     timeline: int = 0
     interval: str | None = None
+    from_lsn: int = 0
     number: int = 0
     sha256: str = ""
     segment_lsn: int = 0
@@ -147,7 +151,9 @@ class JournalState(_Stored):
     fingerprint: str = ""
     marked: str = ""
     marks_in: int = 0
+    sequences: str = ""
     base_wanted_at: AwareDatetime | None = None
+    base_asked_at: AwareDatetime | None = None
     slow: int = 0
     failed_at: AwareDatetime | None = None
     error: str | None = None

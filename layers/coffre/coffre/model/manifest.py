@@ -157,8 +157,8 @@ class SearchPath(_Stored):
 class JournalBase(_Stored):
     """What a manifest says so that its backup can be the base of a journal.
 
-    `snapshot` is the text of `pg_current_snapshot()`. The server's WAL position was read before it (`before_lsn`) and
-    after it: what was committed behind `lsn` is not in the backup. `at` is the server's clock then.
+    `snapshot` is the text of `pg_current_snapshot()`. The server's WAL was on disk up to `before_lsn` before it was
+    taken; what was committed behind `lsn`, read after it, is not in the backup. `at` is the server's clock then.
     """
 
     snapshot: str

@@ -8,20 +8,17 @@ from coffre.model.journal import IntervalEnd, JournalInterval
 from coffre.model.manifest import JournalBase
 
 
-def is_base_of(interval: JournalInterval, end: IntervalEnd | None, base: JournalBase | None) -> bool:
-    """Return whether what the interval has can be applied to a backup.
-
-    Its definitions have to be the interval's, and its snapshot was taken between the interval's begin and its end.
-    """
-    if base is None or base.fingerprint != interval.fingerprint or base.before_lsn < interval.from_lsn:
-        return False
-    return end is None or base.lsn <= end.stored_lsn
+def is_base(base: JournalBase, fingerprint: str, from_lsn: int) -> bool:
+    """Return whether changes after `from_lsn`, which fit definitions with this fingerprint, continue a backup."""
+    return base.fingerprint == fingerprint and base.before_lsn >= from_lsn
 
 
 def bases_of[B](
     interval: JournalInterval, end: IntervalEnd | None, backups: Iterable[tuple[B, str, JournalBase | None]]
 ) -> list[tuple[B, JournalBase]]:
     """Return the bases of an interval among backups, in their order.
+
+    Their definitions are the interval's, and their snapshots were taken between its begin and its end.
 
     Parameters
     ----------
@@ -31,5 +28,8 @@ def bases_of[B](
     return [
         (backup, base)
         for backup, database, base in backups
-        if base is not None and database == interval.database and is_base_of(interval, end, base)
+        if base is not None
+        and database == interval.database
+        and is_base(base, interval.fingerprint, interval.from_lsn)
+        and (end is None or base.lsn <= end.stored_lsn)
     ]

@@ -37,6 +37,7 @@ from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,13 @@ def read_definitions_of(vault: Vault, interval: JournalInterval, decoder: FrameD
     return b"".join(vault.read_frame(frame, decoder)[0] for frame in interval.definitions)
 
 
-def segment_keys(vault: Vault, target: str, interval: str, after: int = 0) -> list[SegmentKey]:
+def segment_keys(vault: Vault, target: str, interval: str, after: int | None = 0) -> list[SegmentKey]:
     """Return the keys of an interval's segments with a number greater than `after`, in order.
+
+    Parameters
+    ----------
+    after
+        None: from the first one that has not been deleted.
 
     Raises
     ------
@@ -139,8 +145,9 @@ def segment_keys(vault: Vault, target: str, interval: str, after: int = 0) -> li
     """
     prefix = journal_prefix(target, interval)
     found = [key for info in vault.store.list(prefix) if (key := segment_of(info.key)) is not None]
-    keys = sorted((key for key in found if key.number > after), key=lambda key: key.number)
-    for expected, key in enumerate(keys, after + 1):
+    keys = sorted((key for key in found if key.number > (after or 0)), key=lambda key: key.number)
+    first = after + 1 if after is not None else keys[0].number if keys else 1
+    for expected, key in enumerate(keys, first):
         if key.number != expected:
             raise _damaged(
                 key.key, "JOURNAL_GAP", f"the segment {min(expected, key.number)} is missing, or there twice"
@@ -189,7 +196,7 @@ def read_lines(vault: Vault, segment: JournalSegment, decoder: FrameDecoder) -> 
 
 def line_bytes(lsn: int, xid: int, data: str) -> bytes:
     """Return a line as it is stored."""
-    return json.dumps([lsn, xid, data], ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return f"[{lsn},{xid},{_TEXT.encode(data)}]\n".encode()
 
 
 def _store(vault: Vault, prefix: str, encoder: FrameEncoder, pieces: Iterable[bytes]) -> Stored:

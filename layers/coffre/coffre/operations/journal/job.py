@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+
+import psycopg2
+import psycopg2.extensions
 
 from coffre.catalog.journals import Journals
 from coffre.model.journal import IntervalEnd, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.postgres.connection.address import Connection
+from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
@@ -69,6 +75,22 @@ class JournalJob:
     guarding: Guarding = field(default=Guarding())
     step_bytes: int = 128 * _MIB
     pause: Callable[[float], None] = time.sleep
+
+
+@contextmanager
+def opened(job: JournalJob) -> Iterator[psycopg2.extensions.connection]:
+    """Open a session of the journal's database.
+
+    Raises
+    ------
+    ConnectError, ConnectTransientError
+        What `connect` raises; and what the server refuses later, which is not about the slot.
+    """
+    with connect(job.connection) as session:
+        try:
+            yield session
+        except psycopg2.Error as error:
+            raise explain_query_error(job.connection, error) from error
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def read_base(session: psycopg2.extensions.connection, wal_text: str) -> Journal
     Parameters
     ----------
     wal_text
-        The server's WAL position, read before the snapshot was taken.
+        How far the server's WAL was on disk, read before the snapshot was taken.
     """
     with session.cursor() as cursor:
         cursor.execute(_SNAPSHOT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
@@ -181,7 +181,7 @@ def bound(slot: Slot, most_bytes: int) -> int:
     return min(slot.flush_lsn, (slot.confirmed_lsn or slot.flush_lsn) + most_bytes)
 
 
-def peek(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> Iterator[Line]:
+def peek(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> Generator[Line]:
     """Yield the lines of all transactions that were committed up to a position, and leave the slot where it is.
 
     The last transaction can end behind the position. The session is in a transaction of its own until the end.

@@ -133,6 +133,21 @@ def commit_of(line: Line) -> Commit:
     return Commit(int(found[1]), line.lsn, datetime.fromisoformat(found[2]).replace(tzinfo=UTC))
 
 
+def head_of(line: Line) -> tuple[int, tuple[TableName, ...]]:
+    """Return the tables that a line with a change is about, and where the kind of the change follows, after `: `.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_UNREADABLE`
+    """
+    if found := _HEAD.match(line.data):
+        return found.end(2), ((_unquoted(found[1]), _unquoted(found[2])),)
+    if found := _TRUNCATE.fullmatch(line.data):
+        return found.end(1), tuple((_unquoted(schema), _unquoted(name)) for schema, name in _TABLES.findall(found[1]))
+    raise unreadable(line, "neither a table nor a kind of change is recognized")
+
+
 def unreadable(line: Line, why: str) -> JournalError:
     """Return the error of a line, without its values: what it says up to the first of them at most."""
     shown = line.data.split("[", 1)[0][:_SHOWN] if line.data.startswith("table ") else line.data.split(" ", 1)[0]

@@ -57,7 +57,7 @@ class Holder:
     Parameters
     ----------
     wal_text
-        The server's WAL position before the snapshot; None where no journal is possible.
+        How far the server's WAL was on disk before the snapshot; None where no journal is possible.
     """
 
     def __init__(
@@ -301,5 +301,5 @@ def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_se
 # A standby has no position of its own.
 _WAL_POSITION: Final = """
 SELECT CASE WHEN current_setting('wal_level') = 'logical' AND NOT pg_is_in_recovery()
-       THEN pg_current_wal_insert_lsn() END::text
+       THEN pg_current_wal_flush_lsn() END::text
 """

@@ -1,0 +1,150 @@
+"""Ends of intervals: what cannot be followed is recorded with its reason, and a new base is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import CoffreError
+from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.model.names import TableName, shown
+from coffre.operations.journal.job import JournalJob
+from coffre.operations.journal.keeping import ownership
+from coffre.operations.journal.segment import in_time
+from coffre.postgres.journal import slot
+from coffre.postgres.journal.barriers import barriers, marks_of
+from coffre.postgres.journal.changes import Barrier, BarrierKind
+from coffre.postgres.journal.look import Look
+from coffre.postgres.journal.passing import emptied_tables
+from coffre.vault.journal import end_interval, read_interval, read_segment, segment_keys
+
+_MOST_NAMES: Final = 20
+_OF_KIND: Final = {
+    BarrierKind.DEFINITION_CHANGED: JournalEnd.DEFINITIONS,
+    BarrierKind.REWRITTEN: JournalEnd.REWRITTEN,
+    BarrierKind.NO_IDENTITY: JournalEnd.NO_IDENTITY,
+    BarrierKind.UNKNOWN_TABLE: JournalEnd.UNKNOWN_TABLE,
+}
+_OF_SLOT: Final = {
+    "JOURNAL_SLOT_MISSING": JournalEnd.SLOT_MISSING,
+    "JOURNAL_SLOT_LOST": JournalEnd.SLOT_LOST,
+    "JOURNAL_SLOT_FOREIGN": JournalEnd.SLOT_FOREIGN,
+    "JOURNAL_TIMELINE": JournalEnd.TIMELINE,
+    "JOURNAL_TOO_LARGE": JournalEnd.TOO_LARGE,
+    "JOURNAL_TOO_SLOW": JournalEnd.TOO_SLOW,
+}
+
+
+def reason_of(error: CoffreError) -> JournalEnd | None:
+    """Return why an interval ends with an error; None: it does not, and the next drain continues."""
+    return _OF_SLOT.get(error.code)
+
+
+def end(
+    job: JournalJob,
+    state: JournalState,
+    reason: JournalEnd,
+    text: str,
+    about: Sequence[TableName] = (),
+) -> IntervalEnd | None:
+    """Write that the open interval has ended, if there is one; the first reason counts."""
+    if state.interval is None:
+        return None
+    return end_interval(
+        job.vault,
+        job.target,
+        state.interval,
+        IntervalEnd(
+            reason=reason,
+            stored_lsn=state.stored_lsn,
+            seen_at=state.seen_at,
+            ended_at=job.now(),
+            about=tuple(shown(*name) for name in about[:_MOST_NAMES]),
+            text=text,
+        ),
+    )
+
+
+def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> bool:
+    """Drop the journal's slot, if it exists and is of its database: another one of this name is left alone.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_SLOT_BUSY`
+    """
+    found = slot.inspect(session, state.slot) if state.slot else None
+    ours = ownership(state) if state.slot else None
+    if found is None or ours is None or found.plugin != ours.plugin or found.is_temporary or found.is_two_phase:
+        return False
+    if state.database not in ("", found.database):  # a drain was killed before it knew
+        return False
+    return slot.drop(session, found.name)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The definitions that are seen now, compared with those of the interval.
+
+    `barriers` are why they cannot be followed. `marks` are those that a segment has to tell; None: they are known.
+    """
+
+    barriers: tuple[Barrier, ...] = ()
+    marks: tuple[DefinitionMark, ...] | None = None
+
+
+def compared(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look) -> Compared:
+    """Compare the definitions with those of the drain before.
+
+    The records of those before are read only if something has changed, and the stream is only searched for what has
+    emptied tables if some have new files.
+    """
+    if seen.fingerprint == state.fingerprint and seen.marked == state.marked:
+        return Compared()
+    first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
+    before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
+    after = marks_of(seen.definitions)
+    found = barriers(before, after)
+    if seen.fingerprint != state.fingerprint:
+        found = [one for one in found if one.kind is BarrierKind.DEFINITION_CHANGED]
+        return Compared(tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),))
+    if not found:
+        return Compared()
+    if all(one.kind is BarrierKind.REWRITTEN for one in found):
+        upto = max(seen.snapshot.lsn or 0, seen.durable.lsn)
+        found = barriers(before, after, emptied_tables(in_time(job, session, ownership(state).name, upto)))
+    return Compared(tuple(found), tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark))
+
+
+def _by_name(marks: Iterable[DefinitionMark]) -> dict[TableName, DefinitionMark]:
+    return {(mark.schema_name, mark.name): mark for mark in marks}
+
+
+# What has changed is no table and no type: a function, an index, a constraint, a view ...
+_OTHERS: Final = ("", "")
+
+
+def reason_and_names(found: Sequence[Barrier]) -> tuple[JournalEnd, list[TableName], str]:
+    """Return the reason for the end of an interval, what it is about, and a sentence."""
+    kind = found[0].kind
+    names = [barrier.about for barrier in found if barrier.about != _OTHERS]
+    listed = ", ".join(shown(*name) for name in names[:_MOST_NAMES]) or "other than tables and types"
+    texts = {
+        BarrierKind.DEFINITION_CHANGED: f"Definitions have changed: {listed}.",
+        BarrierKind.REWRITTEN: f"Tables were rewritten: {listed}.",
+        BarrierKind.NO_IDENTITY: f"Rows were changed that nothing identifies: {listed}. Give the table a primary key.",
+        BarrierKind.UNKNOWN_TABLE: f"Rows were written into a table that was created or renamed meanwhile: {listed}.",
+    }
+    return _OF_KIND[kind], names, texts[kind]
+
+
+def _marks_of_segment(job: JournalJob, state: JournalState) -> tuple[DefinitionMark, ...]:
+    """Return the newest marks of a segment; none if it is deleted: tables that were emptied are barriers then."""
+    if not state.marks_in:
+        return ()
+    keys = segment_keys(job.vault, job.target, state.interval or "", after=None)
+    found = [key for key in keys if key.number == state.marks_in]
+    return read_segment(job.vault, found[0], None)[0].marks if found else ()

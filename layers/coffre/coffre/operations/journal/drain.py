@@ -1,0 +1,204 @@
+"""A drain: what was committed since the one before goes from the slot into the vault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError
+from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.operations.journal.adopt import adopt
+from coffre.operations.journal.barrier import compared, drop_ours, end, reason_and_names, reason_of
+from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
+from coffre.operations.journal.guard import danger, drop_for
+from coffre.operations.journal.job import DrainReport, JournalJob, opened
+from coffre.operations.journal.keeping import keep, note_failure, ownership
+from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
+from coffre.policy.journal import is_base
+from coffre.postgres.journal import slot
+from coffre.postgres.journal.changes import Barrier
+from coffre.postgres.journal.look import Look, look
+
+_SMALLEST_STEP_BYTES: Final = 1 << 16
+_SLOW_STEP_BYTES: Final = 1 << 20
+_ASK_AGAIN: Final = timedelta(minutes=15)
+
+
+def drain(job: JournalJob) -> DrainReport:
+    """Store everything that was committed since the last drain, in steps, until it is complete or the time is over.
+
+    A journal that is new, or whose interval has ended, begins: that makes a slot and asks for a base. What cannot be
+    followed ends the interval, with its reason, and another one begins.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_NOT_POSSIBLE`, `JOURNAL_UNREADABLE`
+    JournalTransientError
+        `JOURNAL_WAITS`, `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`, `JOURNAL_TOO_SLOW`. What was stored before stays.
+    """
+    try:
+        state = adopt(job)
+        with opened(job) as session:
+            return _Drain(job, session, state).run()
+    except CoffreError as error:
+        with suppress(CatalogError):  # the error itself is worth more
+            note_failure(job, error)
+        raise
+
+
+@dataclass
+class _Drain:
+    job: JournalJob
+    session: psycopg2.extensions.connection
+    state: JournalState | None
+    steps: list[Step] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    ended: list[tuple[str, IntervalEnd]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> DrainReport:
+        state, seen = self._ready()
+        difference = compared(self.job, self.session, state, seen)
+        if difference.barriers:
+            state, seen = self._barrier(state, seen, difference.barriers)
+        elif difference.marks is None and state.marked != seen.marked:
+            state = keep(self.job, state, marked=seen.marked)
+        state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
+        return self._report(self._conclude(state), is_complete=is_complete)
+
+    def _ready(self) -> tuple[JournalState, Look]:
+        """Return the state of a journal whose slot is as it was left, and what there is to follow."""
+        state = self.state
+        if state is None or state.slot is None or state.interval is None:
+            return self._begin(state)
+        try:
+            found = slot.require_ours(self.session, ownership(state))
+        except JournalError as error:
+            return self._begin_again(state, error)
+        if why := danger(found, self.job.guarding):
+            interval = state.interval
+            state, ended = drop_for(self.job, self.session, state, why)
+            self._note_end(interval, ended)
+            return self._begin(state)
+        if (found.confirmed_lsn or 0) < state.stored_lsn:  # an advance was lost
+            slot.advance(self.session, ownership(state))
+        seen = look(self.session, self.job.pause)
+        if None not in (seen.system, state.system) and seen.system != state.system:
+            return self._begin_again(state, _other_system(state))
+        return state, seen
+
+    def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
+        """Make a slot and an interval. A slot without an interval is that of a drain that was killed."""
+        if state is not None and state.slot is not None:
+            drop_ours(self.session, state)
+        state, seen = begin_slot(self.job, self.session, state)
+        self.begun.append(state.interval or "")
+        return state, seen
+
+    def _begin_again(self, state: JournalState, error: CoffreError) -> tuple[JournalState, Look]:
+        """End the interval with an error that no drain can go past, and begin with a new slot."""
+        reason = reason_of(error)
+        if reason is None:
+            raise error
+        try:
+            drop_ours(self.session, state)
+        except JournalTransientError as busy:
+            if reason is not JournalEnd.SLOT_FOREIGN:
+                raise
+            self.notes.append(f"{busy.message} It was left alone: drop it when nothing needs it.")
+        self._note_end(state.interval or "", end(self.job, state, reason, error.message))
+        return self._begin(without_slot(self.job, state))
+
+    def _barrier(self, state: JournalState, seen: Look, found: Sequence[Barrier]) -> tuple[JournalState, Look]:
+        """End the interval where it cannot be followed, and begin another one on the same slot."""
+        reason, about, text = reason_and_names(found)
+        self._note_end(state.interval or "", end(self.job, state, reason, text, about))
+        state = begin_on_slot(self.job, without_interval(self.job, state), seen)
+        self.begun.append(state.interval or "")
+        return state, seen
+
+    def _steps(self, state: JournalState, seen: Look, marks: tuple[DefinitionMark, ...]) -> tuple[JournalState, bool]:
+        """Store step by step; returns whether everything is stored."""
+        step_bytes = _SLOW_STEP_BYTES if state.slow else self.job.step_bytes
+        while not self.steps or self.job.remaining_seconds() > 2 * RESERVE_SECONDS:
+            upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + step_bytes))
+            try:
+                done = store_segment(self.job, self.session, state, seen, upto, marks)
+            except JournalError as error:
+                if error.code == "JOURNAL_TOO_LARGE" and step_bytes > _SMALLEST_STEP_BYTES:
+                    step_bytes //= 8
+                    continue
+                state, seen = self._begin_again(state, error)
+                continue
+            except JournalTransientError as error:
+                if error.code != "JOURNAL_TOO_SLOW":
+                    raise
+                if self.steps:
+                    break
+                state, seen = self._too_slow(state, error)
+                continue
+            marks = ()
+            state = done.state
+            self.steps.append(done)
+            if done.cut is None:
+                if state.stored_lsn >= seen.durable.lsn:
+                    return state, True
+            elif done.cut.barrier is not None:
+                state, seen = self._barrier(state, seen, [done.cut.barrier])
+            else:
+                self.notes.append("A transaction that is on disk is not visible yet: the next drain stores it.")
+                break
+        return state, False
+
+    def _too_slow(self, state: JournalState, error: JournalTransientError) -> tuple[JournalState, Look]:
+        """Begin again if the smallest step had no time either."""
+        if not state.slow:
+            keep(self.job, state, slow=1)
+            raise error
+        hint = "One transaction takes longer to read than a function may run."
+        return self._begin_again(state, JournalError(f"{error.message} {hint}", code=error.code))
+
+    def _conclude(self, state: JournalState) -> JournalState:
+        """Keep that the drain was good; ask for a base as long as the interval has none."""
+        job, now = self.job, self.job.now()
+        found = slot.inspect(self.session, ownership(state).name)
+        changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
+        changes["retained_bytes"] = found.retained_bytes if found else 0
+        if state.base_wanted_at is not None:
+            if any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
+                changes["base_wanted_at"] = None
+            elif state.base_asked_at is None or now - state.base_asked_at >= _ASK_AGAIN:
+                job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
+                changes["base_asked_at"] = now
+        return keep(job, state, **changes)
+
+    def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
+        if ended is not None:
+            self.ended.append((interval, ended))
+
+    def _report(self, state: JournalState, *, is_complete: bool) -> DrainReport:
+        return DrainReport(
+            state=state,
+            segments=sum(step.is_stored for step in self.steps),
+            transactions=sum(step.passed.transactions for step in self.steps),
+            lines=sum(step.passed.lines for step in self.steps),
+            stored_bytes=sum(pack.length for step in self.steps for pack in step.stored.packs),
+            is_complete=is_complete,
+            begun=tuple(self.begun),
+            ended=tuple(self.ended),
+            notes=tuple(self.notes),
+        )
+
+
+def _other_system(state: JournalState) -> JournalError:
+    return JournalError(
+        f"The server is not the one that the replication slot {state.slot} was made on.",
+        code="JOURNAL_TIMELINE",
+        hint="In a copy of the server changes may be missing: the journal begins again with a new slot and a new base.",
+    )

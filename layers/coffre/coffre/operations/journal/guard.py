@@ -1,0 +1,65 @@
+"""The guard: a slot is dropped before the WAL that it holds is a danger to its server."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import psycopg2.extensions
+
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.operations.journal.adopt import adopt
+from coffre.operations.journal.barrier import drop_ours, end
+from coffre.operations.journal.begin import without_slot
+from coffre.operations.journal.job import Guarding, JournalJob, opened
+from coffre.postgres.journal import slot
+from coffre.postgres.journal.slot import Slot
+
+_MIB = 1 << 20
+
+
+def guard(job: JournalJob) -> IntervalEnd | None:
+    """Drop the journal's slot if it is a danger to its server, and return the end of its interval; None: it is none.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`
+    """
+    state = adopt(job)
+    if state is None or state.slot is None:
+        return None
+    with opened(job) as session:
+        found = slot.inspect(session, state.slot)
+        why = None if found is None else danger(found, job.guarding) or silence(state, job.guarding, job.now())
+        return drop_for(job, session, state, why)[1] if why else None
+
+
+def danger(found: Slot, guarding: Guarding) -> str | None:
+    """Return why a slot is a danger to its server now; None: it is none."""
+    if found.retained_bytes > guarding.maximum_lag_bytes:
+        limit = guarding.maximum_lag_bytes // _MIB
+        return f"The server kept {found.retained_bytes // _MIB} MiB of WAL for the journal, more than {limit} MiB."
+    if found.safe_bytes is not None and found.safe_bytes < guarding.reserve_bytes:
+        return (
+            f"The server would have lost the slot of the journal within {max(found.safe_bytes, 0) // _MIB} MiB of WAL"
+            " (max_slot_wal_keep_size)."
+        )
+    return None
+
+
+def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | None:
+    """Return why a journal counts as forgotten; None: it does not."""
+    since = state.drained_at or state.base_wanted_at
+    if since is None or now - since <= guarding.silent_after:
+        return None
+    hours = int(guarding.silent_after.total_seconds() // 3600)
+    return f"The journal was not drained for more than {hours} hours, since {since:%Y-%m-%d %H:%M} UTC."
+
+
+def drop_for(
+    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, why: str
+) -> tuple[JournalState, IntervalEnd | None]:
+    """Drop the slot, and end the interval."""
+    drop_ours(session, state)
+    ended = end(job, state, JournalEnd.GUARD, why)
+    return without_slot(job, state), ended

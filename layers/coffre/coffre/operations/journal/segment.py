@@ -1,0 +1,167 @@
+"""Store one segment: what the slot has up to a position, as far as it can be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import JournalTransientError, StoreError
+from coffre.model.journal import DefinitionMark, JournalSegment, JournalState
+from coffre.operations.journal.job import JournalJob
+from coffre.operations.journal.keeping import keep, ownership, two_drains, with_segment
+from coffre.postgres.journal import slot
+from coffre.postgres.journal.changes import Line
+from coffre.postgres.journal.look import Look, hash_of
+from coffre.postgres.journal.passing import Cut, Passing
+from coffre.vault.journal import Stored, commit_segment, line_bytes, store_lines
+
+RESERVE_SECONDS: Final = 15.0
+"""Before the end of the process: what is left then is for the records."""
+_LOOK_EVERY: Final = 2000
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step has stored: the state after it, and where the stream could not be followed any further.
+
+    `is_stored`: there is a segment of it.
+    """
+
+    state: JournalState
+    is_stored: bool
+    stored: Stored
+    passed: Passing
+    cut: Cut | None
+
+
+def store_segment(
+    job: JournalJob,
+    session: psycopg2.extensions.connection,
+    state: JournalState,
+    seen: Look,
+    upto: int,
+    marks: tuple[DefinitionMark, ...],
+) -> Step:
+    """Store what was committed up to a position, keep that, and advance the slot; without any change only the latter.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_TOO_LARGE`, `JOURNAL_SLOT_LOST`, `JOURNAL_UNREADABLE`
+    JournalTransientError
+        `JOURNAL_TOO_SLOW`, `JOURNAL_TWO_DRAINS`, `JOURNAL_SLOT_BUSY`
+    """
+    stored, passed = _store(job, session, state, seen, upto)
+    cut = passed.cut
+    if cut is not None:
+        # Frames may have lines of what cannot be followed: what comes before is read again, without it.
+        upto = max(cut.lsn, state.stored_lsn)
+        stored, passed = Stored((), (), 0), Passing(seen.definitions, seen.snapshot, upto)
+        if cut.lsn > state.stored_lsn:
+            stored, passed = _store(job, session, state, seen, upto)
+            if passed.cut is not None:
+                raise JournalTransientError(
+                    f'The stream of the journal of "{job.target}" has changed between two looks at it.',
+                    hint="Nothing was stored: the next drain reads it again.",
+                )
+    upto = max(upto, passed.end_lsn)
+    is_complete = cut is None and upto >= seen.durable.lsn
+    is_stored = passed.transactions > 0 or hash_of(seen.sequences) != state.sequences
+    if is_stored:
+        state = _commit(job, state, seen, upto, marks, stored, passed, is_complete=is_complete)
+    elif upto > state.stored_lsn or is_complete:
+        changes = {"seen_at": seen.durable.at} if is_complete else {}
+        state = keep(job, state, stored_lsn=upto, slow=0, **changes)
+    slot.advance(session, ownership(state))
+    return Step(state, is_stored, stored, passed, cut)
+
+
+def _commit(
+    job: JournalJob,
+    state: JournalState,
+    seen: Look,
+    upto: int,
+    marks: tuple[DefinitionMark, ...],
+    stored: Stored,
+    passed: Passing,
+    *,
+    is_complete: bool,
+) -> JournalState:
+    segment = JournalSegment(
+        interval=state.interval or "",
+        number=state.number + 1,
+        previous=state.sha256,
+        from_lsn=state.segment_lsn,
+        to_lsn=max(upto, state.segment_lsn),
+        seen_at=seen.durable.at,
+        is_complete=is_complete,
+        transactions=passed.transactions,
+        lines=passed.lines,
+        first_commit=passed.first_commit,
+        last_commit=passed.last_commit,
+        size=stored.size,
+        frames=stored.frames,
+        packs=stored.packs,
+        sequences=seen.sequences,
+        marks=marks,
+    )
+    try:
+        sha256 = commit_segment(job.vault, job.target, segment)
+    except StoreError as error:
+        if error.code != "OBJECT_EXISTS":
+            raise
+        raise two_drains(job) from error
+    return keep(job, state, **with_segment(state, segment, sha256) | {"marked": seen.marked, "stored_lsn": upto})
+
+
+def _store(
+    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look, upto: int
+) -> tuple[Stored, Passing]:
+    passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
+    lines = passed.through(in_time(job, session, ownership(state).name, upto))
+    pieces = (line_bytes(*line) for line in lines)
+    stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
+    return stored, passed
+
+
+def in_time(job: JournalJob, session: psycopg2.extensions.connection, name: str, upto: int) -> Iterator[Line]:
+    """Yield the lines of a slot up to a position, while there is time.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_TOO_SLOW`
+    """
+    seconds = job.remaining_seconds() - RESERVE_SECONDS
+    if seconds <= 0:
+        raise _too_slow(job)
+    with session, session.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(seconds * 1000) + 1),))
+    try:
+        with closing(slot.peek(session, name, upto)) as lines:
+            for number, line in enumerate(lines):
+                if number % _LOOK_EVERY == 0 and job.remaining_seconds() < RESERVE_SECONDS:
+                    raise _too_slow(job)
+                yield line
+    except JournalTransientError as error:
+        if error.code != "JOURNAL_WAITS":
+            raise
+        raise _too_slow(job) from error
+    finally:
+        if not session.closed:
+            session.rollback()
+            with session, session.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")
+
+
+def _too_slow(job: JournalJob) -> JournalTransientError:
+    return JournalTransientError(
+        f'The journal of "{job.target}" had no time to read and store the next step.',
+        code="JOURNAL_TOO_SLOW",
+        hint="Nothing is lost: the next drain reads less at a time. If one transaction takes longer than a function"
+        " runs, the journal begins again with a new slot and a new base.",
+    )

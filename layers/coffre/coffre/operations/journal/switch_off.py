@@ -1,0 +1,31 @@
+"""Switch a journal off: its slot is dropped, and what is stored stays as long as it is kept."""
+
+from __future__ import annotations
+
+from coffre.model.journal import IntervalEnd, JournalEnd
+from coffre.operations.journal.adopt import adopt
+from coffre.operations.journal.barrier import drop_ours, end
+from coffre.operations.journal.job import JournalJob, opened
+from coffre.operations.journal.keeping import two_drains
+
+
+def switch_off(job: JournalJob) -> IntervalEnd | None:
+    """Drop the journal's slot, end its interval, and forget its state; None: it was off already.
+
+    The slot goes first: a run that is killed in between does the rest when it is repeated.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`: nothing else was done.
+    """
+    state = adopt(job)
+    if state is None:
+        return None
+    if state.slot is not None:
+        with opened(job) as session:
+            drop_ours(session, state)
+    ended = end(job, state, JournalEnd.SWITCHED_OFF, "The journal was switched off.")
+    if not job.journals.forget(state):
+        raise two_drains(job)
+    return ended
