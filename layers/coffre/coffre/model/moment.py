@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Moment(BaseModel):
@@ -27,6 +27,15 @@ class Moment(BaseModel):
     time: AwareDatetime | None = None
     lsn: str | None = Field(default=None, pattern="^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")
     before_transaction: int | None = Field(default=None, ge=3, lt=1 << 63)
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _is_written(cls, time: object) -> object:
+        """Take what PostgreSQL prints, too: `2026-11-27 14:29:30+00`."""
+        try:
+            return datetime.fromisoformat(time) if isinstance(time, str) else time
+        except ValueError:
+            return time
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

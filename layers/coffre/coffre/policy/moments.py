@@ -49,7 +49,7 @@ class Stretch[B]:
     Parameters
     ----------
     segments
-        In order, without a gap.
+        In order, without a gap. Those at the beginning may have been deleted.
     bases
         By their positions, the first one first.
     state
@@ -62,11 +62,17 @@ class Stretch[B]:
     bases: Sequence[tuple[B, JournalBase]]
     state: JournalState | None = None
 
+    @property
+    def usable(self) -> Sequence[tuple[B, JournalBase]]:
+        """The bases after which no segment is deleted."""
+        first = self.segments[0].from_lsn if self.segments else self.interval.from_lsn
+        return [(backup, base) for backup, base in self.bases if base.before_lsn >= first]
+
     def begin(self, point: Point) -> Point | None:
         """Return the first moment that can be restored, in the kind of a point; None: without a base there is none."""
-        if not self.bases:
+        if not self.usable:
             return None
-        base = self.bases[0][1]
+        base = self.usable[0][1]
         return Point(base.at) if point.lsn is None else Point(lsn=base.lsn)
 
     def until(self, point: Point) -> Point:
@@ -89,7 +95,7 @@ class Stretch[B]:
         if self.until(point).is_before(point):
             return None
         found = None
-        for backup, base in self.bases:
+        for backup, base in self.usable:
             at = Point(base.at) if point.lsn is None else Point(lsn=base.lsn)
             earlier = [one for one in self.segments if one.to_lsn <= base.before_lsn] if point.lsn is None else []
             if not point.is_before(at) and not any(map(point.is_before_end_of, earlier)):

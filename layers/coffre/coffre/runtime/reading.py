@@ -11,9 +11,9 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, CoffreError, EventError
+from coffre.model.moment import Moment
 from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
-from coffre.model.moment import Moment
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination
 from coffre.stores.store import Store
@@ -128,7 +128,7 @@ class Reading:
         return latest
 
     def base_for(self, at: Moment, target: str) -> Backup:
-        """Return the backup of a target that a moment is made from; raises what `operations...moments.base_for` raises."""
+        """Return the backup of a target that a moment is made from; raises what `moments.base_for` raises."""
         catalog, listed = self.services.catalog, self.services.catalog.completed_backups(target)
         backups = [self.backup(one.id) for one in listed]
         if not backups:

@@ -11,7 +11,7 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.model.audit import Actor
-from coffre.model.backup import Failure, Restore
+from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores

@@ -26,7 +26,7 @@ from coffre.vault.journal import read_definitions_of, read_lines
 _NAMED: Final = 10
 # A second look at the lines of a segment costs nothing as long as they are kept.
 _KEPT_LINES: Final = 50_000
-# Whether the run is to be stopped or paused is asked each time so many lines are read.
+# After this number of lines it is asked whether the run is to be stopped or paused.
 _LINES: Final = 1_000
 
 

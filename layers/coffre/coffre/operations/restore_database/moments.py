@@ -137,7 +137,7 @@ def _base[B](backup: B, content: DatabaseContent) -> Base[B]:
 
 def _segments(vault: Vault, interval: JournalInterval, after_lsn: int) -> list[JournalSegment]:
     """Return the segments of an interval that end behind a position, each proven to follow the one before."""
-    target, keys = interval.target, journal.segment_keys(vault, interval.target, interval.id)
+    target, keys = interval.target, journal.segment_keys(vault, interval.target, interval.id, None)
     # A segment ends where the next one begins.
     keys = [key for key, following in zip_longest(keys, keys[1:]) if not following or following.from_lsn > after_lsn]
 
