@@ -4,12 +4,15 @@
 
 CPU seconds are those of this process and of the server's backend for its session.
 
+The vault is a directory, encrypted; the catalog is moto's.
+
 Six tenths are inserts, three tenths updates and one tenth deletes, of transactions with 140 rows and one with three
 tenths of all rows. Replay is applied to an empty base of a server of its own, and every row is compared.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -19,8 +22,12 @@ from typing import Final
 
 import psutil
 import psycopg2.extensions
-from tests.integration.journal_scene import OPTIONS, scene
+from moto import mock_aws
+from tests.catalog_table import create
+from tests.integration.journal_scene import OPTIONS, Scene, scene
+from tests.integration.journal_vault import Journal, journal_of
 
+from coffre.catalog.catalog import Catalog
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.test_decoding import decode
 from coffre_local.postgres_server import PostgresServer
@@ -47,6 +54,7 @@ def main(arguments: list[str]) -> int:
         played = running.enter_context(scene(server, home, scratch, "journal"))
         played.begin(_TABLE)
         played.take_base()
+        journal = into_a_vault(running, played)
         inserts, first = changes * 6 // 10, changes * 3 // 10
         played.run(_INSERT.format(1, first))
         step = _ROWS * 6 // 10
@@ -57,6 +65,13 @@ def main(arguments: list[str]) -> int:
                 f"UPDATE item SET price = price + 1 WHERE id BETWEEN {start - first} AND {start - first + step - 1}",
                 f"DELETE FROM item WHERE id BETWEEN {(start - first) * 2} AND {(start - first) * 2 + step // 3 - 1}",
             )
+        began, here = time.perf_counter(), time.process_time()
+        report = journal.drain()
+        took, here = time.perf_counter() - began, time.process_time() - here
+        rows = report.lines - 2 * report.transactions
+        print(f"into the vault: {rows} changes in {report.segments} segments, {took:.1f} s", end="")
+        print(f", CPU {here:.1f} s here", end="")
+        print(f", {report.stored_bytes / rows:.1f} MB stored for a million")
         found = slot.require_ours(played.reader, played.ours)
         began, cpu = time.perf_counter(), used(played.reader)
         segment = list(slot.peek(played.reader, played.ours.name, found.flush_lsn))
@@ -75,6 +90,17 @@ def main(arguments: list[str]) -> int:
         print(f" ({took:.1f} s, CPU {shown(cpu, used(played.copy))})")
         played.require_equal()
     return 0
+
+
+def into_a_vault(running: ExitStack, played: Scene) -> Journal:
+    """Begin a journal of the same database that is drained into a vault."""
+    os.environ |= {"AWS_ACCESS_KEY_ID": "-", "AWS_SECRET_ACCESS_KEY": "-", "AWS_DEFAULT_REGION": "eu-west-3"}
+    running.enter_context(mock_aws())
+    catalog = Catalog("journals")
+    create(catalog._table)
+    journal = journal_of(played, catalog)
+    journal.drain()
+    return journal
 
 
 def used(session: psycopg2.extensions.connection) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, EntriesFile, Entry, EntryKind, ObjectFacts, StorageContent
+from coffre.operations.status.schedules import read_schedule
 from coffre.operations.stored_backup.record import completed
 from coffre.policy.prices import prices_of
 from coffre.stores.directory import DirectoryStore
@@ -65,7 +67,7 @@ class ConsoleScene:
             catalog=self.catalog,
             configuration=lambda: self.configuration,
             open_vault=lambda: self.vault,
-            events=boto3.client("events"),
+            schedule=partial(read_schedule, boto3.client("events")),
             rules={},
             prices=prices_of("eu-west-3"),
             now=self.now,

@@ -23,7 +23,7 @@ from coffre_local.toolchain import CHECKOUT, Toolchain
 
 _UV = Path(sys.executable).with_name("uv")
 _LOCKED = CHECKOUT / "requirements" / "dev.txt"
-_COMMAND_SECONDS = 300
+_COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)

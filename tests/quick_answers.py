@@ -32,6 +32,7 @@ from moto.s3.models import S3Backend
 from moto.sns.models import Subscription
 
 _ITEM_LIMIT = 405_000  # moto's own
+_measure_and_set = vars(LimitedSizeDict)["__setitem__"]
 _urls = vars(BaseBackend)["urls"].fget
 _reloaded_urls = vars(S3Backend)["_url_module"].fget
 _urls_of: dict[tuple[type, str | None], dict[str, Any]] = {}
@@ -47,6 +48,7 @@ def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MotoRandom, "get_random_string", _random_string)
     _take_values_as_they_are(patch)
     patch.setattr(Item, "__init__", _fill_item)
+    patch.setattr(LimitedSizeDict, "__setitem__", _set_attribute)
     patch.setattr(Item, "__deepcopy__", _copied_item)
     patch.setattr(Table, "__deepcopy__", _copied_table, raising=False)
 
@@ -132,6 +134,21 @@ def _fill_item(item: Item, hash_key: DynamoType, range_key: DynamoType | None, a
         dict.__setitem__(item.attrs, key, DynamoType(value))
     if item.size() > _ITEM_LIMIT:
         raise ItemSizeTooLarge
+
+
+def _set_attribute(attributes: LimitedSizeDict, key: str, value: Any) -> None:
+    """Measure all attributes of an item only when it may be too large by what was set since they were measured."""
+    grown = vars(attributes).get("grown", _ITEM_LIMIT) + len(key.encode()) + _size_of(value)
+    if grown > _ITEM_LIMIT // 2:
+        _measure_and_set(attributes, key, value)
+        grown = sum(map(_size_of, (*attributes.keys(), *attributes.values())))
+    else:
+        dict.__setitem__(attributes, key, value)
+    vars(attributes)["grown"] = grown
+
+
+def _size_of(value: Any) -> int:
+    return value.size() if type(value) is DynamoType else len(str(value).encode())
 
 
 def _copied_item(item: Item, memo: dict[int, Any]) -> Item:

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import utcnow
-from moto.dynamodb.parsing import ast_nodes, expressions
+from moto.dynamodb.parsing import ast_nodes, expressions, validators
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.models import mark_account_as_visited
 from moto.utilities.utils import get_partition
@@ -29,6 +29,7 @@ _ADDRESS: Final = re.compile(r"https://dynamodb\.([a-z0-9-]+)\.amazonaws\.com/")
 # Moto gives these modules no types.
 Node: Final[Any] = vars(ast_nodes)["Node"]
 DepthFirstTraverser: Final[Any] = vars(ast_nodes)["DepthFirstTraverser"]
+ActionCountValidator: Final[Any] = vars(validators)["ActionCountValidator"]
 UpdateExpressionParser: Final[Any] = vars(expressions)["UpdateExpressionParser"]
 _process_request = vars(BotocoreStubber)["process_request"]
 _add_auth = vars(SigV4Auth)["add_auth"]
@@ -43,6 +44,8 @@ def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UpdateExpressionParser, "make", staticmethod(_read))
     patch.setattr(Node, "__deepcopy__", _copied_node, raising=False)
     patch.setattr(DepthFirstTraverser, "traverse", _traverse)
+    # The root counts the clauses of the whole tree; moto has each node count those below it too.
+    patch.setattr(ActionCountValidator, "traverse", ActionCountValidator.verify_action_counts)
 
 
 @cache

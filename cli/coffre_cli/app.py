@@ -63,6 +63,7 @@ _COMMANDS: Final = {
     "recover": _Command("recover.recover", "Restore everything after a disaster, or rehearse that.", "recover"),
     "export": _Command("export.export", "Write a backup to a portable file.", "export"),
     "copy": _Command("backups.copy", "Copy backups to another place.", "copy"),
+    "journal": _Command("journal.app", "Show which moments between backups can be restored."),
     "mend": _Command("backups.mend", "Put back what is damaged in the vault, from a copy.", "mend"),
     "verify": _Command("verify.verify", "Check whether backups are recent, complete and undamaged.", "verify"),
     "doctor": _Command("doctor.doctor", "Look for what prevents backups, and show what cures it.", "doctor"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
 
 # Functions whose events name their sender. The others are for the stack itself.
-_FUNCTIONS: Final = ("backup_database", "backup_storage", "restore", "rotate", "copy", "verify", "drill")
+_FUNCTIONS: Final = ("backup_database", "backup_storage", "restore", "rotate", "copy", "verify", "drill", "journal")
 
 
 @dataclass(frozen=True)

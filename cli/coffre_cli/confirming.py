@@ -28,10 +28,13 @@ _POLL_SECONDS: Final = 2.0
 
 @dataclass(frozen=True)
 class PlanAnswer:
-    """What a function answers to a dry run: the plan (`IssuedPlan.answer`), and its token."""
+    """What a function answers to a dry run: the plan (`IssuedPlan.answer`), and its token.
+
+    Without a token it is one that this person has made before, and that waits for another person: its id names it.
+    """
 
     plan: Mapping[str, Any]
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> PlanAnswer:
@@ -61,16 +64,19 @@ class PlanAnswer:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A plan that a person, or `--yes`, has confirmed. Without a stack it has no token."""
+    """A plan that a person, or `--yes`, has confirmed: of a stack, or (`plan`) of a run in this process."""
 
     name: str
-    token: str | None = field(default=None, repr=False)
+    answer: PlanAnswer | None = None
     plan: Plan | None = None
 
     @property
     def in_event(self) -> dict[str, str]:
         """The field `confirmation` of the event."""
-        return {"token": self.token or "", "name": self.name}
+        if self.answer is None:
+            return {"name": self.name}
+        which = {"token": self.answer.token} if self.answer.token else {"plan": self.answer.plan["id"]}
+        return {**which, "name": self.name}
 
     def consent(self) -> Callable[[Plan], Plan]:
         """Return the consent of a run in this process: to this plan, once, for as long as a token lives."""

@@ -45,7 +45,7 @@ from coffre_local.processes import ProcessMark, end, minimal_environment, start_
 if TYPE_CHECKING:
     import boto3
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 ACCOUNT = "000000000000"
 DEFAULT_REGION = "eu-west-1"
 # ministack takes the key "test" for the account's root; the secret is checked when IAM is on.

@@ -18,7 +18,7 @@ from coffre_local.processes import ProcessMark, end, minimal_environment, start_
 from coffre_local.toolchain import CHECKOUT
 
 CLIENT_ID: Final = "coffre-local"
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

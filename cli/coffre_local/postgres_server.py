@@ -22,7 +22,7 @@ from coffre_local.processes import ProcessMark, end, start_detached
 
 __all__ = ["PostgresServer", "ServerOptions"]
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 # Another process may take a free port between our look and the server's.
 PORT_ATTEMPTS = 5
 # A socket's path has at most 107 bytes on Linux: the directory, then "/.s.PGSQL.65535".

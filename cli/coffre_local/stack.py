@@ -236,7 +236,7 @@ class _Builder:
         password = secrets.token_urlsafe(18)
         server = PostgresServer(
             self._toolchain.embedded_postgresql(),
-            ServerOptions(password=password),
+            ServerOptions(password=password, settings={"wal_level": "logical"}),
             directory=self.state.directory / "postgres",
         ).start(detached=True)
         if server.mark is not None:

@@ -22,8 +22,16 @@ from coffre_local.toolchain import CHECKOUT
 COPIED = ("cli", "layers", "functions", "statemachine", "events", "requirements", "template.yaml")
 # Tools and builds are shared: they are made once for one state of their sources, by whoever comes first.
 SHARED = (".tools", ".aws-sam")
-COMMAND_SECONDS = 240
-PATIENCE_SECONDS = 60
+# Long enough for a machine that does several other things: a test that works never waits for it.
+COMMAND_SECONDS = 600
+PATIENCE_SECONDS = 120
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test wait for the build of another one, and for its own: five minutes are for tests without a stack."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,10 @@ def prepare(web: Web, environment: Mapping[str, str]) -> Mapping[str, str]:
     elsewhere: Any = session(environment)
     with closing(elsewhere.client("s3", region_name=FAR, endpoint_url=environment["AWS_ENDPOINT_URL"])) as s3:
         s3.create_bucket(Bucket=ELSEWHERE, CreateBucketConfiguration={"LocationConstraint": FAR})
-    targets: list[dict[str, Any]] = [{"name": name, "secret": f"coffre/database/{name}"} for name in (BROKEN, SAMPLE)]
+    patient = {"limits": {"lock_timeout_seconds": 120}}  # a second command runs while the first one waits for a lock
+    targets: list[dict[str, Any]] = [
+        {"name": name, "secret": f"coffre/database/{name}", **patient} for name in (BROKEN, SAMPLE)
+    ]
     targets.append({"name": UPLOADS, "kind": "bucket", "buckets": [{"name": FILES}], "limits": {"streams": 4}})
     targets.append({"name": SETTINGS, "kind": "settings", "secrets": ["app/*"], "parameters": ["/app/**"]})
     store = {"type": "s3", "bucket": ELSEWHERE, "prefix": "vault", "region": FAR}
@@ -691,7 +694,7 @@ def test_coffre_says_why_a_backup_failed(stack: Stack, checkout: Checkout) -> No
 
 def test_a_second_run_of_a_target_is_skipped(stack: Stack, checkout: Checkout) -> None:
     with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session.cursor() as cursor:
-        # The backup waits for this lock, up to its ten seconds.
+        # The backup waits for this lock, longer than two commands take.
         cursor.execute("LOCK TABLE casa.users IN ACCESS EXCLUSIVE MODE")
         first = checkout.start("backup", "database", SAMPLE, "--json")
         running = until(
@@ -1138,6 +1141,40 @@ def test_a_server_with_a_schedule_of_its_own_is_started_when_it_is_due(
     assert found.tables == daily_backup(stack).tables
     assert stack.backups(SAMPLE, slot) == []
     assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+
+
+def test_a_journal_gets_its_base_and_says_which_moments_can_be_restored(
+    stack: Stack, checkout: Checkout, tmp_path: Path
+) -> None:
+    """Switched on, begun, a base that the function itself asks for, changes, and switched off."""
+    document = checkout.coffre("config", "show", "--json").json()["document"]
+    target = next(one for one in document["targets"] if one["name"] == SAMPLE)
+    target["journal"] = {}
+    (tmp_path / "new.json").write_text(json.dumps(document))
+    changed = checkout.coffre("config", "set", str(tmp_path / "new.json"), "--yes")
+    assert changed.status == 0, changed.err
+
+    begun = checkout.coffre("journal", "drain", SAMPLE, "--json")
+    assert begun.status == 0, begun.err
+    assert len(begun.json()["begun"]) == 1
+
+    def restorable() -> dict[str, Any] | None:
+        drained = checkout.coffre("journal", "drain", SAMPLE, "--json")
+        assert drained.status == 0, drained.err
+        [interval] = checkout.coffre("journal", "list", SAMPLE, "--json").json()["intervals"]
+        found: dict[str, Any] = interval
+        return found if interval["restorable_from"] is not None else None
+
+    found = until(restorable, "a base of the journal")
+    with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session, session.cursor() as cursor:
+        cursor.execute("UPDATE casa.users SET id = id")
+    assert checkout.coffre("journal", "drain", SAMPLE, "--json").json()["transactions"] == 1
+    assert found["restorable_from"] <= found["restorable_to"]
+    assert checkout.coffre("config", "restore", "template", "--yes").status == 0
+    assert checkout.coffre("journal", "off", SAMPLE, "--json").json() == {"target": SAMPLE, "dropped": True}
+    with closing(psycopg2.connect(stack.server.dsn(SAMPLE))) as session, session.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_replication_slots")
+        assert cursor.fetchall() == [(0,)]
 
 
 @pytest.fixture(scope="module")

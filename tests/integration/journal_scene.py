@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -358,21 +358,29 @@ class Workload:
         )
 
 
-def play(scene: Scene, seed: int, *, steps: int = 150) -> int:
+def play(
+    scene: Scene, seed: int, *, steps: int = 150, drain: Callable[[random.Random], list[list[Line]]] | None = None
+) -> int:
     """Run a workload with a base in its middle, and compare the copy at several moments; returns the changes applied.
 
-    Drains lose their advance, and processes that apply are killed, as the seed says.
+    Drains lose their advance, and processes that apply are killed, as the seed says. Another `drain` returns all
+    segments; it is called before the workload, too.
     """
     scene.begin(TABLES)
     work = Workload(scene, seed)
     chance = work.random
+    if drain is not None:
+        drain(chance)
     base_at = chance.randrange(steps // 4)
     for number in range(steps):
         work.step()
         if number == base_at:
             scene.take_base()
         if chance.random() < 0.06:
-            scene.drain(most_bytes=chance.choice((20_000, 1 << 30)), loses_advance=chance.random() < 0.3)
+            if drain is not None:
+                drain(chance)
+            else:
+                scene.drain(most_bytes=chance.choice((20_000, 1 << 30)), loses_advance=chance.random() < 0.3)
         if number > base_at and chance.random() < 0.02:
             scene.mark()
         if number % (steps // 4) == steps // 8:
@@ -380,6 +388,8 @@ def play(scene: Scene, seed: int, *, steps: int = 150) -> int:
     work.finish()
     scene.drain()
     scene.mark()
+    if drain is not None:
+        scene.segments = drain(chance)
     assert barriers(marks_of(scene.definitions()), marks_of(scene.definitions())) == []
     for mark in scene.marks:
         kills = [chance.randrange(1, 200) for _ in range(chance.randrange(3))]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 from tests.integration.journal_scene import Scene
 
 from coffre.catalog.catalog import Catalog
+from coffre.catalog.journals import Journals
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.job import DrainReport, JournalJob
+from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.fingerprint import read_base
+from coffre.postgres.source.snapshot import hold_snapshot
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, public_key
 from coffre.vault.journal import intervals, read_end, read_lines, read_segment, segment_keys
@@ -73,14 +80,11 @@ class Journal:
         ]
 
     def base(self) -> JournalBase:
-        """What the manifest of a backup would say now."""
-        with connect(self.job.connection) as session:
-            with session, session.cursor() as cursor:
-                cursor.execute("SELECT pg_current_wal_flush_lsn()::text")
-                ((text,),) = cursor.fetchall()
-            session.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            with session:
-                return read_base(session, text)
+        """Return what the manifest of a backup would say now."""
+        with hold_snapshot(self.job.connection, Children(), lock_timeout_seconds=10) as holder:
+            wal_text = holder.wal_text
+            assert wal_text is not None
+            return holder.ask(lambda session: read_base(session, wal_text))
 
     def drop_slots(self) -> None:
         with connect(self.job.connection) as session, session, session.cursor() as cursor:
@@ -118,3 +122,39 @@ def journal_of(scene: Scene, catalog: Catalog) -> Journal:
     journal = Journal(scene, catalog, job, identity, asked, known)
     scene.stack.callback(journal.drop_slots)
     return journal
+
+
+def killed_at(step: int) -> ExitStack:
+    """Within this, the process ends before the step of this number that changes something outside of it."""
+    left = iter(range(step))
+    stack = ExitStack()
+
+    def deadly(where: Any, name: str) -> None:
+        real = getattr(where, name)
+
+        def stepped(*args: Any, **named: Any) -> Any:
+            if next(left, None) is None:
+                raise Killed
+            return real(*args, **named)
+
+        stack.enter_context(patch.object(where, name, stepped))
+
+    deadly(DirectoryStore, "put")
+    deadly(Journals, "keep")
+    for name in ("create", "advance", "drop"):
+        deadly(slot, name)
+    return stack
+
+
+def drains_with_faults(journal: Journal, chance: random.Random) -> list[list[Line]]:
+    """Drain until it is complete, and return all segments; processes are killed, and catalogs are lost, by chance."""
+    for _ in range(chance.randrange(3)):
+        seen = journal.catalog.journals.find(TARGET)
+        # The vault does not have up to where a quiet database was read.
+        if seen is not None and seen.stored_lsn == seen.segment_lsn and chance.random() < 0.3:
+            journal.catalog.journals.forget(seen)
+        with killed_at(chance.randrange(8)), suppress(Killed):
+            journal.drain(step_bytes=chance.choice((20_000, 1 << 30)))
+    journal.drain()
+    [_] = journal.intervals()  # nothing of a workload is a barrier
+    return journal.lines()

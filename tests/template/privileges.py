@@ -21,6 +21,7 @@ EVERYTHING: Final = {
     "CopyBuckets": "photos-copy",
     "AccessLogs": "on",
     "Console": "on",
+    "Journal": "on",
     "ConsoleSignIn": "cognito",
     "ObjectLock": "governance",
     "ObjectLockMaxDays": "400",
@@ -48,6 +49,7 @@ PARTITIONS: Final = (
     "USAGE",
     "COPY",
     "POINT",
+    "JOURNAL",
     "PART",
     "SPREAD",
     "APIKEY",
@@ -64,6 +66,7 @@ FUNCTIONS: Final = {
     "copy": "CopyRole",
     "drill": "DrillRole",
     "verify": "VerifyRole",
+    "journal": "JournalRole",
     "notify": "NotifyRole",
     "console": "ConsoleRole",
 }
@@ -195,12 +198,16 @@ class Privileges:
             "the plan of a run": f"{FOLDER}/plan/plan.json",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
             "the seal of a restore point": f"v1/points/main/{ID}.json",
+            "the record of a segment of a journal": f"v1/journal/shop/{ID}/00000001-{1:016X}-{2:016X}.json",
+            "what changed, in a journal": f"v1/journal/shop/{ID}/00000001-0a1b2c3d-0000",
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
             "a copy of the configuration": "v1/configuration/20261128T030000Z-0123456789abcdef.json",
             "the mark of a hold": f"{FOLDER}/marks/hold-{ID}.json",
             "the mark of a verification": f"{FOLDER}/marks/verified-{ID}.json",
+            "the record of a segment of a journal": f"v1/journal/main/{ID}/00000001-00000000016B3748.json",
+            "a pack of a journal": f"v1/journal/main/{ID}/00000001-01234567-0000",
         }
         others = {
             "the progress of a run": f"{FOLDER}/progress.json",

@@ -25,7 +25,15 @@ from tests.template.rendering import read_template
 
 WRITERS = {"backup-database", "backup-storage"}
 OPENERS = {"restore", "drill", "verify"}  # they open backups, so that they have the identity
-STARTERS = WRITERS | {"restore", "rotate", "copy", "drill", "verify", "notify"}  # each starts its own next invocation
+STARTERS = WRITERS | {
+    "restore",
+    "rotate",
+    "copy",
+    "drill",
+    "verify",
+    "notify",
+    "journal",
+}  # each starts its own next invocation
 # AWS: all inline policies of a role together, and one managed policy, without white space (IAM quotas, 2026).
 INLINE_LIMIT, MANAGED_LIMIT = 10_240, 6_144
 
@@ -47,6 +55,8 @@ MADE_OF = (
 )
 ANCHOR, HOLD, COPY = "an anchor of the audit", "the mark of a hold", "a copy of the configuration"
 VERIFIED = "the mark of a verification"
+SEGMENT, OF_JOURNAL = "the record of a segment of a journal", "a pack of a journal"
+KEPT_AS_IT_IS = (*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY, SEGMENT, OF_JOURNAL)
 
 
 def who(privileges: Privileges, group: str, verb: str = "", what: str = "") -> set[str]:
@@ -96,10 +106,18 @@ def test_only_the_writers_add_what_a_backup_is_made_of(privileges: Privileges) -
     assert {frozenset(who(privileges, "Vault: write", "add", what)) for what in MADE_OF} == {frozenset(WRITERS)}
 
 
+def test_only_the_journal_adds_to_a_journal_and_it_cannot_read_what_it_stored(privileges: Privileges) -> None:
+    assert who(privileges, "Vault: write", "add", SEGMENT) == who(privileges, "Vault: write", "add", OF_JOURNAL)
+    assert who(privileges, "Vault: write", "add", OF_JOURNAL) == {"journal"}
+    assert "journal" in who(privileges, "Vault: read", "read", SEGMENT)
+    assert who(privileges, "Vault: read", "read", OF_JOURNAL) - {"copy"} == OPENERS
+    assert "journal" not in who(privileges, "Vault: read", "read", "a pack")
+
+
 def test_no_caller_replaces_what_a_backup_is_made_of_not_even_an_administrator(privileges: Privileges) -> None:
     replacing = privileges.about("Vault: write", "replace")
 
-    assert {call.what for call in replacing} == {*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY}
+    assert {call.what for call in replacing} == {*KEPT_AS_IT_IS}
     assert {privileges.allowed(call) for call in replacing} == {frozenset()}
 
 
@@ -222,7 +240,8 @@ def test_confirmations_are_made_and_used_by_the_functions_that_ask_for_them(priv
     for verb in ("put", "update", "delete"):
         assert of_partition(privileges, verb, "CONFIRM") == {"restore", "rotate"}
     assert of_partition(privileges, "read", "CONFIRM") == {"restore", "rotate"} | readers
-    assert of_partition(privileges, "list", "CONFIRM") == readers
+    # A plan that waits for a second person is found by the function that would make it twice.
+    assert of_partition(privileges, "list", "CONFIRM") == {"restore", "rotate"} | readers
 
 
 def test_the_configuration_is_read_by_all_and_written_by_the_function_that_asks_for_a_confirmation(
@@ -265,6 +284,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
     deleters = {name: of_partition(privileges, "delete", name) for name in PARTITIONS}
 
     takers = {"LOCK": WRITERS | {"rotate", "copy"}, "CONFIRM": {"restore", "rotate"}, "SESSION": {"console"}}
+    takers["JOURNAL"] = {"journal"}  # of one that was switched off: what it stored is in the vault
     assert deleters == {name: takers.get(name, set()) for name in PARTITIONS}
     assert of_partition(privileges, "put", "LOCK") == deleters["LOCK"]
 
@@ -319,7 +339,7 @@ def test_nothing_is_done_to_the_table_as_a_whole(privileges: Privileges) -> None
 
 
 def test_addresses_of_databases_are_read_by_those_who_connect(privileges: Privileges) -> None:
-    assert who(privileges, "Secrets", "read", "a database's address") == {"backup-database", "restore"}
+    assert who(privileges, "Secrets", "read", "a database's address") == {"backup-database", "journal", "restore"}
     assert who(privileges, "Secrets", "read", "a destination's address") == {"restore"}
     assert who(privileges, "Secrets", "read", "access keys of a store") == {"backup-storage", "restore"}
     assert who(privileges, "Secrets", "read", "addresses of chats") == {"notify"}
@@ -395,9 +415,11 @@ def test_a_function_starts_no_other_but_verify_and_the_database_of_a_restore_poi
     for name in FUNCTIONS:
         started_by = who(privileges, "Functions", "start", f"`{name}`") & {*FUNCTIONS}
         asks_doctor = {"verify"} if name.startswith("backup-") else set()
-        starts_buckets = {"backup-database"} if name == "backup-storage" else set()  # of a restore point
-        asked_by_people = {"console"} if name not in ("copy", "console") else set()
-        assert started_by == ({name} & STARTERS) | asks_doctor | starts_buckets | asked_by_people
+        starts_backups = {"backup-database"} if name == "backup-storage" else set()  # of a restore point
+        asks_doctor |= {"verify"} if name == "journal" else set()  # and looks after slots
+        starts_backups |= {"journal"} if name == "backup-database" else set()  # its bases
+        asked_by_people = {"console"} if name not in ("copy", "console", "journal") else set()
+        assert started_by == ({name} & STARTERS) | asks_doctor | starts_backups | asked_by_people
 
 
 def test_services_start_what_the_template_says_and_reach_nothing_else(privileges: Privileges) -> None:
@@ -449,7 +471,7 @@ def test_the_policy_of_the_bucket_stops_an_administrator_too(privileges: Privile
 
     without_tls = {("read", "a pack without TLS"), ("read", "logs without TLS")}
     locks = {("set", "a lock longer than `ObjectLockMaxDays`"), ("shorten or end", "a lock")}
-    assert refused == {*(("replace", what) for what in (*MADE_OF, ANCHOR, HOLD, VERIFIED, COPY)), *without_tls, *locks}
+    assert refused == {*(("replace", what) for what in KEPT_AS_IT_IS), *without_tls, *locks}
 
 
 def test_logs_of_accesses_are_read_by_verify_alone_and_changed_by_no_caller(privileges: Privileges) -> None:

@@ -44,6 +44,7 @@ from coffre.runtime.events.backup import (
 )
 from coffre.runtime.events.copy import CopyEvent
 from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.journal import JournalEvent
 from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.events.restore import parse_restore
 from coffre.runtime.events.rotate import RotateEvent, parse_rotate
@@ -55,7 +56,7 @@ from coffre_local.conditions import DECIDED, decided
 from coffre_local.schedule_rules import scheduled_event, target_input
 
 BACKUP, RESTORE, ROTATE, DRILL = "BackupDatabaseFunction", "RestoreFunction", "RotateFunction", "DrillFunction"
-COPY = "CopyFunction"
+COPY, JOURNAL = "CopyFunction", "JournalFunction"
 STORAGE, STORAGE_ROLE = "BackupStorageFunction", "BackupStorageRole"
 BACKUP_ROLE, RESTORE_ROLE, ROTATE_ROLE, DRILL_ROLE = "BackupDatabaseRole", "RestoreRole", "RotateRole", "DrillRole"
 NOTIFY = "NotifyFunction"
@@ -70,6 +71,7 @@ SETTINGS: dict[str, type[Settings]] = {
     ROTATE: Settings,
     DRILL: PostgresSettings,
     VERIFY: Settings,
+    JOURNAL: Settings,
     NOTIFY: NotifySettings,
     CONSOLE: ConsoleSettings,
 }
@@ -81,6 +83,7 @@ EVENTS: dict[str, Callable[[object], object]] = {
     "copy": CopyEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
+    "journal": JournalEvent.parse,
     "notify": NotifyEvent.parse,
 }
 TIERS = {"DailyBackupRule": Tier.DAILY, "WeeklyBackupRule": Tier.WEEKLY, "MonthlyBackupRule": Tier.MONTHLY}
@@ -116,8 +119,8 @@ CONFIRMS = "GiveOutPlansAndTakeTheirTokens"
 
 @pytest.fixture(scope="module", params=["", "team/prod"], ids=["whole bucket", "prefix"])
 def deployed(request: pytest.FixtureRequest) -> Rendered:
-    """The template with a console, for a vault that is a whole bucket, and for one below a prefix."""
-    return render(VaultPrefix=request.param, Console="on")
+    """The template with console and journal, for a vault that is a whole bucket, and for one below a prefix."""
+    return render(VaultPrefix=request.param, Console="on", Journal="on")
 
 
 @pytest.fixture(scope="module")
@@ -655,6 +658,7 @@ def test_two_roles_give_out_plans_and_take_their_tokens_and_touch_nothing_else_b
     for statement in found.values():
         assert {action.removeprefix("dynamodb:") for action in statement["Action"]} == {
             "GetItem",
+            "Query",
             "PutItem",
             "UpdateItem",
             "DeleteItem",
@@ -745,6 +749,7 @@ def test_a_backup_and_a_rotation_are_tried_twice_and_a_restore_once(deployed: Re
         COPY: 1,
         DRILL: 1,
         VERIFY: 1,
+        JOURNAL: 1,
         NOTIFY: 2,
         CONSOLE: 1,
     }
@@ -783,7 +788,7 @@ def test_every_function_gets_its_layers_in_the_chosen_architecture() -> None:
             )
 
 
-@pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY, CONSOLE])
+@pytest.mark.parametrize("name", [BACKUP, STORAGE, RESTORE, ROTATE, DRILL, VERIFY, JOURNAL, CONSOLE])
 def test_the_environment_and_the_settings_know_each_other(deployed: Rendered, name: str) -> None:
     variables = deployed.functions()[name]["Environment"]["Variables"]
     known = {f"COFFRE_{field.upper()}" for field in SETTINGS[name].model_fields}
@@ -814,6 +819,7 @@ def test_only_who_reads_backups_is_told_where_the_identity_is(deployed: Rendered
         COPY: "",
         DRILL: identity,
         VERIFY: identity,
+        JOURNAL: "",
         NOTIFY: "",
         CONSOLE: "",
     }
@@ -905,6 +911,7 @@ def test_the_default_schedules_are_two_in_the_morning_daily_on_sunday_and_on_the
         "ReadRule": "cron(30 4 * * ? *)",
         "DoctorRule": "cron(30 6 ? * MON *)",
         "ReportRule": "cron(0 7 ? * MON *)",
+        "JournalRule": "cron(* * * * ? *)",
     }
 
 
@@ -1001,6 +1008,19 @@ def test_a_tick_asks_both_functions_that_back_up_for_what_is_due(deployed: Rende
         assert json.loads((ROOT / "events" / folder / "due.json").read_text()) == sent
 
 
+def test_journals_are_asked_every_minute_and_only_if_that_is_wanted(
+    deployed: Rendered, template: dict[str, Any]
+) -> None:
+    [target] = deployed.resources["JournalRule"]["Properties"]["Targets"]
+    sent = json.loads(target_input(target, scheduled_event("arn:aws:events:::rule/any", SLOT, region=REGION)))
+
+    assert JournalEvent.parse(sent) == JournalEvent(scheduled_time=SLOT)
+    assert template["Parameters"]["Journal"]["Default"] == "off"
+    assert all(
+        template["Resources"][name]["Condition"] == "HasJournal" for name in ("JournalRule", "JournalPermission")
+    )
+
+
 def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None:
     permitted = {
         (permission["SourceArn"].rpartition("/")[2], permission["FunctionName"])
@@ -1013,6 +1033,7 @@ def test_every_rule_may_invoke_the_function_it_names(deployed: Rendered) -> None
         *((f"{STACK}-{rule.lower()}", f"{STACK}-rotate") for rule in ("DailyRotateRule", "RotateAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-copy") for rule in ("DailyCopyRule", "CopyAfterBackupRule")),
         *((f"{STACK}-{rule.lower()}", f"{STACK}-backup-storage") for rule in STORAGE_TIERS),
+        (f"{STACK}-journalrule", f"{STACK}-journal"),
         (f"{STACK}-spreadendedrule", f"{STACK}-backup-database"),
         (f"{STACK}-spreadrestoreendedrule", f"{STACK}-restore"),
         (f"{STACK}-rangesendedrule", f"{STACK}-backup-storage"),

@@ -189,3 +189,17 @@ def _answers(client: Any) -> list[tuple[str | None, Any]]:
     values = {":pk": KEY["pk"]}
     ask("query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ScanIndexForward=False)
     return answers
+
+
+def test_an_item_that_updates_make_too_large_is_refused_and_one_that_they_make_smaller_is_not(dynamodb: Any) -> None:
+    def update(expression: str, **values: Any) -> Any:
+        named = {f":{name}": value for name, value in values.items()}
+        how = {"UpdateExpression": expression, "ExpressionAttributeValues": named}
+        return dynamodb.update_item(TableName="catalog", Key={"pk": {"S": "a"}, "sk": {"S": "b"}}, **how)
+
+    for name in ("a", "b", "c"):
+        update(f"SET {name} = :text", text={"S": "é" * 60_000})
+    update("SET a = :text", text={"S": "short"})
+    update("SET d = :text", text={"S": "é" * 60_000})
+    with pytest.raises(ClientError, match="size"):
+        update("SET e = :text", text={"S": "é" * 60_000})

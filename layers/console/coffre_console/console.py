@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,10 +23,12 @@ from coffre_console.starting import Functions, Signer
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
+    from coffre.operations.status.schedules import ReadSchedule
+
 # HTTP APIs answer within 30 seconds; the function itself has 29.
 _PATIENCE_SECONDS = 20
-# A document is read again for a request that comes later than this.
-_CONFIGURATION_SECONDS = 30
+# The configuration and the rules are read again for a request that comes later than this.
+_KEPT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Console:
 
         Without a section `console` in it, people are those of the user pool that the stack has made, if it has one.
         """
-        if self._kept and 0 <= (now - self._kept[0][0]).total_seconds() < _CONFIGURATION_SECONDS:
+        if self._kept and 0 <= (now - self._kept[0][0]).total_seconds() < _KEPT_SECONDS:
             return self._kept[0][1]
         found = with_user_pool(self.services.configuration(), self.settings)
         self._kept[:] = [(now, found)]
@@ -67,11 +69,17 @@ class Console:
             catalog=self.services.catalog,
             configuration=lambda: self.configuration(now),
             open_vault=lambda: self.services.vault,
-            events=self.services.bus,
+            schedule=self._schedule,
             rules=rules_of(self.settings.schedules) if self.settings.schedules else None,
             prices=prices_of(os.environ.get("AWS_REGION")),
             now=now,
         )
+
+    @cached_property
+    def _schedule(self) -> ReadSchedule:
+        from coffre.operations.status.schedules import KeptSchedules
+
+        return KeptSchedules(lambda: self.services.bus, timedelta(seconds=_KEPT_SECONDS))
 
     @cached_property
     def functions(self) -> Functions:

@@ -17,6 +17,8 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from pydantic import BaseModel
 
+from coffre.catalog.run_kinds import BACKUP, RESTORE
+from coffre.catalog.runs import unknown_run
 from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore
@@ -116,14 +118,28 @@ class Visit:
     def backup(self, backup_id: str, permission: Permission) -> Backup:
         """Return a backup to which the caller may do something; raises `BackupStateError` (`BACKUP_UNKNOWN`)."""
         backup = self.source.catalog.get_backup(backup_id)
-        self.demand(permission, backup.target)
+        self.demand_known(permission, backup.target, unknown_run(BACKUP, backup_id))
         return backup
 
     def restore(self, restore_id: str, permission: Permission) -> Restore:
         """Return a restore to whose target the caller may do something (`RESTORE_UNKNOWN`)."""
         restore = self.source.catalog.get_restore(restore_id)
-        self.demand(permission, restore.target)
+        self.demand_known(permission, restore.target, unknown_run(RESTORE, restore_id))
         return restore
+
+    def demand_known(self, permission: Permission, target: str, unknown: Exception) -> None:
+        """Refuse what `demand` refuses of a thing that is named by an id; raises `unknown` if its target is hidden.
+
+        To who may not read a target, the ids of what belongs to it are like those that do not exist.
+        """
+        if self.caller.may(Permission.READ, target):
+            self.demand(permission, target)
+        elif not self.allows(permission, target):
+            raise unknown
+
+    def allows(self, permission: Permission, target: str | None) -> bool:
+        """Return whether the caller may do something to a target (None: to all); a refusal is recorded."""
+        return self.gate.demand(self.caller, permission, target, self.request, self.now) is None
 
 
 class Routes:

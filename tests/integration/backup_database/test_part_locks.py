@@ -252,7 +252,11 @@ def test_a_part_that_others_wait_for_is_given_up_and_can_be_read_again(scene: Sc
     # Given more rows than the network holds
     reader = scene.begin("INSERT INTO s.plain SELECT n, 'x', n FROM generate_series(1, 700000) n")
     waiting = threading.Thread(target=lambda: run(scene.url, "ALTER TABLE s.plain ADD late integer"))
-    ((backend,),) = rows(scene.url, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'ROLLBACK TO SAVEPOINT part%'")
+    ((backend,),) = rows(
+        scene.url,
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND query LIKE 'ROLLBACK TO SAVEPOINT part%'",
+    )
 
     def wait() -> None:
         waiting.start()

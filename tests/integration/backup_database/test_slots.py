@@ -228,7 +228,7 @@ def test_a_run_that_died_is_marked_failed_and_told_by_the_next_one(
 
 def test_a_run_whose_heartbeat_is_fresh_is_not_taken_for_dead(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
-    alive = died(coffre, datetime.now(UTC) - timedelta(seconds=30))
+    alive = died(coffre, datetime.now(UTC) - timedelta(seconds=10))
 
     assert coffre.backup()["outcome"] == "skipped"
 

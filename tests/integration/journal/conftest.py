@@ -8,8 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from moto import mock_aws
+from tests.catalog_table import create
 from tests.integration.journal_scene import OPTIONS, Scene
+from tests.integration.journal_vault import Journal, journal_of
 
+from coffre.catalog.catalog import Catalog
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -40,5 +44,25 @@ def make_scene(
         def make(major: int) -> Scene:
             name = f"journal_{next(_numbers)}"
             return Scene(logical_server(major), toolchain.postgresql(major), tmp_path, name, stack)
+
+        yield make
+
+
+@pytest.fixture
+def make_journal(
+    make_scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Journal]]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
+    with mock_aws():
+        catalog = Catalog("journals")
+        create(catalog._table)
+
+        def make(major: int, *statements: str) -> Journal:
+            scene = make_scene(major)
+            scene.run(*statements)
+            return journal_of(scene, catalog)
 
         yield make

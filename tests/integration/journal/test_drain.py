@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from moto import mock_aws
-from tests.catalog_table import create
-from tests.integration.journal_scene import Scene
-from tests.integration.journal_vault import Journal, journal_of
+from tests.integration.backup_database.killed_run import backup_job, one_run
+from tests.integration.journal_vault import Journal, Killed, killed_at
 
-from coffre.catalog.catalog import Catalog
-from coffre.catalog.journals import Journals
-from coffre.postgres.journal import slot
-from coffre.stores.directory import DirectoryStore
-
-
-class Killed(BaseException):
-    """The process is gone here."""
-
-
-@pytest.fixture
-def make_journal(
-    make_scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Journal]]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
-    monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
-    with mock_aws():
-        catalog = Catalog("journals")
-        create(catalog._table)
-
-        def make(major: int, *statements: str) -> Journal:
-            scene = make_scene(major)
-            scene.run(*statements)
-            return journal_of(scene, catalog)
-
-        yield make
-
-
-def killed_at(step: int) -> ExitStack:
-    """Within this, the process ends before the step of this number that changes something outside of it."""
-    left = iter(range(step))
-    stack = ExitStack()
-
-    def deadly(where: Any, name: str) -> None:
-        real = getattr(where, name)
-
-        def stepped(*args: Any, **named: Any) -> Any:
-            if next(left, None) is None:
-                raise Killed
-            return real(*args, **named)
-
-        stack.enter_context(patch.object(where, name, stepped))
-
-    deadly(DirectoryStore, "put")
-    deadly(Journals, "keep")
-    for name in ("create", "advance", "drop"):
-        deadly(slot, name)
-    return stack
+from coffre.model.errors import ConnectError, JournalError, JournalTransientError
+from coffre.model.journal import JournalEnd
+from coffre.operations.journal import barrier, drain, segment
+from coffre.operations.journal.guard import guard
+from coffre.operations.journal.job import DrainReport, Guarding
+from coffre.operations.journal.keeping import keep
+from coffre.operations.journal.switch_off import switch_off
+from coffre.policy.journal import bases_of
+from coffre.postgres.journal import look, slot
+from coffre.postgres.journal.slot_errors import lost
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -100,3 +60,304 @@ def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journ
     transactions = [line.xid for lines in journal.lines() for line in lines if line.data.startswith("BEGIN")]
     assert len(transactions) == len(set(transactions)) == number
     journal.replay_all()
+
+
+def ended(report: DrainReport) -> list[tuple[JournalEnd, tuple[str, ...]]]:
+    """Return why intervals ended in a drain, and what it was about."""
+    assert len(report.begun) == len(report.ended)
+    return [(end.reason, end.about) for _, end in report.ended]
+
+
+def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(
+        18,
+        "CREATE TABLE one (id int PRIMARY KEY, v text); CREATE TABLE two (id int PRIMARY KEY)",
+        "CREATE TABLE bare (id int); CREATE SEQUENCE numbers CACHE 1",
+    )
+    scene, run = journal.scene, journal.scene.run
+    first = journal.drain()
+    assert first.begun == (journal.state.interval,)
+    assert journal.asked == ["The journal has no base."]
+
+    def segments() -> int:
+        return len(journal.segments())
+
+    # Nothing has changed: only the slot moves, and what counts as stored.
+    count, before = segments(), journal.state
+    run("CREATE TEMPORARY TABLE passing (id int); INSERT INTO passing VALUES (1)", "ANALYZE one")
+    report = journal.drain()
+    assert (report.segments, report.is_complete, ended(report)) == (0, True, [])
+    assert segments() == count
+    assert journal.state.seen_at > before.seen_at  # type: ignore[operator]
+    assert journal.state.stored_lsn > before.stored_lsn
+    assert slot.inspect(scene.reader, journal.state.slot or "").confirmed_lsn == journal.state.stored_lsn  # type: ignore[union-attr]
+
+    # Sequences move without a transaction; a COMMIT that did not wait for the disk is stored all the same.
+    run("SELECT nextval('numbers')")
+    scene.session.rollback()
+    assert journal.drain().segments == 1
+    assert [(one.sequence_name, one.last_value) for one in journal.segments()[-1].sequences] == [("numbers", 1)]
+    run("SET synchronous_commit = off")
+    run("INSERT INTO one VALUES (1, 'late')")
+    assert journal.drain().transactions == 1
+    run("SET synchronous_commit = on")
+
+    # A transaction that is open over drains, and one that is prepared, come with their COMMIT.
+    scene.take_base()
+    (scene.scratch / "backup").mkdir()
+    backup = backup_job(scene.server.dsn(scene.name), scene.home, scene.scratch / "backup", scene.scratch)
+    base = one_run(backup, None).database.journal
+    assert base is not None
+    journal.known.append(base)
+    open_one = scene.writer()
+    run("INSERT INTO one VALUES (2, 'open')", "INSERT INTO one VALUES (3, 'open')")
+    with open_one.cursor() as cursor:
+        cursor.execute("UPDATE one SET v = 'opened' WHERE id = 2")
+    with scene.writer() as prepared, prepared.cursor() as cursor:
+        cursor.execute(f"UPDATE one SET v = 'prepared' WHERE id = 3; PREPARE TRANSACTION '{scene.name}'")
+    assert [journal.drain().transactions for _ in range(2)] == [1, 0]
+    open_one.commit()
+    scene.session.autocommit = True
+    with scene.session.cursor() as cursor:
+        cursor.execute(f"COMMIT PREPARED '{scene.name}'")
+    scene.session.autocommit = False
+    report = journal.drain()
+    assert (report.transactions, report.state.base_wanted_at) == (2, None)
+
+    # Emptied tables are no barrier, wherever the TRUNCATE falls: also between the bound and the look.
+    run("TRUNCATE two", "INSERT INTO two VALUES (1)")
+    real = look.until_on_disk
+
+    def then_emptied(*args: Any) -> Any:
+        found = real(*args)
+        run("TRUNCATE one")
+        return found
+
+    with patch.object(look, "until_on_disk", then_emptied):
+        assert ended(journal.drain()) == []
+    assert {mark.name for mark in journal.segments()[-1].marks} == {"one", "two"}
+    run("INSERT INTO one VALUES (4, 'x')")
+    assert ended(journal.drain()) == []
+    run("TRUNCATE two", "INSERT INTO two VALUES (2)")
+    journal.catalog.journals.forget(journal.state)  # the catalog is another one: the vault has it all
+    assert ended(journal.drain()) == []
+    assert {mark.name for mark in journal.segments()[-1].marks} == {"one", "two"}
+    assert (len(journal.intervals()), journal.state.seen_at) != (2, None)
+    journal.replay_all()
+
+    # What is on disk and not visible yet is stored by the next drain.
+    run("INSERT INTO one VALUES (5, 'x')")
+    snapshot = scene_snapshot(journal)
+    run("INSERT INTO one VALUES (6, 'not seen')")
+    run("INSERT INTO one VALUES (7, 'not seen')")
+    real_look = look.look
+    with patch.object(drain, "look", lambda *args: replace(real_look(*args), snapshot=snapshot)):
+        report = journal.drain()
+    assert (report.transactions, report.is_complete) == (1, False)
+    assert report.notes
+    assert journal.drain().transactions == 2
+    journal.replay_all()
+
+    # Definitions: the rows after the change are never read with the old ones.
+    for statement, reason, about in (
+        ("ALTER TABLE one ADD COLUMN w int", JournalEnd.DEFINITIONS, ("public.one",)),
+        ("GRANT SELECT ON two TO public", JournalEnd.DEFINITIONS, ("public.two",)),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", JournalEnd.DEFINITIONS, ()),
+        ("ALTER TABLE one RENAME TO x; ALTER TABLE x RENAME TO one", JournalEnd.DEFINITIONS, ("public.one",)),
+        ("VACUUM FULL two", JournalEnd.REWRITTEN, ("public.two",)),
+        ("CREATE TABLE brief (id int); INSERT INTO brief VALUES (1); DROP TABLE brief", JournalEnd.UNKNOWN_TABLE, None),
+        ("INSERT INTO bare VALUES (1)", None, None),
+        ("UPDATE bare SET id = 2; DELETE FROM bare", JournalEnd.NO_IDENTITY, ("public.bare",)),
+    ):
+        stored = journal.state.stored_lsn
+        run("INSERT INTO two SELECT 1 + max(id) FROM two")
+        good = current_lsn(journal)
+        scene.session.autocommit = True
+        with scene.session.cursor() as cursor:
+            for part in statement.split("; "):
+                cursor.execute(part)
+        scene.session.autocommit = False
+        report = journal.drain()
+        if reason is None:
+            assert ended(report) == [], statement
+            continue
+        assert ended(report) == [(reason, ("public.brief",) if about is None else about)], statement
+        assert report.ended[0][1].text
+        from_stream = reason in (JournalEnd.UNKNOWN_TABLE, JournalEnd.NO_IDENTITY)
+        assert report.ended[0][1].stored_lsn == (good if from_stream else stored), statement
+        assert journal.state.slot == first.state.slot
+        assert journal.state.base_wanted_at is not None
+        assert ended(journal.drain()) == [], statement
+    assert journal.asked[1:] == ["Definitions have changed: public.one."]  # not again within some minutes
+    journal.drain(now=lambda: datetime.now(UTC) + timedelta(hours=1))
+    assert len(journal.asked) == 3
+
+    [begun, *_, newest] = journal.intervals()
+    backups = [("first", scene.name, base), ("newest", scene.name, journal.base()), ("other", "other", base)]
+    assert [one for one, _ in bases_of(begun, journal.end(0), backups)] == ["first"]
+    assert [one for one, _ in bases_of(newest, None, [*backups, ("none", scene.name, None)])] == ["newest"]
+    journal.known.append(journal.base())
+    run("INSERT INTO two SELECT 1 + max(id) FROM two")
+    assert journal.drain().state.base_wanted_at is None
+
+
+def scene_snapshot(journal: Journal) -> Any:
+    return look.look(journal.scene.connect(), time.sleep).snapshot
+
+
+def current_lsn(journal: Journal) -> int:
+    return journal.base().before_lsn
+
+
+def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(15, "CREATE TABLE one (id int PRIMARY KEY, v text)")
+    scene, run = journal.scene, journal.scene.run
+    journal.drain()
+    number = iter(range(100))
+
+    def changed() -> None:
+        run(f"INSERT INTO one VALUES ({next(number)}, repeat('x', 2000))")
+
+    def again(reason: JournalEnd, report: DrainReport | None = None) -> DrainReport:
+        """A new slot and interval have begun, for this reason; no other slot is left; the next drain stores rows."""
+        report = report or journal.drain()
+        assert [one for one, _ in ended(report)] == [reason]
+        assert report.state.base_wanted_at is not None
+        with scene.reader, scene.reader.cursor() as cursor:
+            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s", (scene.name,))
+            assert cursor.fetchall() == [(report.state.slot,)]
+        assert journal.intervals()[-1].id == report.begun[0]
+        changed()
+        assert (journal.drain().transactions, journal.end(-2).reason) == (1, reason)
+        return report
+
+    slot_name = journal.state.slot or ""
+    changed()
+    slot.drop(scene.reader, slot_name)
+    assert "does not exist" in again(JournalEnd.SLOT_MISSING).ended[0][1].text
+
+    changed()
+    run(f"SELECT pg_replication_slot_advance('{journal.state.slot}', pg_current_wal_flush_lsn())")
+    again(JournalEnd.SLOT_FOREIGN)
+
+    slot_name = journal.state.slot or ""
+    slot.drop(scene.reader, slot_name)
+    run(f"SELECT pg_create_logical_replication_slot('{slot_name}', 'pgoutput')")
+    report = journal.drain()
+    assert "was left alone" in report.notes[0]
+    slot.drop(scene.reader, slot_name)
+    again(JournalEnd.SLOT_FOREIGN, report)
+
+    gone = lost(journal.state.slot or "")
+    # The new one is lost as well: a drain makes no more than one.
+    with patch.object(slot, "peek", side_effect=gone), pytest.raises(JournalError):
+        journal.drain()
+    assert journal.state.error == "JOURNAL_SLOT_LOST"
+    assert journal.end(-2).reason is JournalEnd.SLOT_LOST
+    journal.drain()
+
+    for wrong in ({"timeline": 9}, {"system": "another"}):
+        keep(journal.job, journal.state, **wrong)
+        again(JournalEnd.TIMELINE)
+
+    # One transaction that the server may not keep, or that takes longer than a function runs.
+    changed()
+    run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
+    run(
+        f"ALTER DATABASE {scene.name} SET temp_file_limit = '1MB'", f"ALTER DATABASE {scene.name} SET work_mem = '64kB'"
+    )
+    report = again(JournalEnd.TOO_LARGE, journal.drain())
+    assert report.transactions == 1  # what was committed before it
+    run(f"ALTER DATABASE {scene.name} RESET ALL")
+    changed()
+    with pytest.raises(JournalTransientError) as caught:
+        journal.drain(remaining_seconds=lambda: 5.0)
+    failed = journal.state
+    assert (caught.value.code, failed.error, failed.slow) == ("JOURNAL_TOO_SLOW", "JOURNAL_TOO_SLOW", 1)
+    report = again(JournalEnd.TOO_SLOW, journal.drain(remaining_seconds=slow_once()))
+    assert (report.state.error, report.state.slow) == (None, 0)
+
+    run("TRUNCATE one")
+    with patch.object(barrier, "in_time", side_effect=JournalError("too much", code="JOURNAL_TOO_LARGE")):
+        assert ended(journal.drain()) == [(JournalEnd.REWRITTEN, ("public.one",))]
+
+    # The guard, in a drain and on its own.
+    changed()
+    again(JournalEnd.GUARD, journal.drain(guarding=Guarding(maximum_lag_bytes=0)))
+    assert guard(journal.job) is None
+    later = replace(journal.job, now=lambda: datetime.now(UTC) + timedelta(hours=25))
+    assert guard(replace(later, guarding=Guarding(silent_after=timedelta(hours=26)))) is None
+    found = guard(later)
+    assert found is not None
+    assert (found.reason, journal.state.slot) == (JournalEnd.GUARD, None)
+    assert "more than 24 hours" in found.text
+    assert guard(later) is None
+    journal.drain()
+
+    # Two drains at the same time, in the beginning and later.
+    changed()
+
+    def beaten(where: Any, name: str) -> Any:
+        real = getattr(where, name)
+
+        def stepped(*args: Any, **named: Any) -> Any:
+            patched.stop()
+            journal.drain()
+            return real(*args, **named)
+
+        patched = patch.object(where, name, stepped)
+        return patched
+
+    for where, name in ((segment, "commit_segment"), (segment, "store_lines"), (drain, "look")):
+        changed()
+        patched = beaten(where, name)
+        patched.start()
+        with pytest.raises(JournalTransientError) as caught:
+            journal.drain()
+        assert caught.value.code == "JOURNAL_TWO_DRAINS"
+    assert sum(one.transactions for one in journal.segments()) == 4
+
+    # A server that does not answer: nothing changes but what is said of it.
+    before = journal.state
+    with pytest.raises(ConnectError):
+        journal.drain(connection=replace(journal.job.connection, port=1))
+    assert journal.state.error == "CONNECTION_REFUSED"
+    said = {"revision": 0, "failed_at": None, "error": None, "message": None}
+    assert journal.state.model_copy(update=said) == before.model_copy(update=said)
+
+    # In steps, as long as there is time.
+    for _ in range(4):
+        changed()
+    stored = journal.state.number
+    report = journal.drain(step_bytes=3000, remaining_seconds=lambda: 20.0 if journal.state.number > stored else 300.0)
+    assert (report.segments, report.is_complete) == (1, False)
+    rest = journal.drain(step_bytes=3000)
+    assert (report.transactions + rest.transactions, rest.is_complete) == (4, True)
+    assert rest.segments > 1
+
+    # Off, killed at each step.
+    step = 0
+    while True:
+        with killed_at(step):
+            try:
+                found = switch_off(journal.job)
+                break
+            except Killed:
+                step += 1
+    assert step > 0
+    assert journal.end().reason is JournalEnd.SWITCHED_OFF
+    assert journal.catalog.journals.all() == {}
+    assert switch_off(journal.job) is None
+    with scene.reader, scene.reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (scene.name,))
+        assert cursor.fetchall() == [(0,)]
+
+
+def slow_once() -> Callable[[], float]:
+    """A function that has no time left when it first reads, and all the time afterwards."""
+    left = iter([300.0, 5.0])
+    return lambda: next(left, 300.0)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from tests.integration.journal_scene import Scene, play
+from tests.integration.journal_vault import Journal, drains_with_faults
 
 
-@pytest.mark.parametrize(("major", "seed"), [(14, 1), (18, 2)])
-def test_a_random_workload_is_equal_at_random_commits(
-    make_scene: Callable[[int], Scene], major: int, seed: int
+def test_a_random_workload_is_equal_at_random_commits(make_scene: Callable[[int], Scene]) -> None:
+    play(make_scene(14), seed=1)
+
+
+def test_a_random_workload_is_equal_from_a_vault_whose_drains_were_killed(
+    make_journal: Callable[..., Journal],
 ) -> None:
-    play(make_scene(major), seed)
+    journal = make_journal(18)
+    play(journal.scene, seed=2, drain=lambda chance: drains_with_faults(journal, chance))

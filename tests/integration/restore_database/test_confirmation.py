@@ -16,7 +16,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, ConfirmationError
 from coffre.model.restore_report import RestoreReport
-from coffre.operations.restore_database import replace_database
+from coffre.operations.restore_database import replace_database, tables_attempts
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.postgres.destination import row_merge
 
@@ -31,6 +31,10 @@ SHOP = (
 WHOLE: dict[str, Any] = {"replace": True, "no_safety": True}
 TABLE: dict[str, Any] = {"tables": ["orders"], "replace": True, "no_safety": True}
 ROWS: dict[str, Any] = {"tables": ["orders"], "rows": {"where": "id < 100"}, "apply": True, "no_safety": True}
+
+
+class Died(BaseException):
+    """The end of a process: nothing is cleared away."""
 
 
 @pytest.fixture
@@ -95,7 +99,7 @@ def test_the_plan_says_what_is_lost_and_only_the_answer_has_the_token(shop: Roun
     coffre = shop.coffre
     kept = [*coffre.log_lines, *map(str, coffre.alerts()), *map(str, coffre.catalog.audit.events())]
     kept += [str(coffre.catalog.get_restore(answer["id"])), *(str(body) for body in coffre.objects("v1/rest").values())]
-    kept += [str(one) for one in coffre.catalog.confirmations.beginning_with("")]
+    kept += [str(one) for one in coffre.catalog.confirmations.beginning_with("")[0]]
     assert not any(answer["token"] in text for text in kept)
 
 
@@ -252,6 +256,41 @@ def test_a_migration_during_a_replacement_keeps_the_database_in_use(
     swap = planned(shop, backup, {**WHOLE, "swap": report.id})
     assert invoke(shop, swap)["exceptions"] == 0
     assert value(shop.source, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'more'") == 0
+
+
+def test_a_restore_is_continued_only_where_and_as_whom_it_was_confirmed(
+    shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = shop.back_up()
+    shop.fill("UPDATE orders SET note = 'later'")
+    place = {"destination": "coffre/database/place"}
+    urls = {"own": shop.source, "other": shop.copy, "role": shop.create_role("another", "LOGIN SUPERUSER")}
+    name = database_of(shop.source)
+    run(shop.server.dsn(), f'CREATE DATABASE "{database_of(shop.copy)}" TEMPLATE "{name}"')
+    for secret, url in {"place": shop.source, **urls}.items():
+        shop.coffre.secret(f"coffre/database/{secret}", url)
+    event = planned(shop, backup, {**TABLE, **place, "restore_id": new_id()})
+
+    def dies(*_: object) -> None:
+        raise Died
+
+    monkeypatch.setattr(tables_attempts, "MARKED_BYTES", 0)
+    monkeypatch.setattr(row_merge, "lock", dies)
+    with pytest.raises(Died):
+        invoke(shop, event)
+    monkeypatch.undo()
+    monkeypatch.setattr(tables_attempts, "MARKED_BYTES", 0)
+    begun = {"backup_id": backup.id, "restore_id": event["restore_id"], **TABLE, "invocation": 2}
+
+    codes = [refused(shop, begun).code]  # the target's own database, by no name
+    codes += [refused(shop, {**begun, "destination": f"coffre/database/{one}"}).code for one in urls]
+    shop.coffre.secret("coffre/database/place", urls["role"])  # another role in the secret that was confirmed
+    codes.append(refused(shop, {**begun, **place}).code)
+
+    assert codes == ["CONFIRMATION_MISMATCH"] * 5
+    for url in (shop.source, shop.copy):
+        assert value(url, "SELECT count(*) FROM orders WHERE note = 'later'") == 500
+    assert value(shop.copy, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '%restored%'") == 0
 
 
 def test_a_dry_run_is_asked_again_for_its_plan(shop: RoundTrip) -> None:

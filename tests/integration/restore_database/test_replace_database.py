@@ -78,7 +78,7 @@ def test_a_restore_that_fails_beside_leaves_the_database_in_use(
     backup = shop.back_up()
     shop.fill(*DAMAGE)
     damaged = fingerprint(shop.source)
-    monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", lambda *_, **__: -1)
+    monkeypatch.setattr("coffre.operations.restore_database.table_rows.copy_in", lambda *_, **__: -1)
 
     assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
 
@@ -197,7 +197,7 @@ def test_replacing_schemas_never_goes_half_way(shop: RoundTrip, owner: str, monk
     backup = shop.back_up(reader=owner)
     run(owner, *DAMAGE)
     damaged, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
-    monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", lambda *_, **__: -1)
+    monkeypatch.setattr("coffre.operations.restore_database.table_rows.copy_in", lambda *_, **__: -1)
 
     assert failed(shop, backup, replace=True).code == "ROWS_DIFFER"
 

@@ -17,8 +17,7 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import EntryKind, Frame
-from coffre.operations.restore_database import given_rows, load_plan
-from coffre.operations.restore_database import load as restore_load
+from coffre.operations.restore_database import given_rows, load_plan, table_rows
 from coffre.operations.restore_database import whole_database as restore_whole
 from coffre.postgres.destination import copy_in as load
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
@@ -494,7 +493,7 @@ def test_a_network_that_is_cut_in_the_middle_is_a_failed_restore(
             proxy.cut()
             return copy_in(*arguments, **options)
 
-        faulty.setattr(restore_load, "copy_in", cut_and_copy)
+        faulty.setattr(table_rows, "copy_in", cut_and_copy)
         failed_restore(
             coffre, "CONNECTION_LOST", "was cut",
             backup_id=good, destination=url.replace(f":{port}/", f":{proxy.port}/"),

@@ -12,9 +12,8 @@ from tests.integration.contents import RoundTrip, database_of, rows, run, schema
 
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database import batches as restore_batches
-from coffre.operations.restore_database import load as restore_load
 from coffre.operations.restore_database import sessions as restore_sessions
-from coffre.operations.restore_database import staged_rows
+from coffre.operations.restore_database import staged_rows, table_rows
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.postgres.destination import copy_in as load
 from coffre_local.sample import fingerprint
@@ -393,7 +392,7 @@ def test_rows_that_somebody_else_puts_into_a_table_that_comes_back_are_never_los
             round_trip.fill("INSERT INTO orders VALUES (99)")
             begin(session, tables)
 
-        monkeypatch.setattr(restore_load, begin.__name__, meanwhile)
+        monkeypatch.setattr(table_rows, begin.__name__, meanwhile)
 
     error = failed(round_trip, backup, tables=["orders"])
 

@@ -258,7 +258,7 @@ def test_a_restore_that_did_not_end_in_an_existing_database_can_be_started_again
     round_trip.server.create_database(database_of(round_trip.copy))
     run(round_trip.copy, "CREATE FUNCTION of_the_platform() RETURNS int LANGUAGE sql AS 'SELECT 1'")
     with monkeypatch.context() as patch:
-        patch.setattr("coffre.operations.restore_database.load.copy_in", lambda *_, **__: -1)
+        patch.setattr("coffre.operations.restore_database.table_rows.copy_in", lambda *_, **__: -1)
         with pytest.raises(CoffreError):
             round_trip.restore(backup)
 

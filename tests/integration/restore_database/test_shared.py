@@ -14,7 +14,7 @@ from tests.integration.share_machine import MACHINE, ShareFaults, share_machine
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
-from coffre.model.errors import BackupStateError, EventError, RunCancelledError
+from coffre.model.errors import BackupStateError, ConfirmationError, EventError, RunCancelledError
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.restore_database import batches
@@ -99,7 +99,7 @@ def test_shares_are_told_apart_from_the_restore_and_say_how_far_they_are(
         event = {"step": "load", "share": number, **{name: started[name] for name in NAMES}, **other}
         return handle(event, context or Context(function_name="restore"))
 
-    with pytest.raises(EventError, match="of another backup"):
+    with pytest.raises(ConfirmationError, match="of another backup"):
         share(0, restore={**started["restore"], "destination": "coffre/database/shop"})
     with pytest.raises(EventError, match="wrong fields"):
         share(3)

@@ -21,7 +21,7 @@ from tests.integration.runs.test_deadline import (  # noqa: F401 - fixtures
 from coffre.model.audit import Actor
 from coffre.model.backup import Status
 from coffre.operations.admin.cancel import Cancelling
-from coffre.operations.restore_database import load
+from coffre.operations.restore_database import table_rows
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.rotate_function import RotateFunction
 
@@ -89,7 +89,7 @@ def test_a_restore_that_is_cancelled_in_the_middle_leaves_nothing_running_and_is
     coffre.configure(large)
     backup_id = coffre.backup()["id"]
     coffre.alerts()
-    fill: Callable[..., int] = vars(load)["copy_in"]
+    fill: Callable[..., int] = vars(table_rows)["copy_in"]
     first = threading.Lock()
 
     def slowly(*arguments: Any, **how: Any) -> int:
@@ -98,7 +98,7 @@ def test_a_restore_that_is_cancelled_in_the_middle_leaves_nothing_running_and_is
             cancel_and_wait(coffre, restore.id, monkeypatch)
         return fill(*arguments, **how)
 
-    monkeypatch.setattr(load, "copy_in", slowly)
+    monkeypatch.setattr(table_rows, "copy_in", slowly)
     answer = coffre.restore(backup_id, destination)
 
     record = coffre.catalog.get_restore(answer["id"])

@@ -197,11 +197,11 @@ def test_a_restore_ends_at_its_deadline_in_the_middle_of_rows(
 def test_a_drill_ends_at_its_deadline_and_its_server_with_it(
     coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
-    before = {process.pid for process in postgres_processes()}
+    before = postmasters().keys()
 
     def postmaster() -> psutil.Process:
-        ours = {process.pid: process for process in postgres_processes() if process.pid not in before}
-        return next(process for process in ours.values() if parent_of(process) not in ours)
+        (ours,) = (process for pid, process in postmasters().items() if pid not in before)
+        return ours
 
     sand, server = Sand("drill"), StoppedServer(postmaster)
     coffre.configure(shop, target={"drill": {"checks": [{"name": "one", "query": "SELECT 1", "expect": 1}]}})
@@ -216,13 +216,15 @@ def test_a_drill_ends_at_its_deadline_and_its_server_with_it(
         # The next invocation takes less at a time.
         assert [(event["backup_id"], event["invocation"]) for event in started.events] == [(backup.id, 2)]
         assert coffre.alerts() == []
-        assert {process.pid for process in postgres_processes()} - before == set()
+        assert postmasters().keys() - before == set()
     finally:
         server.go_on()
 
 
-def postgres_processes() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children(recursive=True) if is_postgres(one)]
+def postmasters() -> dict[int, psutil.Process]:
+    """The first processes of all servers: others come and go, those of a closed session a moment after it."""
+    found = {one.pid: one for one in psutil.Process().children(recursive=True) if is_postgres(one)}
+    return {pid: process for pid, process in found.items() if parent_of(process) not in found}
 
 
 def is_postgres(process: psutil.Process) -> bool:

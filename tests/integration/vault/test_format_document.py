@@ -23,11 +23,16 @@ from tests.shared_server import own_databases
 
 from coffre.model import manifest as model
 from coffre.model.backup import Tier
-from coffre.model.manifest import Entry, EntryKind, Manifest
+from coffre.model.journal import JournalInterval, JournalSegment
+from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.postgres.connection import connect
+from coffre.postgres.journal.changes import Begin, Commit, Delete, Line, Row, Unchanged, Update
+from coffre.postgres.journal.test_decoding import decode
+from coffre.postgres.journal.transactions import BaseSnapshot, outline
 from coffre.stores.store import MAX_OBJECT_BYTES
 from coffre.vault.codec import new_identity
 from coffre.vault.entries import FRAME_SIZE_BYTES
+from coffre.vault.journal import line_bytes
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, load, sequences
@@ -415,6 +420,31 @@ def test_the_examples_of_entries_are_written_as_the_code_writes_them() -> None:
     assert [entry.model_dump_json(exclude_defaults=True) for entry in entries] == lines
     assert sorted(entry.name for entry in entries) == [entry.name for entry in entries]
     assert {entry.kind for entry in entries} == set(EntryKind) - {EntryKind.OBJECT}
+
+
+def test_the_example_of_a_segment_is_read_as_the_document_says() -> None:
+    example = fenced("ndjson")
+    lines = [Line(*json.loads(line)) for line in example.splitlines()]
+
+    begin, update, delete, commit = decode(lines)
+
+    assert b"".join(line_bytes(*line) for line in lines).decode() == example
+    assert begin == Begin(745, 24305696)
+    assert update == Update(
+        ("public", "orders"), None, Row(("id", "note", "data"), ("7", "it's paid", Unchanged.TOAST))
+    )
+    assert delete == Delete(("public", "orders"), Row(("id",), ("8",)))
+    assert isinstance(commit, Commit)
+    assert (commit.lsn, commit.time.isoformat()) == (24306312, "2026-11-27T14:29:30.123456+00:00")
+    # And by the snapshot of the example of a manifest, its rows are not in that base
+    base = DatabaseContent.model_validate(json.loads(fenced("json"))["content"]).journal
+    assert base is not None
+    [transaction] = outline(lines)
+    assert not BaseSnapshot.parse(base.snapshot, base.lsn).has(transaction)
+    assert BaseSnapshot.parse("748:748:", 24306312).has(transaction)
+    text = DOCUMENT.read_text()
+    fields = {*JournalInterval.model_fields, *JournalSegment.model_fields}
+    assert {name for name in fields if f"`{name}`" not in text} == set()
 
 
 def assert_every_field(value: dict[str, Any], shape: type[BaseModel]) -> None:

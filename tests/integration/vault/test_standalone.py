@@ -129,7 +129,7 @@ def test_ctrl_c_ends_a_restore_as_a_deadline_does(
                 job.children.check()  # raises when the run is stopped
                 time.sleep(0.01)
 
-        monkeypatch.setattr("coffre.operations.restore_database.load.copy_in", load_slowly)
+        monkeypatch.setattr("coffre.operations.restore_database.table_rows.copy_in", load_slowly)
         return restore_database(job, meter)
 
     monkeypatch.setattr(restore_here, "restore_database", interrupted)

@@ -23,9 +23,11 @@ from coffre.alerts.anomalies import (
     size_anomaly,
     success_rate_low,
 )
+from coffre.alerts.approvals import approval_needed
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.console import console_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
+from coffre.alerts.journals import journal_ended, journal_late, journal_stopped
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
@@ -34,7 +36,9 @@ from coffre.alerts.verification import doctor_blocker
 from coffre.model.access import AccessAction, AccessGroup
 from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
+from coffre.model.confirmation import Act, Facts, IssuedPlan, Plan, Request, Seen
 from coffre.model.copies import Destination
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
@@ -94,6 +98,7 @@ def audits() -> list[Alert]:
             [Finding("EVENT_MISSING", "shop", 12, "Event 12 is missing."), Finding("ANCHOR_STALE", "", None, "x")]
         ),
         console_refused("192.0.2.1", "a key that does not exist", 5, 10, NOW),
+        *approvals(),
         audit_anchored(Anchor(id="01KB3M7Q0000000000000000A1", at=NOW, heads=heads)),
     ]
 
@@ -132,6 +137,31 @@ def objectives() -> list[Alert]:
     ]
 
 
+def approvals() -> list[Alert]:
+    """Return an alert for each act that may need a second person."""
+    found = []
+    for act, target in ((Act.RESTORE, "shop"), (Act.DELETION, "shop"), (Act.CONFIGURATION, "")):
+        scope = {"rows": {"where": "card = '4111'"}}
+        request = Request(act=act, target=target, backup_id=GOOD.id, manifest_sha256="a" * 64, scope=scope)
+        plan = Plan(request=request, seen=Seen(destination="db:5432/shop as app", name="shop", facts=Facts()))
+        issued = IssuedPlan(
+            id="1f" * 32, plan=plan, plan_sha256=plan.sha256, actor="anna (console)", verified=True, made_at=NOW,
+            expires_at=NOW, approvals=1, further={"destination": "coffre/database/other"},
+        )  # fmt: skip
+        found.append(approval_needed(issued, "https://backups.example.com"))
+    return found
+
+
+def test_an_alert_about_a_plan_leads_to_its_page_and_has_nothing_of_its_conditions() -> None:
+    restore, deletion, configuration = approvals()
+
+    assert f"https://backups.example.com/approvals/{'1f' * 32}" in restore.text
+    assert f"https://backups.example.com/approvals/{'1f' * 32}" in deletion.text
+    assert ("https://" in configuration.text, configuration.target) == (False, "-"), "only the command approves it"
+    assert all("coffre approve 1f1f1f1f1f1f\n" in one.text for one in (restore, deletion, configuration))
+    assert not any("4111" in one.text or "coffre/database" in one.text for one in (restore, deletion, configuration))
+
+
 def reports() -> list[Alert]:
     return [report_mail(report_of(one), "v1/reports/x.html", with_contacts=True) for one in (week(), bad_week())]
 
@@ -147,7 +177,23 @@ def copies() -> list[Alert]:
     ]
 
 
+def journals() -> list[Alert]:
+    of_database = JournalState(target="shop", error="CONNECTION_REFUSED", message="No server.", seen_at=TAKEN)
+    ends = [
+        IntervalEnd(reason=reason, stored_lsn=1, seen_at=seen_at, ended_at=NOW, about=('public."o\u202edd"',))
+        for reason in JournalEnd
+        for seen_at in (TAKEN, None)
+    ]
+    return [
+        journal_stopped("shop", FAILURE, request_id="r"),
+        journal_late("shop", of_database, TAKEN),
+        journal_late("shop", None, TAKEN),
+        *(journal_ended("shop", "01KB3M7Q0000000000000000A1", end) for end in ends),
+    ]
+
+
 ALERTS = [
+    *journals(),
     *objectives(),
     *reports(),
     *failures(FAILURE),

@@ -51,6 +51,7 @@ OUTPUTS = {
     "CopyFunction": "safe-copy",
     "DrillFunction": "safe-drill",
     "VerifyFunction": "safe-verify",
+    "JournalFunction": "safe-journal",
 }
 DATABASE = DatabaseContent(
     database="shop",

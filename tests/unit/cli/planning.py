@@ -71,7 +71,10 @@ def deciding(account: Account, *, approvals: int = 0) -> None:
         actor=lambda event: Actor(event.actor or account.caller, verified=True),
         configuration=lambda: configuration,
         edge=SimpleNamespace(
-            logger=make_logger("rotate"), reporting=lambda *_, **__: nullcontext(), count_refusal=lambda *_, **__: None
+            logger=make_logger("rotate"),
+            reporting=lambda *_, **__: nullcontext(),
+            count_refusal=lambda *_, **__: None,
+            attempt=lambda what, act: None,
         ),
     )
 

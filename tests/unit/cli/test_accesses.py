@@ -12,7 +12,11 @@ from tests.unit.cli.conftest import BUCKET, OUTPUTS, Account, Coffre
 
 from coffre_cli import stack_choice
 
-NOW = datetime.now(UTC)
+
+@pytest.fixture
+def now() -> datetime:
+    """The time of the test: a module may be imported half an hour before."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -30,9 +34,9 @@ def logs(account: Account, monkeypatch: pytest.MonkeyPatch) -> Any:
     return s3
 
 
-def log(s3: Any, *lines: str, days_ago: int = 0) -> None:
+def log(s3: Any, now: datetime, *lines: str, days_ago: int = 0) -> None:
     body = "".join(f"{one}\n" for one in lines)
-    day = NOW - timedelta(days=days_ago)
+    day = now - timedelta(days=days_ago)
     s3.put_object(Bucket="access-logs", Key=log_key(day, f"A{days_ago}", vault=BUCKET), Body=body.encode())
 
 
@@ -44,10 +48,17 @@ def test_without_logs_the_command_says_how_to_turn_them_on(coffre: Coffre, accou
     assert "AccessLogs=on" in said.err
 
 
-def test_the_review_says_who_did_what(coffre: Coffre, logs: Any) -> None:
-    long_ago = NOW - timedelta(days=60)
-    log(logs, line(MALLORY, at=long_ago, key="v1/packs/old"), days_ago=60)
-    log(logs, line(OWN, at=NOW), line(MALLORY, at=NOW, status="403"), line(ALICE, "BATCH.DELETE.OBJECT", at=NOW), "?")
+def test_the_review_says_who_did_what(coffre: Coffre, logs: Any, now: datetime) -> None:
+    long_ago = now - timedelta(days=60)
+    log(logs, now, line(MALLORY, at=long_ago, key="v1/packs/old"), days_ago=60)
+    log(
+        logs,
+        now,
+        line(OWN, at=now),
+        line(MALLORY, at=now, status="403"),
+        line(ALICE, "BATCH.DELETE.OBJECT", at=now),
+        "?",
+    )
 
     said = coffre("audit", "accesses", "--json")
     report = said.json()
@@ -63,7 +74,7 @@ def test_the_review_says_who_did_what(coffre: Coffre, logs: Any) -> None:
     assert "hours late" in said.err
 
     shown = coffre("audit", "accesses")
-    period = f"{long_ago:%Y-%m-%d %H:%M} to {NOW:%Y-%m-%d %H:%M} UTC"
+    period = f"{long_ago:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} UTC"
     for words in (
         f"{MALLORY}\n  read: 2 requests (1 of them refused), {period}, from 192.0.2.3\n    v1/packs/old\n",
         f"{ALICE}\n  delete: 1 request, ",
@@ -86,18 +97,24 @@ def test_the_review_says_who_did_what(coffre: Coffre, logs: Any) -> None:
     ],
 )
 def test_a_part_of_it_can_be_chosen(
-    coffre: Coffre, logs: Any, options: tuple[str, ...], found: set[tuple[str, str]]
+    coffre: Coffre, logs: Any, now: datetime, options: tuple[str, ...], found: set[tuple[str, str]]
 ) -> None:
-    log(logs, line(MALLORY, at=NOW - timedelta(days=30)), days_ago=30)
-    log(logs, line(MALLORY, "REST.PUT.OBJECT", at=NOW), line(ALICE, at=NOW), line(MALLORY, "REST.HEAD.OBJECT", at=NOW))
+    log(logs, now, line(MALLORY, at=now - timedelta(days=30)), days_ago=30)
+    log(
+        logs,
+        now,
+        line(MALLORY, "REST.PUT.OBJECT", at=now),
+        line(ALICE, at=now),
+        line(MALLORY, "REST.HEAD.OBJECT", at=now),
+    )
 
     report = coffre("audit", "accesses", "--json", *options).json()
 
     assert {(one["principal"], one["action"]) for one in report["groups"]} == found
 
 
-def test_what_happened_before_on_the_first_day_is_not_in_the_period(coffre: Coffre, logs: Any) -> None:
-    log(logs, line(MALLORY, at=NOW - timedelta(minutes=90)), line(ALICE, at=NOW - timedelta(minutes=30)))
+def test_what_happened_before_on_the_first_day_is_not_in_the_period(coffre: Coffre, logs: Any, now: datetime) -> None:
+    log(logs, now, line(MALLORY, at=now - timedelta(minutes=90)), line(ALICE, at=now - timedelta(minutes=30)))
 
     report = coffre("audit", "accesses", "--since", "1h", "--json").json()
 
@@ -111,8 +128,8 @@ def test_a_period_without_logs_is_said(coffre: Coffre, logs: Any) -> None:
     assert "No log of this period was found" in said.out
 
 
-def test_names_cannot_steer_the_terminal(coffre: Coffre, logs: Any) -> None:
-    log(logs, line(MALLORY, key="v1/\x1b[2J\u202e", at=NOW))
+def test_names_cannot_steer_the_terminal(coffre: Coffre, logs: Any, now: datetime) -> None:
+    log(logs, now, line(MALLORY, key="v1/\x1b[2J\u202e", at=now))
 
     said = coffre("audit", "accesses")
 

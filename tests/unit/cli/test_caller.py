@@ -72,7 +72,7 @@ def test_every_invocation_proves_who_runs_the_command(sts: Sts, stack: DeployedS
         assert function.verified(received.proof, received.digest) == Actor(ARN, verified=True)
 
 
-@pytest.mark.parametrize("function", ["backup_database", "backup_storage", "rotate", "verify", "drill"])
+@pytest.mark.parametrize("function", ["backup_database", "backup_storage", "rotate", "verify", "drill", "journal"])
 def test_every_function_that_a_person_starts_is_told_who_it_is(sts: Sts, stack: DeployedStack, function: str) -> None:
     stack.start(function, {})
 

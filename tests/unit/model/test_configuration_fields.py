@@ -144,7 +144,7 @@ def written(field: FieldInfo) -> str:
         return f"`{default.value if isinstance(default, Enum) else default}`"
     if isinstance(default, bool):
         return f"`{json.dumps(default)}`"
-    return f"{default:g}"
+    return f"{default:,}" if isinstance(default, int) else f"{default:g}"
 
 
 DOCUMENTED: Final[dict[str, tuple[tuple[str, ...], type[BaseModel]]]] = {

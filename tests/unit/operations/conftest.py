@@ -88,7 +88,9 @@ class Scene:
         self.catalog.create_backup(backup)
         return backup
 
-    def commit(self, backup: Backup, packs: tuple[PackReference, ...]) -> tuple[Manifest, Committed]:
+    def commit(
+        self, backup: Backup, packs: tuple[PackReference, ...], content: DatabaseContent = CONTENT
+    ) -> tuple[Manifest, Committed]:
         """Write entries and manifest."""
         key = self.put(f"{backup_prefix(backup.target, backup.id)}/entries.jsonl.zst")
         manifest = Manifest(
@@ -104,7 +106,7 @@ class Scene:
             plaintext_bytes=1000,
             stored_bytes=100,
             rows=0,
-            content=CONTENT,
+            content=content,
         )
         self.vault.store.delete(manifest_key(backup.target, backup.id))  # nothing is written over another object
         committed = self.vault.commit(

@@ -73,6 +73,15 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
     return {section: {name: value}} if section else {name: value}
 
 
+def test_a_journal_is_switched_on_without_a_mark_and_off_with_one() -> None:
+    without, having = configuration(), configuration({"journal": {}})
+
+    assert set(found(without, having).values()) == {False}
+    assert set(found(having, without).values()) == {True}
+    assert list(found(having, configuration({"journal": {"window_days": 3}})).values()) == [True]
+    assert list(found(having, configuration({"journal": {"window_days": 14}})).values()) == [False]
+
+
 def test_every_change_of_who_can_open_backups_is_marked() -> None:
     more, other = configuration(recipients=[FIRST, SECOND]), configuration(recipients=[SECOND])
 

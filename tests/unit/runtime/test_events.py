@@ -21,6 +21,7 @@ from coffre.runtime.events.backup import (
 )
 from coffre.runtime.events.copy import CopyEvent
 from coffre.runtime.events.drill import DrillEvent
+from coffre.runtime.events.journal import JournalEvent
 from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.events.restore import RestoreEvent, parse_restore
 from coffre.runtime.events.rotate import RotateEvent, parse_rotate
@@ -37,6 +38,7 @@ PARSERS: dict[str, Callable[[object], object]] = {
     "copy": CopyEvent.parse,
     "drill": DrillEvent.parse,
     "verify": VerifyEvent.parse,
+    "journal": JournalEvent.parse,
 }
 ULID = "01JD0000000000000000000000"
 

@@ -61,9 +61,12 @@ def approve(
 
 def _find(deployed: DeployedStack, start: str) -> IssuedPlan:
     now = datetime.now(UTC)
-    found = [one for one in deployed.catalog.confirmations.beginning_with(start.lower()) if one.expires_at > now]
+    plans, damaged = deployed.catalog.confirmations.beginning_with(start.lower())
+    found = [one for one in plans if one.expires_at > now]
     if len(found) == 1:
         return found[0]
+    if damaged and not found:
+        raise damaged[0]
     what = f'Several plans begin with "{start}"' if found else f'No plan "{start}" waits for an approval'
     raise ConfirmationError(
         f"{what}.",

@@ -94,7 +94,7 @@ def _confirmed(deployed: DeployedStack, backup: Backup, answer: PlanAnswer, *, y
     wait_for_approval(deployed, answer)
     if not yes:
         count_down()
-    return Confirmed(name, answer.token)
+    return Confirmed(name, answer)
 
 
 def _show_plan(answer: PlanAnswer, *, as_json: bool) -> None:

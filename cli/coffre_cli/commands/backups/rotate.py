@@ -124,6 +124,9 @@ def _show_sweep(swept: SweepReport, would: str, place: str) -> None:
         f"Needed: {size(swept.living.size_bytes)} in {swept.living.objects:,} packs; "
         f"{size(swept.wasted_bytes)} ({share:.0f} %) of it only shares a pack with what is needed."
     )
+    if swept.journal.objects:
+        left = swept.journal.size_bytes - swept.journal_removed.size_bytes
+        say(f"Journals: {size(swept.journal_removed.size_bytes)} {would}removed, {size(left)} needed.")
     if swept.waiting.objects:
         say(f"Waiting: {size(swept.waiting.size_bytes)} in {swept.waiting.objects:,} packs will be removed later:")
         for reason in swept.waits:

@@ -16,7 +16,7 @@ from coffre_cli.commands.config.documents import (
     remark_template,
     stored_document,
 )
-from coffre_cli.confirming import PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
+from coffre_cli.confirming import Confirmed, PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.screen import print_json, say
@@ -116,7 +116,8 @@ def put_in_effect(
         return
     name = str(answer.plan["name"]) if yes else _confirmed(answer.lost, str(answer.plan["name"]))
     wait_for_approval(deployed, answer)
-    done = _ask(deployed, {"configuration": asked, "confirmation": {"token": answer.token, "name": name}})["version"]
+    confirmation = Confirmed(name, answer).in_event
+    done = _ask(deployed, {"configuration": asked, "confirmation": confirmation})["version"]
     if as_json:
         print_json(done)
     else:
@@ -134,7 +135,7 @@ def write_version(deployed: DeployedStack, document: str, note: str) -> int:
     asked = {"document": document, "based_on": deployed.current_configuration.number, "note": note}
     answer = PlanAnswer.of(_ask(deployed, {"configuration": {**asked, "dry_run": True}}))
     wait_for_approval(deployed, answer)
-    confirmation = {"token": answer.token, "name": str(answer.plan["name"])}
+    confirmation = Confirmed(str(answer.plan["name"]), answer).in_event
     return int(_ask(deployed, {"configuration": asked, "confirmation": confirmation})["version"]["number"])
 
 

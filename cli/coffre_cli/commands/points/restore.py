@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace as replace_to
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
@@ -34,6 +34,7 @@ from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.points import PointRecord
+    from coffre_cli.place import Place
 
 EXAMPLES: Final = examples(
     "coffre restore point latest --to env:DESTINATION --to-bucket files-for-tests",
@@ -79,8 +80,6 @@ def restore_point(
     The database comes first: if it fails, no object is written. References that lead to no object are named at the end,
     and the exit status is 4. With --json each restore is one document, and the point is the last.
     """
-    from coffre.operations.points.find import find_point, missing_in_copy
-
     refuse(_problems(to=to, replace=replace))
     choices = ObjectChoices(
         to=to_bucket,
@@ -96,15 +95,7 @@ def restore_point(
     )
     choices.refuse()
     place = find_reading_place(stack, source)
-    if source in (None, VAULT) or isinstance(place, StandaloneVault):
-        point = find_point(place.catalog, wanted)
-        _, missing = state_of(place, point)
-    else:
-        in_copy = partial(missing_in_copy, place.catalog, source=source)
-        point = find_point(place.catalog, wanted, in_copy)
-        missing = in_copy(point)
-    if missing:
-        raise typer.BadParameter(f"the restore point {point.id} is not whole: {'; '.join(missing)}")
+    point = _whole_point(place, wanted, source)
     dangling = dangling_of(place, point) if point.dangling else []
     if not as_json:
         say(f"Restore point {point.id} of {point.name}, taken {point.taken_at:%Y-%m-%d %H:%M:%S} UTC.")
@@ -131,10 +122,31 @@ def restore_point(
     else:
         say(f"Restore point {point.id}: {references_line(point)}.")
         show_dangling(dangling)
+    _end(statuses, has_dangling=bool(dangling))
+
+
+def _whole_point(place: Place, wanted: str, source: str | None) -> PointRecord:
+    """Return the restore point that is meant, if all of it is where it is read."""
+    from coffre.operations.points.find import find_point, missing_in_copy
+
+    if source in (None, VAULT) or isinstance(place, StandaloneVault):
+        point = find_point(place.catalog, wanted)
+        _, missing = state_of(place, point)
+    else:
+        in_copy = partial(missing_in_copy, place.catalog, source=source)
+        point = find_point(place.catalog, wanted, in_copy)
+        missing = in_copy(point)
+    if missing:
+        raise typer.BadParameter(f"the restore point {point.id} is not whole: {'; '.join(missing)}")
+    return point
+
+
+def _end(statuses: Sequence[int], *, has_dangling: bool) -> None:
+    """End with the status of the first restore that failed, or say that something is left out."""
     failed = [status for status in statuses if status not in (Exit.DONE, Exit.EXCEPTIONS)]
     if failed:
         raise typer.Exit(failed[0])
-    if dangling or Exit.EXCEPTIONS in statuses:
+    if has_dangling or Exit.EXCEPTIONS in statuses:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 

@@ -78,7 +78,7 @@ def confirm[W: Way](way: W, *, yes: bool, as_json: bool) -> tuple[W, Confirmed]:
         wait_for_approval(way.place, answer)
     if not yes:
         count_down()
-    return way, Confirmed(typed, answer.token if answer else None, plan)
+    return way, Confirmed(typed, answer, plan)
 
 
 def _planned(way: Way, *, yes: bool, as_json: bool) -> tuple[Plan, RestoreReport, PlanAnswer | None]:

@@ -33,6 +33,7 @@ class Function(StrEnum):
     NOTIFY = "notify"
     DRILL = "drill"
     VERIFY = "verify"
+    JOURNAL = "journal"
 
 
 def invoke(

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -95,13 +96,14 @@ def _facts(place: Place, names: tuple[str, ...], now: datetime) -> Facts:
         place.report_problems()
         return facts
     from coffre.operations.status.gather import StatusJob, gather
-    from coffre.operations.status.schedules import rules_of
+    from coffre.operations.status.schedules import read_schedule, rules_of
     from coffre.policy.prices import prices_of
 
     prices = prices_of(aws.region())
     output = place.outputs.get("Schedules")
     rules = rules_of(output) if output is not None else None
-    return gather(StatusJob(place.catalog, place.configuration, place.events, rules, now, prices, names))
+    schedule = partial(read_schedule, place.events)
+    return gather(StatusJob(place.catalog, place.configuration, schedule, rules, now, prices, names))
 
 
 def exit_of(report: StatusReport) -> Exit:

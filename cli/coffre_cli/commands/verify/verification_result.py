@@ -25,7 +25,7 @@ def show_verification(report: VerificationReport, buckets: Collection[str] | Non
         _show_read(report)
     if report.copy_name is not None:
         _show_copy(report, report.copy_name)
-    for problem in (*report.problems, *report.lock_problems):
+    for problem in (*report.problems, *report.lock_problems, *report.journal_problems):
         say(f"Problem: {problem.text} [{problem.code}]", style="red")
     for damaged in report.damaged:
         _show_damaged(damaged)

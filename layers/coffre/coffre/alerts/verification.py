@@ -36,6 +36,23 @@ def locks_too_short(problems: Sequence[Problem], *, request_id: str) -> Alert:
     )
 
 
+def journal_damaged(target: str, problems: Sequence[Problem], *, request_id: str) -> Alert:
+    """Report that moments of a target cannot be restored, because its journal in the vault is damaged."""
+    first = f"Backups of {target} are not affected. What changed between them is damaged in the vault:"
+    return alert_of(
+        AlertKind.JOURNAL_DAMAGED,
+        target,
+        f"Moments of {target} cannot be restored",
+        body_of(
+            "\n".join([first, *bullets([f"{problem.text} [{problem.code}]" for problem in problems])]),
+            hint="Take a backup now: moments after it do not need what is damaged.",
+            commands=[backup_command(TargetKind.DATABASE, target), "coffre verify --level inventory"],
+        ),
+        ids=ids_of(request=request_id),
+        fingerprint=digest_of(*sorted(problem.text for problem in problems)),
+    )
+
+
 def doctor_blocker(target: str, found: Sequence[CheckResult], *, request_id: str) -> Alert:
     """Report what doctor found that prevents backups, or their restore."""
     first = f'Doctor found what prevents backups of "{target}", or their restore:'

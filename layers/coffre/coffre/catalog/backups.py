@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final
 
+from coffre.catalog.newest import newest_of_each
 from coffre.catalog.run_items import BackupItem, RunItem
 from coffre.catalog.run_kinds import BACKUP
 from coffre.catalog.run_listings import RunListings, RunPage
@@ -28,6 +30,7 @@ class BackupRecords:
 
     def __init__(self, table: DynamoTable, now: Callable[[], datetime]) -> None:
         self._now = now
+        self._newest_of_each = partial(newest_of_each, table)
         self._backups = Runs(table, BACKUP)
         self._lists_of_backups = RunListings(table, BACKUP)
         self._slots = Slots(table, self._backups)
@@ -270,6 +273,10 @@ class BackupRecords:
         The index may be a moment behind.
         """
         return tuple(islice(self._lists_of_backups.records(self._lists_of_backups.ends(target, count)), count))
+
+    def newest_of_each(self, targets: Collection[str], count: int) -> Mapping[str, tuple[Backup, ...]]:
+        """Return what `newest` does for many targets, in one call; those are missing that it does not find."""
+        return self._newest_of_each(targets, count)
 
 
 def _refused(backup: Backup, cannot: str, hint: str) -> BackupStateError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, 
 from coffre.model.audit import Actor
 from coffre.model.confirmation import IssuedPlan, Plan, token_id
 from coffre.model.document import describe_validation
+from coffre.model.errors import IntegrityError
 
 _PARTITION: Final = "CONFIRM"
 _TOKEN_BYTES: Final = 32
@@ -71,11 +72,17 @@ class Confirmations:
         raw = self._table.get(_PARTITION, plan_id)
         return _read(raw) if raw else None
 
-    def beginning_with(self, start: str) -> Iterator[IssuedPlan]:
-        """Yield the plans whose ids begin so, expired ones too; all for an empty text."""
+    def beginning_with(self, start: str) -> tuple[list[IssuedPlan], list[IntegrityError]]:
+        """Return the plans whose ids begin so, expired ones too; all for an empty text. And those that are damaged."""
         keys = ConfirmItem.sk.startswith(start) if start else None
+        found: list[IssuedPlan] = []
+        unread: list[IntegrityError] = []
         for raw in self._table.query(ItemQuery(_PARTITION, keys=keys)):
-            yield _read(raw)
+            try:
+                found.append(_read(raw))
+            except IntegrityError as error:
+                unread.append(error)
+        return found, unread
 
     def take(self, seen: IssuedPlan, now: datetime) -> bool:
         """Remove a plan if it is as it was `seen` and has not expired; False: another call took it, or it has expired.

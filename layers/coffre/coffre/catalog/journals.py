@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 from pynamodb.expressions.condition import Condition
@@ -11,7 +11,9 @@ from coffre.catalog.items import JournalItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
-from coffre.model.journal import JournalState
+
+if TYPE_CHECKING:
+    from coffre.model.journal import JournalState
 
 _PARTITION: Final = "JOURNAL"
 
@@ -58,6 +60,8 @@ def _is_still(seen: JournalState | None) -> Condition:
 
 
 def _read(raw: RawItem) -> JournalState:
+    from coffre.model.journal import JournalState  # Not above: the console's first page waits for no manifest.
+
     item = read_item(raw, JournalItem, required=("record", "revision"))
     try:
         state = JournalState.model_validate_json(item.record)

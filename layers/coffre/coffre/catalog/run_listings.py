@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -19,6 +19,9 @@ from coffre.model.kinds import TargetKind
 
 # How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
 _LOOKED_AT: Final = (100, 200, 400, 500)
+# Of a ULID: the letters of its time, and the last letter of its alphabet.
+_TIME_LETTERS: Final = 10
+_LAST_LETTER: Final = "Z"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class RunListings[R: (Backup, Restore)]:
                 return RunPage(tuple(found[:size]), found[size - 1].id)
             if last is None:
                 break
-        return RunPage(tuple(found), last["sk"]["S"] if last is not None else None)
+        return RunPage(tuple(found), _end_of(found, last["sk"]["S"]) if last is not None else None)
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
@@ -110,3 +113,17 @@ class RunListings[R: (Backup, Restore)]:
         """Yield records newest first, reading as they are taken."""
         for raw in self._table.query(listing):
             yield read_record(raw, self._kind.item, self._kind.record)
+
+
+def _end_of(found: Sequence[Backup | Restore], looked_at: str) -> str:
+    """Return where a short page ends, as an id that is of none but those found.
+
+    The last record that was looked at may be one that who asks must not know of: the end of its millisecond is
+    returned. What does not fit is looked at again, and what fits never.
+    """
+    return min(
+        [
+            f"{looked_at[:_TIME_LETTERS]}{_LAST_LETTER * (len(looked_at) - _TIME_LETTERS)}",
+            *(one.id for one in found[-1:]),
+        ]
+    )

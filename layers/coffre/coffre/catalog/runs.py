@@ -59,11 +59,7 @@ class Runs[R: (Backup, Restore)]:
         """Return a record as it is at this instant."""
         record = self.find(run_id)
         if record is None:
-            raise BackupStateError(
-                f'There is no {self._kind.noun} "{run_id}".',
-                code=f"{self._kind.partition}_UNKNOWN",
-                hint=self._kind.hint,
-            )
+            raise unknown_run(self._kind, run_id)
         return record
 
     def heartbeat(self, run_id: str, now: datetime, progress: Progress) -> None:
@@ -192,6 +188,11 @@ class Runs[R: (Backup, Restore)]:
             attributes["status"] = Status(attributes["status"]).value
             attributes["status_key"] = index_value(self._kind.partition, attributes["status"])
         return attributes
+
+
+def unknown_run(kind: RunKind[Any], run_id: str) -> BackupStateError:
+    """Return the error for an id that no run has."""
+    return BackupStateError(f'There is no {kind.noun} "{run_id}".', code=f"{kind.partition}_UNKNOWN", hint=kind.hint)
 
 
 def cancelled_by(noun: str, run_id: str, who: str) -> RunCancelledError:

@@ -227,6 +227,12 @@ class IssuedPlan(_Record):
         """Who asked for the plan."""
         return Actor(self.actor, self.verified)
 
+    def is_again(self, plan: Plan, actor: Actor, further: Mapping[str, Any]) -> bool:
+        """Return whether this is what a person asks for now, and another person has to approve it or has done that."""
+        is_same = (self.plan_sha256, self.further) == (plan.sha256, dict(further))
+        is_open = self.approvals > 0 and self.verified and self.declined_by is None
+        return is_same and is_open and self.maker.person == actor.person
+
     def answer(self) -> dict[str, Any]:
         """Return the plan as functions answer it."""
         request, seen = self.plan.request, self.plan.seen

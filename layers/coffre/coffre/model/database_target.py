@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from coffre.model.document import Document
+from coffre.model.journal_options import JournalOptions
 from coffre.model.kinds import Contents, TargetKind
 from coffre.model.protection import Drill
 from coffre.model.server import SeenDatabase
@@ -174,6 +175,23 @@ class DatabaseTarget(Target):
     drill: Drill = Field(
         default=Drill(), description="How backups are proven by restoring them.", examples=[{"rto_minutes": 60}]
     )
+    journal: JournalOptions | None = Field(
+        default=None,
+        description="Store changes between backups too, for restores to a moment. null: backups alone.",
+        examples=[{}, {"every_minutes": 1}],
+    )
+
+    @model_validator(mode="after")
+    def _a_journal_is_of_everything(self) -> Self:
+        is_whole = self.contents is Contents.FULL and self.schemas == Patterns()
+        if self.journal is not None and not (
+            is_whole and self.tables.model_copy(update={"include_members": ()}) == TablePatterns()
+        ):
+            raise ValueError(
+                "journal needs backups of everything: a target with contents, schemas or tables (but include_members)"
+                " has none"
+            )
+        return self
 
 
 class FoundDatabase(DatabaseTarget):

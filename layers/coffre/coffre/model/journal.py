@@ -46,7 +46,7 @@ class IntervalEnd(_Stored):
 
     reason: JournalEnd
     stored_lsn: int
-    seen_at: AwareDatetime | None
+    seen_at: AwareDatetime | None = None
     ended_at: AwareDatetime
     about: tuple[str, ...] = ()
     text: str = ""
@@ -80,7 +80,7 @@ class JournalInterval(_Stored):
     database: str
     slot: str
     plugin: str
-    system: str | None
+    system: str | None = None
     timeline: int
     from_lsn: int
     started_at: AwareDatetime

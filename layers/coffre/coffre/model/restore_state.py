@@ -12,7 +12,8 @@ from coffre.model.safety import Safety
 class DatabaseState(BaseModel):
     """What was confirmed: the state of the destination then, the tables that may change, and what holds both.
 
-    `tables` is None when all may change. `safety` is about the backup of what is overwritten.
+    `tables` is None when all may change. `safety` is about the backup of what is overwritten. `destination` is the
+    place and the role that a person was shown; None: of a version that did not keep it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,3 +21,4 @@ class DatabaseState(BaseModel):
     facts: Facts
     tables: tuple[TableName, ...] | None = None
     safety: Safety | None = None
+    destination: str | None = None

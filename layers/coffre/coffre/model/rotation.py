@@ -62,8 +62,9 @@ class SweepReport(_Record):
     """What is in the vault, and what was (or would be) removed.
 
     `wasted_bytes` are in packs that some backup needs, and are used by none as far as the manifests say: at most half
-    of each pack that the next backup points at. `needed_bytes` is what all backups need, each counted on its own, and
-    `plaintext_bytes` what they hold. `waiting` packs are referenced by nothing and will go later.
+    of each pack that the next backup points at. `needed_bytes` is what all backups need,
+    each counted on its own, and `plaintext_bytes` what they hold. `waiting` packs are referenced by nothing and will go
+    later. `journal` is everything of the journals.
     """
 
     packs: Amount = Amount()
@@ -77,6 +78,8 @@ class SweepReport(_Record):
     waits: tuple[str, ...] = ()
     foreign: Amount = Amount()
     foreign_keys: tuple[str, ...] = ()
+    journal: Amount = Amount()
+    journal_removed: Amount = Amount()
     problems: tuple[Problem, ...] = ()
 
 

@@ -19,6 +19,7 @@ class Job(StrEnum):
     DRILL = "drill"
     ROTATE = "rotate"
     COPY = "copy"
+    JOURNAL = "journal"
 
 
 class Counts(BaseModel):

@@ -23,9 +23,10 @@ _PRESENT: Final = object()
 _HARMLESS: Final = re.compile(r"version|targets\.[^.]+\.(limits|freshness|attributes|attributes_every)\b.*")
 # Here a larger number, or one instead of null, keeps or demands more.
 _MORE_IS_SAFER: Final = re.compile(
-    r"targets\.[^.]+\.(retention\.(\w+_days|\w+_count|minimum_kept|minimum_verified)|drill\.(objects|check_timeout_seconds))"
+    r"targets\.[^.]+\.(retention\.(\w+_days|\w+_count|minimum_kept|minimum_verified)|drill\.(objects|check_timeout_seconds)|journal\.window_days)"
     r"|(targets\.[^.]+\.)?confirmation\.approvals"
 )
+_JOURNAL: Final = re.compile(r"targets\.[^.]+\.journal\.\w+")
 # Here null means without a limit, or never reported.
 _LIMITS: Final = re.compile(r"targets\.[^.]+\.retention\.maximum_bytes")
 _REPORTS: Final = re.compile(
@@ -143,7 +144,8 @@ def _change(path: str, before: object, after: object) -> Change:
 
 
 def _weakens(path: str, before: object, after: object) -> bool:
-    if _HARMLESS.fullmatch(path):
+    is_switched_on = before is _NOTHING and _JOURNAL.fullmatch(path)
+    if is_switched_on or _HARMLESS.fullmatch(path):
         return False
     if _MORE_IS_SAFER.fullmatch(path):
         return not _number(after) > _number(before)

@@ -28,14 +28,14 @@ from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinishe
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
 from coffre.policy.streams import default_streams
-from coffre.postgres.connection.address import Connection, apply_tls
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.certificates import verified_until
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connect import connect, refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
-from coffre.runtime.credentials import target_connection
+from coffre.runtime.credentials import checked_connection
 from coffre.runtime.doctor import see_doctor
 from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
@@ -196,11 +196,7 @@ class BackupDatabaseFunction:
         return connection
 
     def _address(self, target: DatabaseTarget, scratch: Path) -> Connection:
-        connection = target_connection(self.services.secret, target)
-        timeout = target.limits.connect_timeout_seconds
-        return apply_tls(
-            connection, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=self.services.secret
-        )
+        return checked_connection(self.services.secret, target, scratch)
 
     def _watch_certificate(self, target: str, connection: Connection) -> None:
         """Report a server's certificate, or the authority that it is checked with, before its end stops the backups."""

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+from coffre.alerts.approvals import approval_needed
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Restore
-from coffre.model.confirmation import Act, Plan, Request
+from coffre.model.confirmation import Act, IssuedPlan, Plan, Request
 from coffre.model.errors import ConfirmationError
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.confirm.confirm import Confirming
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.event import SentEvent
-from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
+from coffre.runtime.events.restore import OWN_DATABASE, RestoreEvent, StorageRestoreEvent
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 
@@ -39,7 +40,16 @@ def confirming_of(services: Services, sender: SentEvent | Actor) -> Confirming:
         approvals=lambda target: services.configuration().confirmation_of(target).approvals,
         in_console=lambda target: services.configuration().confirmation_of(target).in_console,
         refused=lambda action, error, target: services.edge.count_refusal(actor, action, error, target=target or None),
+        asked=lambda issued: services.edge.attempt("approval needed", lambda: _notify(services, issued)),
     )
+
+
+def _notify(services: Services, issued: IssuedPlan) -> None:
+    """Send an alert about a plan that waits, with its page in the console if the stack has one."""
+    address = services.settings.console_address
+    if address is not None and (console := services.configuration().console) is not None:
+        address = console.address or address
+    services.edge.publish(approval_needed(issued, address), plan=issued.id)
 
 
 def consent_of(
@@ -67,24 +77,32 @@ def refuse_bare(wanted: RestoreEvent | StorageRestoreEvent, backup: Backup) -> N
     """
     if wanted.confirmation is not None or wanted.dry_run or not wanted.overwrites:
         return
-    what = wanted.destination or f"the database of {backup.target}"
+    what = f"the database of {backup.target}" if wanted.place == OWN_DATABASE else wanted.place
     raise needed(what, wanted.model_dump(mode="json", exclude_defaults=True))
 
 
 def refuse_unconfirmed(
     catalog: Catalog, backup: Backup, wanted: RestoreEvent | StorageRestoreEvent, restore_id: str
 ) -> None:
-    """Refuse to continue with anything but what the restore's own token has confirmed.
+    """Refuse to continue with anything but what was begun, and what the restore's own token has confirmed.
 
     Raises
     ------
     ConfirmationError
         `CONFIRMATION_MISMATCH`
     """
+    known = catalog.get_restore(restore_id)
+    if (known.backup_id, known.destination) != (backup.id, wanted.place):
+        raise ConfirmationError(
+            f"The restore {restore_id} is of another backup than {backup.id}, or goes to {known.destination}, not to "
+            f"{wanted.place}.",
+            code="CONFIRMATION_MISMATCH",
+            hint="Only the function itself continues a restore. Nothing was changed by this event.",
+        )
     if not wanted.overwrites or wanted.dry_run:
         return
     request = Request.of(Act.RESTORE, backup.target, backup.id, backup.manifest_sha256, wanted.scope)
-    if catalog.get_restore(restore_id).confirmed != request.sha256:
+    if known.confirmed != request.sha256:
         raise ConfirmationError(
             f"The restore {restore_id} was not confirmed as this event would continue it.",
             code="CONFIRMATION_MISMATCH",

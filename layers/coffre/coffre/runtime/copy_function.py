@@ -18,6 +18,7 @@ from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestinat
 from coffre.model.errors import EventError
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
 from coffre.operations.doctor.copies import try_copies
+from coffre.operations.rotate.keep_journal import LONGEST_WINDOW, window_of
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
@@ -113,6 +114,7 @@ class CopyFunction:
             now=utc_now,
             is_time_over=lambda: left() < _RESERVE_SECONDS,
             records_at=vault,
+            journal_at=_locked_for_journal(vault, configuration, target),
             requests=services.metering.tally.requests,
             on_copied=lambda backup: self._audit(wanted, destination, backup),
         )
@@ -225,6 +227,12 @@ def _refuse(configuration: Configuration, destination: Destination, target: str 
             detail=f"Its targets: {', '.join(destination.targets)}",
             hint="Add the target there: coffre config edit",
         )
+
+
+def _locked_for_journal(vault: Vault, configuration: Configuration, target: str) -> Vault:
+    """Return the destination's vault for what it gets of a journal."""
+    window = next((window_of(one) for one in configuration.targets if one.name == target), LONGEST_WINDOW)
+    return vault.locking_new_until(utc_now() + window)
 
 
 def _locked(vault: Vault, configuration: Configuration, destination: Destination, backup: Backup) -> Vault:

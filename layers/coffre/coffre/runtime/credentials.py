@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, Protocol
 
 from coffre.buckets.client import parse_credentials
 from coffre.concurrency.renewal import Renewal
 from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.errors import CoffreError, SecretError
-from coffre.postgres.connection.address import Connection, Login
+from coffre.postgres.connection.address import Connection, Login, apply_tls
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.runtime.sources import Stage
 from coffre.stores.s3_client import S3Credentials
@@ -64,6 +65,24 @@ def target_connection(read: ReadSecret, target: DatabaseTarget) -> Connection:
     """
     connection = connection_from(read, target.secret)
     return connection.to_database(target.database) if isinstance(target, FoundDatabase) else connection
+
+
+def checked_connection(read: ReadSecret, target: DatabaseTarget, scratch: Path) -> Connection:
+    """Return how to reach a target's database, with the certificates that its server is checked by.
+
+    Parameters
+    ----------
+    scratch
+        Gets the file of certificates: needed until the last session is ended.
+
+    Raises
+    ------
+    SecretError
+        What `target_connection` raises.
+    """
+    connection = target_connection(read, target)
+    timeout = target.limits.connect_timeout_seconds
+    return apply_tls(connection, target.tls, scratch, connect_timeout_seconds=timeout, read_secret=read)
 
 
 def keys_from(read: ReadSecret, reference: str, text: str) -> Renewal[S3Credentials]:

@@ -12,20 +12,20 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup, Failure, Restore, Status
+from coffre.model.backup import Failure, Restore
 from coffre.model.errors import BackupStateError, EventError, RunStoppedError, SettingsError
 from coffre.model.export import destination_of, how_to_open, key_of
 from coffre.model.restore_report import RestoreReport
 from coffre.model.words import size
 from coffre.operations.export.file import ExportFile
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.restore import ExportEvent
-from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.reading import OpenBackup, Reading
+from coffre.runtime.restore_runs import new_record, run_of
 from coffre.stores.s3_client import make_client
 from coffre.stores.s3_upload import streamed
 
@@ -92,14 +92,7 @@ class Exports:
         backup, stop = found.backup, threading.Event()
         name = wanted.export.file_name(backup.target, backup.kind, backup.created_at)
         audit = self.services.catalog.audit
-        run = RestoreRun(
-            catalog=self.services.catalog,
-            vault=found.vault,
-            now=utc_now,
-            remaining_seconds=remaining_seconds(context),
-            stop=stop.set,
-            find_backup=found.find,
-        )
+        run = run_of(self.services, found, context, stop.set)
 
         def check() -> None:
             if stop.is_set():
@@ -133,19 +126,4 @@ class Exports:
                 notes=written.notes,
             )
 
-        return run.run(_record(backup, wanted, export_id, name, context), work)
-
-
-def _record(backup: Backup, wanted: ExportEvent, export_id: str, name: str, context: LambdaContext) -> Restore:
-    now = utc_now()
-    return Restore(
-        id=export_id,
-        backup_id=backup.id,
-        target=backup.target,
-        destination=destination_of(name),
-        status=Status.IN_PROGRESS,
-        created_at=now,
-        heartbeat_at=now,
-        request_id=context.aws_request_id,
-        source=wanted.source,
-    )
+        return run.run(new_record(backup, export_id, destination_of(name), context, source=wanted.source), work)

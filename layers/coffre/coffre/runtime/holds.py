@@ -43,7 +43,10 @@ def resume_holds(services: Services, context: LambdaContext) -> None:
     """Continue holds that were interrupted. What is refused again is logged: the record shows that it is unfinished."""
     for backup in unfinished_holds(services.catalog):
         try:
-            resume(_job(services, Actor("rotate", verified=True), context), backup)
+            report = resume(_job(services, Actor("rotate", verified=True), context), backup)
+            if report.unfinished is not None:
+                extra = {"backup_id": backup.id, "unfinished": report.unfinished}
+                services.edge.logger.warning("a hold is not finished", extra=extra)
         except CoffreError as error:
             log_failure(services.edge.logger, error, backup_id=backup.id, target=backup.target)
 

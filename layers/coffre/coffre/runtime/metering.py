@@ -26,6 +26,7 @@ _JOBS: Final[Mapping[str, Job]] = {
     "drill": Job.DRILL,
     "rotate": Job.ROTATE,
     "copy": Job.COPY,
+    "journal": Job.JOURNAL,
 }
 # Lambda sets it: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 _MEMORY_VARIABLE: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"

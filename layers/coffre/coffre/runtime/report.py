@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ulid import ULID
@@ -14,6 +15,7 @@ from coffre.model.report import Period
 from coffre.operations.report.gather import ReportJob, gather_report
 from coffre.operations.report.page import page_of
 from coffre.operations.status.gather import StatusJob, gather
+from coffre.operations.status.schedules import read_schedule
 from coffre.policy.prices import prices_of
 from coffre.policy.report import due_periods, report_of
 from coffre.policy.status_report import report_of as status_of
@@ -28,7 +30,9 @@ def send_report(services: Services, configuration: Configuration, now: datetime)
     is seen by `coffre status`, and soon by what is overdue.
     """
     prices = prices_of(os.environ.get("AWS_REGION", ""))
-    status = status_of(gather(StatusJob(services.catalog, configuration, services.bus, {}, now, prices)))
+    status = status_of(
+        gather(StatusJob(services.catalog, configuration, partial(read_schedule, services.bus), {}, now, prices))
+    )
     job = ReportJob(services.catalog, configuration, status, Period.WEEKLY, due_periods(now), prices)
     report = report_of(gather_report(job))
     key = keep_report(services.vault.store, str(ULID.from_datetime(now)), report, page_of(report))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coffre.model.backup import Backup, Restore, Status
+from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Plan
 from coffre.model.database_target import Provider
 from coffre.model.errors import DeadlineError
@@ -17,10 +17,8 @@ from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place
-from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
@@ -28,17 +26,16 @@ from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import connection_from, target_connection
 from coffre.runtime.events.restore import RestoreEvent
-from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup
+from coffre.runtime.restore_runs import begun, run_of
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.scratch import scratch_directory
 
-OWN_DATABASE: Final = "the target's own database"
 _FROM_TO: Final = "coffre/destination/"
 # An invocation of less time could only prepare the next one.
 _SHORTEST_SECONDS: Final = 120.0
@@ -83,41 +80,13 @@ class DatabaseRestores:
         backup = found.backup
         owner_id = wanted.resume or restore_id
         children = Children(clearing_seconds(context), owner_id)
-        run = RestoreRun(
-            catalog=self.services.catalog,
-            vault=found.vault,
-            now=utc_now,
-            remaining_seconds=remaining_seconds(context),
-            stop=children.end_all,
-            find_backup=found.find,
-            report_died=self.report_died,
-            watched=self.watched,
+        run = run_of(
+            self.services, found, context, children.end_all, report_died=self.report_died, watched=self.watched
         )
-        now = utc_now()
-        restore = Restore(
-            id=restore_id,
-            backup_id=backup.id,
-            target=backup.target,
-            destination=wanted.destination or OWN_DATABASE,
-            status=Status.IN_PROGRESS,
-            created_at=now,
-            heartbeat_at=now,
-            dry_run=wanted.dry_run,
-            request_id=context.aws_request_id,
-            source=wanted.source,
-        )
-        if continues:
-            refuse_unconfirmed(self.services.catalog, backup, wanted, restore_id)
-            claimed = self.services.catalog.continue_restore(
-                restore_id, wanted.invocation, now, stale_after=STALE_AFTER
-            )
-            if claimed is None:
-                return None
-            restore = claimed
-        else:
-            self.report_started(restore)
+        restore = begun(self.services, backup, wanted, restore_id, context, self.report_started, continues=continues)
+        if restore is None:
+            return None
         sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
-
         sharing = self.sharing.of(backup, wanted, remaining_seconds(context)) if self.sharing else None
 
         def work(meter: Meter) -> RestoreReport | Paused:

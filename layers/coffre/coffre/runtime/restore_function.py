@@ -40,7 +40,7 @@ from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.runtime.restore_database_function import OWN_DATABASE, DatabaseRestores
+from coffre.runtime.restore_database_function import DatabaseRestores
 from coffre.runtime.restore_reporter import RestoreReporter, summary
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
@@ -75,7 +75,7 @@ class _Asked:
             backup_id=self.wanted.backup_id,
             restore_id=self.restore_id,
             request_id=self.request_id,
-            destination=self.wanted.destination or OWN_DATABASE,
+            destination=self.wanted.place,
         )
 
 

@@ -16,7 +16,6 @@ from coffre.model.errors import (
     BackupStateError,
     CoffreError,
     DeadlineError,
-    EventError,
     LockLostError,
     TransientError,
 )
@@ -33,13 +32,12 @@ from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.sessions import sharing_id
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
-from coffre.runtime.events.restore import RestoreShareEvent, RestoreStoppedEvent
+from coffre.runtime.events.restore import OWN_DATABASE, RestoreShareEvent, RestoreStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.machine import RESTORE_TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_database_function import (
-    OWN_DATABASE,
     connection_to,
     continued_by_hand,
     late_seconds,
@@ -80,10 +78,8 @@ class RestoreShares:
             return {"over": True}
         if restore.cancelled_by is not None:
             raise cancelled_by("restore", restore.id, restore.cancelled_by)
-        if (wanted.backup_id, wanted.destination or OWN_DATABASE) != (restore.backup_id, restore.destination):
-            raise EventError(f"The restore {restore.id} is of another backup, or goes into another database.")
         reading = Reading(self.services, wanted.source)
-        found = reading.open(reading.backup(restore.backup_id))
+        found = reading.open(reading.backup(wanted.backup_id))
         refuse_unconfirmed(self.services.catalog, found.backup, wanted, restore.id)
         try:
             return {"over": self._load(event, restore, found, context)}

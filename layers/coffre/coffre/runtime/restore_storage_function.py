@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from coffre.buckets.client import make_bucket_client, parse_store_secret
 from coffre.buckets.writer import BucketWriter
 from coffre.concurrency.renewal import Renewal
-from coffre.model.backup import Backup, Restore, Status
+from coffre.model.backup import Backup, Restore
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.confirmation import Plan
 from coffre.model.errors import CoffreError, ConfirmationError, DeadlineError, TargetUnknownError
@@ -20,19 +20,17 @@ from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.report import said_so_far
 from coffre.operations.restore_buckets.restore import restore_storage
-from coffre.operations.runs.dead_runs import STALE_AFTER
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.restore_lifecycle import RestoreRun
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.events.restore import StorageRestoreEvent
-from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, remaining_seconds
 from coffre.runtime.invocations import MOST_INVOCATIONS, start_next
 from coffre.runtime.reading import OpenBackup
+from coffre.runtime.restore_runs import begun, run_of
 from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3_client import S3Credentials
@@ -75,24 +73,11 @@ class StorageRestores:
         backup = found.backup
         sent = wanted.sent_by(self.services.actor(wanted))  # now: a proof is valid for minutes
         stop = threading.Event()
-        run = RestoreRun(
-            catalog=self.services.catalog,
-            vault=found.vault,
-            now=utc_now,
-            remaining_seconds=remaining_seconds(context),
-            stop=stop.set,
-            find_backup=found.find,
-            report_died=self.report_died,
-            watched=self.watched,
-        )
+        run = run_of(self.services, found, context, stop.set, report_died=self.report_died, watched=self.watched)
         continues = wanted.invocation > 1
-        if continues:
-            refuse_unconfirmed(self.services.catalog, backup, wanted, restore_id)
-        record = self._continued(restore_id, wanted) if continues else _record(backup, wanted, restore_id, context)
+        record = begun(self.services, backup, wanted, restore_id, context, self.report_started, continues=continues)
         if record is None:
             return None
-        if not continues:
-            self.report_started(record)
 
         def work(meter: Meter) -> RestoreReport | Paused:
             done = self._work(found, wanted, restore_id, decoder, context, stop, meter)
@@ -101,9 +86,6 @@ class StorageRestores:
             return Paused(wanted.invocation, lambda: self._start_next(backup, sent, done, context.function_name))
 
         return run.run(record, work, continues=continues)
-
-    def _continued(self, restore_id: str, wanted: StorageRestoreEvent) -> Restore | None:
-        return self.services.catalog.continue_restore(restore_id, wanted.invocation, utc_now(), stale_after=STALE_AFTER)
 
     def _work(
         self,
@@ -189,19 +171,3 @@ class StorageRestores:
 
 def _opener(client: S3Client, store: ObjectStore) -> Callable[[str], BucketWriter]:
     return lambda name: BucketWriter(client, name, is_aws=store.endpoint is None)
-
-
-def _record(backup: Backup, wanted: StorageRestoreEvent, restore_id: str, context: LambdaContext) -> Restore:
-    now = utc_now()
-    return Restore(
-        id=restore_id,
-        backup_id=backup.id,
-        target=backup.target,
-        destination=wanted.destination,
-        status=Status.IN_PROGRESS,
-        created_at=now,
-        heartbeat_at=now,
-        dry_run=wanted.dry_run,
-        request_id=context.aws_request_id,
-        source=wanted.source,
-    )

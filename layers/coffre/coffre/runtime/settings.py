@@ -23,12 +23,14 @@ class Settings(BaseModel):
     longest one that the stack's policies allow. `identity_secret` names the secret with the age identities; functions
     that do not read backups have none.
     `backup_database_function` and `backup_storage_function` are for functions that ask or start them: verify asks what
-    doctor sees, and the backup of a database starts those of the buckets of its restore point.
+    doctor sees, and the backup of a database starts those of the buckets of its restore point. `journal_function` is
+    for verify, which has it look after the slots of journals.
     `access_log_bucket` has the logs of accesses to the vault, if they exist. `own_roles` has the names of the stack's
     roles, between commas: for the function that looks at the logs those that use the vault, and for those that take
     approvals also those that are no person (docs/identity.md). `stack` is the stack's name, for the
     function that backs its parameters up. `console_role` is the name of the console's role, if the stack has a console:
-    it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does.
+    it says who sent an event (docs/identity.md). `export_bucket` has the files of exports, if it does, and
+    `console_address` is where browsers find it, unless the configuration says another address.
     `ranges_machine` is the ARN of the state machine for buckets that one function cannot read. `spread_range_objects`
     makes its ranges smaller than time demands, where that is to be seen at work.
     """
@@ -47,10 +49,12 @@ class Settings(BaseModel):
     access_log_bucket: str | None = None
     backup_database_function: str | None = None
     backup_storage_function: str | None = None
+    journal_function: str | None = None
     own_roles: str = ""
     stack: str | None = None
     console_role: str | None = None
     export_bucket: str | None = None
+    console_address: str | None = None
     ranges_machine: str | None = None
     spread_range_objects: int | None = Field(default=None, gt=0)
 

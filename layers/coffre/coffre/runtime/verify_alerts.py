@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.runs import backup_overdue
-from coffre.alerts.verification import locks_too_short, verification_overdue, verification_stopped, verify_failed
+from coffre.alerts.verification import (
+    journal_damaged,
+    locks_too_short,
+    verification_overdue,
+    verification_stopped,
+    verify_failed,
+)
 from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import is_gone
 from coffre.model.backup import Backup, Failure
@@ -56,6 +62,19 @@ def review_of_locks(report: VerificationReport, wanted: VerifyEvent, request_id:
     is_whole = report.level is Level.INVENTORY and wanted.target is None and wanted.backup_id is None
     ends = is_whole and report.unfinished is None
     return Review(alerts, frozenset({(AlertKind.LOCK_TOO_SHORT, EVERY_TARGET)} if ends else ()))
+
+
+def review_of_journals(
+    report: VerificationReport, wanted: VerifyEvent, targets: Iterable[str], request_id: str
+) -> Review:
+    """Return the alerts about journals, one for each target. An inventory of a target that finds nothing ends its."""
+    found = report.journal_problems
+    named = sorted({problem.target for problem in found if problem.target is not None})
+    alerts = tuple(
+        journal_damaged(name, [one for one in found if one.target == name], request_id=request_id) for name in named
+    )
+    is_whole = report.level is Level.INVENTORY and wanted.backup_id is None and report.unfinished is None
+    return Review(alerts, frozenset((AlertKind.JOURNAL_DAMAGED, name) for name in targets) if is_whole else frozenset())
 
 
 def _alert(check: Check, now: datetime, catalog: Catalog, configuration: Configuration) -> Alert:

@@ -22,6 +22,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
+from coffre.operations.rotate.keep_journal import journal_since
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
@@ -39,8 +40,15 @@ from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_damage, review_of_fresh, review_of_locks, review_of_objectives
+from coffre.runtime.verify_alerts import (
+    review_of_damage,
+    review_of_fresh,
+    review_of_journals,
+    review_of_locks,
+    review_of_objectives,
+)
 from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
+from coffre.runtime.verify_journals import look_at_journals
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -152,6 +160,7 @@ class VerifyFunction:
             self.services.edge.review(
                 lambda: review_of_objectives(self.services.catalog, configuration, now), request_id=request_id
             )
+            self.services.edge.attempt("journals", lambda: look_at_journals(self.services, configuration, now))
             look_at_accesses(self.services, configuration, now)
             keep_audit(self.services, by_mail=True)
         return report.model_dump(mode="json")
@@ -194,7 +203,8 @@ class VerifyFunction:
         decoder = self._decoder(configuration, wanted) if wanted.level is Level.READ else FrameDecoder()
         with scratch_directory() as scratch:
             job = self._job(self.services.vault, decoder, scratch, context)
-            job = replace(job, retentions={target.name: target.retention for target in configuration.targets})
+            retentions = {target.name: target.retention for target in configuration.targets}
+            job = replace(job, retentions=retentions, journal_since=journal_since(configuration, utc_now()))
             report = _timed(_run(job, wanted, _share_of(wanted, began)), began)
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
@@ -258,7 +268,9 @@ class VerifyFunction:
     def _report(self, report: VerificationReport, wanted: VerifyEvent, request_id: str) -> None:
         self._log(report, request_id)
         count_verification(self.services.name, report)
-        review = review_of_damage(report, self.services.catalog, self._looked_at(report, wanted), request_id)
+        looked_at = tuple(self._looked_at(report, wanted))
+        review = review_of_damage(report, self.services.catalog, looked_at, request_id)
+        review = review.plus(review_of_journals(report, wanted, looked_at, request_id))
         self.services.edge.alerting.settle(review.plus(review_of_locks(report, wanted, request_id)))
 
     def _looked_at(self, report: VerificationReport, wanted: VerifyEvent) -> Iterable[str]:

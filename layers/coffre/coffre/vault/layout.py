@@ -305,6 +305,11 @@ def interval_of(key: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def journal_part(key: str) -> str:
+    """Return what of an interval a key belongs to: `interval`, `definitions`, `end`, or a segment's number."""
+    return key.rpartition("/")[2].removesuffix(".json").partition("-")[0]
+
+
 def segment_of(key: str) -> SegmentKey | None:
     """Return what the key of a segment's record says; None: it is none."""
     found = _JOURNAL.fullmatch(key)

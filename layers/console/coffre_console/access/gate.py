@@ -103,12 +103,10 @@ class Gate:
         self, caller: Caller, needed: Permission, target: str | None, request: Request, now: datetime
     ) -> Refused:
         about = f"{needed} of {target}" if target is not None else str(needed)
-        is_person = caller.kind == "person"
-        # A person may have come by an id, and learns no name from it. A key is for targets that its owner knows.
-        said = str(needed) if is_person else about
-        whose = "Your role does" if is_person else "Its scopes do"
+        whose = "Your role does" if caller.kind == "person" else "Its scopes do"
+        # Who has come by an id learns no name of a target from it.
         refused = Refused(
-            403, f"{whose} not allow {said}.", "NOT_ALLOWED", why=f"{about} is not allowed", name=caller.name
+            403, f"{whose} not allow {needed}.", "NOT_ALLOWED", why=f"{about} is not allowed", name=caller.name
         )
         return self._refusals.note(refused, request, now, caller)
 

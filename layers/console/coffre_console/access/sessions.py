@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.sessions import Sessions
+from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
 from coffre.model.console import Console
 from coffre.model.session import Session
@@ -119,8 +120,13 @@ def running_sessions(sessions: Sessions, console: Console | None, now: datetime)
 def sessions_for(running: Sequence[Session], caller: Caller) -> Sequence[Session]:
     """Return those of the sessions that run that a caller may see: the caller's own first, then perhaps everyone's."""
     may_all = caller.may(Permission.SESSIONS)
-    found = [one for one in running if may_all or one.name == caller.name]
-    return sorted(found, key=lambda one: (one.name != caller.name, one.name, -one.began_at.timestamp()))
+    found = [one for one in running if may_all or is_of(one, caller)]
+    return sorted(found, key=lambda one: (not is_of(one, caller), one.name, -one.began_at.timestamp()))
+
+
+def is_of(session: Session, caller: Caller) -> bool:
+    """Return whether a session is of who asks: the same person, whatever was shown of them when they signed in."""
+    return Actor.in_console(session.name).person == Actor.in_console(caller.name).person
 
 
 def browser_of(user_agent: str) -> str:

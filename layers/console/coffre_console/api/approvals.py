@@ -59,9 +59,13 @@ class WaitingPlan(Shown):
 
 
 class WaitingPlans(Shown):
-    """The plans that the caller has made or may approve, the newest first."""
+    """The plans that the caller has made or may approve, the newest first.
+
+    `unread`: records that cannot be read, in sentences, for who may read of all targets.
+    """
 
     plans: tuple[WaitingPlan, ...]
+    unread: tuple[str, ...] = ()
 
 
 class AsShown(Body):
@@ -87,7 +91,7 @@ def register(routes: Routes) -> None:
 
     @routes.add("GET", _PLANS, summary="Plans that wait for a second person", tag=_TAG)
     def list_them() -> WaitingPlans:
-        return WaitingPlans(plans=waiting_plans(routes.visit))
+        return waiting_plans(routes.visit)
 
     @routes.add("GET", _ONE, summary="One of these plans", tag=_TAG)
     def one(plan_id: PlanId) -> WaitingPlan:
@@ -108,10 +112,14 @@ def register(routes: Routes) -> None:
         return start_plan(routes.visit, plan_id, body.name)
 
 
-def waiting_plans(visit: Visit) -> tuple[WaitingPlan, ...]:
-    """Return the plans that the caller has made or may approve, the newest first."""
-    issued = sorted(visit.source.catalog.confirmations.beginning_with(""), key=lambda one: one.made_at, reverse=True)
-    return tuple(_shown(visit, one) for one in issued if _is_seen(visit, one))
+def waiting_plans(visit: Visit) -> WaitingPlans:
+    """Return the plans that the caller has made or may approve; what is damaged hides no other one."""
+    found, damaged = visit.source.catalog.confirmations.beginning_with("")
+    issued = sorted(found, key=lambda one: one.made_at, reverse=True)
+    return WaitingPlans(
+        plans=tuple(_shown(visit, one) for one in issued if _is_seen(visit, one)),
+        unread=tuple(f"{one.message} {one.hint}" for one in damaged if visit.caller.may(Permission.READ, None)),
+    )
 
 
 def waiting_plan(visit: Visit, plan_id: str) -> WaitingPlan:

@@ -139,8 +139,7 @@ def register(routes: Routes) -> None:
     @routes.add("GET", _ONE, summary="One backup with all that is known of it", tag=_TAG)
     def one(backup_id: BackupId) -> BackupShown:
         visit = routes.visit
-        visit.backup(backup_id, Permission.READ)
-        return _shown(one_backup(visit.source, backup_id))
+        return _shown(one_backup(visit.source, visit.backup(backup_id, Permission.READ)))
 
     @routes.add("DELETE", _ONE, summary="Plan a deletion, or delete with the plan's token", tag=_TAG)
     def delete(backup_id: BackupId, body: Deletion) -> Deleted:

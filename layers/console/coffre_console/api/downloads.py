@@ -112,8 +112,7 @@ def export_of(visit: Visit, backup: Backup, export_id: str | None) -> tuple[Rest
     if export_id is None:
         found = exports_of(visit, backup)
     else:
-        made = visit.source.catalog.get_restore(export_id)
-        found = _exports([made], backup)
+        found = _exports([visit.restore(export_id, Permission.EXPORT)], backup)
     if not found:
         raise ProblemError(
             409, "EXPORT_NEEDED", "There is no such export of this backup.", "Begin one: POST the same address."

@@ -81,10 +81,13 @@ class RestoreShown(Shown):
 
 
 class PlanShown(Shown):
-    """What a restore would overwrite, and the token that confirms it: for 10 minutes, once, for who asked."""
+    """What a restore would overwrite, and the token that confirms it: for 10 minutes, once, for who asked.
+
+    Without a token it is a plan that waits for a second person since an earlier dry run (`/api/v1/approvals`).
+    """
 
     plan: dict[str, Any]
-    token: str
+    token: str | None
 
 
 def register(routes: Routes) -> None:
@@ -103,8 +106,7 @@ def register(routes: Routes) -> None:
     @routes.add("GET", f"{RESTORES}/<restore_id>", summary="One restore with its report", tag=_TAG)
     def one(restore_id: RestoreId) -> RestoreShown:
         visit = routes.visit
-        visit.restore(restore_id, Permission.READ)
-        found = one_restore(visit.source, restore_id)
+        found = one_restore(visit.source, visit.restore(restore_id, Permission.READ))
         return RestoreShown(restore=found.restore, report=found.report)
 
     @routes.add(
@@ -175,7 +177,7 @@ def _plan(
     visit: Visit, backup: Backup, parsed: RestoreEvent | StorageRestoreEvent, event: dict[str, Any], dry_run_id: str
 ) -> Answer[Started | PlanShown]:
     """Answer with the plan of a dry run, or that it runs. The function gives the token out, and to whom it says."""
-    known = visit.source.catalog.get_restore(dry_run_id)
+    known = visit.restore(dry_run_id, Permission.READ)
     if not (parsed.dry_run and known.dry_run and known.backup_id == backup.id):
         raise ProblemError(
             409,
@@ -210,10 +212,7 @@ def _refuse_unconfirmed(visit: Visit, backup: Backup, parsed: RestoreEvent | Sto
     Nothing is decided here: the function looks at the destination itself, and takes the token.
     """
     if parsed.confirmation is None:
-        raise needed(
-            parsed.destination or f"the database of {backup.target}",
-            parsed.model_dump(mode="json", exclude_defaults=True),
-        )
+        raise needed(parsed.place, parsed.model_dump(mode="json", exclude_defaults=True))
     issued = visit.source.catalog.confirmations.find(parsed.confirmation.plan_id)
     if issued is None:
         raise ConfirmationError(

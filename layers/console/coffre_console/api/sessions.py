@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 
 from coffre.model.session import Session
 from coffre_console.access.permissions import Permission
-from coffre_console.access.sessions import running_sessions, sessions_for
+from coffre_console.access.sessions import is_of, running_sessions, sessions_for
 from coffre_console.api.answers import Shown
 from coffre_console.problems import ProblemError
 from coffre_console.routing import Routes, Visit
@@ -64,13 +64,17 @@ def seen_sessions(visit: Visit) -> Sequence[Session]:
 def end_sessions(visit: Visit, wanted: str) -> Sequence[Session]:
     """End one session, or `all` of the caller's; each is in the audit before it ends. Return those that were ended.
 
-    Those of others need the permission.
+    Those of others need the permission: without it they are like none, and the refusal is in the audit.
     """
-    catalog, me = visit.source.catalog, visit.caller.name
-    chosen = [one for one in _running(visit) if one.id == wanted or (wanted == "all" and one.name == me)]
+    catalog = visit.source.catalog
+
+    def may_end(one: Session) -> bool:
+        if is_of(one, visit.caller):
+            return wanted in (one.id, "all")
+        return one.id == wanted and visit.allows(Permission.SESSIONS, None)
+
+    chosen = [one for one in _running(visit) if may_end(one)]
     for one in chosen:
-        if one.name != me:
-            visit.demand(Permission.SESSIONS, None)
         whose = f"{one.name} ({one.shown}), {one.browser}"
         catalog.audit.record(visit.now, visit.actor, "session.ended", detail=whose[:200])
         catalog.sessions.end(one.id)

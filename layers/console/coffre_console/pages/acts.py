@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate, start_backup
 from coffre_console.pages.asked import reason_of, sent_of
-from coffre_console.pages.show import command, see_other, show
+from coffre_console.pages.show import Html, command, see_other, show
 from coffre_console.routing import Visit
 
 
@@ -70,13 +68,13 @@ _ALL: Final = (
 ACTS: Final[Mapping[str, Act]] = {act.name: act for act in _ALL}
 
 
-def ask(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
+def ask(act: Act, visit: Visit, backup: Backup) -> Html:
     sent = sent_of(visit, *act.fields)
     line = act.command.format(id=backup.id, reason=shlex.quote(sent.get("reason") or "WHY"))
     return show(visit, "act", command=line, act=act, backup=backup, sent=sent, fits=act.fits(backup))
 
 
-def do(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
+def do(act: Act, visit: Visit, backup: Backup) -> Html:
     sent = sent_of(visit, *act.fields)
     if "reason" in sent:
         reason_of(sent)
@@ -84,7 +82,7 @@ def do(act: Act, visit: Visit, backup: Backup) -> Answer[str]:
     return see_other(visit, f"/backups/{backup.id}", done=act.name)
 
 
-def new_backup(visit: Visit) -> Answer[str]:
+def new_backup(visit: Visit) -> Html:
     sent = sent_of(visit, "target", "keep", "full")
     targets = [one for one in visit.source.configuration().targets if visit.caller.may(Permission.BACKUP, one.name)]
     chosen = next((one for one in targets if one.name == sent["target"]), None)
@@ -93,7 +91,7 @@ def new_backup(visit: Visit) -> Answer[str]:
     return show(visit, "new_backup", command=line, targets=[one.name for one in targets], sent=sent)
 
 
-def back_up(visit: Visit) -> Answer[str]:
+def back_up(visit: Visit) -> Html:
     sent = sent_of(visit, "target", "keep", "full")
     started = start_backup(visit, sent["target"], keep=sent["keep"] or None, full=bool(sent["full"]))
     return see_other(visit, f"/backups/{started.body.id}", done="start")  # type: ignore[union-attr]

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre_console.api.approvals import decide, start_plan, waiting_plan, waiting_plans
 from coffre_console.pages.asked import reason_of, sent_of, wrong
-from coffre_console.pages.show import command, see_other, show
+from coffre_console.pages.show import Html, command, see_other, show
 from coffre_console.pages.wizard import last_page, with_losses
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("step", "sha256", "reason", "name")
 
 
-def approvals(visit: Visit) -> Answer[str]:
+def approvals(visit: Visit) -> Html:
     sent_of(visit)
-    return show(visit, "approvals", command="coffre approve PLAN", plans=waiting_plans(visit))
+    return show(visit, "approvals", command="coffre approve PLAN", found=waiting_plans(visit))
 
 
-def look(visit: Visit, plan_id: str) -> Answer[str]:
+def look(visit: Visit, plan_id: str) -> Html:
     """Show a plan, with what may be done to it now."""
     sent, one = sent_of(visit, *_FIELDS), waiting_plan(visit, plan_id)
     line = command("approve", one.id[:12], decline=sent["reason"])
     return show(visit, "approval", command=line, one=one, plan=with_losses(one.model_dump()), sent=sent)
 
 
-def act(visit: Visit, plan_id: str) -> Answer[str]:
+def act(visit: Visit, plan_id: str) -> Html:
     """Approve or decline a plan; or start it, with its name typed and ten seconds to stop."""
     sent, here = sent_of(visit, *_FIELDS), f"/approvals/{plan_id}"
     if sent["step"] == "confirm":

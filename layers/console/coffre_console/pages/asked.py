@@ -8,18 +8,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.errors import BackupStateError
 from coffre.runtime.events.approval import LONGEST_REASON
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission, needed_for
 from coffre_console.fields import ULID_PATTERN, within_calendar
-from coffre_console.pages.show import show
+from coffre_console.pages.show import Html, show
 from coffre_console.problems import NOT_FOUND, ProblemError, WrongField
 from coffre_console.routing import Routes, Visit
 
-type Page = Callable[..., Answer[str]]
+type Page = Callable[..., Html]
 """A page gets the visit, then what its path names: the backup, the restore, or the text of another part.
 
 The caller may do to that backup or restore what the table of permissions has for the route.
@@ -35,7 +33,7 @@ def register(routes: Routes, pages: Mapping[str, Page]) -> None:
 
 
 def _handler(routes: Routes, page: Page, needed: Permission | None) -> Page:
-    def handle(**path: str) -> Answer[str]:
+    def handle(**path: str) -> Html:
         visit = routes.visit
         try:
             found = [_of_path(visit, name, text, needed) for name, text in path.items()]

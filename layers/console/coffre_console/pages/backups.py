@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup
 from coffre.model.export import ExportScope
 from coffre.model.kinds import Status, TargetKind
@@ -18,7 +16,7 @@ from coffre.operations.points.find import find_backup, missing_parts
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of, wrong
-from coffre_console.pages.show import command, show
+from coffre_console.pages.show import Html, command, show
 from coffre_console.problems import NOT_FOUND
 from coffre_console.reading.backups import PAGE_SIZE, Filter, list_backups
 from coffre_console.reading.drills import MOST_COMPARED, one_drill
@@ -29,7 +27,7 @@ FIELDS: Final = ("target", "type", "status", "since", "until", "cursor")
 SHOWN_PARTS: Final = 100
 
 
-def backups(visit: Visit) -> Answer[str]:
+def backups(visit: Visit) -> Html:
     sent, may = sent_of(visit, *FIELDS), visit.may()
     wanted = _filter(visit, sent)
     page = list_backups(visit.source, wanted, size=PAGE_SIZE, cursor=id_of("cursor", sent["cursor"]), may=may)
@@ -70,9 +68,9 @@ def _command(sent: dict[str, str]) -> str:
     return command("list", sent["target"], type=kind, status=sent["status"].lower(), since=sent["since"])
 
 
-def backup(visit: Visit, one: Backup) -> Answer[str]:
+def backup(visit: Visit, one: Backup) -> Html:
     done = sent_of(visit, "done")["done"]
-    found = one_backup(visit.source, one.id)
+    found = one_backup(visit.source, one)
     return show(
         visit,
         "backup",
@@ -107,7 +105,7 @@ def possible(visit: Visit, one: Backup) -> Sequence[tuple[str, bool]]:
     return [*found, ("delete", True)] if is_kept and may(Permission.DELETE) else found
 
 
-def drill(visit: Visit, one: Backup, drill_id: str) -> Answer[str]:
+def drill(visit: Visit, one: Backup, drill_id: str) -> Html:
     """Show the report of a drill. The command shows the newest one."""
     found = one_drill(visit.source, one, drill_id)
     if found is None:
@@ -116,14 +114,14 @@ def drill(visit: Visit, one: Backup, drill_id: str) -> Answer[str]:
     return show(visit, "drill", command=line, backup=one, report=found.report, found=found, most=MOST_COMPARED)
 
 
-def point(visit: Visit, point_id: str) -> Answer[str]:
+def point(visit: Visit, point_id: str) -> Html:
     """Show a restore point: a database and its buckets, each restored by the wizard, the database first."""
     catalog = visit.source.catalog
     found = catalog.points.find(point_id)
     if found is None:
         raise NOT_FOUND
     for part in found.parts:
-        visit.demand(Permission.READ, part.target)
+        visit.demand_known(Permission.READ, part.target, NOT_FOUND)
 
     def may_restore(part: PointPart, one: Backup | None) -> bool:
         is_good = one is not None and one.status is Status.COMPLETED

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup
 from coffre.model.kinds import TargetKind
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.asked import id_of, sent_of
-from coffre_console.pages.show import command, show
+from coffre_console.pages.show import Html, command, show
 from coffre_console.reading.contents import MOST, compare, folder, manifest_for
 from coffre_console.reading.one_backup import parts_of
 from coffre_console.routing import Visit
 
 
-def contents(visit: Visit, backup: Backup) -> Answer[str]:
+def contents(visit: Visit, backup: Backup) -> Html:
     """Show the tables, or the folders and objects directly below a prefix."""
     sent, manifest = sent_of(visit, "q", "bucket", "prefix"), manifest_for(visit.source, backup)
     may_restore = visit.caller.may(Permission.RESTORE, backup.target)
@@ -31,7 +29,7 @@ def contents(visit: Visit, backup: Backup) -> Answer[str]:
     return show(visit, "objects", command=line, found=found, **values)
 
 
-def diff(visit: Visit) -> Answer[str]:
+def diff(visit: Visit) -> Html:
     """Compare two backups of one target; without a second one, the choice of it is shown."""
     sent = sent_of(visit, "first", "second")
     first, second = id_of("first", sent["first"]), id_of("second", sent["second"])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.kinds import Status
 from coffre.model.status import TargetStatus
 from coffre.policy.objectives import words_of
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.asked import sent_of
-from coffre_console.pages.show import show
+from coffre_console.pages.show import Html, show
 from coffre_console.reading.overview import read_overview, read_status
 from coffre_console.routing import Visit
 
@@ -19,7 +17,7 @@ STRIP: Final = 10
 """How many of a target's last runs its card shows."""
 
 
-def dashboard(visit: Visit) -> Answer[str]:
+def dashboard(visit: Visit) -> Html:
     """Show whether all is safe, with the runs that decided it."""
     found = read_overview(visit.source, visit.may())
     ended = [one for runs in found.runs.values() for one in runs if one.status in (Status.COMPLETED, Status.FAILED)]
@@ -35,7 +33,7 @@ def dashboard(visit: Visit) -> Answer[str]:
     )
 
 
-def targets(visit: Visit) -> Answer[str]:
+def targets(visit: Visit) -> Html:
     sent_of(visit)
     found = read_status(visit.source, visit.may()).targets
     return show(visit, "targets", command="coffre status", targets=found, measured=_measured)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup
 from coffre_console.pages.asked import sent_of, wrong
-from coffre_console.pages.show import see_other, show
+from coffre_console.pages.show import Html, see_other, show
 from coffre_console.pages.wizard import last_page, with_losses
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("force", "step", "name")
 
 
-def ask(visit: Visit, backup: Backup) -> Answer[str]:
+def ask(visit: Visit, backup: Backup) -> Html:
     sent = sent_of(visit, *_FIELDS)
     return show(visit, "delete", command=f"{_command(backup, sent)} --dry-run", backup=backup, sent=sent, plan=None)
 
 
-def act(visit: Visit, backup: Backup) -> Answer[str]:
+def act(visit: Visit, backup: Backup) -> Html:
     """Plan a deletion; with the typed name get a token for the plan; with the token delete."""
     sent = sent_of(visit, *_FIELDS, "token")
     line = _command(backup, sent)

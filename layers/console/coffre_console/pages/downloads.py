@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
 from pydantic import ValidationError
 
 from coffre.model.backup import Backup
@@ -16,19 +15,19 @@ from coffre.model.kinds import Status
 from coffre_console.api.downloads import DownloadShown, export_of, exports_of, sign, start_export
 from coffre_console.pages.asked import id_of, sent_of
 from coffre_console.pages.restore_choice import lines_of
-from coffre_console.pages.show import command, see_other, show
+from coffre_console.pages.show import Html, command, see_other, show
 from coffre_console.problems import ProblemError, of_wrong_fields
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("recipients", "tables", "format", "prefix", "export_id", "step")
 
 
-def look(visit: Visit, backup: Backup) -> Answer[str]:
+def look(visit: Visit, backup: Backup) -> Html:
     """Ask what is exported; or show how far an export is, and its file."""
     return _page(visit, backup, sent_of(visit, *_FIELDS))
 
 
-def act(visit: Visit, backup: Backup) -> Answer[str]:
+def act(visit: Visit, backup: Backup) -> Html:
     """Export; or sign the address of the file that an export has made."""
     sent = sent_of(visit, *_FIELDS)
     if sent["step"] != "sign":
@@ -60,7 +59,7 @@ def _page(
     *,
     signed: DownloadShown | None = None,
     is_gone: bool = False,
-) -> Answer[str]:
+) -> Html:
     export_id = id_of("export_id", sent["export_id"])
     made, name = None, ""
     with suppress(BackupStateError):  # the function has not begun yet

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
 from pydantic import ValidationError
 
 from coffre.model.api_key import ApiScope
 from coffre_console.api.keys import KeyWanted, Rotation, create_key, revoke_key, rotate_key
 from coffre_console.api.sessions import end_sessions, seen_sessions
 from coffre_console.pages.asked import sent_of, wrong
-from coffre_console.pages.show import command, see_other, show
+from coffre_console.pages.show import Html, command, see_other, show
 from coffre_console.problems import NOT_FOUND, of_wrong_fields
 from coffre_console.routing import Visit
 
@@ -22,11 +21,11 @@ _FIELDS: Final = ("label", "scope", "target", "days")
 _KEY: Final = re.compile(r"[0-9a-f]{16}")
 
 
-def keys(visit: Visit) -> Answer[str]:
+def keys(visit: Visit) -> Html:
     return _keys(visit, sent_of(visit, *_FIELDS))
 
 
-def create(visit: Visit) -> Answer[str]:
+def create(visit: Visit) -> Html:
     sent = sent_of(visit, *_FIELDS)
     scope = f"{sent['scope']}:{sent['target']}" if sent["target"] else sent["scope"]
     try:
@@ -36,7 +35,7 @@ def create(visit: Visit) -> Answer[str]:
     return _keys(visit, sent, secret=create_key(visit, wanted).secret)
 
 
-def change(what: str, visit: Visit, key_id: str) -> Answer[str]:
+def change(what: str, visit: Visit, key_id: str) -> Html:
     """Rotate or revoke a key. A sign-in in the middle leads back to the keys."""
     sent_of(visit)
     if not _KEY.fullmatch(key_id):
@@ -48,7 +47,7 @@ def change(what: str, visit: Visit, key_id: str) -> Answer[str]:
     return see_other(visit, "/keys")
 
 
-def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Answer[str]:
+def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Html:
     sent = {name: sent.get(name, "") for name in _FIELDS} | {"days": sent.get("days") or "90"}
     scope = f"{sent['scope'] or 'backup:run'}{':' + sent['target'] if sent['target'] else ''}"
     return show(
@@ -63,13 +62,13 @@ def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> A
     )
 
 
-def sessions(visit: Visit) -> Answer[str]:
+def sessions(visit: Visit) -> Html:
     """Show the sessions of who asks; to who may end them, everyone's."""
     sent_of(visit, "id")
     return show(visit, "sessions", command="coffre audit --action session", sessions=seen_sessions(visit))
 
 
-def end(visit: Visit) -> Answer[str]:
+def end(visit: Visit) -> Html:
     """End one session, or all of who asks."""
     wanted = sent_of(visit, "id")["id"]
     if not wanted:

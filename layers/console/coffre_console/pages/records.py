@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.report import Period
 from coffre_console.access.permissions import Permission
 from coffre_console.api.records import test_alerts
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of
-from coffre_console.pages.show import command, show
+from coffre_console.pages.show import Html, command, show
 from coffre_console.problems import NOT_FOUND
 from coffre_console.reading.records import list_alerts, list_audit
 from coffre_console.reading.reports import kept_report, kept_reports, report_now
@@ -20,7 +18,7 @@ from coffre_console.routing import Visit
 _AUDIT: Final = ("target", "actor", "action", "since", "before")
 
 
-def alerts(visit: Visit) -> Answer[str]:
+def alerts(visit: Visit) -> Html:
     """Show open alerts; after a form, what became of a test of all chats and webhooks."""
     tried = test_alerts(visit) if visit.request.method == "POST" else None
     found, may_test = list_alerts(visit.source, None, visit.may()), visit.caller.may(Permission.ALERTS, None)
@@ -28,7 +26,7 @@ def alerts(visit: Visit) -> Answer[str]:
     return show(visit, "alerts", command=line, alerts=found, may_test=may_test, tried=tried)
 
 
-def audit(visit: Visit) -> Answer[str]:
+def audit(visit: Visit) -> Html:
     sent = sent_of(visit, *_AUDIT)
     page = list_audit(
         visit.source,
@@ -43,7 +41,7 @@ def audit(visit: Visit) -> Answer[str]:
     return show(visit, "audit", command=line, sent=sent, page=page, older=older)
 
 
-def report(visit: Visit) -> Answer[str]:
+def report(visit: Visit) -> Html:
     """Show the report of a period as of now, or one that was kept: no command shows that one.
 
     Both are about all targets together.
@@ -66,7 +64,7 @@ def report(visit: Visit) -> Answer[str]:
     )
 
 
-def settings(visit: Visit) -> Answer[str]:
+def settings(visit: Visit) -> Html:
     visit.demand(Permission.READ, None)
     document = visit.source.configuration().model_dump(mode="json", exclude_defaults=True)
     text = json.dumps(document, indent=2, ensure_ascii=False)

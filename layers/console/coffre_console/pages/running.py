@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup, Restore
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate
 from coffre_console.pages.asked import id_of, sent_of
-from coffre_console.pages.show import see_other, show
+from coffre_console.pages.show import Html, see_other, show
 from coffre_console.reading.runs import Running, list_restores, list_running, one_restore
 from coffre_console.routing import Visit
 
 
-def runs(visit: Visit) -> Answer[str]:
+def runs(visit: Visit) -> Html:
     found = list_running(visit.source, visit.may())
 
     def may_cancel(one: Running) -> bool:
@@ -25,16 +23,16 @@ def runs(visit: Visit) -> Answer[str]:
     return show(visit, "running", command="coffre list --status in_progress", runs=found, may_cancel=may_cancel)
 
 
-def restores(visit: Visit) -> Answer[str]:
+def restores(visit: Visit) -> Html:
     sent = sent_of(visit, "target", "cursor")
     cursor = id_of("cursor", sent["cursor"])
     page = list_restores(visit.source, target=sent["target"] or None, cursor=cursor, may=visit.may())
     return show(visit, "restores", command="coffre audit --action restore", sent=sent, page=page)
 
 
-def restore(visit: Visit, one: Restore) -> Answer[str]:
+def restore(visit: Visit, one: Restore) -> Html:
     sent_of(visit, "done")
-    found = one_restore(visit.source, one.id)
+    found = one_restore(visit.source, one)
     return show(
         visit,
         "restore",
@@ -46,12 +44,12 @@ def restore(visit: Visit, one: Restore) -> Answer[str]:
     )
 
 
-def back(visit: Visit, one: Restore) -> Answer[str]:
+def back(visit: Visit, one: Restore) -> Html:
     """Lead a sign-in in the middle back: the restore's page has the form."""
     return see_other(visit, f"/restores/{one.id}")
 
 
-def cancel(visit: Visit, one: Restore) -> Answer[str]:
+def cancel(visit: Visit, one: Restore) -> Html:
     ask_rotate(visit, one.id, {"cancel": one.id})
     return see_other(visit, f"/restores/{one.id}")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HTML: Final = "text/html; charset=utf-8"
+type Html = Answer[str]
 
 
 class Link(NamedTuple):
@@ -55,7 +56,7 @@ NAVIGATION: Final = (
 )
 
 
-def show(visit: Visit, template: str, *, command: str, **values: Any) -> Answer[str]:
+def show(visit: Visit, template: str, *, command: str, **values: Any) -> Html:
     """Return a page: of a file of `templates`, with the command that shows, or does, the same in a terminal."""
     links = [one for one in NAVIGATION if one.is_for(visit.caller)]
     text = rendered(
@@ -99,7 +100,7 @@ def command(*words: str, **options: str) -> str:
     return shlex.join(["coffre", *filter(None, words), *said])
 
 
-def see_other(visit: Visit, path: str, **query: object) -> Answer[str]:
+def see_other(visit: Visit, path: str, **query: object) -> Html:
     """Lead a browser to a page after a form: to load that page again repeats nothing."""
     return Answer(303, HTML, "", headers={"location": f"{visit.request.prefix}{address(path, query)}"})
 

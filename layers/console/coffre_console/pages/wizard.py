@@ -10,8 +10,6 @@ import hmac
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Overwritten
 from coffre.model.errors import BackupStateError
@@ -25,7 +23,7 @@ from coffre_console.access.permissions import Permission
 from coffre_console.api.restores import PlanShown, RestoreWanted, permission_of, restore_or_plan
 from coffre_console.pages.asked import id_of, sent_of, wrong
 from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
-from coffre_console.pages.show import address, see_other, show
+from coffre_console.pages.show import Html, address, see_other, show
 from coffre_console.problems import ProblemError
 from coffre_console.reading.one_backup import parts_of_backup, sources_of
 from coffre_console.reading.runs import one_restore
@@ -37,7 +35,7 @@ _IDS: Final = ("dry_run_id", "safety_id", "proof")
 _STEPS: Final = ("dry_run", "safety", "confirm", "run")
 
 
-def look(visit: Visit, backup: Backup) -> Answer[str]:
+def look(visit: Visit, backup: Backup) -> Html:
     """Show the form, or the plan of what was chosen."""
     # A form that a sign-in came in between sends more: the step, and the typed name.
     sent = sent_of(visit, *FIELDS, *_IDS, "step", "name")
@@ -46,7 +44,7 @@ def look(visit: Visit, backup: Backup) -> Answer[str]:
     return _plan(visit, backup, sent) if sent["dry_run_id"] else _choose(visit, backup, sent)
 
 
-def act(visit: Visit, backup: Backup) -> Answer[str]:
+def act(visit: Visit, backup: Backup) -> Html:
     """Do one step of the wizard."""
     sent = sent_of(visit, *FIELDS, *_IDS, "step", "name", "token")
     refuse_unrestorable(as_read(visit.source.catalog, backup, sent["source"] or None))
@@ -74,7 +72,7 @@ def _ask(visit: Visit, backup: Backup, wanted: RestoreWanted) -> Any:
     return restore_or_plan(visit, backup, wanted).body
 
 
-def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
+def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Html:
     """Show the form."""
     may_all = visit.caller.may(Permission.RESTORE_ALL, backup.target)
     names = [part.name for part in parts_of_backup(visit.source, backup)[:_MOST_NAMES]]
@@ -97,7 +95,7 @@ def _proof(visit: Visit, backup: Backup, chosen: Mapping[str, str], dry_run_id: 
     return proof_of(visit.caller, [backup.id, dry_run_id, *(chosen[name] for name in FIELDS)])
 
 
-def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
+def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Html:
     """Show what the dry run found; or how far it is."""
     chosen = {name: sent[name] for name in FIELDS}
     overwrites = wanted_of(backup, chosen).needs_plan
@@ -124,9 +122,10 @@ def _plan(visit: Visit, backup: Backup, sent: dict[str, str]) -> Answer[str]:
 def _dry_run(visit: Visit, backup: Backup, dry_run_id: str) -> tuple[Restore | None, RestoreReport | None]:
     """Return a dry run with its report; None for one whose function has not begun yet."""
     try:
-        found = one_restore(visit.source, id_of("dry_run_id", dry_run_id) or "")
+        known = visit.restore(id_of("dry_run_id", dry_run_id) or "", Permission.READ)
     except BackupStateError:
         return None, None
+    found = one_restore(visit.source, known)
     if found.restore.backup_id != backup.id or not found.restore.dry_run:
         raise ProblemError(409, "CONFIRMATION_MISMATCH", "This is no dry run of a restore of this backup.")
     return found.restore, found.report
@@ -137,7 +136,7 @@ def _safety_backup(visit: Visit, backup: Backup, safety_id: str) -> Backup | Non
     return found if found is not None and found.target == backup.target else None
 
 
-def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapping[str, str]) -> Answer[str]:
+def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapping[str, str]) -> Html:
     """Take the typed name, get the plan's token, and show the last ten seconds."""
     wanted = wanted_of(backup, dict(chosen), dry_run=True, dry_run_id=sent["dry_run_id"])
     answer = _ask(visit, backup, wanted)
@@ -149,12 +148,12 @@ def _confirm(visit: Visit, backup: Backup, sent: Mapping[str, str], chosen: Mapp
 
 
 def last_page(
-    visit: Visit, plan: Mapping[str, Any], token: str, typed: str, command: str, **values: Any
-) -> Answer[str]:
+    visit: Visit, plan: Mapping[str, Any], token: str | None, typed: str, command: str, **values: Any
+) -> Html:
     """Show the last page; a plan that needs another person has one of its own. The name has to be the plan's."""
     if typed != plan["name"]:
         raise wrong("name", f"expected {plan['name']}")
-    if plan["approvals"] and token:
+    if plan["approvals"]:
         return see_other(visit, f"/approvals/{plan['id']}")
     values |= {"plan": with_losses(plan), "token_of_plan": token, "seconds": COUNTDOWN_SECONDS}
     return show(visit, "confirm", command=command, **values)

@@ -72,17 +72,8 @@ class OneBackup:
     unread: tuple[str, ...]
 
 
-def one_backup(source: Source, backup_id: str) -> OneBackup:
-    """Return a backup by its whole id, from the catalog and the records next to its manifest.
-
-    Raises
-    ------
-    BackupStateError
-        `BACKUP_UNKNOWN`
-    CatalogError
-        The catalog does not answer.
-    """
-    backup = source.catalog.get_backup(backup_id)
+def one_backup(source: Source, backup: Backup) -> OneBackup:
+    """Return what is known of a backup, from the catalog and the records next to its manifest."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="backup") as pool:
         manifest = pool.submit(_manifest, source, backup)
         history = pool.submit(lambda: tuple(_history(source, backup)))

@@ -48,7 +48,9 @@ def read_overview(source: Source, may: May = everyone) -> Overview:
         if not only:  # of a job that means all
             return Overview(report_of(Facts(now=source.now, targets=())), {})
     facts = limited_to(
-        gather(StatusJob(source.catalog, configuration, source.events, source.rules, source.now, source.prices, only)),
+        gather(
+            StatusJob(source.catalog, configuration, source.schedule, source.rules, source.now, source.prices, only)
+        ),
         may,
     )
     runs = {one.name: tuple(run for run in one.recent if run.status is not Status.DELETED) for one in facts.targets}

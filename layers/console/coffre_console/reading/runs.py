@@ -88,8 +88,7 @@ def list_restores(
     return RestorePage(found.records, found.next)
 
 
-def one_restore(source: Source, restore_id: str) -> OneRestore:
-    """Return a restore with its report; raises `BackupStateError` (`RESTORE_UNKNOWN`)."""
-    restore = source.catalog.get_restore(restore_id)
+def one_restore(source: Source, restore: Restore) -> OneRestore:
+    """Return a restore with its report."""
     report = source.vault.read_report(restore.report_key) if restore.report_key else None
     return OneRestore(restore, report)

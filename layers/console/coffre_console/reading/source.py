@@ -14,8 +14,7 @@ from coffre.model.configuration import Configuration
 from coffre.policy.prices import Prices
 
 if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
-
+    from coffre.operations.status.schedules import ReadSchedule
     from coffre.vault.vault import Vault
 
 _OPENING: Final = Lock()
@@ -40,6 +39,8 @@ class Source:
         Reads the configuration that is in effect, with the databases that were found on servers.
     open_vault
         Opens the vault, which few pages read.
+    schedule
+        Reads the schedule of a job.
     rules
         The rules of the stack by job; None: it does not name them.
     prices
@@ -51,7 +52,7 @@ class Source:
     catalog: Catalog
     configuration: Callable[[], Configuration]
     open_vault: Callable[[], Vault]
-    events: EventBridgeClient
+    schedule: ReadSchedule
     rules: Mapping[str, str] | None
     prices: Prices | None
     now: datetime

@@ -303,7 +303,7 @@ def test_a_deletion_waits_for_the_second_person(
     approvals: list[Said] = []
 
     def wait(seconds: float) -> None:
-        [waiting] = account.catalog.confirmations.beginning_with("")
+        [waiting] = account.catalog.confirmations.beginning_with("")[0]
         account.caller, maker = "arn:aws:iam::123456789012:user/grace", account.caller
         approvals.append(coffre("approve", waiting.id[:8], "--yes"))
         account.caller = maker

@@ -238,7 +238,9 @@ def test_what_this_month_cost_is_said_and_unread_counts_make_nothing_unsafe(
     said = coffre("status")
 
     [line] = [line for line in said.out.splitlines() if line.startswith("Cost: ")]
-    assert re.fullmatch(r"Cost: about \$0\.\d\d this month until now, \$\d+\.\d\d for all of it \(coffre cost\)", line)
+    assert re.fullmatch(
+        r"Cost: about \$0\.\d\d this month until now, \$[\d,]+\.\d\d for all of it \(coffre cost\)", line
+    )
     assert float(coffre("status", "--json").json()["cost"]["until_now"]) >= 0.5
 
     def refuse(*_: object) -> None:

@@ -191,7 +191,7 @@ def test_who_asks_for_more_than_their_role_is_in_the_audit_by_name(scene: Scene)
     assert (refused.status, refused.code) == (403, "NOT_ALLOWED")
     other = scene.gate.demand(found, Permission.BACKUP, "billing", sent, NOW)
     assert other is not None
-    assert other.message == "Its scopes do not allow backup:run of billing."
+    assert other.message == "Its scopes do not allow backup:run."
     assert scene.gate.demand(found, Permission.BACKUP, "shop", sent, NOW) is None
     assert scene.gate.enter(found, "GET", "/login", sent, NOW) is None
     [event] = scene.audited("console.used")

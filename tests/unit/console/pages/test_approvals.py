@@ -10,12 +10,15 @@ from tests.console_restores import DESTINATION, HOSTILE, LOST
 from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Form, Markup
+from tests.unit.operations.confirm.test_waiting_plans import damage
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup
 from coffre.model.confirmation import APPROVAL_LIFETIME, Act, Facts, Plan, Request, Seen
 from coffre.model.restore import Scope
+from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.confirm.confirm import Confirming
+from coffre.runtime.events.rotate import Deletion
 from coffre_console.access.caller import Caller, Grant
 
 BEN = Caller("person", "ben", "ben", (Grant.of_role("admin"),), form_token="b" * 64, session="t")
@@ -28,13 +31,18 @@ def client(client: Client, scene: ConsoleScene) -> Client:
     scene.document["confirmation"] = {"approvals": 1, "in_console": True}
 
     def answer(event: dict[str, Any]) -> dict[str, Any]:
-        if "approve" not in event:
-            return {}
-        asked, rules = event["approve"], scene.configuration.confirmation_of
-        who = Actor.in_console(event["actor"])
+        rules, who = scene.configuration.confirmation_of, Actor.in_console(event["actor"])
         confirming = Confirming(
             scene.catalog, who, lambda: scene.now, lambda _: 1, lambda *_: None, lambda name: rules(name).in_console
         )
+        if "delete" in event and event["delete"].get("dry_run"):
+            scope = Deletion.model_validate(event["delete"])
+            backup = scene.catalog.get_backup(scope.backup_id)
+            plan = BackupAdmin(scene.catalog, scene.vault, who, scene.now).deletion_plan(backup, scope)
+            return confirming.give_out(plan)
+        if "approve" not in event:
+            return {}
+        asked = event["approve"]
         if "decline" in asked:
             return {"plan": confirming.decline(asked["plan"], asked["sha256"], asked["decline"]).answer()}
         return {"plan": confirming.approve(asked["plan"], asked["sha256"]).answer()}
@@ -110,6 +118,23 @@ def test_a_plan_is_declined_with_a_reason_that_its_maker_reads(scene: ConsoleSce
     assert "Declined by ben (console): not during the sale" in " ".join(Markup(client.get(url).body).text.split())
     assert forms(client, plan_id) == {}
     assert [client.submit(url, step=one, name=HOSTILE).status for one in ("x", "confirm")] == [422, 200]
+
+
+def test_a_deletion_waits_once_and_a_damaged_plan_is_named_beside_it(scene: ConsoleScene, client: Client) -> None:
+    backup, other = scene.backup(5), planned(scene, scene.backup(4, target="billing"))
+    url = f"/backups/{backup.id}/delete"
+    client.submit(url, step="plan")
+    typed = client.submit(url, step="confirm", name="shop")
+    [waits] = [one for one in client.get(API).json["plans"] if one["id"] != other]
+    assert (typed.headers["location"], waits["act"]) == (f"/approvals/{waits['id']}", "deletion")
+    assert client.submit(url, step="confirm", name="shop").headers["location"] == typed.headers["location"]
+    damage(scene.catalog, other)
+    listed, page = client.get(API).json, client.get("/approvals")
+    assert ([one["id"] for one in listed["plans"]], len(listed["unread"])) == ([waits["id"]], 1)
+    assert (page.status, Markup(page.body).faults, other in page.body) == (200, [], True)
+    assert (client.get(f"/approvals/{other}").status, client.get(f"/approvals/{waits['id']}").status) == (500, 200)
+    client.gate.current = replace(BEN, name="eve", grants=(Grant.of_role("admin", ["shop"]),))
+    assert (other in client.get(API).body, len(client.get(API).json["plans"])) == (False, 1)
 
 
 def test_who_may_see_and_decide_what(scene: ConsoleScene, client: Client) -> None:

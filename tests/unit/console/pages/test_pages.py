@@ -156,9 +156,13 @@ def test_who_may_not_do_something_sees_no_button_of_it_and_is_refused(scene: Con
     assert not [link for link in page.links if re.match(f"/backups/{good.id}/(?!contents)", link)]
     assert "/backups/new" not in client.get("/").body
     assert other.id not in client.get("/backups").body
-    for method, url in (("GET", f"/backups/{other.id}"), ("POST", f"/backups/{good.id}/pin"), ("GET", "/backups/new")):
+    for method, url, status in (
+        ("GET", f"/backups/{other.id}", 404),
+        ("POST", f"/backups/{good.id}/pin", 403),
+        ("GET", "/backups/new", 403),
+    ):
         reply = client.send(method, url)
-        assert (reply.status, Markup(reply.body).faults) == (403, [])
+        assert (reply.status, Markup(reply.body).faults) == (status, [])
 
 
 def test_the_consoles_own_files_are_kept_for_ever_and_are_small(client: Client) -> None:

@@ -56,7 +56,9 @@ def test_a_filter_looks_at_a_little_more_until_the_page_is_full(
     rare = list_backups(scene.source, Filter(), size=1, may=lambda target: target == "shop")
 
     assert (dense.backups[0].id, dense_calls) == (made[0], 1)
-    assert (rare.backups, rare.next, len(calls) - dense_calls) == ((), made[7], 4)
+    assert (rare.backups, len(calls) - dense_calls) == ((), 4)
+    # The place in the list is the time of the last one that was looked at, and no id
+    assert (rare.next in made, (rare.next or "")[:10]) == (False, made[7][:10])
     assert _all(scene, Filter(), 1, may=lambda target: target == "shop") == made[12:]
 
 

@@ -1,9 +1,7 @@
 """One backup with everything that is known of it, and what cannot be read is said."""
 
-import pytest
 from tests.console_scene import NOW, ConsoleScene
 
-from coffre.model.errors import BackupStateError
 from coffre.vault.layout import manifest_key
 from coffre_console.reading.one_backup import one_backup
 from coffre_console.reading.overview import read_status
@@ -14,7 +12,7 @@ from coffre_console.reading.runs import list_running
 def test_a_backup_has_its_parts_and_history(scene: ConsoleScene) -> None:
     backup = scene.backup(3)
 
-    found = one_backup(scene.source, backup.id)
+    found = one_backup(scene.source, backup)
 
     assert found.backup == scene.catalog.get_backup(backup.id)
     assert [(part.name, part.rows, part.size_bytes) for part in found.parts] == [
@@ -31,16 +29,11 @@ def test_a_manifest_that_is_not_what_was_recorded_hides_nothing_else(scene: Cons
     path.chmod(0o644)
     path.write_bytes(b"{}")
 
-    found = one_backup(scene.source, backup.id)
+    found = one_backup(scene.source, backup)
 
     assert found.manifest is None
     assert len(found.unread) == 1
     assert found.history != ()
-
-
-def test_an_unknown_backup_is_an_error(scene: ConsoleScene) -> None:
-    with pytest.raises(BackupStateError, match="BACKUP_UNKNOWN"):
-        one_backup(scene.source, "01K9X000000000000000000000")
 
 
 def test_what_runs_has_its_share_and_the_time_left(scene: ConsoleScene) -> None:

@@ -178,8 +178,8 @@ def left_out(stage: Stage) -> None:
         reason='rows violate it (insert or update on table "points" violates foreign key constraint '
         '"points_kind_fkey" (SQLSTATE 23503)). It exists as NOT VALID: new rows are checked',
     )
-    assert is_made_in(left.what, f"{PARTS}/definitions.py", words=3)
-    assert is_made_in(left.reason, f"{PARTS}/definitions.py")
+    assert is_made_in(left.what, f"{PARTS}/definition_report.py", words=3)
+    assert is_made_in(left.reason, f"{PARTS}/definition_report.py")
     report = {"tables": tables(2), "rows": 1_810, "left_out": (left,), "script": "ALTER TABLE ...;"}
     play(stage, milliseconds=1_200, report=report, where="db.example.com:5432/shop_copy", target="shop")
 
@@ -197,7 +197,7 @@ def definitions_only(stage: Stage) -> None:
 def another_platform(stage: Stage) -> None:
     stage.monkeypatch.setenv("DESTINATION", DESTINATION)
     reason = '"app" is not a member of this role'
-    assert is_made_in(reason, f"{PARTS}/definitions.py")
+    assert is_made_in(reason, f"{PARTS}/privileges.py")
     left = [
         LeftOut(what="the owner of 212 objects", reason=f'"casa_app": {reason}'),
         LeftOut(
@@ -205,9 +205,9 @@ def another_platform(stage: Stage) -> None:
         ),
         LeftOut(what="the owner of 2 objects", reason=f'"postgres": {reason}'),
     ]
-    assert all(is_made_in(left[at].what, f"{PARTS}/definitions.py", words=3) for at in (0, 2))
+    assert all(is_made_in(left[at].what, f"{PARTS}/definition_report.py", words=3) for at in (0, 2))
     assert is_made_in(" of casa_readonly", f"{PARTS}/definitions.py", words=1)
-    assert is_made_in(left[1].reason, f"{PARTS}/definitions.py")
+    assert is_made_in(left[1].reason, f"{PARTS}/privileges.py")
     left.append(
         LeftOut(
             what="the default acl casa DEFAULT PRIVILEGES FOR TABLES",

@@ -24,10 +24,13 @@ from coffre.model.verification import Share, VerificationReport
 from coffre.operations.backup_buckets import earlier
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
+from coffre.operations.copy.mend import MendJob, mend
 from coffre.operations.rotate.hold import HoldJob, hold, release
+from coffre.operations.stored_backup.read_copies import reading
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
-from coffre.operations.verify.read_back import read_target
+from coffre.operations.verify.read_back import read_backup, read_target
+from coffre.stores.with_copies import Place
 from coffre.vault import entry_files
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.codec import FrameDecoder
@@ -163,6 +166,9 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
     [bad] = lists(of_first).keys() - lists(of_third).keys()
     shared = next(key for key in lists(of_third) if key in lists(of_first))
     everything = Share(parts=1, day=0)
+    there = FaultyStore()
+    for backup in (first, second, third):
+        copy_backup(CopyJob(bucket.vault, Vault(there), backup, "there"))
 
     if how == "missing":
         scene.store.delete(bad)
@@ -187,6 +193,16 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
     assert bucket.bodies(of_fourth) == store.bodies()
     again = read_target(bucket.verify_job(), "files", everything)
     assert damaged(again) == {first.id, second.id, third.id}
+
+    # A copy puts both back, for all of them; each counts again when it was read.
+    whole = reading(bucket.vault, [Place("there", lambda: there)], None, lambda *_: None)
+    now = scene.catalog.get_backup(first.id)
+    done = mend(MendJob(scene.catalog, bucket.vault, whole, now, lambda: scene.now))
+    assert (set(done.keys), done.lost) == ({bad, shared}, {})
+    assert set(done.marked) == {first.id, second.id, third.id}
+    for backup_id in done.marked:
+        assert damaged(read_backup(bucket.verify_job(), backup_id)) == set()
+        assert scene.catalog.get_backup(backup_id).is_healthy
 
 
 @pytest.mark.parametrize(("of", "read"), [(Vault, "entries"), (earlier, "manifest_of")])

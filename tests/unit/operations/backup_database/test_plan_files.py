@@ -10,7 +10,7 @@ import pytest
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import IntegrityError, StoreError
-from coffre.model.manifest import RelationName, SequenceValue
+from coffre.model.manifest import JournalBase, RelationName, SequenceValue
 from coffre.model.points import PartOf
 from coffre.operations.backup_database.job import BackupPlan
 from coffre.operations.backup_database.spread.plan_files import (
@@ -67,6 +67,7 @@ PLAN = BackupPlan(
     part_of=PartOf(name="all", id=ID),
     exceptions=("one",),
     notes=("two",),
+    journal=JournalBase(snapshot="10:12:11", before_lsn=2**63, lsn=2**63 + 1, at=NOW, fingerprint="0" * 64),
 )
 HEADER = SpreadHeader(
     backup_id=ID,

@@ -123,6 +123,11 @@ class Game:
         answer = self.confirming(actor).give_out(wish.plan(self.world))
         lives = timedelta(hours=1) if approvals else timedelta(minutes=10)
         said = answer["plan"]
+        if answer["token"] is None:  # it waits since an earlier wish
+            [known] = [one for one in self.planned if one.plan_id == said["id"]]
+            assert (known.maker, known.wish, known.world, approvals) == (actor, wish, self.world, 1)
+            assert (known.used, known.declined) == (False, False)
+            return
         self.planned.append(
             Planned(answer["token"], said["id"], said["sha256"], actor, wish, self.world, self.now + lives, approvals)
         )

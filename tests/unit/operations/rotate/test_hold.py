@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from tests.unit.operations.conftest import Scene
@@ -15,6 +18,9 @@ from coffre.operations.admin.catalog_rebuild import rebuild
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.rotate import hold as hold_module
 from coffre.operations.rotate.hold import HoldJob, hold, release, resume, unfinished_holds
+from coffre.runtime.bootstrap import Services
+from coffre.runtime.function import LambdaContext
+from coffre.runtime.holds import resume_holds
 from coffre.stores.store import put_small
 
 
@@ -189,7 +195,7 @@ def test_an_interrupted_hold_is_held_and_continues_where_it_stopped(
 
 @pytest.mark.parametrize("how", ["missing", "refused"])
 def test_an_object_that_cannot_be_held_keeps_no_other_from_its_hold(
-    vault: LockedScene, monkeypatch: pytest.MonkeyPatch, how: str
+    vault: LockedScene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     backup, refuse = many(vault, monkeypatch), vault.store.refuse
     lost = sorted(key for key in vault.needs(backup) if "/packs/" in key)[1]
@@ -212,7 +218,17 @@ def test_an_object_that_cannot_be_held_keeps_no_other_from_its_hold(
     assert vault.record(backup).hold_progress == HoldProgress(done=7, total=7, refused=(0,))
     assert held(vault) == {*vault.needs(backup)} - {lost}
     assert [one.id for one in unfinished_holds(vault.scene.catalog)] == [backup.id]
-    assert resume(vault.hold_job(), vault.record(backup)).objects == 1  # only its batch is tried again
+    logger = logging.getLogger("holds")
+    services = SimpleNamespace(
+        catalog=vault.scene.catalog, vault=vault.scene.vault, edge=SimpleNamespace(logger=logger)
+    )
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 900_000)
+    vault.store.requests.clear()
+    resume_holds(cast(Services, services), cast(LambdaContext, context))  # as the daily rotation does
+    assert vault.store.requests["hold"] == 2  # only its batch is tried again
+    assert [(one.message, lost in one.__dict__["unfinished"]) for one in caplog.records if one.name == "holds"] == [
+        ("a hold is not finished", True)
+    ]
 
     if how == "missing":  # what is gone has no hold to lose
         assert release(vault.hold_job(), backup.id).unfinished is None

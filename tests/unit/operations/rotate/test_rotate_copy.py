@@ -14,9 +14,11 @@ from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.copies import Copy, CopyStatus
 from coffre.model.locks import LockMode
 from coffre.model.rotation import Action
+from coffre.model.verification import Damage, DamageReport, Level
 from coffre.operations.rotate import keep_locked
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.stores.store import Store
+from coffre.vault.damage import write_damage
 
 LEAN = {"minimum_kept": 1, "minimum_verified": 1}
 
@@ -302,6 +304,20 @@ def test_without_the_vault_damaged_bytes_stay(scene: Scene, copy: CopyScene, los
     assert pack in copy.objects()
     assert copy.status(backup) is CopyStatus.COMPLETED
     assert [problem.code for problem in report.problems] == [f"{lost.upper()}_MISSING"]
+
+
+def test_what_is_known_to_be_damaged_in_the_vault_too_stays(scene: Scene, copy: CopyScene) -> None:
+    backup = scene.backup(1)
+    pack = scene.packs_of(backup)[0].key
+    copy.copy(backup, damaged="A pack is not the one that was stored.", damaged_packs=(pack,))
+    found = [Damage(code="PACK_SWAPPED", text="It differs.", pack=pack)]
+    write_damage(scene.vault, DamageReport.on(backup.id, "shop", Level.READ, scene.now, found))
+
+    report = copy.rotate()
+
+    assert pack in copy.objects()
+    assert copy.status(backup) is CopyStatus.COMPLETED
+    assert [problem.code for problem in report.problems] == ["PACK_DAMAGED"]
 
 
 # --- locks ---

@@ -35,6 +35,8 @@ class Confirming:
         Records that an act (the action of its audit event) on a target was refused.
     in_console
         Returns whether people may approve in the console what replaces a target.
+    asked
+        Notifies other people of a plan that waits for one of them.
     """
 
     catalog: Catalog
@@ -43,9 +45,13 @@ class Confirming:
     approvals: Callable[[str], int]
     refused: Callable[[str, ConfirmationError, str], None]
     in_console: Callable[[str], bool] = lambda _: False
+    asked: Callable[[IssuedPlan], None] = lambda _: None
 
     def give_out(self, plan: Plan, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Keep a plan, and return it with its token as the function answers: nothing else ever has the token.
+
+        A plan that waits for another person waits once: who asks for it again gets it without a token, since its id
+        names it.
 
         Raises
         ------
@@ -61,12 +67,22 @@ class Confirming:
                 code="ACTOR_UNVERIFIED",
                 hint="Use the command coffre with AWS credentials that are valid. Nothing was changed.",
             )
+        if approvals and (waiting := self._waiting(plan, further or {})) is not None:
+            return {"plan": waiting.answer(), "token": None}
         lifetime = APPROVAL_LIFETIME if approvals else TOKEN_LIFETIME
         token, issued = self.catalog.confirmations.issue(
             plan, self.actor, self.now(), lifetime=lifetime, approvals=approvals, further=further
         )
         self._record(issued.plan, "planned", plan.request.backup_id, f"plan {issued.id[:_SHORT]}: {plan.seen.name}")
+        if approvals:
+            self.asked(issued)
         return {"plan": issued.answer(), "token": token}
+
+    def _waiting(self, plan: Plan, further: Mapping[str, Any]) -> IssuedPlan | None:
+        """Return the same plan of the same person that can still be approved and started."""
+        until = self.now() + TOKEN_LIFETIME
+        plans, _ = self.catalog.confirmations.beginning_with("")
+        return next((one for one in plans if one.expires_at > until and one.is_again(plan, self.actor, further)), None)
 
     def confirm(self, now_seen: Plan, given: Confirmation, subject: str) -> Plan:
         """Take the token of an event, and return the plan that a person has seen; afterwards no one can use it again.

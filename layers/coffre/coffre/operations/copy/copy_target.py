@@ -12,6 +12,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError, IntegrityError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
+from coffre.operations.copy.copy_journal import copy_journal
 from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.operations.stored_backup.copied import as_copied
 from coffre.operations.stored_backup.copied_records import copy_records
@@ -61,6 +62,8 @@ class TargetCopyJob:
         Returns the destination's vault for one backup, with the locks that its objects get there.
     records_at
         The destination's vault, to which the records of its backups are brought when all is copied; None: they are not.
+    journal_at
+        The destination's vault, with the locks that a journal gets there; None: the journal is not brought.
     requests
         The number of requests to the destination until now.
     on_progress
@@ -78,6 +81,7 @@ class TargetCopyJob:
     now: Callable[[], datetime]
     is_time_over: Callable[[], bool] = lambda: False
     records_at: Vault | None = None
+    journal_at: Vault | None = None
     requests: Callable[[], int] = lambda: 0
     on_progress: Callable[[Backup, Sent, int, int], None] = lambda _backup, _sent, _packs, _bytes: None
     on_copied: Callable[[Backup], None] = lambda _: None
@@ -100,8 +104,8 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
     """Copy what is due, the newest first, or these backups.
 
     A backup that was deleted from the vault meanwhile is passed over. One that is damaged costs itself alone: the
-    others are copied, and the first such error is raised at the end. Any other error ends the run. All are recorded,
-    and the next run tries these backups again.
+    others are copied, then the journal, and the first such error is raised at the end. Any other error ends the run.
+    All are recorded, and the next run tries these backups again.
 
     Raises
     ------
@@ -135,6 +139,11 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
+        if job.journal_at is not None:
+            try:
+                copy_journal(job.source, job.journal_at, job.target, job.check, job.is_time_over)
+            except IntegrityError as error:
+                damaged.append(error)
         if damaged:
             raise damaged[0]
         return done
@@ -163,21 +172,7 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
     known = job.catalog.copies.find(job.destination.name, backup.id)
     asked = job.requests()
     is_there = known is not None and known.status is CopyStatus.COMPLETED
-    record = Copy(
-        destination=job.destination.name,
-        backup_id=backup.id,
-        target=backup.target,
-        status=CopyStatus.IN_PROGRESS,
-        started_at=job.now(),
-        manifest_sha256=backup.manifest_sha256,
-        packs=known.packs if known else 0,
-        bytes=known.bytes if known else 0,
-        requests=known.requests if known else 0,
-        locked_until=known.locked_until if known else None,
-        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
-        damaged=known.damaged if known and is_there else None,
-        damaged_packs=known.damaged_packs if known and is_there else (),
-    )
+    record = _begun(job, backup, known)
     vault = job.open_at(backup)
     if not is_there:
         job.catalog.copies.keep(record)
@@ -223,6 +218,25 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
     if sent.is_whole or not is_there:
         ended(CopyStatus.COMPLETED if sent.is_whole else CopyStatus.IN_PROGRESS)
     return sent
+
+
+def _begun(job: TargetCopyJob, backup: Backup, known: Copy | None) -> Copy:
+    """Return the record of a copy that begins now, with what earlier runs have counted."""
+    begun = Copy(
+        destination=job.destination.name,
+        backup_id=backup.id,
+        target=backup.target,
+        status=CopyStatus.IN_PROGRESS,
+        started_at=job.now(),
+        manifest_sha256=backup.manifest_sha256,
+    )
+    if known is None:
+        return begun
+    kept: dict[str, object] = {name: getattr(known, name) for name in ("packs", "bytes", "requests", "locked_until")}
+    if known.status is CopyStatus.COMPLETED:
+        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
+        kept |= {"damaged": known.damaged, "damaged_packs": known.damaged_packs}
+    return begun.model_copy(update=kept)
 
 
 def _whole_there(job: TargetCopyJob) -> Iterator[Backup]:

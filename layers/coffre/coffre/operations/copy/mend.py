@@ -119,6 +119,9 @@ def _damaged(job: MendJob, packs: PackList) -> Iterator[tuple[str, str]]:
     findings = read_findings(job.vault, job.backup.target, job.backup.id)
     suspects = {pack for report in findings.values() for pack in report.packs}
     suspects |= {packs.at(place).key for place in missing_packs(store, packs)}  # a listing may be behind
+    lists = {file.key for file in packs.manifest.entries}
+    if suspects & lists:
+        suspects |= lists  # a reading of the backup ends at the first bad one
     yield from (
         (pack.key, pack.sha256)
         for _, pack in packs
@@ -136,6 +139,10 @@ def _is_good(store: Store, key: str, sha256: str) -> bool:
         try:
             return sha256_of(store.get(key)) == sha256
         except (ObjectMissingError, IntegrityError):
+            return False
+        except StoreError as error:
+            if error.code != "OBJECT_TOO_LARGE":
+                raise
             return False
 
     return once() or once()
@@ -166,11 +173,16 @@ def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, Need], dict[s
             continue  # its own damage: it is mended by its own id
         for key in named.keys() & set(keys):
             known = needs.get(key, Need())
-            until = max((end for end in (known.until, backup.locked_until) if end is not None), default=None)
+            until = max((end for end in (known.until, *_lock_ends(backup)) if end is not None), default=None)
             needs[key] = Need(until, named[key], is_held=known.is_held or backup.held_at is not None)
             if backup.damaged_at is not None:
                 marked.setdefault(key, set()).add(backup.id)
     return needs, marked
+
+
+def _lock_ends(backup: Backup) -> tuple[datetime | None, datetime | None]:
+    """Return until when its objects are locked, and until when an extension that is under way has locked some."""
+    return backup.locked_until, backup.lock_progress.until if backup.lock_progress else None
 
 
 def _modes(backup: Backup, manifest: Manifest) -> dict[str, LockMode]:

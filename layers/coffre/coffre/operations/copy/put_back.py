@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from coffre.model.errors import ObjectMissingError, StoreError
+from coffre.model.errors import StoreError
 from coffre.model.locks import Lock, LockMode, LockState
+from coffre.stores.body import sha256_of
 from coffre.stores.locking import LockingStore
 from coffre.stores.store import Store, put_new
 
@@ -35,19 +36,27 @@ class PutBack:
     _is_asked: bool = False
 
     def put(self, key: str, body: bytes, need: Need) -> None:
-        """Store these bytes in place of the stored ones, locked and held as those were, or as backups need it."""
+        """Store these bytes in place of the stored ones, locked and held as those were, or as backups need it.
+
+        What exists is deleted only after the store has refused to replace it: who may not write deletes nothing.
+        """
         locks = self._locking() if need.until is not None or need.is_held else None
+        state = LockState()
         try:
+            self._store(locks, state, need).put(key, body, sha256=sha256_of(body), if_absent=True)
+        except StoreError as error:
+            if error.code != "OBJECT_EXISTS":
+                raise
             state = LockState() if locks is None else locks.lock_of(key)
-            self.store.head(key)
-        except ObjectMissingError:
-            state = LockState()
-        else:
             self.store.delete(key)
-        lock = self._lock(state, need)
-        put_new(self.store if locks is None or lock is None else locks.with_lock(lock), key, body)
+            put_new(self._store(locks, state, need), key, body)
         if locks is not None and (need.is_held or state.held):
             locks.hold(key, on=True)
+
+    def _store(self, locks: LockingStore | None, state: LockState, need: Need) -> Store:
+        """Return the store, which locks what is put, if that is needed."""
+        lock = self._lock(state, need)
+        return self.store if locks is None or lock is None else locks.with_lock(lock)
 
     def _lock(self, state: LockState, need: Need) -> Lock | None:
         needed = Lock(state.lock.mode if state.lock else need.mode, need.until) if need.until is not None else None

@@ -25,6 +25,7 @@ from coffre.policy.checks.check import Unread
 from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.endpoint import Endpoint, Sharing, SnapshotExport, Standby
 from coffre.policy.checks.extensions import Collations, Extensions
+from coffre.policy.checks.journal import JournalServer
 from coffre.policy.checks.login import Encryption, Login
 from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Role, Settings, Unreadable
@@ -43,6 +44,7 @@ from coffre.postgres.inspection.contents import (
     read_relations,
     read_sealed,
 )
+from coffre.postgres.inspection.journal import read_journal_server
 from coffre.postgres.inspection.server import (
     read_encryption,
     read_role,
@@ -103,6 +105,9 @@ class DatabaseLook:
         yield Reader((Managed,), lambda: [read_managed(way.query, _chosen_by(self.target), way.profile)])
         yield Reader((Sealed,), lambda: [read_sealed(way.query)])
         yield Reader((Activity,), lambda: [read_activity(way.query)])
+        journal = self.target.journal
+        if journal is not None:
+            yield Reader((JournalServer,), lambda: [read_journal_server(way.query, journal.maximum_lag_bytes)])
         yield Reader((Runs,), lambda: [self._runs()])
 
     def _several(self, way: _Way) -> Iterator[object]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
@@ -17,7 +17,7 @@ from coffre.operations.journal.segment import in_time
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
-from coffre.postgres.journal.look import Look
+from coffre.postgres.journal.look import Look, until_on_disk
 from coffre.postgres.journal.passing import emptied_tables
 from coffre.vault.journal import end_interval, read_interval, read_segment, segment_keys
 
@@ -36,6 +36,7 @@ _OF_SLOT: Final = {
     "JOURNAL_TOO_LARGE": JournalEnd.TOO_LARGE,
     "JOURNAL_TOO_SLOW": JournalEnd.TOO_SLOW,
 }
+_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW")
 
 
 def reason_of(error: CoffreError) -> JournalEnd | None:
@@ -114,8 +115,12 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if not found:
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
-        upto = max(seen.snapshot.lsn or 0, seen.durable.lsn)
-        found = barriers(before, after, emptied_tables(in_time(job, session, ownership(state).name, upto)))
+        upto = until_on_disk(session, job.pause).lsn  # not before what is seen
+        try:
+            found = barriers(before, after, emptied_tables(in_time(job, session, ownership(state).name, upto)))
+        except (JournalError, JournalTransientError) as error:
+            if error.code not in _UNSEARCHABLE:  # it would be so in the next drain: the new files are not explained
+                raise
     return Compared(tuple(found), tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark))
 
 

@@ -102,18 +102,25 @@ class _Drain:
         return state, seen
 
     def _begin_again(self, state: JournalState, error: CoffreError) -> tuple[JournalState, Look]:
-        """End the interval with an error that no drain can go past, and begin with a new slot."""
+        """End the interval with an error that no drain can go past, and begin with a new slot: once in a drain."""
         reason = reason_of(error)
-        if reason is None:
+        if reason is None or self.begun:
             raise error
-        try:
-            drop_ours(self.session, state)
-        except JournalTransientError as busy:
-            if reason is not JournalEnd.SLOT_FOREIGN:
-                raise
-            self.notes.append(f"{busy.message} It was left alone: drop it when nothing needs it.")
+        self._leave(state, is_foreign=reason is JournalEnd.SLOT_FOREIGN)
         self._note_end(state.interval or "", end(self.job, state, reason, error.message))
         return self._begin(without_slot(self.job, state))
+
+    def _leave(self, state: JournalState, *, is_foreign: bool) -> None:
+        """Drop the slot, unless another program uses it or has made it."""
+        try:
+            if drop_ours(self.session, state) or not is_foreign:
+                return
+        except JournalTransientError:
+            if not is_foreign:
+                raise
+        self.notes.append(
+            f"The replication slot {state.slot} was left alone: the server keeps WAL for it until it is dropped."
+        )
 
     def _barrier(self, state: JournalState, seen: Look, found: Sequence[Barrier]) -> tuple[JournalState, Look]:
         """End the interval where it cannot be followed, and begin another one on the same slot."""
@@ -170,13 +177,15 @@ class _Drain:
         found = slot.inspect(self.session, ownership(state).name)
         changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
         changes["retained_bytes"] = found.retained_bytes if found else 0
-        if state.base_wanted_at is not None:
-            if any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
-                changes["base_wanted_at"] = None
-            elif state.base_asked_at is None or now - state.base_asked_at >= _ASK_AGAIN:
-                job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
-                changes["base_asked_at"] = now
-        return keep(job, state, **changes)
+        is_wanted = state.base_wanted_at is not None
+        if is_wanted and any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
+            is_wanted = False
+            changes |= {"base_wanted_at": None, "base_asked_at": None}
+        state = keep(job, state, **changes)
+        if not is_wanted or (state.base_asked_at is not None and now - state.base_asked_at < _ASK_AGAIN):
+            return state
+        job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
+        return keep(job, state, base_asked_at=now)
 
     def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
         if ended is not None:

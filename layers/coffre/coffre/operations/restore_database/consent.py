@@ -45,12 +45,18 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
         return job, None
     if job.continues:
         state = read_database_state(job.vault, job.restore_id)
+        if state.destination not in (None, _destination(job)):
+            raise ConfirmationError(
+                f"The restore {job.restore_id} was confirmed for {state.destination}, not for {_destination(job)}.",
+                code="CONFIRMATION_MISMATCH",
+                hint=f"{_NOTHING_CHANGED} Its secret has another address or role now: start the restore again.",
+            )
         tables = tuple(state.tables) if state.tables is not None else None
         return replace(job, confirmed=Confirmed(state.facts, tables), safety=state.safety), None
     request = Request.of(Act.RESTORE, job.backup.target, job.backup.id, job.backup.manifest_sha256, job.scope)
     facts, tables, lost = _look(job, source)
     seen = Seen(
-        destination=f"{job.connection} as {job.connection.user}",
+        destination=_destination(job),
         name=job.connection.database,
         facts=facts,
         overwrites=lost,
@@ -61,8 +67,13 @@ def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]
     job.consent(plan)
     has_invocations = job.is_resumable and job.remaining_seconds() < math.inf
     if has_invocations and (is_marked(job, source) or not job.scope.is_whole):
-        write_database_state(job.vault, job.restore_id, DatabaseState(facts=facts, tables=tables, safety=job.safety))
+        state = DatabaseState(facts=facts, tables=tables, safety=job.safety, destination=_destination(job))
+        write_database_state(job.vault, job.restore_id, state)
     return replace(job, confirmed=Confirmed(facts, tables)), None
+
+
+def _destination(job: RestoreJob) -> str:
+    return f"{job.connection} as {job.connection.user}"
 
 
 def _look(job: RestoreJob, source: Source) -> tuple[Facts, tuple[TableName, ...] | None, Overwritten]:

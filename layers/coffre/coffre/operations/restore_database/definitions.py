@@ -6,9 +6,8 @@ privileges; last what would act on all of it (event triggers).
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,35 +18,27 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
 from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
-from coffre.operations.restore_database.definition_words import is_extension_comment, reason_of, refused_error, spoken
+from coffre.operations.restore_database.definition_words import is_extension_comment, refused_error
 from coffre.operations.restore_database.given import Fate, fates
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.privileges import NO_ROLE, Privileges
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.search_paths import paths_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.entry_sql import (
-    definition_of,
     encoded,
     owner_of,
     readable,
-    statements_of,
-    validation_of,
 )
 from coffre.postgres.archive.reader import TocEntry
-from coffre.postgres.connection.roles import split_statements
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.definitions import Definitions, Making
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger, Refusal
 
-_ROLE: Final = r'("(?:[^"]|"")+"|[^\s;"]+)'
-_GRANTEE: Final = re.compile(rf"\b(?:TO|FROM) {_ROLE}(?: WITH GRANT OPTION)?;\s*\Z")
-_FOR_ROLE: Final = re.compile(rf"\AALTER DEFAULT PRIVILEGES FOR ROLE {_ROLE} ")
-_AUTHORIZATION: Final = re.compile(rf"\A(?:SET SESSION AUTHORIZATION {_ROLE}|RESET SESSION AUTHORIZATION);")
-_NO_ROLE: Final = "the role does not exist at the destination"
 # What the server's memory allows for building indexes, as far as its own settings show: an eighth of its buffers.
 _INDEX_MEMORY: Final = """
 SELECT pg_catalog.set_config('maintenance_work_mem', greatest(
@@ -89,10 +80,12 @@ class DefinitionRestore:
         self.fates = _fates(self.job, self.source, self.destination)
         if self.memory is not None:
             self.fates = self.memory.fates(self.fates)
+        by_id = {entry.dump_id: entry for entry in self.source.toc}
+        self.privileges = Privileges(self.destination, by_id)
         self.how = Making(
-            by_id={entry.dump_id: entry for entry in self.source.toc},
+            by_id=by_id,
             encoding=self.source.content.encoding,
-            may_give=self._may_give,
+            may_give=self.privileges.may_give,
             paths=paths_of(self.source),
             is_nested=self.session is not None,
             reduces_tables=reduces_tables,
@@ -176,18 +169,18 @@ class DefinitionRestore:
         for entry in entries:
             if self.ledger.is_lost(entry):
                 continue
-            for statement in self._grants(entry):
+            for statement in self.privileges.statements(entry):
                 text = readable(statement, self.how.encoding)
-                if self.fates.get(entry.dump_id) is Fate.OWN_GRANTS and self._is_providers(text):
+                if self.fates.get(entry.dump_id) is Fate.OWN_GRANTS and self.privileges.is_providers(text):
                     continue
-                if missing := self._missing_roles(text):
+                if missing := self.privileges.missing_role(text):
                     if not text.startswith("REVOKE"):
-                        refused[f" of {missing}", _NO_ROLE].append(text)
+                        refused[f" of {missing}", NO_ROLE].append(text)
                     continue
                 granted.append((statement.encode("utf-8", "surrogateescape"), _into(refused, text)))
         for schema in schemas:
             statement = owner_of(schema).strip()
-            if statement and self._may_give(schema.owner):
+            if statement and self.privileges.may_give(schema.owner):
                 granted.append((encoded(statement, self.how.encoding), self._owner_refused(schema)))
         with self._definitions(self.how) as definitions:
             for start in range(0, len(granted), 500):
@@ -195,92 +188,6 @@ class DefinitionRestore:
         for (whose, reason), statements in refused.items():
             self.report.leave_out(counted(len(statements), "privilege") + whose, reason, "\n".join(statements) + "\n")
             self.report.with_owners = False
-
-    def report_refusals(self, made: Iterable[TocEntry]) -> None:
-        """Say in the report what could not be made, given or checked, each with the SQL for later.
-
-        `made` are all entries that were to be made.
-        """
-        for refusal in self.ledger.refusals:
-            if is_extension_comment(refusal.entry):
-                # What an extension says about itself is no loss.
-                self.report.notes.append(f"Not restored: {spoken(refusal.entry)}: {refusal.reason}.")
-            else:
-                words = self.destination.profile.words.get(refusal.entry.description)
-                reason = f"{words} ({reason_of(refusal)})" if words and refusal.sqlstate else reason_of(refusal)
-                self.report.leave_out(spoken(refusal.entry), reason, self._sql_of(refusal), refusal.sqlstate)
-        for refusal in self.ledger.not_valid:
-            self.report.leave_out(
-                f"the validation of the {spoken(refusal.entry)}",
-                f"rows violate it ({refusal.reason}). It exists as NOT VALID: new rows are checked",
-                readable(validation_of(refusal.entry) or "", self.how.encoding) or None,
-                refusal.sqlstate,
-            )
-        for part in self.ledger.lacking:
-            self.report.leave_out(part.what, part.reason, part.sql, part.sqlstate)
-        for entry, path in self.ledger.other_paths:
-            self.report.notes.append(
-                f"The {spoken(entry)} was made with the search_path {path}: it names things without their schema."
-            )
-        for entry, option in self.ledger.options:
-            self.report.notes.append(f"The {spoken(entry)} was made without {option}, which the destination lacks.")
-        for method in sorted(self.ledger.access_methods):
-            self.report.notes.append(f"Tables of the access method {method} got the server's default access method.")
-        self._report_owners(made)
-
-    def _sql_of(self, refusal: Refusal) -> str:
-        """Return the statements that make what was refused, and what needs it, once the reason is gone."""
-        return statements_of([refusal.entry, *refusal.needing], self.source.toc, self.how.encoding)
-
-    def _report_owners(self, made: Iterable[TocEntry]) -> None:
-        lost = self.ledger.lost()
-        without: defaultdict[str, list[TocEntry]] = defaultdict(list)
-        for entry in made:
-            if entry.dump_id not in lost and owner_of(entry) and (reason := self._why_not_given(entry.owner)):
-                without[f'"{entry.owner}": {reason}'].append(entry)
-        for refusal in self.ledger.owners_refused:
-            without[f'"{refusal.entry.owner}": {refusal.reason}'].append(refusal.entry)
-        for reason, entries in without.items():
-            objects = f"the {spoken(entries[0])}" if len(entries) == 1 else f"{len(entries):,} objects"
-            sql = "".join(owner_of(entry).strip() + "\n" for entry in entries)
-            self.report.leave_out(f"the owner of {objects}", reason, sql)
-            self.report.with_owners = False
-
-    def _grants(self, entry: TocEntry) -> Iterator[str]:
-        """Yield the statements of an entry; who granted is given up where this role cannot act for them."""
-        for statement in split_statements(definition_of(entry, self.how.by_id)):
-            if found := _AUTHORIZATION.match(statement):
-                role = _unquoted(found[1]) if found[1] else None
-                is_possible = self.destination.capabilities.is_superuser and role in (None, *self.destination.roles)
-                if not is_possible:
-                    continue
-            yield statement
-
-    def _is_providers(self, statement: str) -> bool:
-        """Whether a privilege on what the provider has made is not the owner's: it is revoked, or a reserved role's."""
-        found = _GRANTEE.search(statement)
-        grantee = found[1] if found else "PUBLIC"
-        is_own = statement.startswith("GRANT") and grantee != "PUBLIC"
-        return not is_own or self.destination.profile.is_reserved(_unquoted(grantee))
-
-    def _missing_roles(self, statement: str) -> str | None:
-        for pattern in (_GRANTEE, _FOR_ROLE):
-            if found := pattern.search(statement):
-                name = _unquoted(found[1])
-                if found[1] != "PUBLIC" and name not in self.destination.roles:
-                    return found[1]
-        return None
-
-    def _may_give(self, role: str) -> bool:
-        is_own = role == self.destination.capabilities.role
-        return not is_own and self._why_not_given(role) is None
-
-    def _why_not_given(self, role: str) -> str | None:
-        if role not in self.destination.roles:
-            return _NO_ROLE
-        if not self.destination.capabilities.is_superuser and role not in self.destination.member_of:
-            return f'"{self.destination.capabilities.role}" is not a member of this role'
-        return None
 
     def _owner_refused(self, entry: TocEntry) -> Callable[[str, str | None], None]:
         return lambda reason, state: self.ledger.owners_refused.append(Refusal(entry, reason, state))
@@ -329,7 +236,3 @@ def _into(refused: defaultdict[tuple[str, str], list[str]], statement: str) -> C
 def _sizes(source: Source) -> dict[int, int]:
     by_oid = {table.oid: table.size for table in source.content.tables}
     return {entry.dump_id: by_oid.get(entry.oid, 0) for entry in source.toc if entry.description == "TABLE"}
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

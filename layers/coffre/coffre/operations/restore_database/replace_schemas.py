@@ -11,6 +11,7 @@ from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.consent import refuse_changed
+from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
@@ -68,7 +69,7 @@ def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> N
                 refuse_changed(job, session)
                 _make_room(session, old, extensions)
             _restore(making, session, entries)
-        making.report_refusals(entries)
+        report_refusals(making, entries)
         if job.scope.dry_run:
             return
         _refuse_incomplete(job, report)

@@ -21,8 +21,10 @@ from coffre.operations.restore_database.refused_rows import (
     why_refused,
     words_of,
 )
+from coffre.operations.restore_database.reload import Reload
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.operations.restore_database.salvage_rules import Cursor, Reloading, SalvageRules, Step
+from coffre.operations.restore_database.salvage_rules import Cursor, SalvageRules, Step
+from coffre.operations.restore_database.table_rows import TableRows
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import loosening
 from coffre.postgres.destination.copy_in import is_refusal
@@ -44,17 +46,23 @@ class Salvage:
     """
 
     def __init__(
-        self, session: psycopg2.extensions.connection, loader: Reloading, report: ReportBuilder, rules: SalvageRules
+        self,
+        session: psycopg2.extensions.connection,
+        rows: TableRows,
+        again: Reload,
+        report: ReportBuilder,
+        rules: SalvageRules,
     ) -> None:
         self._session = session
-        self._loader = loader
+        self._rows = rows
+        self._reload = again
         self._report = report
         self._rules = rules
         self._of_checks: tuple[Step, ...] = (loosening.drop_checks if rules.is_alone else loosening.drop_own_checks,)
         self._of_domains: tuple[Step, ...] = (loosening.drop_domain_constraints,) if rules.is_alone else ()
         self._loosened: list[tuple[TableName, Loosened, str, str | None]] = []
         self._damaged: dict[TableName, tuple[int, str]] = {}  # the rows that are missing, and why
-        for name, said in loader.noted().items():
+        for name, said in rows.noted().items():
             self._take_up(name, said)
 
     def load(self, refused: Refused) -> set[TableName]:
@@ -106,7 +114,7 @@ class Salvage:
     def _leave_out(self, pending: Mapping[TableName, RowsError]) -> None:
         """Leave tables empty, and report them and the damaged slices of the others."""
         for name, error in pending.items():
-            self._loader.clear(self._session, name)
+            self._reload.clear(self._session, name)
             self._report.leave_out(
                 f"the rows of {shown(*name)}",
                 f"{why_refused(error)}; the table exists, empty",
@@ -120,7 +128,7 @@ class Salvage:
     def _without_damage(self, pending: dict[TableName, RowsError]) -> None:
         """Load the intact slices of tables that have damaged ones."""
         for name, error in list(pending.items()):
-            if isinstance(error, IntegrityError) and (slices := self._loader.leave_damage_out(name)) is not None:
+            if isinstance(error, IntegrityError) and (slices := self._reload.leave_damage_out(name)) is not None:
                 self._damaged[name] = slices.rows, f"{why_refused(error)}: {slices}"
                 self._attempt(pending, name, None)
 
@@ -191,7 +199,7 @@ class Salvage:
 
         def before(cursor: Cursor) -> None:
             for step in steps:
-                loosened.extend(step(cursor, self._loader.place(name)))
+                loosened.extend(step(cursor, self._rows.place(name)))
             _set_path(cursor, search_path)
 
         def after(cursor: Cursor) -> None:
@@ -200,7 +208,7 @@ class Salvage:
             self._note(cursor, name, None if steps else search_path, loosened, words, state)
 
         try:
-            self._loader.reload(self._session, name, before, after)
+            self._reload.load(self._session, name, before, after)
         except (CoffreError, psycopg2.Error) as error:
             if self._session.closed or not may_be_left_out(error):
                 raise
@@ -221,7 +229,7 @@ class Salvage:
         if path is not None or loosened or damaged is not None:
             things = [asdict(thing) for thing in loosened]
             said = {"path": path, "loosened": things, "words": words, "state": state, "damaged": damaged}
-            self._loader.note(cursor, name, said)
+            self._rows.note(cursor, name, said)
 
     def _tighten(self) -> None:
         """Validate what was loosened, now that all tables are loaded, and report what cannot be."""
@@ -254,7 +262,7 @@ class Salvage:
         refusal: psycopg2.Error | None = None
         for path in (None, *self._rules.search_paths(table)):
             try:
-                with self._loader.transaction(self._session):
+                with self._rows.transaction(self._session):
                     _set_path(cursor, path)
                     cursor.execute(thing.tightening)
             except psycopg2.Error as error:

@@ -1,56 +1,20 @@
-"""What the salvage of a table is given: how to load it again, and what may be done to it."""
+"""What the salvage of a table may do to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.names import TableName
-from coffre.operations.restore_database.refused_rows import (
-    DamagedSlices,
-)
 from coffre.postgres.destination.loosening import Loosened
 
 type Cursor = psycopg2.extensions.cursor
 
 type Step = Callable[[Cursor, TableName], list[Loosened]]
-
-
-class Reloading(Protocol):
-    """What is needed of who loads tables."""
-
-    def reload(
-        self,
-        session: psycopg2.extensions.connection,
-        name: TableName,
-        before: Callable[[Cursor], None],
-        after: Callable[[Cursor], None],
-    ) -> None:
-        """Load all rows of a table in one transaction, with steps before and after its rows, or raise."""
-
-    def place(self, name: TableName) -> TableName:
-        """Return where the rows of a table go."""
-
-    def clear(self, session: psycopg2.extensions.connection, name: TableName) -> None:
-        """Empty a table of the rows that were loaded."""
-
-    def leave_damage_out(self, name: TableName) -> DamagedSlices | None:
-        """Give up the damaged slices of a table, so that the others can be loaded; None when none is intact."""
-
-    def transaction(self, session: psycopg2.extensions.connection) -> AbstractContextManager[None]:
-        """Run a block that leaves nothing when it fails."""
-
-    def note(self, cursor: Cursor, name: TableName, said: Mapping[str, object]) -> None:
-        """Keep in the open transaction what is to be reported about a table."""
-
-    def noted(self) -> dict[TableName, dict[str, Any]]:
-        """Return what earlier attempts of the restore have kept."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from coffre.model.errors import DestinationError
 from coffre.model.names import shown
 from coffre.model.words import counted
+from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import find_missing, named, script_of, spoken
 from coffre.operations.restore_database.followers import create_followers, followers_of
@@ -70,7 +71,7 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
     memory.attach(making.destination, making.ledger, making.fates, making.how.by_id)
     if not job.scope.dry_run:
         _make(making, memory, plan, staging, followers)
-    making.report_refusals([*plan.lines, *followers])
+    report_refusals(making, [*plan.lines, *followers])
     if not job.scope.dry_run:
         lost = making.ledger.lost()
         dependents = named([*plan.dropped.back, *missing.back])

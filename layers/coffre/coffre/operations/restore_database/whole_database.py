@@ -11,6 +11,7 @@ from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.database_level import close_public, make_schemas, set_properties
+from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
@@ -108,7 +109,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         memory.attach(destination, making.ledger, making.fates, making.how.by_id)
         if not job.scope.dry_run:
             _Restore(making, memory, entries, tables).run()
-        making.report_refusals(entries)
+        report_refusals(making, entries)
         if not job.scope.dry_run:
             if job.scope.analyze and job.scope.contents.has_rows:
                 job.check_time(_ANALYZE_SECONDS)

@@ -19,6 +19,7 @@ from coffre.model.rotation import Problem
 from coffre.operations.rotate.rotate import RotateJob
 from coffre.operations.rotate.turn import Turn
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.vault.damage import read_findings
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.vault import Vault
 
@@ -59,7 +60,7 @@ class MakingWay:
     def _make_way(self, copy: Copy) -> bool:
         backup = self.job.catalog.get_backup(copy.backup_id)
         manifest = manifest_of(self.source, backup)
-        doomed = [*self._damaged_packs(copy, manifest), *self._damaged_records(backup, manifest)]
+        doomed = [*self._damaged_packs(copy, backup, manifest), *self._damaged_records(backup, manifest)]
         again = {
             "status": CopyStatus.FAILED,
             "started_at": self.job.now(),  # its packs wait for a day, as those of a copier that has just failed
@@ -76,19 +77,23 @@ class MakingWay:
                 self.job.vault.store.delete(key)
         return True
 
-    def _damaged_packs(self, copy: Copy, manifest: Manifest) -> Iterator[str]:
+    def _damaged_packs(self, copy: Copy, backup: Backup, manifest: Manifest) -> Iterator[str]:
         """Yield damaged packs of the copy.
 
         Raises
         ------
         IntegrityError
-            `PACK_MISSING`: the vault has not all of them.
+            `PACK_MISSING`: the vault has not all of them. `PACK_DAMAGED`: verification has found one damaged there too.
         """
         wanted = [pack for pack in manifest.packs if pack.key in copy.damaged_packs]
         lengths = self.source.pack_lengths(wanted)
+        findings = read_findings(self.source, backup.target, backup.id).values()
+        known = {pack for report in findings for pack in report.packs}
         for pack in wanted:
             if lengths.get(pack.key) != pack.length:
                 raise IntegrityError(f"The vault does not have the pack {pack.key} either.", code="PACK_MISSING")
+            if pack.key in known:
+                raise IntegrityError(f"The pack {pack.key} is damaged in the vault too.", code="PACK_DAMAGED")
         yield from (pack.key for pack in wanted)
 
     def _damaged_records(self, backup: Backup, manifest: Manifest) -> Iterator[str]:

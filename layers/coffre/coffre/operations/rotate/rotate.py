@@ -16,6 +16,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
+from coffre.operations.rotate.keep_journal import journal_since, unless_needed
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.sweep import sweep
@@ -94,6 +95,7 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     decisions: list[Decision] = []
     needs: list[LockNeed] = []
     restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now(), VAULT)}
+    since = journal_since(job.configuration, job.now())
     points = PointKeeper(
         copies,
         {target.name: target.retention for target in (*job.configuration.targets, *targets)},
@@ -102,6 +104,7 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     for target in targets:
         found = copies.get(target.name, [])
         judged = points.decide(target.name)
+        judged = unless_needed(job.vault, found, judged, since(target.name))
         needs += needs_of(found, target.retention, judged, job.now())
         decided = [unless_in_use(one, restores) for one in judged]
         decisions += decided if dry_run else _mark_deleted(job, turn, found, decided)
@@ -121,7 +124,11 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     if not (gone or always_sweep):
         return report
     records = VaultRecords(job.catalog)
-    swept = sweep(SweepJob(records, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone))
+    swept = sweep(
+        SweepJob(
+            records, job.vault, job.scratch, job.now(), turn.check, dry_run=dry_run, gone=gone, journal_since=since
+        )
+    )
     return report.model_copy(update={"sweep": swept})
 
 

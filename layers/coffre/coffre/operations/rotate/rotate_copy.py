@@ -22,6 +22,7 @@ from coffre.model.locks import LockProgress
 from coffre.model.points import PointRecord
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
+from coffre.operations.rotate.keep_journal import journal_since, unless_needed
 from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.make_way import MakingWay
@@ -118,6 +119,7 @@ class _Rotation:
         needs: list[LockNeed] = []
         running = running_restores(job.catalog, job.now(), self.destination.name)
         restores = {restore.backup_id: restore.id for restore in running}
+        since = journal_since(job.configuration, job.now())
         points = PointKeeper(
             found,
             {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
@@ -126,6 +128,7 @@ class _Rotation:
         for target in targets:
             backups, retention = found.get(target.name, []), self._retention(target)
             judged = points.decide(target.name)
+            judged = unless_needed(job.vault, backups, judged, since(target.name))
             needs += needs_of(backups, retention, judged, job.now())
             decisions += self._delete(
                 [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
@@ -143,6 +146,7 @@ class _Rotation:
                 dry_run=self.dry_run,
                 gone=gone,
                 copy=self.destination.name,
+                journal_since=since,
             )
         )
         known = {target.name for target in job.configuration.targets}
@@ -234,7 +238,8 @@ class CopyRecords:
         found = {}
         for copy in self.catalog.copies.of(self.destination):
             ended_at = copy.completed_at or copy.started_at
-            summary = BackupSummary(copy.target, Status(copy.status.value), copy.manifest_sha256, ended_at)
+            status, is_healthy = Status(copy.status.value), copy.damaged is None
+            summary = BackupSummary(copy.target, status, copy.manifest_sha256, ended_at, is_healthy)
             if copy.status is CopyStatus.IN_PROGRESS and self.now - copy.started_at > GRACE:
                 summary = replace(summary, status=Status.FAILED)
             found[copy.backup_id] = summary

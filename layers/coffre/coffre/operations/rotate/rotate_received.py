@@ -17,6 +17,7 @@ from coffre.model.errors import DeadlineError, IntegrityError
 from coffre.model.points import PointRecord
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
+from coffre.operations.rotate.keep_journal import LONGEST_WINDOW, unless_needed
 from coffre.operations.rotate.rotate_copy import unless_locked
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import BackupSummary, SweepJob
@@ -86,8 +87,9 @@ def rotate_received(job: ReceivedJob, *, dry_run: bool = False) -> RotationRepor
     for backup_id, (target, text) in backups.unreadable().items():
         problems.append(Problem(code="MANIFEST_DAMAGED", target=target, text=f"{backup_id}: {text}"))
     decisions: list[Decision] = []
+    since = job.now - LONGEST_WINDOW
     for found in by_target.values():
-        decided = decide(found, _by_age_alone(job.retention), job.now)
+        decided = unless_needed(job.vault, found, decide(found, _by_age_alone(job.retention), job.now), since)
         decisions += [_unless_ever_held(job.vault, unless_locked(job.vault, one, job.now)) for one in decided]
     gone = frozenset(one.backup_id for one in decisions if one.action is Action.DELETE)
     records = _Records([backup for found in by_target.values() for backup in found])
@@ -101,6 +103,7 @@ def rotate_received(job: ReceivedJob, *, dry_run: bool = False) -> RotationRepor
             dry_run=dry_run,
             gone=gone,
             copy=job.name,
+            journal_since=lambda _: since,
         )
     )
     return RotationReport(
@@ -166,7 +169,9 @@ class _Records:
 
     def summaries(self) -> dict[str, BackupSummary]:
         return {
-            backup.id: BackupSummary(backup.target, Status.COMPLETED, backup.manifest_sha256, backup.created_at)
+            backup.id: BackupSummary(
+                backup.target, Status.COMPLETED, backup.manifest_sha256, backup.created_at, backup.is_healthy
+            )
             for backup in self.backups
         }
 

@@ -32,6 +32,7 @@ class BackupSummary:
     status: Status
     manifest_sha256: str | None
     ended_at: datetime
+    is_healthy: bool = True
 
     def is_long_over(self, now: datetime) -> bool:
         """Tell whether no function can still write for this backup."""
@@ -65,7 +66,9 @@ class VaultRecords:
         records = {}
         for backup in self.catalog.backups():
             ended_at = backup.completed_at or backup.heartbeat_at or backup.created_at
-            records[backup.id] = BackupSummary(backup.target, backup.status, backup.manifest_sha256, ended_at)
+            records[backup.id] = BackupSummary(
+                backup.target, backup.status, backup.manifest_sha256, ended_at, backup.is_healthy
+            )
         return records
 
     def points(self) -> dict[str, PointRecord]:
@@ -91,6 +94,8 @@ class SweepJob:
         Backups that count as deleted although the records do not say so: those of a dry run.
     copy
         The name of the copy that is swept; None: the vault.
+    journal_since
+        Returns since when every moment of a target's journal is kept; None: nothing of it goes.
     """
 
     records: Records
@@ -101,6 +106,7 @@ class SweepJob:
     dry_run: bool = False
     gone: frozenset[str] = frozenset()
     copy: str | None = None
+    journal_since: Callable[[str], datetime | None] = lambda _: None
 
     def summaries(self) -> dict[str, BackupSummary]:
         """Return the records, in which those that are gone are DELETED."""
@@ -132,6 +138,8 @@ class SweepTally:
     packs_removed: Amount = field(default_factory=Amount)
     waiting: Amount = field(default_factory=Amount)
     foreign: Amount = field(default_factory=Amount)
+    journal: Amount = field(default_factory=Amount)
+    journal_removed: Amount = field(default_factory=Amount)
     _foreign_keys: list[str] = field(default_factory=list)
     _waits: dict[str, None] = field(default_factory=dict)
     _problems: list[Problem] = field(default_factory=list)
@@ -176,6 +184,8 @@ class SweepTally:
             waiting=self.waiting,
             waits=tuple(self._waits),
             foreign=self.foreign,
+            journal=self.journal,
+            journal_removed=self.journal_removed,
             foreign_keys=tuple(self._foreign_keys),
             problems=tuple(self._problems),
         )

@@ -9,12 +9,14 @@ from typing import Final
 
 from coffre.model.backup import Status
 from coffre.model.errors import IntegrityError
+from coffre.model.manifest import DatabaseContent
 from coffre.operations.rotate.batch_delete import Remover
 from coffre.operations.rotate.sweep_job import (
     BackupSummary,
     SweepJob,
     SweepTally,
 )
+from coffre.operations.rotate.sweep_journal import Base
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, part_number, record_of, writer_of
@@ -57,6 +59,7 @@ class RecordsWalk:
                 known = self._completed_at.get(record.target, record.ended_at)
                 self._completed_at[record.target] = max(record.ended_at, known)
         self.references = References(job.scratch)
+        self.bases: dict[str, list[Base]] = {}
 
     def visit(self, target: str, backup_id: str, objects: Iterable[ObjectInfo]) -> None:
         """Note the packs of a living backup, or remove the records of a deleted one."""
@@ -173,6 +176,9 @@ class RecordsWalk:
         is_recorded = known is None or known.manifest_sha256 in (None, committed.sha256)
         if not (is_its_own and is_recorded):
             self._doubt("MANIFEST_SWAPPED", target, f"The manifest {committed.key} is not the one that was written.")
+        elif known is not None and known.is_healthy and isinstance(manifest.content, DatabaseContent):
+            content = manifest.content
+            self.bases.setdefault(target, []).append((backup_id, content.database, content.journal))
         if known is None or known.status is Status.FAILED:
             self._unlisted.append((target, backup_id))
 

@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.audit import KEY_OPENED, NO_TARGET
+from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.drill import DrillSummary, Rehearsal
@@ -22,13 +23,10 @@ from coffre.model.kinds import Status
 from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.usage import Spent, Usage
-from coffre.operations.status.schedules import SchedulesUnreadError, read_schedule
+from coffre.operations.status.schedules import ReadSchedule, SchedulesUnreadError
 from coffre.policy.cost import month_of, spent
 from coffre.policy.freshness import newest_of
 from coffre.policy.prices import Prices
-
-if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 10
@@ -45,6 +43,8 @@ class StatusJob:
     ----------
     prices
         Those of the stack's region; None: the cost is not asked for.
+    schedule
+        Reads a schedule: of a job, by the name of its rule, at a time (`read_schedule`, given the client).
     rules
         The rules of the stack by job; None: it does not name them.
     only
@@ -53,7 +53,7 @@ class StatusJob:
 
     catalog: Catalog
     configuration: Configuration
-    events: EventBridgeClient
+    schedule: ReadSchedule
     rules: Mapping[str, str] | None
     now: datetime
     prices: Prices | None = None
@@ -77,7 +77,7 @@ def gather(job: StatusJob) -> Facts:
         # The first call makes the client, which others then share.
         nothing: tuple[dict[str, DrillSummary], dict[str, Rehearsal]] = ({}, {})
         proofs = _or_unread(job.catalog.latest.drills_and_rehearsals, Source.DRILLS, unread, nothing)
-        asked = [pool.submit(_target, job, target, *proofs) for target in wanted]
+        recent = pool.submit(_recent, job, wanted)
         alerts = pool.submit(_alerts, job.catalog)
         vault = pool.submit(job.catalog.latest.vault)
         used = pool.submit(_used, job)
@@ -85,7 +85,9 @@ def gather(job: StatusJob) -> Facts:
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
         copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
-        rules = [pool.submit(read_schedule, job.events, *rule, job.now) for rule in (job.rules or {}).items()]
+        rules = [pool.submit(job.schedule, *rule, job.now) for rule in (job.rules or {}).items()]
+        newest = recent.result()
+        asked = [pool.submit(_target, job, target, newest.get(target.name), *proofs) for target in wanted]
         return Facts(
             now=job.now,
             targets=tuple(one.result() for one in asked),
@@ -114,8 +116,18 @@ def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], oth
 # --- one target ---
 
 
+def _recent(job: StatusJob, wanted: Sequence[AnyTarget]) -> Mapping[str, tuple[Backup, ...]]:
+    """Return the newest runs of targets, as far as one call for all of them finds them."""
+    is_most = len(wanted) > 1 and len(job.configuration.targets) < 2 * len(wanted)
+    return job.catalog.newest_of_each([target.name for target in wanted], RECENT) if is_most else {}
+
+
 def _target(
-    job: StatusJob, target: AnyTarget, drills: Mapping[str, DrillSummary], rehearsals: Mapping[str, Rehearsal]
+    job: StatusJob,
+    target: AnyTarget,
+    recent: tuple[Backup, ...] | None,
+    drills: Mapping[str, DrillSummary],
+    rehearsals: Mapping[str, Rehearsal],
 ) -> TargetFacts:
     known = TargetFacts(
         name=target.name,
@@ -127,13 +139,16 @@ def _target(
         objective=job.configuration.objective_of(target),
     )
     try:
-        return _with_records(job.catalog, known, job.now)
+        return _with_records(job.catalog, known, recent, job.now)
     except IntegrityError as error:
         return replace(known, unread=error.message)
 
 
-def _with_records(catalog: Catalog, known: TargetFacts, now: datetime) -> TargetFacts:
-    recent = catalog.newest(known.name, RECENT)
+def _with_records(
+    catalog: Catalog, known: TargetFacts, recent: tuple[Backup, ...] | None, now: datetime
+) -> TargetFacts:
+    if recent is None:
+        recent = catalog.newest(known.name, RECENT)
     completed = [run for run in recent if run.status is Status.COMPLETED]
     good = newest_of(completed, now)
     verified = newest_of((backup for backup in completed if backup.verified_at is not None), now)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,6 +16,10 @@ from coffre.policy.schedule import next_run
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+
+
+type ReadSchedule = Callable[[str, str, datetime], Schedule]
+"""Returns the schedule of a job, whose rule has this name, at a time; raises `SchedulesUnreadError`."""
 
 
 class SchedulesUnreadError(Exception):
@@ -46,6 +52,25 @@ def read_schedule(events: EventBridgeClient, job: str, rule: str, now: datetime)
     if not found.get("State", "").startswith("ENABLED"):
         return Schedule(job=job, rule=rule, state="disabled", expression=expression)
     return Schedule(job=job, rule=rule, state="enabled", expression=expression, next_at=_next(expression, now))
+
+
+@dataclass(frozen=True)
+class KeptSchedules:
+    """Reads each schedule once in a while: of the requests of a page that shows them all, those to EventBridge are a
+    fifth."""
+
+    events: Callable[[], EventBridgeClient]
+    kept_for: timedelta
+    _kept: dict[str, tuple[datetime, Schedule]] = field(default_factory=dict, repr=False)
+
+    def __call__(self, job: str, rule: str, now: datetime) -> Schedule:
+        """Return a schedule as it was a while ago at most; raises what `read_schedule` raises, and keeps no error."""
+        read_at, found = self._kept.get(rule, (now - self.kept_for, None))
+        has_fired = found is not None and found.next_at is not None and found.next_at <= now
+        if found is None or has_fired or not read_at <= now < read_at + self.kept_for:
+            found = read_schedule(self.events(), job, rule, now)
+            self._kept[rule] = now, found
+        return found
 
 
 def _next(expression: str, now: datetime) -> datetime | None:

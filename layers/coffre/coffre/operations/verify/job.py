@@ -41,6 +41,8 @@ class VerifyJob:
         Time until the platform kills the function.
     retentions
         Of the configured targets, by name: how long locks have to last.
+    journal_since
+        Returns since when every moment of a target's journal has to be there; None: it is not known.
     """
 
     id: str
@@ -51,6 +53,7 @@ class VerifyJob:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     retentions: Mapping[str, Retention] = field(default_factory=dict)
+    journal_since: Callable[[str], datetime | None] = lambda _: None
 
     def lock_check(self) -> LockCheck | None:
         """Return the check of the locks, after a look at the bucket; None in a vault without Object Lock."""

@@ -21,7 +21,8 @@ from coffre.postgres.journal.transactions import BaseSnapshot
 from coffre.postgres.source.identity import read_identity
 
 _SEQUENCE_BATCH: Final = 100
-_LOOKS: Final = 3
+_LOOKS_A_DELAY: Final = 10
+_LOOKS: Final = 5 * _LOOKS_A_DELAY
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,27 @@ def look(session: psycopg2.extensions.connection, pause: Callable[[float], None]
 
 
 def until_on_disk(session: psycopg2.extensions.connection, pause: Callable[[float], None]) -> Durable:
-    """Wait until what is committed now is on disk, where decoding finds it.
+    """Return the position where the WAL ends now, as soon as it is on disk, where decoding finds it.
 
     Notes
     -----
-    With `synchronous_commit = off` a COMMIT returns before that: at most three times `wal_writer_delay` (PostgreSQL
-    18's documentation, section 28.4). What is behind after that time is no commit.
+    What is on disk can end within a record, of a transaction that is open: reading up to there would wait for the rest
+    of it, for as long as nothing else is written. A transaction without any change makes the server write it. It does
+    not wait for that, as with `synchronous_commit = off`; it takes at most three times `wal_writer_delay`
+    (PostgreSQL 18's documentation, section 28.4).
     """
     with session:
         [(at, written, flushed, delay)] = _rows(session, _POSITIONS)
-    for _ in range(_LOOKS):
-        if parse_lsn(flushed) >= parse_lsn(written):
-            break
-        pause(delay / 1000)
+    if parse_lsn(flushed) < parse_lsn(written):
         with session:
-            [(_, _, flushed, _)] = _rows(session, _POSITIONS)
-    return Durable(at, parse_lsn(flushed))
+            _rows(session, "SELECT pg_catalog.txid_current()")
+        for _ in range(_LOOKS):
+            with session:
+                [(_, _, flushed, _)] = _rows(session, _POSITIONS)
+            if parse_lsn(flushed) >= parse_lsn(written):
+                break
+            pause(delay / 1000 / _LOOKS_A_DELAY)
+    return Durable(at, min(parse_lsn(flushed), parse_lsn(written)))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -15,6 +15,8 @@ from coffre.model.storage import StorageScope
 from coffre.model.target import TargetName
 from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.event import Event, SentEvent, Ulid
+
+OWN_DATABASE: Final = "the target's own database"
 
 
 class _ReadsBackups(SentEvent):
@@ -61,6 +63,11 @@ class RestoreEvent(Scope, _ReadsBackups):
         return Scope.model_validate(self.model_dump(include=set(Scope.model_fields)))
 
     @property
+    def place(self) -> str:
+        """Where it goes, for messages and records."""
+        return self.destination or OWN_DATABASE
+
+    @property
     def is_resumable(self) -> bool:
         """Whether further invocations can continue the restore."""
         return self.swap is None and not self.dry_run
@@ -94,8 +101,8 @@ class StorageRestoreEvent(_ReadsBackups):
         return self
 
     @property
-    def destination(self) -> str:
-        """Where it goes, for messages."""
+    def place(self) -> str:
+        """Where it goes, for messages and records."""
         return self.storage.to or "the buckets where they were"
 
     @property

@@ -1,0 +1,120 @@
+"""`coffre journal list`: the journals, or the intervals of one with the moments that can be restored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coffre_cli.deployed import DeployedStack
+from coffre_cli.examples import examples
+from coffre_cli.screen import age, print_json, print_table, say
+from coffre_cli.stack_choice import find_stack
+from coffre_cli.stack_options import JsonOption, StackOption
+
+if TYPE_CHECKING:
+    from coffre.model.journal import JournalState
+    from coffre.operations.journal.overview import Stretch
+
+EXAMPLES = examples("coffre journal list", "coffre journal list shop", "coffre journal list shop --json")
+
+
+def list_journals(
+    target: Annotated[str | None, typer.Argument(help="The database. Default: all that have a journal.")] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far each journal is, or the intervals of one: which moments can be restored, and why others cannot.
+
+    Times are in UTC. An interval ends where its changes cannot be followed any further; the next backup is the base of
+    the interval after it, and the moments in between cannot be restored.
+    """
+    deployed = find_stack(stack)
+    if target is not None:
+        _show_one(deployed, deployed.known_target(target), as_json=as_json)
+        return
+    states = _journals(deployed)
+    if as_json:
+        print_json([{"target": name, "state": _state_json(state)} for name, state in states.items()])
+    elif not states:
+        say("No target has a journal. docs/point-in-time.md says how one is switched on.")
+    else:
+        print_table(
+            ["TARGET", "STORED UP TO", "LAST DRAIN", "SERVER KEEPS", "STATE"],
+            ([name, *_row(state)] for name, state in states.items()),
+            right=["SERVER KEEPS"],
+        )
+
+
+def _journals(deployed: DeployedStack) -> dict[str, JournalState | None]:
+    from coffre.policy.journal_health import has_journal
+
+    states = deployed.catalog.journals.all()
+    configured = [target.name for target in deployed.configuration.databases if has_journal(target)]
+    return {name: states.get(name) for name in sorted({*states, *configured})}
+
+
+def _row(state: JournalState | None) -> list[str]:
+    if state is None:
+        return ["-", "never", "-", "begins with the next drain"]
+    return [
+        _moment(state.seen_at),
+        age(state.drained_at) if state.drained_at else "never",
+        f"{state.retained_bytes / 1e6:,.1f} MB",
+        _words(state),
+    ]
+
+
+def _words(state: JournalState) -> str:
+    if state.error is not None:
+        return f"failed: {state.error}"
+    if state.interval is None:
+        return "begins with the next drain"
+    return "waits for a base" if state.base_wanted_at is not None else "good"
+
+
+def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
+    from coffre.operations.journal.overview import stretches
+
+    state = deployed.catalog.journals.find(target)
+    found = stretches(deployed.catalog, deployed.vault, target)
+    if as_json:
+        print_json({"target": target, "state": _state_json(state), "intervals": [_stretch_json(one) for one in found]})
+        return
+    if state is None and not found:
+        say(f"{target} has no journal. docs/point-in-time.md says how one is switched on.")
+        return
+    if state is not None:
+        upto, last, kept, words = _row(state)
+        say(f"Journal of {target}: {words}")
+        say(f"  stored up to  {upto}, last drain {last}")
+        say(f"  slot          {state.slot or 'none'}, for which the server keeps {kept} of WAL")
+        if state.message is not None:
+            say(f"  last error    {state.message}", style="yellow")
+    print_table(["INTERVAL", "RESTORABLE FROM", "TO", "BASES", "END"], (_stretch_row(one) for one in found))
+
+
+def _stretch_row(one: Stretch) -> list[str]:
+    why = "open" if one.end is None else f"{one.end.reason}: {one.end.text}" if one.end.text else one.end.reason.value
+    since = _moment(one.since) if one.since else "no moment"
+    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), why]
+
+
+def _moment(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}" if time is not None else "-"
+
+
+def _state_json(state: JournalState | None) -> dict[str, Any] | None:
+    return state.model_dump(mode="json") if state is not None else None
+
+
+def _stretch_json(one: Stretch) -> dict[str, Any]:
+    interval = one.interval.model_dump(mode="json", include={"id", "slot", "database", "from_lsn", "started_at"})
+    return {
+        **interval,
+        "end": one.end.model_dump(mode="json") if one.end is not None else None,
+        "bases": list(one.bases),
+        "restorable_from": one.since.isoformat() if one.since else None,
+        "restorable_to": one.until.isoformat() if one.until else None,
+    }

@@ -1,0 +1,97 @@
+"""The texts of alerts about journals: one that stopped or is late, and moments that cannot be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.wording import alert_of, because, body_of, bullets, ids_of, moment
+from coffre.model.backup import Failure
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+
+_OF_THE_SLOT: Final = frozenset(
+    {
+        JournalEnd.SLOT_MISSING,
+        JournalEnd.SLOT_LOST,
+        JournalEnd.SLOT_FOREIGN,
+        JournalEnd.TIMELINE,
+        JournalEnd.GUARD,
+        JournalEnd.TOO_LARGE,
+        JournalEnd.TOO_SLOW,
+    }
+)
+_HINTS: Final[Mapping[JournalEnd, str]] = {
+    JournalEnd.NO_IDENTITY: "Give the table a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL.",
+    JournalEnd.SLOT_LOST: "Raise max_slot_wal_keep_size, or drain more often (every_minutes).",
+    JournalEnd.SLOT_MISSING: "Find out who drops slots: a failover, a restore, a person, the provider.",
+    JournalEnd.SLOT_FOREIGN: "Find out which program uses the slot. It was left alone.",
+    JournalEnd.GUARD: "Find out why drains failed or were too slow; then raise maximum_lag_bytes if the disk has room.",
+    JournalEnd.TOO_SLOW: "Divide large transactions, or give the functions more memory (MemorySize).",
+    JournalEnd.TOO_LARGE: "Raise temp_file_limit for the role, or divide large transactions.",
+}
+_SAFE: Final = "The backups are not affected, nor are the moments before that are stored already."
+
+
+def journal_stopped(target: str, failure: Failure, *, request_id: str) -> Alert:
+    """Report that a journal cannot continue until something is changed."""
+    return alert_of(
+        AlertKind.JOURNAL_LAG,
+        target,
+        f"Journal of {target} has STOPPED: {failure.code}",
+        body_of(
+            f"What changes in {target} is not stored: moments from now on cannot be restored.",
+            why=because(failure),
+            safe=_SAFE,
+            hint=failure.hint,
+            commands=[f"coffre journal list {target}", f"coffre journal drain {target}"],
+        ),
+        ids=ids_of(request=request_id),
+        fingerprint=failure.code,
+    )
+
+
+def journal_late(target: str, state: JournalState | None, since: datetime) -> Alert:
+    """Report that nothing more was stored for too long."""
+    failed = state is not None and state.error is not None
+    why = f"{state.message} [{state.error}]" if state is not None and failed else "No drain ran to its end."
+    return alert_of(
+        AlertKind.JOURNAL_LAG,
+        target,
+        f"Journal of {target} is LATE",
+        body_of(
+            f"What changed in {target} since then is not stored, and cannot be restored to a moment.",
+            since=since,
+            why=why,
+            safe=_SAFE,
+            hint="Drain it now; the command shows what prevents it. Drains by the clock need the stack's parameter"
+            " Journal=on.",
+            commands=[f"coffre journal drain {target}"],
+        ),
+        fingerprint="late",
+    )
+
+
+def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
+    """Report that moments cannot be restored: from the end of an interval to the next base."""
+    is_slot = ended.reason in _OF_THE_SLOT
+    last = f"up to {moment(ended.seen_at)}" if ended.seen_at else "that are stored"
+    what = (
+        f"A stretch of the journal of {target} has ended. Its moments {last} can be restored; those after it only from"
+        " the next backup on, which is under way."
+    )
+    return alert_of(
+        AlertKind.JOURNAL_SLOT_LOST if is_slot else AlertKind.JOURNAL_GAP,
+        target,
+        f"Journal of {target}: {'slot lost' if is_slot else 'gap'} ({ended.reason})",
+        body_of(
+            "\n".join([what, *bullets(ended.about)]),
+            why=ended.text or ended.reason.value,
+            safe=_SAFE,
+            hint=_HINTS.get(ended.reason, "Nothing: the journal continues, and has asked for a backup."),
+            commands=[f"coffre journal list {target}"],
+        ),
+        ids=ids_of(interval=interval),
+        fingerprint=interval,
+    )

@@ -1,0 +1,98 @@
+"""Bases of a journal stay for as long as moments of its window need them, whatever their tiers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.model.any_target import AnyTarget
+from coffre.model.backup import Backup
+from coffre.model.configuration import Configuration
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.journal import IntervalEnd, JournalInterval
+from coffre.model.kinds import TargetKind
+from coffre.model.manifest import JournalBase
+from coffre.model.rotation import Action, Decision
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.journal import bases_of, is_over, needed_base
+from coffre.vault.journal import intervals, read_end
+from coffre.vault.layout import interval_end_key
+from coffre.vault.vault import Vault
+
+# Of a target whose journal was switched off: as long as it is by default.
+_WINDOW_DAYS: Final = 7
+# Of the targets of another account, whose configuration is not known: the longest that one can have.
+LONGEST_WINDOW: Final = timedelta(days=35)
+
+
+def journal_since(configuration: Configuration, now: datetime) -> Callable[[str], datetime | None]:
+    """Return a function that returns since when every moment of a target's journal is kept; None: it is not known."""
+    known = {target.name: now - window_of(target) for target in configuration.targets}
+    return known.get
+
+
+def window_of(target: AnyTarget) -> timedelta:
+    """Return how far back a target's journal reaches."""
+    options = getattr(target, "journal", None)
+    return timedelta(days=options.window_days if options is not None else _WINDOW_DAYS)
+
+
+def unless_needed(
+    vault: Vault, backups: Sequence[Backup], decisions: Iterable[Decision], since: datetime | None
+) -> tuple[Decision, ...]:
+    """Keep the backups of one target that moments of its journal since a time are made from.
+
+    Manifests are read only if a journal exists and something would go. For a journal that is damaged no
+    backup is kept: the sweep reports it.
+    """
+    decided = tuple(decisions)
+    if since is None or all(one.action is Action.KEEP for one in decided):
+        return decided
+    needed = dict[str, str]()
+    with suppress(IntegrityError):
+        needed = dict(_needed(vault, backups, since))
+    return tuple(
+        one.model_copy(update={"action": Action.KEEP, "held_back": True, "reason": needed[one.backup_id]})
+        if one.action is Action.DELETE and one.backup_id in needed
+        else one
+        for one in decided
+    )
+
+
+def _needed(vault: Vault, backups: Sequence[Backup], since: datetime) -> Iterator[tuple[str, str]]:
+    target = backups[0].target
+    living = [(interval, end) for interval, end, is_past in ends_of(vault, target, since) if not is_past]
+    if not living:
+        return
+    bases = list(journal_bases(vault, backups))
+    for interval, end in living:
+        needed = needed_base(bases_of(interval, end, bases), since)
+        if needed is not None:
+            yield needed[0], f"moments of the journal since {since:%Y-%m-%d %H:%M} UTC are made from it"
+
+
+def ends_of(vault: Vault, target: str, since: datetime) -> Iterator[tuple[JournalInterval, IntervalEnd | None, bool]]:
+    """Yield the intervals of a target, each with its end and whether it has no moment since a time.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_DAMAGED`
+    """
+    for interval in intervals(vault, target):
+        end, arrived = None, None
+        with suppress(ObjectMissingError):
+            end = read_end(vault, target, interval.id)
+            arrived = vault.store.head(interval_end_key(target, interval.id)).last_modified
+        yield interval, end, is_over(end, arrived, since)
+
+
+def journal_bases(vault: Vault, backups: Iterable[Backup]) -> Iterator[tuple[str, str, JournalBase | None]]:
+    """Yield what the manifests of good backups say of a journal, each with its id and its database."""
+    for backup in backups:
+        if backup.is_healthy and backup.kind is TargetKind.DATABASE:
+            with suppress(IntegrityError):  # the sweep reports it
+                content = manifest_of(vault, backup).database
+                yield backup.id, content.database, content.journal

@@ -1,0 +1,133 @@
+"""Checks of what a journal needs from its server. A target without a journal is not asked (docs/point-in-time.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from coffre.model.checkup import Severity
+from coffre.model.names import quoted
+from coffre.model.words import size
+from coffre.policy.checks.check import Finding, check, names
+
+_MIB: Final = 1 << 20
+_ENOUGH_BYTES: Final = 256 * _MIB
+
+
+@dataclass(frozen=True)
+class JournalServer:
+    """What the server says about slots, and what of the database a journal cannot follow.
+
+    Parameters
+    ----------
+    has_slot
+        A journal of Coffre's has a slot for this database.
+    kept_bytes
+        WAL that the server keeps for a slot at most (`max_slot_wal_keep_size`); None: without a limit.
+    without_identity
+        Tables of which an UPDATE or DELETE names no row, as `schema.name`, sorted.
+    """
+
+    wal_level: str
+    role: str
+    may_replicate: bool
+    slots: int
+    most_slots: int
+    has_slot: bool
+    kept_bytes: int | None
+    maximum_lag_bytes: int
+    without_identity: tuple[str, ...] = ()
+    unlogged: tuple[str, ...] = ()
+    large_objects: int = 0
+
+
+@check(
+    "JOURNAL_NOT_POSSIBLE",
+    Severity.WARNING,
+    JournalServer,
+    fine="The server allows the slot of the journal.",
+    cure="Set the server up: docs/point-in-time.md says how, by provider.",
+)
+def journal_not_possible(server: JournalServer) -> Iterator[Finding]:
+    """Find what keeps a slot from being made."""
+    if server.wal_level != "logical":
+        yield Finding(
+            "The journal stores nothing: the server's log does not have the rows.",
+            evidence=f"wal_level = {server.wal_level}",
+            cure="ALTER SYSTEM SET wal_level = logical; and restart the server. By provider: docs/point-in-time.md.",
+            subject="wal_level",
+        )
+    role = quoted(server.role)
+    if not server.may_replicate:
+        yield Finding(
+            f'The journal stores nothing: the role "{server.role}" may not make a slot.',
+            cure=f"ALTER ROLE {role} REPLICATION; (RDS: GRANT rds_replication TO {role};)",
+            subject="role",
+        )
+    if not server.has_slot and server.slots >= server.most_slots:
+        yield Finding(
+            "The journal stores nothing: all slots of the server are in use.",
+            evidence=f"{server.slots} of max_replication_slots = {server.most_slots}",
+            cure="Drop slots that nothing reads, or raise max_replication_slots and restart the server.",
+            subject="slots",
+        )
+
+
+@check(
+    "JOURNAL_WAL_LIMIT",
+    Severity.WARNING,
+    JournalServer,
+    fine="The server limits the log that it keeps for slots, and has enough of it.",
+    cure="Set max_slot_wal_keep_size to a part of the disk that is free.",
+)
+def journal_wal_limit(server: JournalServer) -> Iterator[Finding]:
+    """Find a server that keeps any amount of its log for a slot, or next to nothing."""
+    if server.kept_bytes is None:
+        yield Finding(
+            "The server keeps its log for a slot without a limit. If Coffre cannot drop the slot of the journal, the "
+            "disk fills up, and the server stops.",
+            evidence=f"max_slot_wal_keep_size = -1; Coffre drops the slot at {size(server.maximum_lag_bytes)}",
+            cure="ALTER SYSTEM SET max_slot_wal_keep_size = '8GB'; SELECT pg_reload_conf();",
+        )
+    elif server.kept_bytes < _ENOUGH_BYTES:
+        yield Finding(
+            "The server keeps little of its log for a slot: the journal loses its slot when more is written between "
+            "two drains.",
+            evidence=f"max_slot_wal_keep_size = {size(server.kept_bytes)}",
+        )
+
+
+@check(
+    "JOURNAL_NO_IDENTITY",
+    Severity.WARNING,
+    JournalServer,
+    fine="Every table of the journal has what identifies a row.",
+    cure="Give the tables a primary key; or ALTER TABLE ... REPLICA IDENTITY FULL, which makes the log larger.",
+)
+def journal_no_identity(server: JournalServer) -> Iterator[Finding]:
+    """Find tables whose updates and deletes cannot be followed."""
+    if server.without_identity:
+        yield Finding(
+            f"An UPDATE or DELETE in one of {len(server.without_identity):,} tables ends what the journal can restore, "
+            "until the next backup: nothing says which row it was.",
+            evidence=names(server.without_identity),
+        )
+
+
+@check(
+    "JOURNAL_LEFT_OUT",
+    Severity.NOTE,
+    JournalServer,
+    fine="Everything in the database that changes is in the journal.",
+    cure="Nothing has to be done: a restore to a moment has them as in the backup before.",
+)
+def journal_left_out(server: JournalServer) -> Iterator[Finding]:
+    """Find what changes and is in no journal."""
+    left_out = [*server.unlogged, *(["large objects"] if server.large_objects else [])]
+    if left_out:
+        yield Finding(
+            "Changes of unlogged tables and large objects are not in the journal: a restore to a moment has them as "
+            "in the backup before.",
+            evidence=names(left_out),
+        )

@@ -1,0 +1,53 @@
+"""When a journal is drained, and when it counts as late. Each gets the time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.model.database_target import DatabaseTarget, FoundDatabase
+from coffre.model.journal import JournalState
+from coffre.model.journal_options import JournalOptions
+
+# A drain that waits for an open transaction, or was started late, is tried again: three in a row are not chance.
+_MISSED: Final = 3
+_SLACK: Final = timedelta(minutes=10)
+_MINUTE_SECONDS: Final = 60
+_RETRY_MINUTES: Final = 15
+
+
+def is_due(options: JournalOptions, state: JournalState | None, tick: datetime) -> bool:
+    """Return whether a journal is drained at a tick; one that never was begins with the next one."""
+    return state is None or int(tick.timestamp()) // _MINUTE_SECONDS % options.every_minutes == 0
+
+
+def has_journal(target: DatabaseTarget) -> bool:
+    """Return whether a target has a journal now; a server has none, but its databases do as long as they exist."""
+    is_gone = isinstance(target, FoundDatabase) and target.gone_since is not None
+    return target.journal is not None and target.databases is None and not is_gone
+
+
+def is_retried(state: JournalState, tick: datetime) -> bool:
+    """Return whether switching a journal off, which may have failed before, is tried at a tick."""
+    return state.failed_at is None or int(tick.timestamp()) // _MINUTE_SECONDS % _RETRY_MINUTES == 0
+
+
+def late_after(options: JournalOptions) -> timedelta:
+    """Return how old the last moment that is stored may get."""
+    return _MISSED * timedelta(minutes=options.every_minutes) + _SLACK
+
+
+def late_since(
+    options: JournalOptions, state: JournalState | None, now: datetime, configured_at: datetime | None
+) -> datetime | None:
+    """Return since when nothing more is stored, if that is too long; None: the journal is not late.
+
+    Parameters
+    ----------
+    configured_at
+        Since when the target is configured as it is; None: for longer than anybody knows.
+    """
+    since = (state.seen_at or state.drained_at or state.failed_at) if state else configured_at
+    if since is None:
+        since = now - 2 * late_after(options)
+    return since if now - since > late_after(options) else None

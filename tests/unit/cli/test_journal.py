@@ -1,0 +1,125 @@
+"""`coffre journal`: which moments can be restored, and what the function answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.unit.cli.conftest import BUCKET, DATABASE, Account, Coffre
+
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalState
+from coffre.model.manifest import JournalBase
+from coffre.stores.s3 import S3Store
+from coffre.stores.s3_client import make_client
+from coffre.vault.journal import begin_interval, end_interval
+from coffre.vault.vault import Vault
+
+FIRST, SECOND = "01KB3M7Q0000000000000000A1", "01KB3M7Q0000000000000000A2"
+BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+HOUR = timedelta(hours=1)
+DRAINED = {
+    "target": "shop",
+    "transactions": 3,
+    "stored_bytes": 1234,
+    "seen_at": "2026-11-27T12:00:00+00:00",
+    "is_complete": True,
+    "begun": [],
+    "ended": [],
+    "notes": [],
+}
+
+
+def interval(name: str, fingerprint: str, from_lsn: int) -> JournalInterval:
+    return JournalInterval(
+        id=name,
+        target="shop",
+        database="shop",
+        slot="coffre_shop_01234567",
+        plugin="test_decoding",
+        system=None,
+        timeline=1,
+        from_lsn=from_lsn,
+        started_at=BEGAN,
+        fingerprint=fingerprint * 64,
+        definitions=(),
+    )
+
+
+def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coffre: Coffre, account: Account) -> None:
+    said = coffre("journal", "list")
+    assert (said.status, said.out) == (
+        0,
+        "No target has a journal. docs/point-in-time.md says how one is switched on.\n",
+    )
+    assert "has no journal" in coffre("journal", "list", "shop").out
+
+    # Given an interval with a base, which has ended, and another one that waits for its base
+    vault = Vault(S3Store(BUCKET, client=make_client()))
+    begin_interval(vault, interval(FIRST, "a", 100))
+    base = JournalBase(snapshot="1:1:", before_lsn=110, lsn=120, at=BEGAN + HOUR, fingerprint="a" * 64)
+    backup = account.backup(content=DATABASE.model_copy(update={"journal": base}))
+    end_interval(
+        vault,
+        "shop",
+        FIRST,
+        IntervalEnd(
+            reason=JournalEnd.DEFINITIONS,
+            stored_lsn=200,
+            seen_at=BEGAN + 3 * HOUR,
+            ended_at=BEGAN + 3 * HOUR,
+            text="Definitions have changed: public.orders.",
+        ),
+    )
+    begin_interval(vault, interval(SECOND, "b", 200))
+    state = JournalState(
+        target="shop",
+        slot="coffre_shop_01234567",
+        interval=SECOND,
+        seen_at=BEGAN + 4 * HOUR,
+        drained_at=BEGAN + 4 * HOUR,
+        retained_bytes=2_500_000,
+        base_wanted_at=BEGAN + 3 * HOUR,
+    )
+    account.catalog.journals.keep(state, None)
+
+    # Then both are shown, for people and for scripts
+    said = coffre("journal", "list")
+    assert "waits for a base" in said.out
+    assert "2.5 MB" in said.out
+    said = coffre("journal", "list", "shop")
+    assert "coffre_shop_01234567" in said.out
+    assert "Definitions have changed" in " ".join(said.out.split())
+    found = coffre("journal", "list", "shop", "--json").json()
+    second, first = found["intervals"]
+    assert (first["restorable_from"], first["restorable_to"]) == (
+        (BEGAN + HOUR).isoformat(),
+        (BEGAN + 3 * HOUR).isoformat(),
+    )
+    assert (first["bases"], first["end"]["reason"]) == ([backup.id], "definitions")
+    assert (second["id"], second["restorable_from"], second["bases"]) == (SECOND, None, [])
+    assert coffre("journal", "list", "--json").json()[0]["state"]["interval"] == SECOND
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "status", "words"),
+    [
+        (("drain",), DRAINED, 0, "3 transactions, 1,234 bytes stored"),
+        (("drain",), {**DRAINED, "is_complete": False, "notes": ["Wait."]}, 1, "the next drain continues"),
+        (("drain",), {**DRAINED, "begun": [SECOND], "ended": [{"reason": "gap", "text": "Lost."}]}, 0, "Lost."),
+        (("drain",), {"target": "shop", "waits": "JOURNAL_WAITS", "message": "Open.", "hint": "End it."}, 1, "Open."),
+        (("off",), {"target": "shop", "dropped": True}, 0, "The slot of shop is dropped."),
+        (("off",), {"target": "shop", "dropped": False}, 0, "shop had no slot."),
+        (("off",), {"target": "shop", "waits": "JOURNAL_SLOT_BUSY", "message": "In use."}, 1, "In use."),
+    ],
+)
+def test_a_journal_is_drained_and_switched_off_by_the_function(
+    coffre: Coffre, account: Account, command: tuple[str, ...], answer: object, status: int, words: str
+) -> None:
+    account.play = lambda function, event: answer
+
+    said = coffre("journal", *command, "shop")
+    assert said.status == status
+    assert words in said.out
+    event = {"target": "shop"} | ({"off": True} if command == ("off",) else {})
+    assert account.invoked == [("safe-journal", event)]
+    assert coffre("journal", *command, "shop", "--json").json() == answer

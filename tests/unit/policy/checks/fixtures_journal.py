@@ -1,0 +1,31 @@
+"""Facts about the server of a journal: a good one, and what provokes each code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tests.unit.policy.checks.bench import Fixture
+
+from coffre.policy.checks.check import Facts, facts_of
+from coffre.policy.checks.journal import JournalServer
+
+_GIB: Final = 1 << 30
+_SERVER: Final = JournalServer("logical", "backup", True, 3, 10, False, 8 * _GIB, 2 * _GIB)
+
+HEALTHY: Final[Facts] = facts_of(_SERVER)
+FIXTURES: Final = (
+    *(
+        Fixture("JOURNAL_NOT_POSSIBLE", provokes=(replace(_SERVER, **bad),), spares=(replace(_SERVER, **good),))
+        for bad, good in (
+            ({"wal_level": "replica"}, {"wal_level": "logical"}),
+            ({"may_replicate": False}, {"role": "another"}),
+            ({"slots": 10}, {"slots": 10, "has_slot": True}),
+        )
+    ),
+    Fixture("JOURNAL_WAL_LIMIT", (replace(_SERVER, kept_bytes=None),), (_SERVER,)),
+    Fixture("JOURNAL_WAL_LIMIT", (replace(_SERVER, kept_bytes=1 << 20),), (replace(_SERVER, kept_bytes=1 << 28),)),
+    Fixture("JOURNAL_NO_IDENTITY", (replace(_SERVER, without_identity=("public.log",)),), (_SERVER,)),
+    Fixture("JOURNAL_LEFT_OUT", (replace(_SERVER, unlogged=("public.cache",)),), (_SERVER,)),
+    Fixture("JOURNAL_LEFT_OUT", (replace(_SERVER, large_objects=1),), (_SERVER,)),
+)

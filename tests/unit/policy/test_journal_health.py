@@ -1,0 +1,49 @@
+"""When journals are drained, and when they are late."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from coffre.model.database_target import DatabaseTarget
+from coffre.model.journal import JournalState
+from coffre.model.journal_options import JournalOptions
+from coffre.policy.journal_health import has_journal, is_due, late_since
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+FIVE = JournalOptions()
+
+
+def state(**fields: object) -> JournalState:
+    return JournalState.model_validate({"target": "shop", **fields})
+
+
+def test_a_journal_is_drained_every_few_minutes_and_begins_with_the_next_tick() -> None:
+    known = state()
+    ticks = [NOON + number * MINUTE for number in range(60)]
+
+    assert [tick.minute for tick in ticks if is_due(FIVE, known, tick)] == list(range(0, 60, 5))
+    assert all(is_due(FIVE, None, tick) for tick in ticks)
+    daily = JournalOptions(every_minutes=1440)
+    hours = [NOON + number * 60 * MINUTE for number in range(24)]
+    assert [hour for hour in hours if is_due(daily, known, hour)] == [NOON + timedelta(hours=12)]
+
+
+def test_a_journal_is_late_when_three_drains_in_a_row_stored_nothing() -> None:
+    allowed = 25 * MINUTE
+    for known in (state(seen_at=NOON), state(drained_at=NOON), state(failed_at=NOON), None):
+        assert late_since(FIVE, known, NOON + allowed, NOON) is None
+        assert late_since(FIVE, known, NOON + allowed + MINUTE, NOON) == NOON
+
+    assert late_since(FIVE, None, NOON, None) is not None, "it never began, and was configured long ago"
+    assert late_since(FIVE, state(seen_at=NOON, failed_at=NOON + 30 * MINUTE), NOON + 30 * MINUTE, None) == NOON
+
+
+def test_servers_have_no_journal_and_databases_do() -> None:
+    target = DatabaseTarget.model_validate({"name": "shop", "secret": "s", "journal": {}})
+
+    assert has_journal(target)
+    assert not has_journal(target.model_copy(update={"journal": None}))
+    assert not has_journal(
+        DatabaseTarget.model_validate({"name": "all", "secret": "s", "journal": {}, "databases": {}})
+    )
