@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
 
 from coffre.model.kinds import Contents
 from coffre_cli.backup_argument import BackupId
+from coffre_cli.commands.restore.moment import AtLsnOption, AtOption, BeforeTransactionOption, moment_of
 from coffre_cli.commands.restore.options import (
     DryRunOption,
     How,
@@ -34,6 +35,8 @@ EXAMPLES = examples(
     "coffre restore database 01K9X... --to postgresql://me:SECRET@db.example/new",
     "coffre restore database 2026-11-17T14:30 --target shop --to env:DESTINATION",
     "coffre restore database latest --to env:DESTINATION --contents schema",
+    'coffre restore database latest --to env:DESTINATION --at "2026-11-27 14:29:30"  # by the journal',
+    "coffre restore database latest --replace --before-transaction 48213",
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
     "coffre restore database latest --to env:DESTINATION --here  # no time limit",
@@ -48,6 +51,9 @@ def restore_database(
         bool,
         typer.Option("--replace", help="Replace the target's database. The old one is kept under another name."),
     ] = False,
+    at: AtOption = None,
+    at_lsn: AtLsnOption = None,
+    before_transaction: BeforeTransactionOption = None,
     contents: Annotated[Contents, typer.Option(help="Everything, definitions only, or rows only.")] = Contents.FULL,
     strict: StrictOption = False,
     no_analyze: Annotated[
@@ -90,7 +96,11 @@ def restore_database(
     A destination with tables is refused. Objects that the server refuses are left out and listed with the SQL that
     creates them later; everything else is restored, and the exit status is 4. With --strict the first refusal stops the
     restore.
+
+    With --at, --at-lsn or --before-transaction the database is restored as it was at a moment that its journal has:
+    `latest` then means the last backup before that moment.
     """
+    moment = moment_of(at, at_lsn, before_transaction)
     refuse(
         _problems(
             contents,
@@ -102,10 +112,12 @@ def restore_database(
             accept_exceptions=accept_exceptions,
             no_safety=no_safety,
             dry_run=dry_run,
+            at=moment,
         )
     )
     scope = scope_of(
         contents=contents,
+        at=moment,
         replace=replace,
         strict=strict,
         analyze=not no_analyze,
@@ -135,7 +147,12 @@ def _problems(
     accept_exceptions: bool,
     no_safety: bool,
     dry_run: bool,
+    at: Mapping[str, object] | None,
 ) -> Iterator[str]:
+    if at is not None and contents is not Contents.FULL:
+        yield "--contents goes with no moment: the journal is applied to definitions and rows"
+    if at is not None and swap is not None:
+        yield "--swap puts a database in place as it is: leave the moment out"
     if contents is not Contents.FULL and replace:
         yield "--contents is for restores into a new or empty database: --replace always restores everything"
     if restart and replace:

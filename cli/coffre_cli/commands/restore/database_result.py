@@ -31,7 +31,8 @@ class Ask:
     """What the user asked for, and how the command began: with a vault alone it names that.
 
     Without a stack the whole report is kept in the file `report`, unless it could not be written. `safety` is the
-    backup of what is overwritten; `source` is the copy that the backup is read from alone.
+    backup of what is overwritten; `source` is the copy that the backup is read from alone. Of a moment the base is
+    looked for by who restores, unless `is_named`.
     """
 
     backup: Backup
@@ -42,6 +43,7 @@ class Ask:
     report: Path | None = None
     safety: Safety | None = None
     source: str | None = None
+    is_named: bool = True
 
     @property
     def way_back(self) -> str:

@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 def run_database(which: Which, scope: Scope, wanted: DestinationChoice | None, how: How) -> None:
     """Restore a database or parts of one; what overwrites is planned and confirmed first."""
     deployed, backup = which.find()
-    ask = Ask(backup, scope, wanted, source=which.source)
+    ask = Ask(backup, scope, wanted, source=which.source, is_named=which.backup_id != "latest")
     if isinstance(deployed, StandaloneVault):
-        ask = replace(ask, command=deployed.command, has_stack=False)
+        ask = _of_base(deployed, replace(ask, command=deployed.command, has_stack=False))
     confirmed = None
     if scope.overwrites and not scope.dry_run:
         way, confirmed = confirm(_Way(deployed, ask), yes=how.yes, as_json=how.as_json)
         ask = way.ask
     record, report = _run(deployed, ask, how.streams, confirmed, quiet=how.as_json)
+    if record.backup_id != ask.backup.id:
+        ask = replace(ask, backup=deployed.catalog.get_backup(record.backup_id))
     if report is not None and not (ask.has_stack or scope.dry_run):
         from coffre_cli.commands.restore.without_stack import keep_report
 
@@ -80,7 +82,20 @@ def _event_of(deployed: DeployedStack, ask: Ask, streams: int | None) -> Iterato
     restore_id = str(ULID())
     with destination_secret(deployed, ask.wanted, restore_id) as reference, left_on_interrupt(deployed, restore_id):
         event = {"destination": reference, "restore_id": restore_id, "streams": streams, "from": ask.source}
+        if ask.scope.at is not None and not ask.is_named:
+            event |= {"backup_id": "latest", "target": ask.backup.target}
         yield event | ask.scope.model_dump(mode="json", exclude_defaults=True)
+
+
+def _of_base(place: StandaloneVault, ask: Ask) -> Ask:
+    """Return what was asked for, with the backup that its moment is made from."""
+    from coffre.operations.restore_database.moments import base_for
+
+    if ask.scope.at is None or ask.is_named:
+        return ask
+    backups = place.catalog.completed_backups(ask.backup.target)
+    base = base_for(ask.scope.at, place.vault, ask.backup.target, backups, None, lambda: place.decoder_of(ask.backup))
+    return replace(ask, backup=base)
 
 
 def _run(

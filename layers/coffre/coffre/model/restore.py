@@ -8,6 +8,7 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from coffre.model.kinds import Contents
+from coffre.model.moment import Moment
 
 _SPACE: Final = r"[ \t\n\r\f\v]"
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
@@ -73,6 +74,8 @@ class Scope(_Choice):
     ----------
     contents
         Of a whole restore: all, definitions only, or rows only into existing, empty tables.
+    at
+        Of a whole restore: the database as it was at this moment, by the journal.
     tables, schemas
         Patterns (`orders`, `public.order_*`). A chosen table that is gone is restored under its own name; of one that
         exists, the backup's version is staged in the schema `restored_<id>`.
@@ -106,6 +109,7 @@ class Scope(_Choice):
     """
 
     contents: Contents = Contents.FULL
+    at: Moment | None = None
     tables: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
     with_dependencies: bool = False
@@ -138,6 +142,12 @@ class Scope(_Choice):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.at is not None and not self.is_whole:
+            raise ValueError(
+                "at is for whole databases: restore the moment into a database of its own, and copy the tables from it"
+            )
+        if self.at is not None and (self.contents is not Contents.FULL or self.swap is not None):
+            raise ValueError("at restores definitions and rows: leave contents and swap out")
         if self.rows is not None and not self.tables:
             raise ValueError("rows needs tables")
         if self.apply and self.rows is None:

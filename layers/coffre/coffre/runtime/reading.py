@@ -11,6 +11,8 @@ from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, CoffreError, EventError
+from coffre.model.moment import Moment
+from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination
@@ -124,6 +126,15 @@ class Reading:
                 hint="List the backups: coffre list",
             )
         return latest
+
+    def base_for(self, at: Moment, target: str) -> Backup:
+        """Return the backup of a target that a moment is made from; raises what `moments.base_for` raises."""
+        catalog, listed = self.services.catalog, self.services.catalog.completed_backups(target)
+        backups = [self.backup(one.id) for one in listed]
+        if not backups:
+            return self.choose("latest", target)  # which says what there is
+        state = catalog.journals.find(target)
+        return base_for(at, self.vault(backups[0]), target, backups, state, lambda: self.services.decoder(target))
 
     def open(self, backup: Backup) -> OpenBackup:
         """Return the backup with the vault to read it from; raises what `vault_of` raises."""

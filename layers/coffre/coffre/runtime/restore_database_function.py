@@ -158,6 +158,7 @@ class DatabaseRestores:
                 late_seconds=late_seconds(remaining()),
                 continues=attempt.continues,
                 sharing=attempt.sharing,
+                journal=self.services.catalog.journals.find(backup.target) if wanted.at else None,
             )
             try:
                 with named_on_error(safety):

@@ -11,7 +11,7 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import restore_failed
 from coffre.model.audit import Actor
-from coffre.model.backup import Failure, Restore
+from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
@@ -137,7 +137,7 @@ class RestoreFunction:
         if wanted.restore_id is not None and not continues:
             refuse_distant_id("restore_id", wanted.restore_id, utc_now())
         reading = Reading(self.services, wanted.source)
-        backup = reading.choose(wanted.backup_id, wanted.target)
+        backup = _chosen(reading, wanted)
         refuse_unrestorable(backup)
         found = reading.open(backup)
         if not continues:
@@ -254,3 +254,10 @@ class RestoreFunction:
             return not self.services.catalog.get_restore(asked.restore_id).status.is_final
         except BackupStateError:
             return False
+
+
+def _chosen(reading: Reading, wanted: RestoreEvent | StorageRestoreEvent) -> Backup:
+    """Return the backup that an event means; the latest for a moment is the last one that the moment is made from."""
+    if isinstance(wanted, RestoreEvent) and wanted.at is not None and wanted.backup_id == "latest" and wanted.target:
+        return reading.base_for(wanted.at, wanted.target)
+    return reading.choose(wanted.backup_id, wanted.target)

@@ -15,6 +15,7 @@ from coffre.model.backup import Backup
 from coffre.model.confirmation import Facts, Plan
 from coffre.model.database_target import Provider
 from coffre.model.errors import IntegrityError
+from coffre.model.journal import JournalState
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
 from coffre.model.restore import Scope
@@ -23,6 +24,7 @@ from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.confirmation import refuse_plan
+from coffre.policy.moments import Chosen
 from coffre.policy.spread import Shape
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.archive.toc import in_unicode
@@ -70,6 +72,7 @@ class RestoreJob:
     what is done, and begins nothing more when less than `late_seconds` remain. `continues` says that an earlier attempt
     was confirmed.
     `sharing` says whether other invocations load its rows; None: none can.
+    `journal` is what the catalog knows of the target's journal: without it, its last segment is the last moment.
     `on_whole` gets the report when all of a whole database is done but the removal of its mark.
     `provider` is whose server the destination is; `settings` are what each session at it sets; `marks_schema` is where
     it keeps the marks.
@@ -91,6 +94,7 @@ class RestoreJob:
     continues: bool = False
     safety: Safety | None = None
     sharing: Sharing | None = None
+    journal: JournalState | None = None
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None
@@ -159,7 +163,8 @@ class RestoreJob:
 class Source:
     """A checked backup: its manifest, what opens its frames, its schema archive on disk, its table of contents.
 
-    A backup of rows alone has no archive, and an empty table of contents.
+    A backup of rows alone has no archive, and an empty table of contents. `chosen` is what is applied to it to reach a
+    moment; None: it is restored as it is.
     """
 
     manifest: Manifest
@@ -167,6 +172,7 @@ class Source:
     archive: Path
     large_objects: Entry | None
     toc: tuple[TocEntry, ...]
+    chosen: Chosen[str] | None = None
 
     @property
     def content(self) -> DatabaseContent:
@@ -188,6 +194,8 @@ class Source:
 
 def is_marked(job: RestoreJob, source: Source) -> bool:
     """Whether a restore marks what it does: for an attempt that continues, or for those who share its rows."""
+    if source.chosen is not None:
+        return job.is_resumable
     return job.is_resumable and (source.is_large or (job.sharing is not None and job.sharing.is_demanded))
 
 

@@ -15,17 +15,21 @@ from coffre.postgres.destination.definitions import SESSION
 
 @dataclass(frozen=True)
 class Phases:
-    """The entries of an archive by when they are made, each in the archive's order."""
+    """The entries of an archive by when they are made, each in the archive's order.
+
+    `identities` find the rows that a journal changes; without one they are made with `after_rows`.
+    """
 
     before_rows: Sequence[TocEntry]
+    identities: Sequence[TocEntry]
     after_rows: Sequence[TocEntry]
     privileges: Sequence[TocEntry]
     event_triggers: Sequence[TocEntry]
 
 
-def phases_of(entries: Iterable[TocEntry]) -> Phases:
+def phases_of(entries: Iterable[TocEntry], *, has_journal: bool = False) -> Phases:
     """Divide entries as `pg_restore` does: what has no section of its own belongs to that of the entry before it."""
-    before, after, privileges, triggers = [], [], [], []
+    before, identities, after, privileges, triggers = [], [], [], [], []
     section = Section.PRE_DATA
     for entry in entries:
         if entry.section is not Section.NONE:
@@ -39,5 +43,12 @@ def phases_of(entries: Iterable[TocEntry]) -> Phases:
         elif section is Section.PRE_DATA:
             before.append(entry)
         elif section is Section.POST_DATA:
-            after.append(entry)
-    return Phases(before, after, privileges, triggers)
+            (identities if has_journal and _is_identity(entry) else after).append(entry)
+    return Phases(before, identities, after, privileges, triggers)
+
+
+def _is_identity(entry: TocEntry) -> bool:
+    """Return whether an entry is what a table's rows are found by. To take another index for it does no harm."""
+    if entry.description not in ("CONSTRAINT", "INDEX"):
+        return False
+    return "PRIMARY KEY" in entry.definition or "REPLICA IDENTITY" in entry.definition

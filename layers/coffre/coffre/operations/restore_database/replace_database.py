@@ -47,6 +47,12 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         return
     with translated(job.connection):
         reason = why_no_swap(job.connection)
+    if reason is not None and job.scope.at is not None:
+        raise DestinationError(
+            f"A moment cannot replace {job.connection}, because {reason}.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Nothing was changed. Restore it into a new database (--to), and change over to that, or copy tables.",
+        )
     if reason is not None:
         report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
         size_bytes = sum(table.size for table in source.content.tables)
@@ -102,7 +108,7 @@ def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> No
 
 
 def _whole(scope: Scope) -> Scope:
-    return Scope(dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
+    return Scope(at=scope.at, dry_run=scope.dry_run, strict=scope.strict, analyze=scope.analyze)
 
 
 def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:

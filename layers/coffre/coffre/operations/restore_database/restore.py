@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from coffre.model.kinds import Contents
 from coffre.model.manifest import TableContent
@@ -12,6 +13,7 @@ from coffre.operations.restore_database import tables_attempts
 from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
+from coffre.operations.restore_database.moments import chosen_for
 from coffre.operations.restore_database.replace_database import replace_database
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import refuse_unproven
@@ -34,6 +36,8 @@ def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:
     report = ReportBuilder(meter)
     with report.phase("read"):
         source = open_source(job)
+        if job.scope.at is not None:
+            source = replace(source, chosen=chosen_for(job, source, job.scope.at))
     if job.continues and (ended := _report_if_ended(job, source)) is not None:
         return ended
     with report.phase("confirm"):

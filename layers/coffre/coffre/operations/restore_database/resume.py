@@ -38,6 +38,7 @@ def is_kept(error: Exception) -> bool:
 
 def how_to_continue(backup_id: str, restore_id: str, place: str, scope: Scope) -> str:
     """Return the command that continues a restore whose invocations do not continue it."""
+    at = f"{scope.at.option} " if scope.at else ""
     if not scope.is_whole:
         what = "tables" if scope.rows is None else "rows"
         return (
@@ -47,7 +48,7 @@ def how_to_continue(backup_id: str, restore_id: str, place: str, scope: Scope) -
     contents = "" if scope.contents.has_schema else f"--contents {scope.contents.value} "
     return (
         f"What is restored so far stays in {place}. Continue it: coffre restore database {backup_id} --to ADDRESS "
-        f"{contents}--resume {restore_id} --here, with the address of that database."
+        f"{contents}{at}--resume {restore_id} --here, with the address of that database."
     )
 
 
@@ -59,7 +60,8 @@ def how_to_put_in_place(backup_id: str, restore_id: str) -> str:
 def restored_by(job: RestoreJob) -> dict[str, str]:
     """Return what a restore keeps at its destination about itself."""
     chosen = job.scope.model_dump_json(include=_CHOICE) if not job.scope.is_whole else ""
-    return {"backup": job.backup.id, "contents": job.scope.contents.value, "chosen": chosen}
+    at = job.scope.at.option if job.scope.at else ""
+    return {"backup": job.backup.id, "contents": job.scope.contents.value, "chosen": chosen, "at": at}
 
 
 def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
@@ -70,7 +72,7 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
     RestoreError
         `RESUME_OTHER`
     """
-    begun = {key: known.get(key, value) for key, value in restored_by(job).items()}
+    begun = {key: known.get(key, "" if key == "at" else value) for key, value in restored_by(job).items()}
     if begun["chosen"] != restored_by(job)["chosen"]:
         raise RestoreError(
             f"The restore {job.owner_id} into {job.connection} was begun with another choice: "
@@ -79,12 +81,13 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
             hint=f"Nothing was changed. Give the same command as then, with --resume {job.owner_id}.",
         )
     if begun != restored_by(job):
+        at = begun["at"] and f" {begun['at']}"
         raise RestoreError(
             f"The restore {job.owner_id} into {job.connection} was begun from the backup {begun['backup']} with "
-            f"--contents {begun['contents']}: nothing else can continue it.",
+            f"--contents {begun['contents']}{at}: nothing else can continue it.",
             code="RESUME_OTHER",
             hint=f"Nothing was changed. Continue it with these: coffre restore database {begun['backup']} --to ADDRESS "
-            f"--contents {begun['contents']} --resume {job.owner_id}",
+            f"--contents {begun['contents']}{at} --resume {job.owner_id}",
         )
 
 

@@ -26,6 +26,7 @@ from coffre.operations.restore_database.given_rows import (
     without_left_out,
 )
 from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
+from coffre.operations.restore_database.journal_replay import apply_journal
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
@@ -40,6 +41,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.sharing import share_rows
 from coffre.operations.restore_database.statistics import analyze
 from coffre.operations.restore_database.whole_plan import not_in_backup, say_plan
+from coffre.policy.moments import Chosen
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.default_privileges import revoke_default_privileges
@@ -99,7 +101,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         entries = leave_out_known(making.ledger, source, destination, fates=making.fates)
         tables = possible_tables(source, making.ledger.lost()) if job.scope.contents.has_rows else {}
         tables = without_left_out(tables, destination.profile, report)
-        say_plan(job, destination, tables, report)
+        say_plan(job, source, destination, tables, report)
         report.created_database = destination.created
         report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *not_in_backup(source, entries)]
         report.notes += source.manifest.notes
@@ -131,7 +133,8 @@ class _Restore:
         self._job, self._source, self._report = making.job, making.source, making.report
         self._entries = entries
         self._exist = [entry for entry in entries if is_made(entry, making.destination)]
-        self._phases = phases_of(entry for entry in entries if not is_made(entry, making.destination))
+        left = (entry for entry in entries if not is_made(entry, making.destination))
+        self._phases = phases_of(left, has_journal=self._source.chosen is not None)
         self._called = called_tables(tables, making.destination.profile)
         self._tables = tables
 
@@ -141,6 +144,9 @@ class _Restore:
         if self._job.scope.contents.has_rows:
             _refuse_nothing(self._making)
             self._load()
+        if self._source.chosen is not None:
+            step("identities", self._identify)
+            step("journal", lambda chosen=self._source.chosen: self._replay(chosen))
         step("indexes", self._index)
         step("privileges", self._grant)
         if self._job.scope.contents.has_rows:
@@ -216,7 +222,8 @@ class _Restore:
                     with_owners=True,
                     is_marked=self._memory.is_kept,
                 )
-            restore_sequences(session, self._source.content.sequences, self._making.destination, self._report)
+            if self._source.chosen is None:
+                restore_sequences(session, self._source.content.sequences, self._making.destination, self._report)
 
     def _count(self, own: dict[TableName, TableContent], given: dict[TableName, TableContent]) -> None:
         report = self._report
@@ -228,6 +235,22 @@ class _Restore:
         wanted = {**counted, **loaded_of(members, report.tables, report.missing_rows)}
         check_counts(self._job, wanted, is_marked=self._memory.is_kept)
         self._memory.lost = (own.keys() - filled.keys()) | report.missing_rows.keys()
+
+    def _identify(self) -> None:
+        with self._report.phase("indexes and constraints"):
+            self._making.make_in_parallel(self._phases.identities)
+
+    def _replay(self, chosen: Chosen[str]) -> None:
+        """Apply the journal to the tables that have all their rows of the base, and set the sequences."""
+        possible = possible_tables(self._source, self._making.ledger.lost())
+        without = self._memory.lost | self._memory.kept_out | self._called.keys()
+        replayed = {name for name in self._tables.keys() & possible.keys() if name not in without}
+        with self._report.phase("journal"):
+            apply_journal(self._job, self._source, chosen, replayed, self._report)
+            with loading_session(self._job) as session:
+                values = {(one.schema_name, one.sequence_name): one for one in self._source.content.sequences}
+                values |= {(one.schema_name, one.sequence_name): one for one in chosen.sequences}
+                restore_sequences(session, values.values(), self._making.destination, self._report)
 
     def _index(self) -> None:
         with self._report.phase("indexes and constraints"):

@@ -54,10 +54,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of the source: what the base has seen, and the definitions that all changes fit."""
+    """What is known of the source: what the base has seen, and the definitions that all changes fit.
+
+    Changes of tables `without` are left out: they do not have the rows of the base.
+    """
 
     base: BaseSnapshot
     definitions: Definitions
+    without: frozenset[TableName] = frozenset()
 
 
 class Replay:
@@ -155,14 +159,15 @@ class Replay:
     def _add(self, change: RowChange) -> None:
         pending = self._tables.get(change.table)
         if pending is None:
-            if change.table in self._source.definitions.views:
+            if change.table in self._source.definitions.views or change.table in self._source.without:
                 return
             pending = self._tables[change.table] = Pending(self._table(change.table))
         pending.add(change)
 
     def _truncate(self, change: Truncate) -> None:
         self._flush()
-        if statement := statements.truncate(change, [self._table(name) for name in change.tables]):
+        names = [name for name in change.tables if name not in self._source.without]
+        if statement := statements.truncate(change, [self._table(name) for name in names]):
             self._run(statement)
 
     def _table(self, name: TableName) -> Table:

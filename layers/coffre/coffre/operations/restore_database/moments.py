@@ -1,0 +1,156 @@
+"""What is stored of a target's journal, and how the moment that a person asks for is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import zip_longest
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import ObjectMissingError, RestoreError
+from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
+from coffre.model.kinds import TargetKind
+from coffre.model.manifest import DatabaseContent, JournalBase
+from coffre.model.moment import Moment
+from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.stored_backup.open import open_manifest
+from coffre.policy.journal import bases_of
+from coffre.policy.moments import Chosen, Point, Stretch, choose
+from coffre.postgres.journal.changes import Line, parse_lsn
+from coffre.postgres.journal.transactions import outline
+from coffre.vault import journal
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.layout import SegmentKey
+from coffre.vault.vault import Vault
+
+# Records of segments that are read at the same time.
+_READERS: Final = 16
+_XIDS: Final = 1 << 32
+
+type Base[B] = tuple[B, str, JournalBase | None]
+
+
+def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
+    """Return how a moment is made from the backup of a restore.
+
+    Raises
+    ------
+    RestoreError
+        `JOURNAL_MOMENT`: it cannot be made from this backup.
+    IntegrityError
+        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+    """
+    content, target = source.content, job.backup.target
+    if content.journal is None:
+        raise RestoreError(
+            f"The backup {job.backup.id} is no base of a journal: the moment {at} cannot be made from it.",
+            code="JOURNAL_MOMENT",
+            hint="Say latest in place of its id: the right base is found by itself.",
+        )
+    stretches = stretches_of(job.vault, target, [_base(job.backup.id, content)], job.journal)
+    return choose(target, point_of(at, job.vault, target, stretches, job.decoder), stretches)
+
+
+def base_for(
+    at: Moment,
+    vault: Vault,
+    target: str,
+    backups: Iterable[Backup],
+    state: JournalState | None,
+    decoder: Callable[[], FrameDecoder],
+) -> Backup:
+    """Return the backup that a moment is made from.
+
+    Parameters
+    ----------
+    backups
+        The target's completed ones.
+    decoder
+        Asked where a transaction has to be looked for.
+
+    Raises
+    ------
+    RestoreError, IntegrityError
+        As `chosen_for`.
+    """
+    usable = [one for one in backups if one.kind is TargetKind.DATABASE and one.is_healthy]
+    bases = [_base(one, open_manifest(vault, one).database) for one in usable]
+    stretches = stretches_of(vault, target, bases, state)
+    keys = decoder() if at.before_transaction is not None and stretches else FrameDecoder(())
+    return choose(target, point_of(at, vault, target, stretches, keys), stretches).backup
+
+
+def stretches_of[B](
+    vault: Vault, target: str, backups: Sequence[Base[B]], state: JournalState | None
+) -> list[Stretch[B]]:
+    """Return what is stored of the intervals of a target, the oldest first.
+
+    Raises
+    ------
+    IntegrityError
+        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+    """
+    found = []
+    for interval in journal.intervals(vault, target):
+        end: IntervalEnd | None = None
+        with suppress(ObjectMissingError):
+            end = journal.read_end(vault, target, interval.id)
+        bases = sorted(bases_of(interval, end, backups), key=lambda one: one[1].lsn)
+        after = min((base.before_lsn for _, base in bases), default=interval.from_lsn)
+        found.append(Stretch(interval, end, _segments(vault, interval, after), bases, state))
+    return found
+
+
+def point_of[B](at: Moment, vault: Vault, target: str, stretches: Sequence[Stretch[B]], decoder: FrameDecoder) -> Point:
+    """Return a moment as a time or a position; a transaction is looked for in all that is stored, the newest first.
+
+    Raises
+    ------
+    RestoreError
+        `JOURNAL_MOMENT`: no such transaction is stored.
+    """
+    if at.time is not None:
+        return Point(at.time)
+    if at.lsn is not None:
+        return Point(lsn=parse_lsn(at.lsn))
+    xid = (at.before_transaction or 0) % _XIDS
+    for stretch in reversed(stretches):
+        opened = decoder.of_recipients(stretch.interval.recipients)
+        for segment in reversed(stretch.segments):
+            lines = (Line(*line) for line in journal.read_lines(vault, segment, opened))
+            for transaction in outline(lines):
+                if transaction.xid == xid:
+                    return Point(lsn=transaction.commit_lsn - 1)
+    raise RestoreError(
+        f"The journal of {target} has no transaction {at.before_transaction}.",
+        code="JOURNAL_MOMENT",
+        hint="Nothing was changed. Transactions that were rolled back, and parts of one (savepoints), have numbers that"
+        " are not in the journal. Give a time: --at.",
+    )
+
+
+def _base[B](backup: B, content: DatabaseContent) -> Base[B]:
+    return backup, content.database, content.journal
+
+
+def _segments(vault: Vault, interval: JournalInterval, after_lsn: int) -> list[JournalSegment]:
+    """Return the segments of an interval that end behind a position, each proven to follow the one before."""
+    target, keys = interval.target, journal.segment_keys(vault, interval.target, interval.id, None)
+    # A segment ends where the next one begins.
+    keys = [key for key, following in zip_longest(keys, keys[1:]) if not following or following.from_lsn > after_lsn]
+
+    def read(key: SegmentKey) -> tuple[JournalSegment, str]:
+        return journal.read_segment(vault, key, None)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(read, keys))
+    previous = journal.interval_sha256(vault, target, interval.id) if keys and keys[0].number == 1 else None
+    segments = list[JournalSegment]()
+    for key, (segment, sha256) in zip(keys, found, strict=True):
+        if previous is not None and segment.previous != previous:  # a copy of the vault may have the right one
+            segment, sha256 = journal.read_segment(vault, key, previous)  # noqa: PLW2901
+        segments.append(segment)
+        previous = sha256
+    return segments

@@ -1,0 +1,195 @@
+"""Which base and which segments of a journal make a moment, or why none do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from coffre.model.errors import RestoreError
+from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
+from coffre.model.manifest import JournalBase, SequenceValue
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment of a database: a time of its server's clock, or a position in its WAL; one of the two.
+
+    What was committed at exactly that time or position belongs to it.
+    """
+
+    time: datetime | None = None
+    lsn: int | None = None
+
+    def __str__(self) -> str:
+        if self.lsn is not None:
+            return f"{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
+        return f"{self.time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC" if self.time else "-"
+
+    def is_before(self, other: Point) -> bool:
+        """Return whether a moment of the same kind comes later."""
+        if self.lsn is not None and other.lsn is not None:
+            return self.lsn < other.lsn
+        return self.time is not None and other.time is not None and self.time < other.time
+
+    def is_before_end_of(self, segment: JournalSegment) -> bool:
+        """Return whether a segment reaches beyond the moment, so that no later one is needed."""
+        if self.lsn is not None:
+            return segment.to_lsn >= self.lsn
+        return self.is_before(Point(segment.last_commit))
+
+
+@dataclass(frozen=True)
+class Stretch[B]:
+    """An interval with what is stored of it.
+
+    Parameters
+    ----------
+    segments
+        In order, without a gap. Those at the beginning may have been deleted.
+    bases
+        By their positions, the first one first.
+    state
+        What the catalog knows: how far everything is stored where nothing has changed since the last segment.
+    """
+
+    interval: JournalInterval
+    end: IntervalEnd | None
+    segments: Sequence[JournalSegment]
+    bases: Sequence[tuple[B, JournalBase]]
+    state: JournalState | None = None
+
+    @property
+    def usable(self) -> Sequence[tuple[B, JournalBase]]:
+        """The bases after which no segment is deleted."""
+        first = self.segments[0].from_lsn if self.segments else self.interval.from_lsn
+        return [(backup, base) for backup, base in self.bases if base.before_lsn >= first]
+
+    def begin(self, point: Point) -> Point | None:
+        """Return the first moment that can be restored, in the kind of a point; None: without a base there is none."""
+        if not self.usable:
+            return None
+        base = self.usable[0][1]
+        return Point(base.at) if point.lsn is None else Point(lsn=base.lsn)
+
+    def until(self, point: Point) -> Point:
+        """Return the last moment up to which everything is stored, in the kind of a point."""
+        known = [self.end, self.state if self.state and self.state.interval == self.interval.id else None]
+        stored = [one for one in known if one is not None]
+        if point.lsn is not None:
+            lsns = [*(one.to_lsn for one in self.segments), *(one.stored_lsn for one in stored)]
+            return Point(lsn=max(lsns, default=self.interval.from_lsn))
+        times = [one.seen_at for one in (*stored, *self.segments) if getattr(one, "is_complete", True)]
+        # Where a segment was cut at a position, further commits of its last one's time may be in the next.
+        times += [one.last_commit - _MICROSECOND for one in self.segments if one.last_commit is not None]
+        return Point(max((time for time in times if time is not None), default=self.interval.started_at))
+
+    def base_for(self, point: Point) -> tuple[B, JournalBase] | None:
+        """Return the last base at or before a moment up to which everything is stored.
+
+        A clock that was set back shows some times twice. The first time is meant, at which a replay ends, too.
+        """
+        if self.until(point).is_before(point):
+            return None
+        found = None
+        for backup, base in self.usable:
+            at = Point(base.at) if point.lsn is None else Point(lsn=base.lsn)
+            earlier = [one for one in self.segments if one.to_lsn <= base.before_lsn] if point.lsn is None else []
+            if not point.is_before(at) and not any(map(point.is_before_end_of, earlier)):
+                found = backup, base
+        return found
+
+
+@dataclass(frozen=True)
+class Chosen[B]:
+    """What a moment is made of: a base, and the segments that are applied to it until the moment is reached.
+
+    No value of `sequences` is behind one that was used up to the moment; empty: those of the base are right.
+    """
+
+    point: Point
+    backup: B
+    base: JournalBase
+    interval: JournalInterval
+    segments: Sequence[JournalSegment]
+    sequences: tuple[SequenceValue, ...]
+
+
+def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Chosen[B]:
+    """Choose how a moment is made, from the newest interval that has it.
+
+    Parameters
+    ----------
+    stretches
+        The oldest first.
+
+    Raises
+    ------
+    RestoreError
+        `JOURNAL_MOMENT`, with the nearest moments before and after it that can be restored.
+    """
+    for stretch in reversed(stretches):
+        if (found := stretch.base_for(point)) is not None:
+            return _chosen(point, stretch, *found)
+    raise _refusal(target, point, stretches)
+
+
+def _chosen[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
+    segments = list[JournalSegment]()
+    sequences: tuple[SequenceValue, ...] = ()
+    for segment in stretch.segments:
+        if segment.to_lsn <= base.before_lsn:
+            continue
+        segments.append(segment)
+        if segment.to_lsn > base.lsn:
+            sequences = segment.sequences or sequences
+        if point.is_before_end_of(segment):
+            break
+    return Chosen(point, backup, base, stretch.interval, segments, sequences)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """From the first base of a stretch to its end, and why it ended (None: it is open)."""
+
+    begin: Point
+    end: Point
+    why: str | None
+
+
+def _ranges[B](point: Point, stretches: Sequence[Stretch[B]]) -> Iterator[_Range]:
+    for stretch in stretches:
+        begin, end, ended = stretch.begin(point), stretch.until(point), stretch.end
+        if begin is not None and not end.is_before(begin):
+            yield _Range(begin, end, (ended.text or ended.reason.value) if ended else None)
+
+
+def _refusal[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> RestoreError:
+    before: _Range | None = None
+    after: _Range | None = None
+    ranges = list(_ranges(point, stretches))
+    for one in ranges:
+        if one.end.is_before(point) and (before is None or before.end.is_before(one.end)):
+            before = one
+        if point.is_before(one.begin) and (after is None or one.begin.is_before(after.begin)):
+            after = one
+    named = [*([str(before.end)] if before else []), *([str(after.begin)] if after else [])]
+    hint = f"What can be restored and is nearest: {' and '.join(named)}." if named else "Restore a backup: coffre list."
+    return RestoreError(
+        f"{point} of {target} cannot be restored: {_why(stretches, before, after)}.",
+        code="JOURNAL_MOMENT",
+        hint=f"Nothing was changed. {hint}",
+    )
+
+
+def _why[B](stretches: Sequence[Stretch[B]], before: _Range | None, after: _Range | None) -> str:
+    if before is None:
+        if after is not None:
+            return "it is before the first base of the journal"
+        return "its journal has no base yet, which the next backup is" if stretches else "it has no journal"
+    if after is not None:
+        return f"it is in a gap of the journal{f' ({before.why})' if before.why else ''}"
+    return f"the journal has ended before it ({before.why})" if before.why else "the journal is not stored so far yet"

@@ -1,0 +1,181 @@
+"""Which base and which segments make a moment, and what is said of one that cannot be restored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from coffre.model.errors import RestoreError
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalSegment, JournalState
+from coffre.model.manifest import JournalBase, SequenceValue
+from coffre.policy.moments import Chosen, Point, Stretch, choose
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+SHA = "0" * 64
+
+
+def at(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def interval(number: int, from_lsn: int) -> JournalInterval:
+    return JournalInterval(
+        id=f"I{number}",
+        target="shop",
+        database="shop",
+        slot="s",
+        plugin="test_decoding",
+        system=None,
+        timeline=1,
+        from_lsn=from_lsn,
+        started_at=at(from_lsn / 100),
+        fingerprint=SHA,
+        definitions=(),
+    )
+
+
+def base(lsn: int, **changes: Any) -> tuple[str, JournalBase]:
+    """A backup whose snapshot was taken within ten bytes of WAL."""
+    facts = {"snapshot": "1:1:", "before_lsn": lsn - 10, "lsn": lsn, "at": at(lsn / 100), "fingerprint": SHA}
+    return f"B{lsn}", JournalBase.model_validate(facts | changes)
+
+
+def segment(number: int, from_lsn: int, to_lsn: int, **changes: Any) -> JournalSegment:
+    """A segment of a clock that shows a minute for each hundred bytes of WAL."""
+    facts = {
+        "interval": "I1",
+        "number": number,
+        "previous": SHA,
+        "from_lsn": from_lsn,
+        "to_lsn": to_lsn,
+        "seen_at": at(to_lsn / 100),
+        "is_complete": True,
+        "transactions": 1,
+        "lines": 3,
+        "first_commit": at(from_lsn / 100 + 0.1),
+        "last_commit": at(to_lsn / 100 - 0.1),
+        "size": 10,
+        "frames": (),
+        "packs": (),
+        "sequences": (SequenceValue(schema_name="public", sequence_name="s", last_value=to_lsn, is_called=True),),
+    }
+    return JournalSegment.model_validate(facts | changes)
+
+
+def ended(reason: JournalEnd, lsn: int, text: str) -> IntervalEnd:
+    return IntervalEnd(reason=reason, stored_lsn=lsn, seen_at=at(lsn / 100), ended_at=at(lsn / 100), text=text)
+
+
+# The first journal has two bases, and ends at 400; the next one begins at 600, and its first base is of 700.
+SEGMENTS = (segment(1, 0, 100), segment(2, 100, 200), segment(3, 200, 300))
+FIRST = Stretch(
+    interval(1, 0), ended(JournalEnd.DEFINITIONS, 400, "the table a was changed"), SEGMENTS, (base(50), base(150))
+)
+SECOND = Stretch(interval(2, 600), None, (segment(1, 600, 800),), (base(700),))
+
+
+def chosen(point: Point, *stretches: Stretch[str]) -> Chosen[str]:
+    return choose("shop", point, stretches or (FIRST, SECOND))
+
+
+def numbers(found: Chosen[str]) -> list[int]:
+    return [one.number for one in found.segments]
+
+
+@pytest.mark.parametrize(
+    ("point", "backup", "segments", "value"),
+    [
+        (Point(lsn=50), "B50", [1], 100),  # the base itself: what its snapshot did not show yet is replayed
+        (Point(at(0.5)), "B50", [1], 100),
+        (Point(lsn=100), "B50", [1], 100),  # where a transaction ends, it belongs to the moment
+        (Point(lsn=101), "B50", [1, 2], 200),
+        (Point(lsn=149), "B50", [1, 2], 200),
+        (Point(lsn=150), "B150", [2], 200),
+        (Point(at(0.9)), "B50", [1, 2], 200),  # the time of a commit: others may have the same
+        (Point(at(0.8)), "B50", [1], 100),
+        (Point(at(2.5)), "B150", [2, 3], 300),
+        (Point(at(4)), "B150", [2, 3], 300),  # nothing was committed after the last segment
+        (Point(lsn=400), "B150", [2, 3], 300),
+        (Point(at(7)), "B700", [1], 800),
+        (Point(at(8)), "B700", [1], 800),
+    ],
+)
+def test_a_moment_is_made_from_the_last_base_before_it(
+    point: Point, backup: str, segments: list[int], value: int
+) -> None:
+    found = chosen(point)
+    assert (found.backup, numbers(found)) == (backup, segments)
+    assert [one.last_value for one in found.sequences] == [value]
+
+
+@pytest.mark.parametrize(
+    ("point", "why", "nearest"),
+    [
+        (Point(at(0.4)), "it is before the first base", "12:00:30.000000 UTC."),
+        (Point(lsn=49), "it is before the first base", "0/32."),
+        (
+            Point(at(5)),
+            "in a gap of the journal (the table a was changed)",
+            "12:04:00.000000 UTC and 2026-11-27 12:07:",
+        ),
+        (Point(at(6.5)), "in a gap of the journal", "12:04:00.000000 UTC and 2026-11-27 12:07:00.000000 UTC."),
+        (Point(lsn=401), "in a gap of the journal", "0/190 and 0/2BC."),
+        (Point(at(8.01)), "the journal is not stored so far yet", "12:08:00.000000 UTC."),
+        (Point(at(1e6)), "the journal is not stored so far yet", "12:08:00.000000 UTC."),
+        (Point(lsn=801), "the journal is not stored so far yet", "0/320."),
+    ],
+)
+def test_a_moment_that_cannot_be_restored_is_refused_with_the_nearest_that_can(
+    point: Point, why: str, nearest: str
+) -> None:
+    with pytest.raises(RestoreError) as caught:
+        chosen(point)
+    assert caught.value.code == "JOURNAL_MOMENT"
+    assert why in caught.value.message
+    assert caught.value.hint is not None
+    assert nearest in caught.value.hint
+
+
+def test_a_journal_that_has_ended_has_no_base_or_does_not_exist_says_so() -> None:
+    def why(*stretches: Stretch[str]) -> str:
+        with pytest.raises(RestoreError) as caught:
+            choose("shop", Point(at(9)), stretches)
+        return caught.value.message
+
+    assert "has ended before it (the table a was changed)" in why(FIRST)
+    assert "its journal has no base yet" in why(Stretch(SECOND.interval, None, SECOND.segments, ()))
+    assert "it has no journal" in why()
+    # A base is worth nothing when changes after it are deleted, or are not stored yet.
+    assert "its journal has no base yet" in why(Stretch(interval(1, 0), None, SEGMENTS[1:], (base(50),)))
+    assert "its journal has no base yet" in why(Stretch(interval(1, 0), None, SEGMENTS, (base(350),)))
+
+
+def test_what_was_stored_without_changes_is_known_by_the_catalog_alone() -> None:
+    state = JournalState(target="shop", interval="I2", stored_lsn=900, seen_at=at(9))
+    known = Stretch(SECOND.interval, None, SECOND.segments, SECOND.bases, state)
+    assert numbers(chosen(Point(at(9)), FIRST, known)) == [1]
+    assert numbers(chosen(Point(lsn=900), FIRST, known)) == [1]
+    other = Stretch(FIRST.interval, None, FIRST.segments, FIRST.bases, state)
+    with pytest.raises(RestoreError, match="not stored so far"):
+        chosen(Point(lsn=301), other)
+
+
+def test_a_segment_that_was_cut_has_the_time_of_its_last_commit_in_part() -> None:
+    cut = segment(4, 300, 350, is_complete=False)
+    open_ended = Stretch(FIRST.interval, None, (*SEGMENTS, cut), FIRST.bases)
+    assert numbers(chosen(Point(at(3.4) - timedelta(microseconds=1)), open_ended)) == [2, 3, 4]
+    with pytest.raises(RestoreError, match="not stored so far"):
+        chosen(Point(at(3.4)), open_ended)
+
+
+def test_of_a_time_that_a_clock_showed_twice_the_first_is_meant() -> None:
+    """Up to 200 the clock went to 12:02, then it was set back to 12:00; the base of 250 was taken at 12:00:30."""
+    back = segment(3, 200, 300, seen_at=at(1), first_commit=at(0.1), last_commit=at(0.9))
+    later = base(250, at=at(0.5))
+    story = Stretch(interval(1, 0), None, (*SEGMENTS[:2], back), (base(50), later))
+    found = chosen(Point(at(0.8)), story)
+    assert (found.backup, numbers(found)) == ("B50", [1])
+    # The position says which one is meant.
+    assert chosen(Point(lsn=280), story).backup == "B250"
