@@ -18,7 +18,7 @@ from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestinat
 from coffre.model.errors import EventError
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
 from coffre.operations.doctor.copies import try_copies
-from coffre.operations.rotate.keep_journal import LONGEST_WINDOW, window_of
+from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, window_of
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services

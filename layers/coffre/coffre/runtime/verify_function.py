@@ -22,7 +22,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
 from coffre.model.verification import FreshReport, Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
-from coffre.operations.rotate.keep_journal import journal_since
+from coffre.operations.stored_backup.kept_journal import journal_since
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob

@@ -17,10 +17,10 @@ from coffre.model.errors import DeadlineError, IntegrityError
 from coffre.model.points import PointRecord
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
-from coffre.operations.rotate.keep_journal import LONGEST_WINDOW, unless_needed
 from coffre.operations.rotate.rotate_copy import unless_locked
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import BackupSummary, SweepJob
+from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, unless_needed
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.retention import decide

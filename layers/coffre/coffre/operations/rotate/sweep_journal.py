@@ -16,8 +16,8 @@ from typing import Final
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import JournalBase
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.keep_journal import ends_of
 from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
+from coffre.operations.stored_backup.kept_journal import ends_of
 from coffre.policy.journal import bases_of, needed_base
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import interval_of, journal_part, segment_of
