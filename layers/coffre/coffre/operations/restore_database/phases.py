@@ -29,7 +29,8 @@ class Phases:
 
 def phases_of(entries: Iterable[TocEntry], *, has_journal: bool = False) -> Phases:
     """Divide entries as `pg_restore` does: what has no section of its own belongs to that of the entry before it."""
-    before, identities, after, privileges, triggers = [], [], [], [], []
+    before, identities, after = list[TocEntry](), list[TocEntry](), list[TocEntry]()
+    privileges, triggers = list[TocEntry](), list[TocEntry]()
     section = Section.PRE_DATA
     for entry in entries:
         if entry.section is not Section.NONE:

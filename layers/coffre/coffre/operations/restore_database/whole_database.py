@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from coffre.model.errors import DestinationError
@@ -144,9 +145,9 @@ class _Restore:
         if self._job.scope.contents.has_rows:
             _refuse_nothing(self._making)
             self._load()
-        if self._source.chosen is not None:
+        if (chosen := self._source.chosen) is not None:
             step("identities", self._identify)
-            step("journal", lambda chosen=self._source.chosen: self._replay(chosen))
+            step("journal", partial(self._replay, chosen))
         step("indexes", self._index)
         step("privileges", self._grant)
         if self._job.scope.contents.has_rows:

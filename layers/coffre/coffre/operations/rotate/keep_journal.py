@@ -10,12 +10,11 @@ from typing import Final
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalInterval
-from coffre.model.kinds import TargetKind
-from coffre.model.manifest import JournalBase
 from coffre.model.rotation import Action, Decision
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.journal_bases import journal_bases
 from coffre.policy.journal import bases_of, is_over, needed_base
 from coffre.vault.journal import intervals, read_end
 from coffre.vault.layout import interval_end_key
@@ -35,7 +34,7 @@ def journal_since(configuration: Configuration, now: datetime) -> Callable[[str]
 
 def window_of(target: AnyTarget) -> timedelta:
     """Return how far back a target's journal reaches."""
-    options = getattr(target, "journal", None)
+    options = target.journal if isinstance(target, DatabaseTarget) else None
     return timedelta(days=options.window_days if options is not None else _WINDOW_DAYS)
 
 
@@ -87,12 +86,3 @@ def ends_of(vault: Vault, target: str, since: datetime) -> Iterator[tuple[Journa
             end = read_end(vault, target, interval.id)
             arrived = vault.store.head(interval_end_key(target, interval.id)).last_modified
         yield interval, end, is_over(end, arrived, since)
-
-
-def journal_bases(vault: Vault, backups: Iterable[Backup]) -> Iterator[tuple[str, str, JournalBase | None]]:
-    """Yield what the manifests of good backups say of a journal, each with its id and its database."""
-    for backup in backups:
-        if backup.is_healthy and backup.kind is TargetKind.DATABASE:
-            with suppress(IntegrityError):  # the sweep reports it
-                content = manifest_of(vault, backup).database
-                yield backup.id, content.database, content.journal

@@ -17,8 +17,8 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment
 from coffre.model.manifest import JournalBase
 from coffre.model.rotation import Problem
-from coffre.operations.rotate.keep_journal import journal_bases
 from coffre.operations.runs.parallel_map import ordered_map
+from coffre.operations.stored_backup.journal_bases import journal_bases
 from coffre.operations.verify.job import VerifyJob
 from coffre.policy.journal import bases_of, needed_base
 from coffre.stores.store import ObjectInfo
