@@ -198,8 +198,6 @@ class Privileges:
             "the plan of a run": f"{FOLDER}/plan/plan.json",
             "the mark of a tier": f"{FOLDER}/marks/tier-WEEKLY.json",
             "the seal of a restore point": f"v1/points/main/{ID}.json",
-            "the record of a segment of a journal": f"v1/journal/shop/{ID}/00000001-{1:016X}-{2:016X}.json",
-            "what changed, in a journal": f"v1/journal/shop/{ID}/00000001-0a1b2c3d-0000",
         }
         apart = {
             "an anchor of the audit": f"v1/audit/anchors/{ID}.json",
