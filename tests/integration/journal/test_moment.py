@@ -211,7 +211,7 @@ def test_a_moment_is_restored_by_time_position_and_transaction_continued_and_in_
     assert [said for said in report.exceptions if "cached" not in said] == []
     assert any("The journal is applied" in note for note in report.notes)
     assert value(story.round_trip.copy, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == 1
-    run(story.round_trip.copy, "INSERT INTO customer (name) VALUES ('goes on'); INSERT INTO part VALUES (70, '')")
+    run(story.round_trip.copy, "INSERT INTO customer (name) VALUES ('later'); INSERT INTO part VALUES (70, '')")
     story.drop_copy()
     story.restored(first, at={"lsn": first.lsn})
     # A transaction that is an accident; the next backup is too late to be its base.
