@@ -93,6 +93,7 @@ def test_the_kit_restores_a_base_and_its_journal(story: Story, toolchain: Toolch
     # Moments that are not stored, and a journal that lacks a part, are refused before anything is made
     assert "STOP: the journal of this backup is stored up to" in restore("--at", "2999-01-01").stderr
     assert "STOP: no backup of shop before this moment" in restore("--at", "2001-01-01").stderr
+    assert "STOP: --at soon is no time" in restore("--at", "soon").stderr
     records = sorted((tmp_path / "vault/v1/journal/shop").glob("*/[0-9]*.json"))
     records[-1].write_text(records[-1].read_text().replace('"previous":"', '"previous":"0', 1))
     assert "does not follow the one before it" in restore("--at", "end").stderr

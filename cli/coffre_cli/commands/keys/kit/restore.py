@@ -578,7 +578,7 @@ class Journal:
 
     def _interval(self) -> pathlib.Path:
         content = self.backup.manifest["content"]
-        found = (self.backup.vault / "v1/journal" / self.backup.manifest["target"]).glob("*/interval.json")
+        found = (self.backup.vault / "v1/journal" / str(self.backup.manifest["target"])).glob("*/interval.json")
         for path in sorted(found, reverse=True):
             interval, end = json.loads(path.read_bytes()), None
             if (path.parent / "end.json").exists():
@@ -775,6 +775,14 @@ def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> N
     say("Rows of unlogged tables and large objects are as the backup has them: no journal has those.")
 
 
+def moment_of(at: str | None) -> datetime.datetime | None:
+    """Return the time that was asked for; None: the end, or none was."""
+    try:
+        return time_of(at) if at and at != "end" else None
+    except ValueError:
+        stop(f"--at {at} is no time: write 2026-11-27T14:29:30+01:00, or end")
+
+
 def base_for(vault: pathlib.Path, target: str, at: datetime.datetime | None) -> str:
     """Return the last backup that a journal continues, at or before a time."""
     for _, backup_id in reversed(backups(vault, target)):
@@ -822,7 +830,7 @@ def main() -> None:
     os.umask(0o077)
     if wanted.target is None:
         return show(wanted.vault)
-    at = time_of(wanted.at) if wanted.at and wanted.at != "end" else None
+    at = moment_of(wanted.at)
     if wanted.backup == "latest" and wanted.at:
         wanted.backup = base_for(wanted.vault, wanted.target, at)
     if wanted.backup == "latest":
