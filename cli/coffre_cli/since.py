@@ -12,7 +12,7 @@ from coffre.model.times import in_utc, parse_span
 FORMS: Final = "24h, 7d, 2026-11-01 or 2026-11-01T08:00Z"
 
 
-def since_time(text: str) -> datetime:
+def since_time(text: str, option: str = "--since") -> datetime:
     """Return the time that a person means: a span before now, a date, or a time, which is UTC unless it says.
 
     Raises
@@ -28,4 +28,4 @@ def since_time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
         return in_utc(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
     except ValueError as error:
-        raise typer.BadParameter(f"--since {text} is neither a span nor a time: write {FORMS}") from error
+        raise typer.BadParameter(f"{option} {text} is neither a span nor a time: write {FORMS}") from error

@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "mend",
     "verify",
     "keys",
+    "journal",
 )
 
 

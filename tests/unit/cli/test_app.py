@@ -66,6 +66,8 @@ COMMANDS = [
     ("alerts", "list"),
     ("journal",),
     ("journal", "list"),
+    ("journal", "log"),
+    ("journal", "find-drop"),
     ("journal", "drain"),
     ("journal", "off"),
     ("alerts", "test"),

@@ -13,6 +13,7 @@ from coffre_cli.exits import Exit
 from coffre_cli.screen import error_console, print_json, remark, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption
+from coffre_cli.vault_choice import refuse_vault
 
 DRAIN_EXAMPLES = examples("coffre journal drain shop", "coffre journal drain shop --json")
 OFF_EXAMPLES = examples("coffre journal off shop", "coffre journal off shop --json")
@@ -25,6 +26,7 @@ def drain(target: _Target, stack: StackOption = None, as_json: JsonOption = Fals
 
     The first drain makes the replication slot, and asks for a backup that is the base of the journal.
     """
+    refuse_vault("journal drain")
     answer = _ask(find_stack(stack), {"target": target}, f"Draining the journal of {target}", quiet=as_json)
     if as_json:
         print_json(answer)
@@ -57,6 +59,7 @@ def off(target: _Target, stack: StackOption = None, as_json: JsonOption = False)
     Remove `journal` of the target first (coffre config edit). The next tick does this too; before the stack is deleted
     it has to be done. What is stored stays, and can be restored as long as it is kept.
     """
+    refuse_vault("journal off")
     answer = _ask(
         find_stack(stack), {"target": target, "off": True}, f"Switching off the journal of {target}", quiet=as_json
     )

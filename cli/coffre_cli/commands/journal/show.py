@@ -12,6 +12,7 @@ from coffre_cli.examples import examples
 from coffre_cli.screen import age, print_json, print_table, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption
+from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:
     from coffre.model.journal import JournalState
@@ -30,6 +31,7 @@ def list_journals(
     Times are in UTC. An interval ends where its changes cannot be followed any further; the next backup is the base of
     the interval after it, and the moments in between cannot be restored.
     """
+    refuse_vault("journal list")
     deployed = find_stack(stack)
     if target is not None:
         _show_one(deployed, deployed.known_target(target), as_json=as_json)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -489,7 +490,7 @@ def lists_of(archive: pathlib.Path, work: pathlib.Path, leave_out: str | None) -
     return f"--use-list={first}", f"--use-list={last}"
 
 
-def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.Path) -> None:
+def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.Path, journal: Journal | None) -> None:
     """Restore into a database that is made, or is empty: definitions, rows, then indexes and constraints."""
     content = backup.manifest["content"]
     database = Database(wanted.database, content["encoding"])
@@ -516,12 +517,279 @@ def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.P
     set_sequences(database, content.get("sequences", []))
     check_rows(database, content["tables"])  # now, before row level security can hide some
     restore_section(database, "post-data", schema, *options, first)
+    if journal is not None:
+        apply_journal(database, journal, work)
     views = content.get("materialized_views", [])
     database.ask("".join(f"REFRESH MATERIALIZED VIEW {name(v['schema_name'], v['relation_name'])};\n" for v in views))
     restore_section(database, "post-data", schema, *options, last)
     say(f"Restored {backup.manifest['rows']} rows into the database {wanted.database}.")
     for exception in backup.manifest["exceptions"]:
         say(f"Not as in the source: {exception}")
+
+
+# --- Journals: what changed after a backup ---
+
+NAME = r'(?:[a-z_][a-z0-9_]*|"[^"]*(?:""[^"]*)*")'
+CHANGED = re.compile(rf"table ({NAME})\.({NAME}): (INSERT|UPDATE|DELETE):")
+EMPTIED = re.compile(rf"table ({NAME}\.{NAME}(?:, {NAME}\.{NAME})*): TRUNCATE:")
+TABLE = re.compile(rf"({NAME})\.({NAME})")
+COLUMN = re.compile(
+    rf' ({NAME})\[(?:[^"\[\]]|"[^"]*(?:""[^"]*)*"|\[\])*\]:(\'[^\']*(?:\'\'[^\']*)*\'|B\'[01]*\'|[^ \']+)'
+)
+UNCHANGED = "unchanged-toast-datum"
+# Of each table the columns that find a row, and those that cannot be written, or only by an INSERT.
+TABLES = """SELECT json_agg(json_build_array(n.nspname, c.relname, c.relkind,
+    (SELECT json_agg(a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+     WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END),
+    (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> ''),
+    (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a'),
+    (SELECT json_agg(a.attname) FROM pg_attribute a
+     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')))
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm');"""
+FIRING = """SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('A', 'R') UNION
+SELECT ev_class::regclass FROM pg_rewrite WHERE ev_enabled IN ('A', 'R');"""
+REPLAY = "SET session_replication_role = replica; SET enable_seqscan = off; BEGIN; SET CONSTRAINTS ALL DEFERRED;\n"
+
+
+def time_of(text: str) -> datetime.datetime:
+    """Return a time, which is UTC unless it says."""
+    whole, dot, rest = text.strip().replace("Z", "+00:00").partition(".")
+    digits = re.match(r"\d*", rest)
+    part = digits[0] if digits else ""
+    zone = re.sub(r"([+-]\d\d)$", r"\1:00", rest[len(part) :])
+    if not dot:
+        whole = re.sub(r"(:\d\d[+-]\d\d)$", r"\1:00", whole)
+    found = datetime.datetime.fromisoformat(f"{whole}{dot}{part:0<6}{zone}" if dot else whole)
+    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)  # noqa: UP017 (not in 3.9)
+
+
+class Journal:
+    """The interval of a target's journal that continues a backup, and its segments, each checked by the one before."""
+
+    def __init__(self, backup: Backup, at: datetime.datetime | None) -> None:
+        self.backup, self.at = backup, at
+        self.base = backup.manifest["content"].get("journal") or stop("no journal continues this backup")
+        self.segments: list[dict[str, Any]] = []
+        self._read(self._interval())
+        if at is not None and at < time_of(self.base["at"]):
+            stop(f"{at} is before the backup, which is of {self.base['at']}: choose an earlier one")
+        if at is not None and at > self.until:
+            stop(f"the journal of this backup is stored up to {self.until}, not up to {at}")
+
+    def _interval(self) -> pathlib.Path:
+        content = self.backup.manifest["content"]
+        found = (self.backup.vault / "v1/journal" / str(self.backup.manifest["target"])).glob("*/interval.json")
+        for path in sorted(found, reverse=True):
+            interval, end = json.loads(path.read_bytes()), None
+            if (path.parent / "end.json").exists():
+                end = json.loads((path.parent / "end.json").read_bytes())
+            if (
+                interval["format"] == FORMAT
+                and (interval["fingerprint"], interval["database"]) == (self.base["fingerprint"], content["database"])
+                and self.base["before_lsn"] >= interval["from_lsn"]
+                and (end is None or self.base["lsn"] <= end["stored_lsn"])
+            ):
+                self.until = time_of((end or {}).get("seen_at") or self.base["at"])
+                return path
+        return stop("no interval of the journal continues this backup")
+
+    def _read(self, interval: pathlib.Path) -> None:
+        paths = sorted(interval.parent.glob("[0-9]*.json"))
+        number, previous = None, sha256(interval.read_bytes())
+        for path in paths:
+            body = path.read_bytes()
+            segment = json.loads(body)
+            follows = segment["number"] == number + 1 if number is not None else True
+            if not follows or (segment["number"] != 1 and number is None and path != paths[0]):
+                stop(f"a segment of the journal is missing before {path.name}")
+            if (number is not None or segment["number"] == 1) and segment["previous"] != previous:
+                stop(f"a segment of the journal does not follow the one before it: {path.name}")
+            if number is None and segment["from_lsn"] > self.base["before_lsn"]:
+                stop("the segments after this backup have been deleted: choose a later backup")
+            number, previous = segment["number"], sha256(body)
+            if segment["is_complete"]:
+                self.until = max(self.until, time_of(segment["seen_at"]))
+            if segment["to_lsn"] > self.base["before_lsn"]:
+                self.segments.append(segment)
+
+    def has(self, xid: int, lsn: int) -> bool:
+        """Return whether the backup has the rows of a transaction."""
+        xmin, xmax, running = self.base["snapshot"].split(":")
+        distance = (xid - int(xmax)) % (1 << 32)
+        full = int(xmax) + (distance if distance < 1 << 31 else distance - (1 << 32))
+        is_seen = full < int(xmin) or (full < int(xmax) and str(full) not in running.split(","))
+        return lsn <= self.base["lsn"] and is_seen
+
+    def changes(self, work: pathlib.Path) -> Iterator[str]:
+        """Yield the lines of the transactions that are to be applied, and keep the sequences."""
+        done, self.sequences, self.transactions = 0, list[Any](), 0
+        for segment in self.segments:
+            with (work / "segment").open("wb") as file:
+                file.writelines(self.backup._decoded(frame) for frame in segment["frames"])
+            if segment["to_lsn"] > self.base["lsn"]:
+                self.sequences = segment.get("sequences") or self.sequences
+            ends = list(self._ends(work / "segment"))
+            for xid, lsn, time, first, last in ends:
+                if lsn <= done:
+                    continue
+                if self.at is not None and time > self.at:
+                    return
+                done = lsn
+                if not self.has(xid, lsn):
+                    self.transactions += 1
+                    yield from self._between(work / "segment", first, last)
+
+    def _ends(self, path: pathlib.Path) -> Iterator[tuple[int, int, datetime.datetime, int, int]]:
+        """Yield the number, the end and the time of each transaction, and where its lines are in the file."""
+        with path.open("rb") as file:
+            start = at = 0
+            for line in file:
+                lsn, xid, data = json.loads(line)
+                if data.startswith("BEGIN"):
+                    start = at
+                elif data.startswith("COMMIT "):
+                    yield xid, lsn, time_of(data.partition(" (at ")[2].rstrip(")")), start, at
+                at += len(line)
+
+    def _between(self, path: pathlib.Path, first: int, last: int) -> Iterator[str]:
+        with path.open("rb") as file:
+            file.seek(first)
+            while file.tell() < last:
+                data = json.loads(file.readline())[2]
+                if data.startswith("table "):
+                    yield data
+
+
+class Replay:
+    """Writes changes as statements, each of which fails if it does not change one row."""
+
+    def __init__(self, database: Database) -> None:
+        firing = database.ask(FIRING)
+        if firing:
+            stop(f"triggers or rules fire always, and would change rows again: {', '.join(firing)}. Disable them first")
+        found = json.loads("".join(database.ask(TABLES)) or "[]")
+        self.tables = {(one[0], one[1]): (one[2], *[columns or [] for columns in one[3:]]) for one in found}
+
+    def statement(self, line: str) -> str:
+        found = CHANGED.match(line)
+        if found is None:
+            return self._emptied(line)
+        table = (unquoted(found[1]), unquoted(found[2]))
+        if table not in self.tables:
+            stop(f"the journal has rows of {table!r}, which does not exist here")
+        kind, key, generated, always, columns = self.tables[table]
+        if kind == "m":  # a materialized view is computed again
+            return ""
+        old, at = None, found.end()
+        if line.startswith(" old-key:", at):
+            old, at = row_of(line, at + len(" old-key:"))
+            at += len(" new-tuple:")
+        row, at = row_of(line, at)
+        if at != len(line):
+            stop(f"the journal cannot be read, or does not say which row of {table!r} was changed")
+        written = {column: value for column, value in row.items() if column not in generated}
+        if found[3] == "INSERT":
+            return insert(table, written)
+        finds = self._finding(table, old if old is not None else row, key, columns)
+        if found[3] == "DELETE":
+            return counted(f"DELETE FROM ONLY {name(*table)} WHERE {finds}")  # noqa: S608 (quoted names)
+        return update(table, written, old if old is not None else row, always, finds)
+
+    def _finding(self, table: tuple[str, str], row: dict[str, str], key: list[str], columns: list[str]) -> str:
+        if key and all(column in row for column in key):
+            return " AND ".join(f"{name(column)} = {row[column]}" for column in key)
+        if key:
+            stop(f"the journal does not say which row of {table!r} was changed")
+        same = " AND ".join(is_same(column, row.get(column, "NULL")) for column in columns)
+        return f"ctid = (SELECT ctid FROM ONLY {name(*table)} WHERE {same or 'true'} LIMIT 1)"  # noqa: S608 (quoted names)
+
+    def _emptied(self, line: str) -> str:
+        found = EMPTIED.match(line) or stop("a line of the journal is of no kind that this script knows")
+        named = [(unquoted(schema), unquoted(table)) for schema, table in TABLE.findall(found[1])]
+        ones = [f"ONLY {name(*table)}" for table in named if self.tables[table][0] == "r"]
+        return f"TRUNCATE {', '.join(ones)} CASCADE;\n" if ones else ""  # what points at them is empty, or named too
+
+
+def unquoted(sql: str) -> str:
+    return sql[1:-1].replace('""', '"') if sql.startswith('"') else sql
+
+
+def row_of(line: str, at: int) -> tuple[dict[str, str], int]:
+    """Return columns with their values as SQL, and where they end."""
+    row = {}
+    while (found := COLUMN.match(line, at)) is not None:
+        value, at = found[2], found.end()
+        if value not in ("null", UNCHANGED):
+            value = text(value[2:-1]) if value.startswith("B'") else value if value[0] == "'" else text(value)
+        row[unquoted(found[1])] = "NULL" if value == "null" else value
+    return row, at
+
+
+def is_same(column: str, value: str) -> str:
+    """Compare by the printed text, as not every type can be compared. A boolean is printed in two ways."""
+    if value == "NULL":
+        return f"num_nulls({name(column)}) = 1"
+    printed = f"format('%s', {name(column)})"
+    same = f"CASE pg_typeof({name(column)}) WHEN 'boolean'::regtype THEN CASE {printed} WHEN 't' THEN 'true' ELSE "
+    return f"{same}'false' END ELSE {printed} END = {value} COLLATE \"C\" AND num_nulls({name(column)}) = 0"
+
+
+def insert(table: tuple[str, str], row: dict[str, str]) -> str:
+    if not row:
+        return f"INSERT INTO {name(*table)} DEFAULT VALUES;\n"
+    columns, values = ", ".join(map(name, row)), ", ".join(row.values())
+    return f"INSERT INTO {name(*table)} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({values});\n"  # noqa: S608 (quoted names)
+
+
+def update(table: tuple[str, str], row: dict[str, str], old: dict[str, str], always: list[str], finds: str) -> str:
+    if any(column in row and old.get(column) != row[column] for column in always):  # no UPDATE can set these
+        gone = ", ".join(f"gone.{name(c)}" if value == UNCHANGED else value for c, value in row.items())
+        into = f"INSERT INTO {name(*table)} ({', '.join(map(name, row))}) OVERRIDING SYSTEM VALUE SELECT {gone}"
+        gone_rows = f"gone AS (DELETE FROM ONLY {name(*table)} WHERE {finds} RETURNING *), "  # noqa: S608 (quoted)
+        return counted(f"{into} FROM gone", gone_rows)
+    sets = [f"{name(c)} = {value}" for c, value in row.items() if value != UNCHANGED and c not in always]
+    change = f"UPDATE ONLY {name(*table)} SET {', '.join(sets)} WHERE {finds}"  # noqa: S608 (quoted names)
+    return counted(change) if sets else ""
+
+
+def counted(change: str, before: str = "") -> str:
+    """Return a statement that fails if it does not change one row."""
+    found = "CASE count(*) WHEN 1 THEN 1 ELSE ('rows of the journal that are not in the backup: ' || count(*))::int END"
+    return f"WITH {before}changed AS ({change} RETURNING 1) SELECT {found} FROM changed;\n"  # noqa: S608 (quoted)
+
+
+def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> None:
+    """Apply the journal in one transaction: all of it, or nothing."""
+    replay = Replay(database)
+
+    def script() -> Iterator[bytes]:
+        yield REPLAY.encode()
+        for line in journal.changes(work):
+            yield database.bytes_of(replay.statement(line))
+        yield b"COMMIT;\n"
+
+    database.send(script(), "--output=/dev/null", "--file=-")
+    set_sequences(database, journal.sequences)
+    upto = journal.at or journal.until
+    say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
+    say("Rows of unlogged tables and large objects are as the backup has them: no journal has those.")
+
+
+def moment_of(at: str | None) -> datetime.datetime | None:
+    """Return the time that was asked for; None: the end, or none was."""
+    try:
+        return time_of(at) if at and at != "end" else None
+    except ValueError:
+        stop(f"--at {at} is no time: write 2026-11-27T14:29:30+01:00, or end")
+
+
+def base_for(vault: pathlib.Path, target: str, at: datetime.datetime | None) -> str:
+    """Return the last backup that a journal continues, at or before a time."""
+    for _, backup_id in reversed(backups(vault, target)):
+        base = Backup(vault, target, backup_id).manifest["content"].get("journal")
+        if base and (at is None or time_of(base["at"]) <= at):
+            return backup_id
+    return stop(f"no backup of {target} before this moment is continued by a journal")
 
 
 # --- The command ---
@@ -540,6 +808,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--database", metavar="NAME", help="restore into this new (or empty) database; PGHOST, PGUSER..."
     )
+    parser.add_argument(
+        "--at",
+        metavar="TIME|end",
+        help="apply the journal, up to this time (2026-11-27T14:29:30+01:00; without a zone UTC), or to its end",
+    )
     parser.add_argument("--directory", type=pathlib.Path, metavar="DIR", help="restore objects into this new directory")
     parser.add_argument(
         "--make-roles", action="store_true", help="make the roles that the server lacks, without a login"
@@ -557,6 +830,9 @@ def main() -> None:
     os.umask(0o077)
     if wanted.target is None:
         return show(wanted.vault)
+    at = moment_of(wanted.at)
+    if wanted.backup == "latest" and wanted.at:
+        wanted.backup = base_for(wanted.vault, wanted.target, at)
     if wanted.backup == "latest":
         found = backups(wanted.vault, wanted.target)
         wanted.backup = (
@@ -567,11 +843,14 @@ def main() -> None:
     if not (wanted.database if is_database else wanted.directory) or (wanted.database and wanted.directory):
         way = "--database NAME" if is_database else "--directory DIR"
         stop(f"{wanted.target} is a backup of a {backup.manifest['kind']}: say where it goes, {way}")
+    if wanted.at and not is_database:
+        stop("--at goes with a database: nothing else has a journal")
+    journal = Journal(backup, at) if wanted.at else None
     with tempfile.TemporaryDirectory(prefix="restore-") as directory:
         work = pathlib.Path(directory)
         backup.open_with(wanted.identity, work)
         if is_database:
-            return restore_database(backup, wanted, work)
+            return restore_database(backup, wanted, work, journal)
         return restore_buckets(backup, wanted.directory)
 
 
