@@ -197,6 +197,12 @@ def test_what_is_put_back_is_locked_and_held_as_all_backups_that_name_it_need_it
     damages = [Damage(code="PACK_SWAPPED", text="It differs.", pack=changed)]
     record_finding(scene.catalog, scene.vault, DamageReport.on(daily.id, "shop", Level.READ, scene.now, damages))
 
+    def refuse(request: str, key: str) -> None:
+        """Refuse what is asked for once an object exists again: a repeated call would not ask for it."""
+        if request in ("hold", "extend_lock"):
+            raise StoreError(f"{request} of {key} was refused.", code="STORE_DENIED")
+
+    vault.store.refuse = refuse
     place = Place("copy", lambda: DirectoryStore(copy))
     whole_vault = reading(Vault(scene.store), [place], None, lambda _name, _error: None)
     done = mend(MendJob(scene.catalog, Vault(scene.store), whole_vault, vault.record(daily), lambda: scene.now))
