@@ -57,8 +57,8 @@ class LockingDirectory(DirectoryStore, LockingStore):
         if not self.has_locks:
             raise StoreError("The bucket has no Object Lock.", code="LOCKS_OFF")
 
-    def with_lock(self, lock: Lock) -> Store:
-        return _Locked(self, self._root, lock)
+    def with_lock(self, lock: Lock | None, *, held: bool = False) -> Store:
+        return _Locked(self, self._root, LockState(lock, held=held))
 
     def lock_of(self, key: str) -> LockState:
         self._count("lock_of", key)
@@ -78,9 +78,9 @@ class LockingDirectory(DirectoryStore, LockingStore):
         super().head(key)
         self.locks[key] = replace(self.locks.get(key, LockState()), held=on)
 
-    def lock(self, key: str, lock: Lock) -> None:
+    def lock(self, key: str, state: LockState) -> None:
         """Set what a locking put sets."""
-        self.locks[key] = LockState(lock)
+        self.locks[key] = state
 
     def _count(self, request: str, key: str) -> None:
         with self._guard:
@@ -91,11 +91,11 @@ class LockingDirectory(DirectoryStore, LockingStore):
 class _Locked(DirectoryStore):
     """The same directory, which locks what is put."""
 
-    def __init__(self, whole: LockingDirectory, root: Path, lock: Lock) -> None:
+    def __init__(self, whole: LockingDirectory, root: Path, state: LockState) -> None:
         super().__init__(root)
         self._whole = whole
-        self._new_lock = lock
+        self._new_state = state
 
     def put(self, key: str, body: Body, *, sha256: str, if_absent: bool = False) -> None:
         self._whole.put(key, body, sha256=sha256, if_absent=if_absent)
-        self._whole.lock(key, self._new_lock)
+        self._whole.lock(key, self._new_state)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, cast
 
 import pytest
@@ -53,3 +56,25 @@ def test_a_rule_is_read_again_after_a_while_when_it_has_fired_and_after_an_error
     assert rules.asked == 7
     rules.refuses = False
     assert state(81)[2] == 8
+
+
+def test_schedules_that_are_read_in_parallel_share_one_client() -> None:
+    made: list[Rules] = []
+    second = threading.Event()
+
+    class Services:
+        @cached_property
+        def bus(self) -> Rules:
+            made.append(Rules())
+            if len(made) > 1:
+                second.set()
+            second.wait(0.2)  # until another thread makes one too; if none may, this ends by itself
+            return made[-1]
+
+    services = Services()
+    kept = KeptSchedules(lambda: cast(Any, services.bus), timedelta(seconds=30))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda rule: kept("daily", rule, NOW), ["a", "b", "c", "d"]))
+
+    assert [one.rule for one in found] == ["a", "b", "c", "d"]
+    assert [client.asked for client in made] == [4]

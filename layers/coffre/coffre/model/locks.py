@@ -17,6 +17,11 @@ class LockMode(StrEnum):
     COMPLIANCE = "compliance"
 
 
+def stricter(one: LockMode, other: LockMode) -> LockMode:
+    """Return the mode of an object that backups name with both: it may end no sooner than any of them says."""
+    return LockMode.COMPLIANCE if LockMode.COMPLIANCE in (one, other) else LockMode.GOVERNANCE
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Until `until` (UTC) no version of the object can be deleted or overwritten."""

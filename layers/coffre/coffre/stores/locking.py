@@ -30,8 +30,8 @@ class LockingStore(Store, Protocol):
         """
         ...
 
-    def with_lock(self, lock: Lock) -> Store:
-        """Return the same store, whose every `put` locks what it stores."""
+    def with_lock(self, lock: Lock | None, *, held: bool = False) -> Store:
+        """Return the same store, whose every `put` locks what it stores, and sets its legal hold if asked."""
         ...
 
     def lock_of(self, key: str) -> LockState:

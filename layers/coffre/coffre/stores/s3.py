@@ -57,6 +57,8 @@ class S3Store(LocksOfBucket):
         Keys asked for in one request of a listing; 1,000 at most.
     lock
         Every `put` locks what it stores.
+    held
+        Every `put` sets the legal hold of what it stores.
     count
         Counts requests that are sent past `client` (`transfer`).
 
@@ -86,6 +88,7 @@ class S3Store(LocksOfBucket):
         checksum: Checksum = "sha256",
         page_size: int = 1000,
         lock: Lock | None = None,
+        held: bool = False,
         count: Count = lambda *_: None,
     ) -> None:
         folder = prefix.removesuffix("/")
@@ -95,6 +98,7 @@ class S3Store(LocksOfBucket):
         self.checksum = checksum
         self._page_size = page_size
         self.lock = lock
+        self.held = held
         self.count = count
         self.knows_conditions = True
 
@@ -168,7 +172,7 @@ class S3Store(LocksOfBucket):
         with translated(call):
             self._client.delete_object(Bucket=self.bucket, Key=call.key)
 
-    def with_lock(self, lock: Lock) -> Store:
+    def with_lock(self, lock: Lock | None, *, held: bool = False) -> Store:
         return S3Store(
             self.bucket,
             prefix=self._prefix,
@@ -176,6 +180,7 @@ class S3Store(LocksOfBucket):
             checksum=self.checksum,
             page_size=self._page_size,
             lock=lock,
+            held=held,
             count=self.count,
         )
 
@@ -190,7 +195,7 @@ class S3Store(LocksOfBucket):
 
     def fields_of_put(self, key: str, body: Body, sha256: str) -> dict[str, Any]:
         """Return the fields of a `put_object`, besides the place and the body, that check an object and lock it."""
-        locked = headers_of(self.lock)
+        locked = headers_of(self.lock, held=self.held)
         digest = digest_of(sha256)
         if self.checksum == "sha256":
             # The algorithm's name is redundant for S3 itself, but some emulators keep the checksum only with it.

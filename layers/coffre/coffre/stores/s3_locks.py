@@ -39,11 +39,12 @@ _NO_LOCK: Final = frozenset(
 _WITHOUT_DIGEST: Final = ("PutObjectRetention", "PutObjectLegalHold")
 
 
-def headers_of(lock: Lock | None) -> dict[str, Any]:
-    """Return the fields of a `put_object` that lock the object."""
+def headers_of(lock: Lock | None, *, held: bool = False) -> dict[str, Any]:
+    """Return the fields of a `put_object` that lock the object, and set its legal hold."""
+    hold = {"ObjectLockLegalHoldStatus": "ON"} if held else {}
     if lock is None:
-        return {}
-    return {"ObjectLockMode": lock.mode.value.upper(), "ObjectLockRetainUntilDate": lock.until}
+        return hold
+    return {"ObjectLockMode": lock.mode.value.upper(), "ObjectLockRetainUntilDate": lock.until, **hold}
 
 
 def state_of(answer: Mapping[str, Any]) -> LockState:

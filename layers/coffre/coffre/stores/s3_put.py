@@ -29,6 +29,7 @@ _HEADERS: Final = {
     "ChecksumSHA256": "x-amz-checksum-sha256",
     "ContentMD5": "content-md5",
     "IfNoneMatch": "if-none-match",
+    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
 }

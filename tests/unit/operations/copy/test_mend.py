@@ -197,6 +197,12 @@ def test_what_is_put_back_is_locked_and_held_as_all_backups_that_name_it_need_it
     damages = [Damage(code="PACK_SWAPPED", text="It differs.", pack=changed)]
     record_finding(scene.catalog, scene.vault, DamageReport.on(daily.id, "shop", Level.READ, scene.now, damages))
 
+    def refuse(request: str, key: str) -> None:
+        """Refuse what is asked for once an object exists again: a repeated call would not ask for it."""
+        if request in ("hold", "extend_lock"):
+            raise StoreError(f"{request} of {key} was refused.", code="STORE_DENIED")
+
+    vault.store.refuse = refuse
     place = Place("copy", lambda: DirectoryStore(copy))
     whole_vault = reading(Vault(scene.store), [place], None, lambda _name, _error: None)
     done = mend(MendJob(scene.catalog, Vault(scene.store), whole_vault, vault.record(daily), lambda: scene.now))
@@ -209,6 +215,33 @@ def test_what_is_put_back_is_locked_and_held_as_all_backups_that_name_it_need_it
     own = str(daily.manifest_key)
     assert vault.store.locks[own] == expected[own]
     assert not expected[own].held
+
+
+def test_the_strictest_mode_that_any_backup_records_of_an_object_is_its_lock_again(scene: Scene) -> None:
+    """Object Lock was turned on after the first backup, and the second one has locked what it reuses of it."""
+    scene.root.mkdir(exist_ok=True)
+    vault = LockedScene(scene, Versioned(scene.root, now=lambda: scene.now))
+    scene.store = vault.store
+    first = vault.take(Tier.DAILY)
+    vault.turn_on(LockMode.COMPLIANCE)
+    vault.later(days=1)
+    second = vault.take(Tier.DAILY, previous=first)
+    [shared] = scene.packs_of(first)
+    before, body = vault.store.locks[shared.key], scene.store.get(shared.key)
+    assert before.lock is not None
+    assert before.lock.mode is LockMode.COMPLIANCE
+    vault.store.delete(shared.key)
+
+    copy = FaultyStore()
+    copy.objects.update({key: scene.store.get(key) for key in vault.needs(second) if key != shared.key})
+    copy.objects[shared.key] = body
+    whole = reading(Vault(scene.store), [Place("copy", lambda: copy)], None, lambda _name, _error: None)
+    for backup in (first, second):
+        mend(MendJob(scene.catalog, Vault(scene.store), whole, vault.record(backup), lambda: scene.now))
+
+        assert scene.store.get(shared.key) == body
+        assert vault.store.locks[shared.key] == before
+        vault.store.delete(shared.key)
 
 
 def test_a_vault_that_cannot_lock_is_mended_without_locks(scene: Scene, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
-from coffre.model.locks import LockMode
+from coffre.model.locks import LockMode, stricter
 from coffre.model.manifest import Manifest
 from coffre.operations.copy.missing import missing_packs
 from coffre.operations.copy.put_back import UNKNOWN_MODE, Need, PutBack
@@ -174,7 +174,8 @@ def _needs(job: MendJob, keys: Collection[str]) -> tuple[dict[str, Need], dict[s
         for key in named.keys() & set(keys):
             known = needs.get(key, Need())
             until = max((end for end in (known.until, *_lock_ends(backup)) if end is not None), default=None)
-            needs[key] = Need(until, named[key], is_held=known.is_held or backup.held_at is not None)
+            mode = stricter(known.mode, named[key])
+            needs[key] = Need(until, mode, is_held=known.is_held or backup.held_at is not None)
             if backup.damaged_at is not None:
                 marked.setdefault(key, set()).add(backup.id)
     return needs, marked

@@ -50,13 +50,15 @@ class PutBack:
             state = LockState() if locks is None else locks.lock_of(key)
             self.store.delete(key)
             put_new(self._store(locks, state, need), key, body)
-        if locks is not None and (need.is_held or state.held):
-            locks.hold(key, on=True)
 
     def _store(self, locks: LockingStore | None, state: LockState, need: Need) -> Store:
-        """Return the store, which locks what is put, if that is needed."""
-        lock = self._lock(state, need)
-        return self.store if locks is None or lock is None else locks.with_lock(lock)
+        """Return the store, which locks and holds what is put, if that is needed.
+
+        By the request that puts it: once it exists, no later call would ask for its hold.
+        """
+        if locks is None:
+            return self.store
+        return locks.with_lock(self._lock(state, need), held=need.is_held or state.held)
 
     def _lock(self, state: LockState, need: Need) -> Lock | None:
         needed = Lock(state.lock.mode if state.lock else need.mode, need.until) if need.until is not None else None

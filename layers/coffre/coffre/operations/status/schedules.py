@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -62,13 +63,16 @@ class KeptSchedules:
     events: Callable[[], EventBridgeClient]
     kept_for: timedelta
     _kept: dict[str, tuple[datetime, Schedule]] = field(default_factory=dict, repr=False)
+    _opening: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, job: str, rule: str, now: datetime) -> Schedule:
         """Return a schedule as it was a while ago at most; raises what `read_schedule` raises, and keeps no error."""
         read_at, found = self._kept.get(rule, (now - self.kept_for, None))
         has_fired = found is not None and found.next_at is not None and found.next_at <= now
         if found is None or has_fired or not read_at <= now < read_at + self.kept_for:
-            found = read_schedule(self.events(), job, rule, now)
+            with self._opening:  # all are asked for in parallel, and the first one makes the client
+                events = self.events()
+            found = read_schedule(events, job, rule, now)
             self._kept[rule] = now, found
         return found
 
