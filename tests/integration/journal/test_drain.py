@@ -15,13 +15,14 @@ from tests.integration.journal_vault import Journal, Killed, killed_at
 
 from coffre.model.errors import ConnectError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
+from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport, Guarding
 from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
-from coffre.postgres.journal import look, slot
+from coffre.postgres.journal import fingerprint, look, slot
 from coffre.postgres.journal.slot_errors import lost
 
 
@@ -108,6 +109,13 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     scene.take_base()
     (scene.scratch / "backup").mkdir()
     backup = backup_job(scene.server.dsn(scene.name), scene.home, scene.scratch / "backup", scene.scratch)
+    assert one_run(backup, None).database.journal is None, "the target has no journal"
+    backup = replace(backup, target=backup.target.model_copy(update={"journal": JournalOptions()}))
+    for failing in ("SELECT 1 / 0", "SELECT pg_nothing()"):
+        with patch.object(fingerprint, "_NUMBERS", failing):
+            manifest = one_run(backup, None)
+        assert manifest.database.journal is None
+        assert any("The journal cannot continue from this backup" in note for note in manifest.notes)
     base = one_run(backup, None).database.journal
     assert base is not None
     journal.known.append(base)
