@@ -37,7 +37,7 @@ def drain(job: JournalJob) -> DrainReport:
     Raises
     ------
     JournalError
-        `JOURNAL_NOT_POSSIBLE`, `JOURNAL_UNREADABLE`
+        `JOURNAL_NOT_POSSIBLE`; what ends an interval, if the one that began instead ends with it too
     JournalTransientError
         `JOURNAL_WAITS`, `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`, `JOURNAL_TOO_SLOW`. What was stored before stays.
     """
