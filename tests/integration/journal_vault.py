@@ -81,7 +81,7 @@ class Journal:
 
     def base(self) -> JournalBase:
         """Return what the manifest of a backup would say now."""
-        with hold_snapshot(self.job.connection, Children(), lock_timeout_seconds=10) as holder:
+        with hold_snapshot(self.job.connection, Children(), lock_timeout_seconds=10, for_journal=True) as holder:
             wal_text = holder.wal_text
             assert wal_text is not None
             return holder.ask(lambda session: read_base(session, wal_text))

@@ -15,14 +15,17 @@ from tests.integration.journal_vault import Journal, Killed, killed_at
 
 from coffre.model.errors import ConnectError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
+from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport, Guarding
 from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
-from coffre.postgres.journal import look, slot
+from coffre.postgres.journal import fingerprint, look, passing, slot
+from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
+from coffre.postgres.journal.test_decoding import unreadable
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -108,6 +111,13 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     scene.take_base()
     (scene.scratch / "backup").mkdir()
     backup = backup_job(scene.server.dsn(scene.name), scene.home, scene.scratch / "backup", scene.scratch)
+    assert one_run(backup, None).database.journal is None, "the target has no journal"
+    backup = replace(backup, target=backup.target.model_copy(update={"journal": JournalOptions()}))
+    for failing in ("SELECT 1 / 0", "SELECT pg_nothing()"):
+        with patch.object(fingerprint, "_NUMBERS", failing):
+            manifest = one_run(backup, None)
+        assert manifest.database.journal is None
+        assert any("The journal cannot continue from this backup" in note for note in manifest.notes)
     base = one_run(backup, None).database.journal
     assert base is not None
     journal.known.append(base)
@@ -260,6 +270,18 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert journal.end(-2).reason is JournalEnd.SLOT_LOST
     journal.drain()
 
+    # A line that is not understood, or that the server cannot print: the next drain would not read it either.
+    changed()
+    with patch.object(passing, "begin_of", side_effect=unread_once()):
+        assert "no line" in again(JournalEnd.UNREADABLE, journal.drain()).ended[0][1].text
+    changed()
+    with patch.object(slot, "_PEEK", "SELECT 1, 1, convert_from('\\xff', 'UTF8') WHERE %s || %s || %s::text <> ''"):
+        with pytest.raises(JournalError) as unread:
+            journal.drain()  # the new slot would not be read any better
+        assert unread.value.code == "JOURNAL_UNREADABLE"
+    assert journal.end(-2).reason is JournalEnd.UNREADABLE
+    journal.drain()
+
     for wrong in ({"timeline": 9}, {"system": "another"}):
         keep(journal.job, journal.state, **wrong)
         again(JournalEnd.TIMELINE)
@@ -355,6 +377,18 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     with scene.reader, scene.reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (scene.name,))
         assert cursor.fetchall() == [(0,)]
+
+
+def unread_once() -> Callable[[Line], Begin]:
+    """What begins a transaction, which is not understood the first time."""
+    real, first = passing.begin_of, iter([True])
+
+    def begin(line: Line) -> Begin:
+        if next(first, False):
+            raise unreadable(line, "no line of this kind is known")
+        return real(line)
+
+    return begin
 
 
 def slow_once() -> Callable[[], float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.journal import JournalState
 from coffre.model.journal_options import JournalOptions
-from coffre.policy.journal_health import has_journal, is_due, late_since
+from coffre.policy.journal_health import asks_for_base, has_journal, is_due, late_since, silent_after
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -37,6 +38,24 @@ def test_a_journal_is_late_when_three_drains_in_a_row_stored_nothing() -> None:
 
     assert late_since(FIVE, None, NOON, None) is not None, "it never began, and was configured long ago"
     assert late_since(FIVE, state(seen_at=NOON, failed_at=NOON + 30 * MINUTE), NOON + 30 * MINUTE, None) == NOON
+
+
+def test_a_slot_outlives_the_drains_that_are_due_and_a_base_that_never_comes_is_asked_for_less_and_less() -> None:
+    assert silent_after(FIVE) == timedelta(hours=24)
+    assert silent_after(JournalOptions(every_minutes=1440)) == timedelta(hours=72)
+
+    assert not asks_for_base(state(), NOON)
+    asked, now = list[datetime](), NOON
+    while now < NOON + timedelta(days=8):
+        if asks_for_base(state(base_wanted_at=NOON, base_asked_at=asked[-1] if asked else None), now):
+            asked.append(now)
+        now += 5 * MINUTE
+    gaps = [int((after - before) / MINUTE) for before, after in pairwise(asked)]
+    assert gaps[:8] == [15, 15, 30, 60, 120, 240, 480, 960]
+    assert set(gaps[8:]) == {1440}
+    newer = state(base_wanted_at=NOON, base_asked_at=NOON - 10 * MINUTE)
+    assert not asks_for_base(newer, NOON)
+    assert asks_for_base(newer, NOON + 5 * MINUTE)
 
 
 def test_servers_have_no_journal_and_databases_do() -> None:

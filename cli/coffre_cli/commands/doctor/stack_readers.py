@@ -42,6 +42,7 @@ from coffre.policy.checks.local_facts import LocalFacts
 from coffre.policy.checks.objectives import ObjectivesFacts
 from coffre.policy.checks.stack_facts import Function, Network, StackFacts
 from coffre.policy.checks.vault_facts import LockProbe, VaultSettings
+from coffre.policy.journal_health import has_journal
 from coffre.policy.objectives import unreachable
 from coffre.runtime.destinations import open_destination
 from coffre.runtime.sources import read_secret
@@ -116,6 +117,7 @@ class _Stack:
                 functions=tuple(function for function, _ in found),
                 limits=read_limits(functions),
                 point_in_time_recovery=read_recovery(new("dynamodb"), outputs["CatalogTable"]),
+                journals=tuple(one.name for one in self.deployed.configuration.databases if has_journal(one)),
             )
             subnets = sorted({subnet for _, subnets in found for subnet in subnets})
             unknown = _unread_functions(function for function, _ in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from coffre.alerts.alert import Alert, AlertKind
@@ -20,6 +20,7 @@ _OF_THE_SLOT: Final = frozenset(
         JournalEnd.GUARD,
         JournalEnd.TOO_LARGE,
         JournalEnd.TOO_SLOW,
+        JournalEnd.UNREADABLE,
     }
 )
 _HINTS: Final[Mapping[JournalEnd, str]] = {
@@ -29,6 +30,7 @@ _HINTS: Final[Mapping[JournalEnd, str]] = {
     JournalEnd.SLOT_FOREIGN: "Find out which program uses the slot. It was left alone.",
     JournalEnd.GUARD: "Find out why drains failed or were too slow; then raise maximum_lag_bytes if the disk has room.",
     JournalEnd.TOO_SLOW: "Divide large transactions, or give the functions more memory (MemorySize).",
+    JournalEnd.UNREADABLE: "If it comes back: report the message; `coffre journal list` shows each stretch.",
     JournalEnd.TOO_LARGE: "Raise temp_file_limit for the role, or divide large transactions.",
 }
 _SAFE: Final = "The backups are not affected, nor are the moments before that are stored already."
@@ -74,7 +76,10 @@ def journal_late(target: str, state: JournalState | None, since: datetime) -> Al
 
 
 def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
-    """Report that moments cannot be restored: from the end of an interval to the next base."""
+    """Report that moments cannot be restored: from the end of an interval to the next base.
+
+    A cause that comes back with every drain is reported once a day.
+    """
     is_slot = ended.reason in _OF_THE_SLOT
     last = f"up to {moment(ended.seen_at)}" if ended.seen_at else "that are stored"
     what = (
@@ -93,5 +98,5 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
             commands=[f"coffre journal list {target}"],
         ),
         ids=ids_of(interval=interval),
-        fingerprint=interval,
+        fingerprint=f"{ended.reason} {ended.ended_at.astimezone(UTC):%Y-%m-%d}",
     )

@@ -32,6 +32,7 @@ class JournalEnd(StrEnum):
     TIMELINE = "timeline"
     TOO_LARGE = "too-large"
     TOO_SLOW = "too-slow"
+    UNREADABLE = "unreadable"
     GUARD = "guard"
     SWITCHED_OFF = "switched-off"
     GAP = "gap"

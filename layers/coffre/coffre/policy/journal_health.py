@@ -14,6 +14,9 @@ _MISSED: Final = 3
 _SLACK: Final = timedelta(minutes=10)
 _MINUTE_SECONDS: Final = 60
 _RETRY_MINUTES: Final = 15
+_SILENT: Final = timedelta(hours=24)
+_ASK_AGAIN: Final = timedelta(minutes=15)
+_ASK_SELDOM: Final = timedelta(hours=24)
 
 
 def is_due(options: JournalOptions, state: JournalState | None, tick: datetime) -> bool:
@@ -35,6 +38,22 @@ def is_retried(state: JournalState, tick: datetime) -> bool:
 def late_after(options: JournalOptions) -> timedelta:
     """Return how old the last moment that is stored may get."""
     return _MISSED * timedelta(minutes=options.every_minutes) + _SLACK
+
+
+def silent_after(options: JournalOptions) -> timedelta:
+    """Return after what time without a good drain a slot is dropped: never before a drain that is only due then."""
+    return max(_SILENT, _MISSED * timedelta(minutes=options.every_minutes))
+
+
+def asks_for_base(state: JournalState, now: datetime) -> bool:
+    """Return whether a backup is asked for: the longer the open interval has none, the less often, at least daily.
+
+    A base that never comes (it fails, or is none) must not become a backup every few minutes for ever.
+    """
+    wanted, asked = state.base_wanted_at, state.base_asked_at
+    if wanted is None or asked is None:
+        return wanted is not None
+    return now - asked >= min(max(_ASK_AGAIN, asked - wanted), _ASK_SELDOM)
 
 
 def late_since(

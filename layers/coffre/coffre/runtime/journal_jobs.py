@@ -18,6 +18,7 @@ from coffre.model.journal_options import JournalOptions
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.job import Guarding, JournalJob
 from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.journal_health import silent_after
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import checked_connection
@@ -64,7 +65,7 @@ class JournalJobs:
                 ask_for_base=lambda why: self._ask_for_base(target.name, options, why),
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
-                guarding=Guarding(maximum_lag_bytes=options.maximum_lag_bytes),
+                guarding=Guarding(options.maximum_lag_bytes, silent_after=silent_after(options)),
             )
 
     def former(self, name: str) -> tuple[Configuration, DatabaseTarget]:

@@ -42,6 +42,11 @@ FIXTURES: Final = (
         spares=(replace(STACK, rules=(replace(RULE, state="ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"),)),),
     ),
     Fixture(
+        "JOURNAL_OFF",
+        provokes=(replace(STACK, journals=("shop",)),),
+        spares=(replace(STACK, journals=("shop",), rules=(RULE, replace(RULE, name="JournalRule"))),),
+    ),
+    Fixture(
         "SUBSCRIPTION_UNCONFIRMED",
         provokes=(replace(STACK, subscriptions=(MAIL, replace(MAIL, is_confirmed=False))),),
         spares=(replace(STACK, subscriptions=(MAIL, Subscription("lambda", "arn:aws:lambda:x", is_confirmed=True))),),

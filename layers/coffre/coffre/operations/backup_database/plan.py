@@ -22,7 +22,7 @@ from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive
 from coffre.postgres.connection.minors import note_of_newer_minor
 from coffre.postgres.connection.roles import filter_roles
-from coffre.postgres.journal.fingerprint import read_base
+from coffre.postgres.journal.fingerprint import base_or_why
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.locks import locked_first
 from coffre.postgres.source.present_catalog import PresentCatalog
@@ -58,7 +58,12 @@ def open_snapshot_and_plan(
             try:
                 holding.enter_context(locked_first(job.connection, job.children, lock_first, present))
                 holder = holding.enter_context(
-                    hold_snapshot(job.connection, job.children, lock_timeout_seconds=present.patience_seconds)
+                    hold_snapshot(
+                        job.connection,
+                        job.children,
+                        lock_timeout_seconds=present.patience_seconds,
+                        for_journal=_is_base(job),
+                    )
                 )
                 holding.enter_context(yielding_locks(present, run.watch, keep_alive=holder.keep_alive))
                 plan = make_plan(job, run.backup, holder, present)
@@ -107,6 +112,7 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: P
     history, notes = (NO_HISTORY, ()) if division else open_history_of(job, parts)
     newer = note_of_newer_minor(facts.version_number, facts.version, job.tools.version())
     roles_file, roles_exceptions = roles.result()
+    journal, no_base = _base_of_a_journal(job, holder)
     return BackupPlan(
         backup=backup,
         snapshot=holder.snapshot,
@@ -122,18 +128,27 @@ def make_plan(job: DatabaseBackupJob, backup: Backup, holder: Holder, present: P
         parts=tuple(parts),
         history=history,
         exceptions=(*roles_exceptions, *exceptions_for(unstored, unused), *_unread(job, holder, whole)),
-        notes=(*notes, *notes_for(unstored), *([newer] if newer else [])),
+        notes=(*notes, *notes_for(unstored), *([newer] if newer else []), *no_base),
         division=division,
-        journal=_base_of_a_journal(job, holder),
+        journal=journal,
     )
 
 
-def _base_of_a_journal(job: DatabaseBackupJob, holder: Holder) -> JournalBase | None:
-    """Return what makes the backup a base; a journal needs both definitions and rows."""
+def _is_base(job: DatabaseBackupJob) -> bool:
+    """Return whether the backup is to be a base of a journal, which needs both definitions and rows."""
+    return job.target.journal is not None and job.target.contents.has_schema and job.target.contents.has_rows
+
+
+def _base_of_a_journal(job: DatabaseBackupJob, holder: Holder) -> tuple[JournalBase | None, tuple[str, ...]]:
+    """Return what makes the backup a base, and a note if it is to be one and cannot: it is a good backup either way."""
     wal_text = holder.wal_text
-    if wal_text is None or not (job.target.contents.has_schema and job.target.contents.has_rows):
-        return None
-    return holder.ask(lambda session: read_base(session, wal_text))
+    if not _is_base(job):
+        return None, ()
+    why = "the server does not say where its log is (wal_level is not logical, or it is a standby)"
+    found = why if wal_text is None else holder.ask(lambda session: base_or_why(session, wal_text))
+    if isinstance(found, JournalBase):
+        return found, ()
+    return None, (f"The journal cannot continue from this backup: {found}.",)
 
 
 def _divide(job: DatabaseBackupJob, tables: Sequence[TableExtent], holder: Holder) -> Division | None:

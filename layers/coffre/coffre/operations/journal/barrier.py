@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,8 +36,9 @@ _OF_SLOT: Final = {
     "JOURNAL_TIMELINE": JournalEnd.TIMELINE,
     "JOURNAL_TOO_LARGE": JournalEnd.TOO_LARGE,
     "JOURNAL_TOO_SLOW": JournalEnd.TOO_SLOW,
+    "JOURNAL_UNREADABLE": JournalEnd.UNREADABLE,
 }
-_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW")
+_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABLE")
 
 
 def reason_of(error: CoffreError) -> JournalEnd | None:
@@ -117,7 +119,8 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
         upto = until_on_disk(session, job.pause).lsn  # not before what is seen
         try:
-            found = barriers(before, after, emptied_tables(in_time(job, session, ownership(state).name, upto)))
+            with closing(in_time(job, session, ownership(state).name, upto)) as lines:
+                found = barriers(before, after, emptied_tables(lines))
         except (JournalError, JournalTransientError) as error:
             if error.code not in _UNSEARCHABLE:  # it would be so in the next drain: the new files are not explained
                 raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
 import psycopg2.extensions
@@ -20,13 +19,13 @@ from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.keeping import keep, note_failure, ownership
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
 from coffre.policy.journal import is_base
+from coffre.policy.journal_health import asks_for_base
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
 
 _SMALLEST_STEP_BYTES: Final = 1 << 16
 _SLOW_STEP_BYTES: Final = 1 << 20
-_ASK_AGAIN: Final = timedelta(minutes=15)
 
 
 def drain(job: JournalJob) -> DrainReport:
@@ -38,7 +37,7 @@ def drain(job: JournalJob) -> DrainReport:
     Raises
     ------
     JournalError
-        `JOURNAL_NOT_POSSIBLE`, `JOURNAL_UNREADABLE`
+        `JOURNAL_NOT_POSSIBLE`; what ends an interval, if the one that began instead ends with it too
     JournalTransientError
         `JOURNAL_WAITS`, `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`, `JOURNAL_TOO_SLOW`. What was stored before stays.
     """
@@ -179,10 +178,9 @@ class _Drain:
         changes["retained_bytes"] = found.retained_bytes if found else 0
         is_wanted = state.base_wanted_at is not None
         if is_wanted and any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
-            is_wanted = False
             changes |= {"base_wanted_at": None, "base_asked_at": None}
         state = keep(job, state, **changes)
-        if not is_wanted or (state.base_asked_at is not None and now - state.base_asked_at < _ASK_AGAIN):
+        if not asks_for_base(state, now):
             return state
         job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
         return keep(job, state, base_asked_at=now)

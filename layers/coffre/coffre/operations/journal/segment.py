@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -122,13 +122,14 @@ def _store(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look, upto: int
 ) -> tuple[Stored, Passing]:
     passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
-    lines = passed.through(in_time(job, session, ownership(state).name, upto))
-    pieces = (line_bytes(*line) for line in lines)
-    stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
+    # Whatever stops it, the session is free for what follows.
+    with closing(in_time(job, session, ownership(state).name, upto)) as lines:
+        pieces = (line_bytes(*line) for line in passed.through(lines))
+        stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
     return stored, passed
 
 
-def in_time(job: JournalJob, session: psycopg2.extensions.connection, name: str, upto: int) -> Iterator[Line]:
+def in_time(job: JournalJob, session: psycopg2.extensions.connection, name: str, upto: int) -> Generator[Line]:
     """Yield the lines of a slot up to a position, while there is time.
 
     Raises

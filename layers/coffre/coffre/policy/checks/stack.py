@@ -8,12 +8,13 @@ from typing import Final
 
 from coffre.model.checkup import Severity
 from coffre.policy.checks.answers import Refused
-from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.checks.check import Finding, Unread, check, names
 from coffre.policy.checks.stack_facts import AccountLimits, StackFacts
 
 # Besides one invocation for each target: rotation after the first of them, verification, an alert.
 _BESIDES: Final = 3
 _CODE_PERCENT: Final = 90
+_JOURNAL_RULE: Final = "JournalRule"
 # What accounts may give a function before they have been used for a while (Lambda's own answer is "Member must have
 # value less than or equal to 3008"; its guide says that new accounts have reduced quotas of concurrency and memory,
 # read 2026-11). No API tells it.
@@ -55,6 +56,23 @@ def schedule_disabled(stack: StackFacts) -> Found:
                 f"aws events enable-rule --name {rule.deployed_name}",
                 rule.name,
             )
+
+
+@check(
+    "JOURNAL_OFF",
+    Severity.WARNING,
+    StackFacts,
+    fine="What journals need is switched on.",
+    cure="Deploy the stack with the parameter Journal=on; or remove `journal` of the targets: coffre config edit.",
+)
+def journal_off(stack: StackFacts) -> Found:
+    """Find targets with a journal in a stack that never drains one."""
+    if stack.journals and not isinstance(stack.rules, Refused) and all(r.name != _JOURNAL_RULE for r in stack.rules):
+        yield Finding(
+            f"Nothing drains the journals of {len(stack.journals):,} targets: the stack's parameter Journal is off. A "
+            "slot that exists keeps the server's log until the hourly check drops it.",
+            names(stack.journals),
+        )
 
 
 @check(

@@ -64,6 +64,8 @@ class StackFacts:
         The number of configured targets, which is that of the invocations that start together.
     point_in_time_recovery
         Whether the catalog can be restored to any second of the last weeks.
+    journals
+        The names of the targets with a journal.
     """
 
     stack: str
@@ -78,6 +80,7 @@ class StackFacts:
     functions: tuple[Function, ...]
     limits: Answer[AccountLimits]
     point_in_time_recovery: Answer[bool]
+    journals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+import psycopg2
 import psycopg2.extensions
 
+from coffre.model.errors import CoffreError
 from coffre.model.manifest import JournalBase
+from coffre.postgres.connection.connect import one_line
 from coffre.postgres.journal.barriers import marks_of
 from coffre.postgres.journal.changes import parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
@@ -56,6 +59,21 @@ def read_base(session: psycopg2.extensions.connection, wal_text: str) -> Journal
         at=at,
         fingerprint=fingerprint(session),
     )
+
+
+def base_or_why(session: psycopg2.extensions.connection, wal_text: str) -> JournalBase | str:
+    """Return what `read_base` does, or why it cannot: the session's transaction continues either way."""
+    with session.cursor() as cursor:
+        cursor.execute("SAVEPOINT base_of_a_journal")
+        try:
+            found: JournalBase | str = read_base(session, wal_text)
+        except (psycopg2.Error, CoffreError, ValueError) as error:
+            if session.closed:
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT base_of_a_journal")
+            found = one_line(error) if isinstance(error, psycopg2.Error) else str(error)
+        cursor.execute("RELEASE SAVEPOINT base_of_a_journal")
+    return found
 
 
 _SNAPSHOT: Final = """

@@ -30,6 +30,10 @@ def missing(name: str) -> JournalError:
     )
 
 
+# A value that the server cannot print, or not in the session's encoding: it cannot the next time either.
+_DATA_EXCEPTION: Final = "22"
+
+
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """Turn the server's errors about a slot into ones that say what to do."""
@@ -52,6 +56,8 @@ def translated(name: str) -> Iterator[None]:
         ) from error
     except psycopg2.errors.UndefinedObject as error:
         raise missing(name) from error
+    except UnicodeDecodeError as error:  # its text would quote a row
+        raise _unreadable(name, f"a text is not {error.encoding}") from error
     except psycopg2.Error as error:
         raise _explained(name, error) from error
 
@@ -76,6 +82,8 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
             hint="It needs wal_level = logical, a free slot (max_replication_slots), and a role with REPLICATION (on"
             " RDS: GRANT rds_replication TO the role).",
         )
+    if (error.pgcode or "").startswith(_DATA_EXCEPTION):
+        return _unreadable(name, said)
     if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         return JournalTransientError(
             f"The session that used the replication slot {name} was ended.",
@@ -86,6 +94,15 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
         f"The replication slot {name} cannot be used.",
         detail=said,
         hint="The detail is the server's own words. Backups are not affected.",
+    )
+
+
+def _unreadable(name: str, detail: str) -> JournalError:
+    return JournalError(
+        f"The replication slot {name} has a change that cannot be read.",
+        code="JOURNAL_UNREADABLE",
+        detail=detail,
+        hint="Begin again with a new slot and a new base. If it comes back, find out which table has such values.",
     )
 
 

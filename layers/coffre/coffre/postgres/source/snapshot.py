@@ -283,19 +283,31 @@ class Holder:
 
 
 @contextmanager
-def hold_snapshot(connection: Connection, children: Children, *, lock_timeout_seconds: int) -> Iterator[Holder]:
+def hold_snapshot(
+    connection: Connection, children: Children, *, lock_timeout_seconds: int, for_journal: bool = False
+) -> Iterator[Holder]:
     """Open the holder. Its snapshot can be imported by others until the block is left."""
     with connect(connection) as session, children.cancelling(session):
         try:
-            with session, session.cursor() as cursor:
-                cursor.execute(_WAL_POSITION)
-                ((wal_text,),) = cursor.fetchall()
+            wal_text = _wal_position(session) if for_journal else None
             session.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with session.cursor() as cursor:
                 cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection, wal_text)
+
+
+def _wal_position(session: psycopg2.extensions.connection) -> str | None:
+    try:
+        with session, session.cursor() as cursor:
+            cursor.execute(_WAL_POSITION)
+            ((wal_text,),) = cursor.fetchall()
+    except psycopg2.Error:
+        if session.closed:
+            raise
+        return None  # a backup without it is a good one, and no base
+    return wal_text
 
 
 # A standby has no position of its own.
