@@ -166,8 +166,8 @@ def dead_restore(coffre: Coffre, backup_id: str) -> str:
     """Record a restore whose process died ten minutes ago, before it did anything, and return its id."""
     long_ago = utc_now() - timedelta(minutes=10)
     dead = Restore(
-        id=new_id(), backup_id=backup_id, target="shop", destination="there", status=Status.IN_PROGRESS,
-        created_at=long_ago, heartbeat_at=long_ago,
+        id=new_id(), backup_id=backup_id, target="shop", destination="coffre/database/destination",
+        status=Status.IN_PROGRESS, created_at=long_ago, heartbeat_at=long_ago,
     )  # fmt: skip
     coffre.catalog.create_restore(dead)
     return dead.id

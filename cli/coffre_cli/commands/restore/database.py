@@ -35,7 +35,7 @@ EXAMPLES = examples(
     "coffre restore database 01K9X... --to postgresql://me:SECRET@db.example/new",
     "coffre restore database 2026-11-17T14:30 --target shop --to env:DESTINATION",
     "coffre restore database latest --to env:DESTINATION --contents schema",
-    'coffre restore database latest --to env:DESTINATION --at "2026-11-27 14:29:30"  # by the journal',
+    'coffre restore database latest --to env:NEW --at "2026-11-27 14:29:30"',
     "coffre restore database latest --replace --before-transaction 48213",
     "coffre restore database latest --replace --dry-run",
     "coffre restore database latest --to env:DESTINATION --from offsite",
