@@ -37,7 +37,9 @@ class Function(StrEnum):
 
 
 def invoke(
-    function: Annotated[Function, typer.Argument(show_choices=False, metavar="FUNCTION", help=f"Which function: {', '.join(Function)}.")],
+    function: Annotated[
+        Function, typer.Argument(show_choices=False, metavar="FUNCTION", help=f"Which function: {', '.join(Function)}.")
+    ],
     event: Annotated[Path, typer.Option("--event", help="A file with the event (JSON); - reads standard input.")],
     stack: StackOption = None,
 ) -> None:

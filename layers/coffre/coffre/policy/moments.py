@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from coffre.model.errors import RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase, SequenceValue
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class _Begins(Protocol):
+    @property
+    def from_lsn(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class Stretch[B]:
         """Return the last moment up to which everything is stored, in the kind of a point."""
         known = [self.end, self.state if self.state and self.state.interval == self.interval.id else None]
         stored = [one for one in known if one is not None]
+        if point.lsn is not None and self.end is not None:
+            return Point(lsn=self.end.stored_lsn)
         if point.lsn is not None:
             lsns = [*(one.to_lsn for one in self.segments), *(one.stored_lsn for one in stored)]
             return Point(lsn=max(lsns, default=self.interval.from_lsn))
@@ -140,15 +147,24 @@ def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Cho
 def _chosen[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
     segments = list[JournalSegment]()
     sequences: tuple[SequenceValue, ...] = ()
-    for segment in stretch.segments:
-        if segment.to_lsn <= base.before_lsn:
-            continue
+    for segment in stretch.segments[first_needed(stretch.segments, base.before_lsn) :]:
         segments.append(segment)
         if segment.to_lsn > base.lsn:
             sequences = segment.sequences or sequences
         if point.is_before_end_of(segment):
             break
     return Chosen(point, backup, base, stretch.interval, segments, sequences)
+
+
+def first_needed(segments: Sequence[_Begins], before_lsn: int) -> int:
+    """Return the place of the first segment that is applied to a base: one before those that end behind its position.
+
+    While a synchronous standby does not answer, what is in the WAL already is not visible yet, and so not in the base.
+    What the base has is left out by its snapshot.
+    """
+    # A segment ends where the next one begins.
+    begun = sum(segment.from_lsn <= before_lsn for segment in segments)
+    return max(begun - 2, 0)
 
 
 @dataclass(frozen=True)

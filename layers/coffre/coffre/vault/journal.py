@@ -94,8 +94,12 @@ def commit_segment(vault: Vault, target: str, segment: JournalSegment) -> str:
     return _put(vault, key, segment)
 
 
-def intervals(vault: Vault, target: str) -> list[JournalInterval]:
+def intervals(
+    vault: Vault, target: str, on_damage: Callable[[IntegrityError], None] | None = None
+) -> list[JournalInterval]:
     """Return the intervals of a target that exist, the oldest first.
+
+    With `on_damage` one whose record is damaged is left out, and its error is given to it.
 
     Raises
     ------
@@ -105,8 +109,14 @@ def intervals(vault: Vault, target: str) -> list[JournalInterval]:
     keys = (interval_of(info.key) for info in vault.store.list(journal_prefix(target)))
     found = []
     for _, interval in sorted({key for key in keys if key is not None}):
-        with suppress(ObjectMissingError):  # begun by a drain that was killed before it wrote the record
+        try:
             found.append(read_interval(vault, target, interval))
+        except ObjectMissingError:
+            continue  # begun by a drain that was killed before it wrote the record
+        except IntegrityError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
     return found
 
 

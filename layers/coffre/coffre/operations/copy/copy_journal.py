@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Final
 
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
@@ -54,46 +53,73 @@ def copy_journal(
     Raises
     ------
     IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`, `PACK_DAMAGED`: the vault's own journal is damaged there. What comes before
-        was sent.
+        `JOURNAL_DAMAGED`, `JOURNAL_GAP`, `PACK_DAMAGED`, `PACK_MISSING`: the vault's own journal is damaged there.
+        What comes before was sent.
     StoreError, StoreTransientError
         A store refuses, or does not answer.
     """
     there = {info.key for info in destination.store.list(journal_prefix(target))}
     sent = 0
     for interval in intervals(source, target):
-        for key, sha256 in _due(source, interval, there):
-            check()
-            if is_time_over():
-                return sent
-            with suppress(ObjectMissingError):  # a rotation of the vault has removed it meanwhile
-                sent += _send(source, destination, key, sha256)
+        for unit in _due(source, interval, there):
+            for key, sha256 in unit:
+                check()
+                if is_time_over():
+                    return sent
+                try:
+                    sent += _send(source, destination, key, sha256)
+                except ObjectMissingError:
+                    _refuse_lost(source, key, unit[-1][0])
+                    break  # a rotation of the vault has removed it meanwhile, its record first
     return sent
 
 
-def _due(source: Vault, interval: JournalInterval, there: set[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield what the copy lacks of an interval, each with its SHA-256 where a record says it."""
+type _Unit = list[tuple[str, str | None]]
+
+
+def _due(source: Vault, interval: JournalInterval, there: set[str]) -> Iterator[_Unit]:
+    """Yield what the copy lacks of an interval: what belongs together, its record last."""
     target = interval.target
     if interval_key(target, interval.id) not in there:
         found = [info.key for info in source.store.list(definitions_prefix(target, interval.id))]
-        yield from ((key, None) for key in found if key not in there)
-        yield interval_key(target, interval.id), None
+        yield [*((key, None) for key in found if key not in there), (interval_key(target, interval.id), None)]
     known = [key for one in there if interval.id in one and (key := segment_of(one)) is not None]
     first = min((key.number for key in known), default=0)
     numbers = {key.number for key in known}
+    end = interval_end_key(target, interval.id)
+    # Asked before the segments are listed: what comes with an end is all that it ends.
+    has_end = end not in there and _exists(source, end)
     for segment in segment_keys(source, target, interval.id, after=None):
         if segment.number >= first and segment.number not in numbers:
-            yield from _of_segment(source, segment, there)
-    end = interval_end_key(target, interval.id)
-    if end not in there:
-        yield end, None
+            yield _of_segment(source, segment, there)
+    if has_end:
+        yield [(end, None)]
 
 
-def _of_segment(source: Vault, segment: SegmentKey, there: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    with suppress(ObjectMissingError):
+def _of_segment(source: Vault, segment: SegmentKey, there: Iterable[str]) -> _Unit:
+    try:
         packs = read_segment(source, segment, None)[0].packs
-        yield from ((pack.key, pack.sha256) for pack in packs if pack.key not in there)
-        yield segment.key, None
+    except ObjectMissingError:
+        return []
+    return [*((pack.key, pack.sha256) for pack in packs if pack.key not in there), (segment.key, None)]
+
+
+def _exists(source: Vault, key: str) -> bool:
+    try:
+        source.store.head(key)
+    except ObjectMissingError:
+        return False
+    return True
+
+
+def _refuse_lost(source: Vault, key: str, record: str) -> None:
+    """Raise for an object that is missing while the record that names it is not."""
+    if key != record and _exists(source, record):
+        raise IntegrityError(
+            f"{key} of a journal is missing in the vault.",
+            code="PACK_MISSING",
+            hint="What follows it was not copied. What else is damaged: coffre verify --level inventory",
+        )
 
 
 def _send(source: Vault, destination: Vault, key: str, sha256: str | None) -> int:

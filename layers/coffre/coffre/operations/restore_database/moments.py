@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Final
 
 from coffre.model.backup import Backup
-from coffre.model.errors import ObjectMissingError, RestoreError
+from coffre.model.errors import IntegrityError, ObjectMissingError, RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, JournalBase
@@ -17,7 +16,7 @@ from coffre.model.moment import Moment
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.journal import bases_of
-from coffre.policy.moments import Chosen, Point, Stretch, choose
+from coffre.policy.moments import Chosen, Point, Stretch, choose, first_needed
 from coffre.postgres.journal.changes import Line, parse_lsn
 from coffre.postgres.journal.transactions import outline
 from coffre.vault import journal
@@ -49,8 +48,9 @@ def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
             code="JOURNAL_MOMENT",
             hint="Say latest in place of its id: the right base is found by itself.",
         )
-    stretches = stretches_of(job.vault, target, [_base(job.backup.id, content)], job.journal)
-    return choose(target, point_of(at, job.vault, target, stretches, job.decoder), stretches)
+    damage = list[IntegrityError]()
+    stretches = stretches_of(job.vault, target, [_base(job.backup.id, content)], job.journal, damage.append)
+    return _choose(target, point_of(at, job.vault, target, stretches, job.decoder), stretches, damage)
 
 
 def base_for(
@@ -77,15 +77,32 @@ def base_for(
     """
     usable = [one for one in backups if one.kind is TargetKind.DATABASE and one.is_healthy]
     bases = [_base(one, open_manifest(vault, one).database) for one in usable]
-    stretches = stretches_of(vault, target, bases, state)
+    damage = list[IntegrityError]()
+    stretches = stretches_of(vault, target, bases, state, damage.append)
     keys = decoder() if at.before_transaction is not None and stretches else FrameDecoder(())
-    return choose(target, point_of(at, vault, target, stretches, keys), stretches).backup
+    return _choose(target, point_of(at, vault, target, stretches, keys), stretches, damage).backup
+
+
+def _choose[B](
+    target: str, point: Point, stretches: Sequence[Stretch[B]], damage: Sequence[IntegrityError]
+) -> Chosen[B]:
+    """Choose from what is not damaged; if that does not have the moment, the damage may be why."""
+    try:
+        return choose(target, point, stretches)
+    except RestoreError as error:
+        raise damage[0] if damage else error from error
 
 
 def stretches_of[B](
-    vault: Vault, target: str, backups: Sequence[Base[B]], state: JournalState | None
+    vault: Vault,
+    target: str,
+    backups: Sequence[Base[B]],
+    state: JournalState | None,
+    on_damage: Callable[[IntegrityError], None] | None = None,
 ) -> list[Stretch[B]]:
     """Return what is stored of the intervals of a target, the oldest first.
+
+    With `on_damage` one that is damaged is left out, and its error is given to it.
 
     Raises
     ------
@@ -93,14 +110,28 @@ def stretches_of[B](
         `JOURNAL_DAMAGED`, `JOURNAL_GAP`
     """
     found = []
-    for interval in journal.intervals(vault, target):
-        end: IntervalEnd | None = None
-        with suppress(ObjectMissingError):
-            end = journal.read_end(vault, target, interval.id)
-        bases = sorted(bases_of(interval, end, backups), key=lambda one: one[1].lsn)
-        after = min((base.before_lsn for _, base in bases), default=interval.from_lsn)
-        found.append(Stretch(interval, end, _segments(vault, interval, after), bases, state))
+    for interval in journal.intervals(vault, target, on_damage):
+        try:
+            found.append(_stretch_of(vault, interval, backups, state))
+        except IntegrityError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
     return found
+
+
+def _stretch_of[B](
+    vault: Vault, interval: JournalInterval, backups: Sequence[Base[B]], state: JournalState | None
+) -> Stretch[B]:
+    end: IntervalEnd | None = None
+    with suppress(ObjectMissingError):
+        end = journal.read_end(vault, interval.target, interval.id)
+    bases = sorted(bases_of(interval, end, backups), key=lambda one: one[1].lsn)
+    after = min((base.before_lsn for _, base in bases), default=interval.from_lsn)
+    segments = _segments(vault, interval, after)
+    if end is not None:  # what a drain stored that did not know of the end may not fit the definitions
+        segments = [one for one in segments if one.from_lsn < end.stored_lsn]
+    return Stretch(interval, end, segments, bases, state)
 
 
 def point_of[B](at: Moment, vault: Vault, target: str, stretches: Sequence[Stretch[B]], decoder: FrameDecoder) -> Point:
@@ -138,8 +169,7 @@ def _base[B](backup: B, content: DatabaseContent) -> Base[B]:
 def _segments(vault: Vault, interval: JournalInterval, after_lsn: int) -> list[JournalSegment]:
     """Return the segments of an interval that end behind a position, each proven to follow the one before."""
     target, keys = interval.target, journal.segment_keys(vault, interval.target, interval.id, None)
-    # A segment ends where the next one begins.
-    keys = [key for key, following in zip_longest(keys, keys[1:]) if not following or following.from_lsn > after_lsn]
+    keys = keys[first_needed(keys, after_lsn) :]
 
     def read(key: SegmentKey) -> tuple[JournalSegment, str]:
         return journal.read_segment(vault, key, None)

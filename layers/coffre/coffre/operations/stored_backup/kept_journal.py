@@ -45,15 +45,13 @@ def unless_needed(
 ) -> tuple[Decision, ...]:
     """Keep the backups of one target that moments of its journal since a time are made from.
 
-    Manifests are read only if a journal exists and something would go. For a journal that is damaged no
-    backup is kept: the sweep reports it.
+    Manifests are read only if a journal exists and something would go. Of an interval whose record is damaged nothing
+    can be made: the sweep reports it.
     """
     decided = tuple(decisions)
     if since is None or all(one.action is Action.KEEP for one in decided):
         return decided
-    needed = dict[str, str]()
-    with suppress(IntegrityError):
-        needed = dict(_needed(vault, backups, since))
+    needed = dict(_needed(vault, backups, since))
     return tuple(
         one.model_copy(update={"action": Action.KEEP, "held_back": True, "reason": needed[one.backup_id]})
         if one.action is Action.DELETE and one.backup_id in needed
@@ -64,7 +62,8 @@ def unless_needed(
 
 def _needed(vault: Vault, backups: Sequence[Backup], since: datetime) -> Iterator[tuple[str, str]]:
     target = backups[0].target
-    living = [(interval, end) for interval, end, is_past in ends_of(vault, target, since) if not is_past]
+    found = ends_of(vault, target, since, on_damage=lambda _: None)
+    living = [(interval, end) for interval, end, is_past in found if not is_past]
     if not living:
         return
     bases = list(journal_bases(vault, backups))
@@ -74,19 +73,29 @@ def _needed(vault: Vault, backups: Sequence[Backup], since: datetime) -> Iterato
             yield needed[0], f"moments of the journal since {since:%Y-%m-%d %H:%M} UTC are made from it"
 
 
-def ends_of(vault: Vault, target: str, since: datetime) -> Iterator[tuple[JournalInterval, IntervalEnd | None, bool]]:
+def ends_of(
+    vault: Vault, target: str, since: datetime, on_damage: Callable[[IntegrityError], None] | None = None
+) -> Iterator[tuple[JournalInterval, IntervalEnd | None, bool]]:
     """Yield the intervals of a target, each with its end and whether it has no moment since a time.
+
+    With `on_damage` one that is damaged is left out, or has no end if only that is; its error is given to it.
 
     Raises
     ------
     IntegrityError
         `JOURNAL_DAMAGED`
     """
-    for interval in intervals(vault, target):
+    for interval in intervals(vault, target, on_damage):
         end, arrived = None, None
-        with suppress(ObjectMissingError):
+        try:
             end = read_end(vault, target, interval.id)
             arrived = vault.store.head(interval_end_key(target, interval.id)).last_modified
+        except ObjectMissingError:
+            pass  # it is open
+        except IntegrityError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
         yield interval, end, is_over(end, arrived, since)
 
 
