@@ -25,7 +25,7 @@ from coffre.policy.journal import bases_of
 from coffre.postgres.journal import fingerprint, look, passing, slot
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
-from coffre.postgres.journal.test_decoding import unreadable
+from coffre.postgres.journal.test_decoding import begin_of, unreadable
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -381,7 +381,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
 def unread_once() -> Callable[[Line], Begin]:
     """What begins a transaction, which is not understood the first time."""
-    real, first = passing.begin_of, iter([True])
+    real, first = begin_of, iter([True])
 
     def begin(line: Line) -> Begin:
         if next(first, False):

@@ -302,12 +302,12 @@ def _wal_position(session: psycopg2.extensions.connection) -> str | None:
     try:
         with session, session.cursor() as cursor:
             cursor.execute(_WAL_POSITION)
-            ((wal_text,),) = cursor.fetchall()
+            found = cursor.fetchall()[0][0]
     except psycopg2.Error:
         if session.closed:
             raise
         return None  # a backup without it is a good one, and no base
-    return wal_text
+    return None if found is None else str(found)
 
 
 # A standby has no position of its own.
