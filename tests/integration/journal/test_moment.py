@@ -148,7 +148,7 @@ class Story:
         round_trip.coffre.configure(self.source)
         self.job = journal_of(round_trip)
         drain(self.job)
-        self.base = round_trip.back_up()
+        self.base = round_trip.back_up(journal={})
         self.turns: list[Turn] = []
 
     def go_on(self) -> None:
@@ -217,7 +217,7 @@ def test_a_moment_is_restored_by_time_position_and_transaction_continued_and_in_
     # A transaction that is an accident; the next backup is too late to be its base.
     ((xid,), *_) = rows_of_a_change(source, "DELETE FROM bill RETURNING txid_current()")
     drain(story.job)
-    late = story.round_trip.back_up()
+    late = story.round_trip.back_up(journal={})
     assert story.round_trip.manifest(late).database.journal
     story.drop_copy()
     # Killed in the middle of the journal, again and again.

@@ -26,7 +26,7 @@ def test_a_run_here_ends_before_the_error_of_what_follows_it(monkeypatch: pytest
 
     monkeypatch.setattr(here, "remark", remark)
     stack = StackHere("coffre", {})
-    scope = SimpleNamespace(model_dump=lambda **_: {})
+    scope = SimpleNamespace(at=None, model_dump=lambda **_: {})
     ask: Any = SimpleNamespace(wanted=SimpleNamespace(url="URL", text="the destination"), source=None, scope=scope)
 
     def restore(secret: str) -> dict[str, Any]:

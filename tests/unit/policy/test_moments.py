@@ -92,12 +92,13 @@ def numbers(found: Chosen[str]) -> list[int]:
         (Point(lsn=100), "B50", [1], 100),  # where a transaction ends, it belongs to the moment
         (Point(lsn=101), "B50", [1, 2], 200),
         (Point(lsn=149), "B50", [1, 2], 200),
-        (Point(lsn=150), "B150", [2], 200),
+        # One segment more than the base's position asks for: what is invisible to it can be before it
+        (Point(lsn=150), "B150", [1, 2], 200),
         (Point(at(0.9)), "B50", [1, 2], 200),  # the time of a commit: others may have the same
         (Point(at(0.8)), "B50", [1], 100),
-        (Point(at(2.5)), "B150", [2, 3], 300),
-        (Point(at(4)), "B150", [2, 3], 300),  # nothing was committed after the last segment
-        (Point(lsn=400), "B150", [2, 3], 300),
+        (Point(at(2.5)), "B150", [1, 2, 3], 300),
+        (Point(at(4)), "B150", [1, 2, 3], 300),  # nothing was committed after the last segment
+        (Point(lsn=400), "B150", [1, 2, 3], 300),
         (Point(at(7)), "B700", [1], 800),
         (Point(at(8)), "B700", [1], 800),
     ],
@@ -152,6 +153,15 @@ def test_a_journal_that_has_ended_has_no_base_or_does_not_exist_says_so() -> Non
     assert "its journal has no base yet" in why(Stretch(interval(1, 0), None, SEGMENTS, (base(350),)))
 
 
+def test_what_a_drain_stored_beyond_the_end_of_its_interval_is_no_moment_of_it() -> None:
+    early = Stretch(
+        FIRST.interval, ended(JournalEnd.DEFINITIONS, 200, "the table a was changed"), SEGMENTS, FIRST.bases
+    )
+    assert numbers(chosen(Point(lsn=200), early)) == [1, 2]
+    with pytest.raises(RestoreError, match="has ended before it"):
+        chosen(Point(lsn=201), early)
+
+
 def test_what_was_stored_without_changes_is_known_by_the_catalog_alone() -> None:
     state = JournalState(target="shop", interval="I2", stored_lsn=900, seen_at=at(9))
     known = Stretch(SECOND.interval, None, SECOND.segments, SECOND.bases, state)
@@ -165,7 +175,7 @@ def test_what_was_stored_without_changes_is_known_by_the_catalog_alone() -> None
 def test_a_segment_that_was_cut_has_the_time_of_its_last_commit_in_part() -> None:
     cut = segment(4, 300, 350, is_complete=False)
     open_ended = Stretch(FIRST.interval, None, (*SEGMENTS, cut), FIRST.bases)
-    assert numbers(chosen(Point(at(3.4) - timedelta(microseconds=1)), open_ended)) == [2, 3, 4]
+    assert numbers(chosen(Point(at(3.4) - timedelta(microseconds=1)), open_ended)) == [1, 2, 3, 4]
     with pytest.raises(RestoreError, match="not stored so far"):
         chosen(Point(at(3.4)), open_ended)
 

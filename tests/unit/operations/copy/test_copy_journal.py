@@ -88,7 +88,12 @@ def test_a_damaged_pack_of_the_vault_is_not_sent_and_what_comes_before_it_is(pla
     assert (caught.value.code, pack in caught.value.message) == ("PACK_DAMAGED", True)
     assert list(place.copies()) == [backup.id]
     assert left(place.store, interval) == WHOLE | numbers(1)
+    # Nor is the record of one that is missing: it would never be sent again when it is back
     scene.store.delete(pack)
+    with pytest.raises(IntegrityError) as caught:
+        copy_journal(scene.vault, Vault(place.store), "shop")
+    assert (caught.value.code, pack in caught.value.message) == ("PACK_MISSING", True)
+    assert left(place.store, interval) == WHOLE | numbers(1)
     scene.put(pack, body)
     copy_target(replace(place.job(is_time_over=lambda: True), journal_at=Vault(place.store)))
     assert left(place.store, interval) == WHOLE | numbers(1)

@@ -8,19 +8,31 @@ from datetime import timedelta
 import pytest
 from tests.locking_store import LockingDirectory
 from tests.unit.operations.conftest import NOW, Scene
-from tests.unit.operations.stored_journal import PRINT, WHOLE, backup_of, dated, journal_of, left, numbers, records
+from tests.unit.operations.stored_journal import (
+    PRINT,
+    WHOLE,
+    backup_of,
+    dated,
+    journal_of,
+    left,
+    lsn_at,
+    numbers,
+    records,
+)
 from ulid import ULID
 
 from coffre.model.backup import Status
-from coffre.model.errors import StoreError
+from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.locks import Lock, LockMode, LockState
 from coffre.model.manifest import JournalBase
+from coffre.model.moment import Moment
 from coffre.model.rotation import Action
+from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.record import completed
 from coffre.policy.journal import needed_base
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import journal
-from coffre.vault.codec import FrameEncoder
+from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.layout import journal_prefix
 from coffre.vault.locks import VaultLocks
 
@@ -66,6 +78,29 @@ def test_segments_before_the_base_that_the_window_needs_go_and_the_base_stays(sc
     again = scene.rotate().sweep
     assert again is not None
     assert again.journal_removed.objects == 0
+
+
+def test_a_damaged_interval_costs_neither_the_base_nor_the_moments_of_another(scene: Scene) -> None:
+    scene.retention = {"daily_days": 3}
+    needed = backup_of(scene, 9)
+    newest = [scene.backup(age) for age in (2, 1)]
+    journal_of(scene, (13, 9.5, 8.5, 0.5))
+    damaged = f"{journal_prefix('shop', journal_of(scene, (6, 5), print_='e' * 64))}interval.json"
+    scene.store.delete(damaged)
+    scene.put(damaged, b"{}")
+
+    decided = {one.backup_id: one for one in scene.rotate(dry_run=True).decisions}
+
+    assert (decided[needed.id].action, decided[needed.id].held_back) == (Action.KEEP, True)
+    backups = [scene.catalog.get_backup(one.id) for one in (needed, *newest)]
+
+    def base_of(age_days: float) -> str:
+        moment = Moment(lsn=f"0/{lsn_at(age_days):X}")
+        return base_for(moment, scene.vault, "shop", backups, None, FrameDecoder).id
+
+    assert base_of(8.7) == needed.id
+    with pytest.raises(IntegrityError, match="it cannot be read"):
+        base_of(0.1)
 
 
 def test_an_interval_that_ended_before_the_window_goes_whole_and_any_stop_leaves_what_the_next_one_removes(
