@@ -361,7 +361,9 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert (report.transactions + rest.transactions, rest.is_complete) == (4, True)
     assert rest.segments > 1
 
-    # Off, killed at each step.
+    # Off, killed at each step; the slot is the journal's though its database was renamed since.
+    renamed = journal.state.model_copy(update={"database": "before_it_was_renamed"})
+    assert journal.catalog.journals.keep(renamed, journal.state) is not None
     step = 0
     while True:
         with killed_at(step):

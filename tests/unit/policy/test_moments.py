@@ -114,17 +114,17 @@ def test_a_moment_is_made_from_the_last_base_before_it(
 @pytest.mark.parametrize(
     ("point", "why", "nearest"),
     [
-        (Point(at(0.4)), "it is before the first base", "12:00:30.000000 UTC."),
+        (Point(at(0.4)), "it is before the first base", "12:00:30.000000+00."),
         (Point(lsn=49), "it is before the first base", "0/32."),
         (
             Point(at(5)),
             "in a gap of the journal (the table a was changed)",
-            "12:04:00.000000 UTC and 2026-11-27 12:07:",
+            "12:04:00.000000+00 and 2026-11-27 12:07:",
         ),
-        (Point(at(6.5)), "in a gap of the journal", "12:04:00.000000 UTC and 2026-11-27 12:07:00.000000 UTC."),
+        (Point(at(6.5)), "in a gap of the journal", "12:04:00.000000+00 and 2026-11-27 12:07:00.000000+00."),
         (Point(lsn=401), "in a gap of the journal", "0/190 and 0/2BC."),
-        (Point(at(8.01)), "the journal is not stored so far yet", "12:08:00.000000 UTC."),
-        (Point(at(1e6)), "the journal is not stored so far yet", "12:08:00.000000 UTC."),
+        (Point(at(8.01)), "the journal is not stored so far yet", "12:08:00.000000+00."),
+        (Point(at(1e6)), "the journal is not stored so far yet", "12:08:00.000000+00."),
         (Point(lsn=801), "the journal is not stored so far yet", "0/320."),
     ],
 )
@@ -151,6 +151,16 @@ def test_a_journal_that_has_ended_has_no_base_or_does_not_exist_says_so() -> Non
     # A base is worth nothing when changes after it are deleted, or are not stored yet.
     assert "its journal has no base yet" in why(Stretch(interval(1, 0), None, SEGMENTS[1:], (base(50),)))
     assert "its journal has no base yet" in why(Stretch(interval(1, 0), None, SEGMENTS, (base(350),)))
+
+
+def test_a_position_of_two_histories_is_none_until_a_time_says_which() -> None:
+    """The server was restored from a snapshot of the provider: its positions began again before the journal's end."""
+    restored = SECOND.interval.model_copy(update={"system": "other", "from_lsn": 100, "started_at": at(6)})
+    again = Stretch(restored, None, (segment(1, 100, 800, seen_at=at(8)),), (base(120, at=at(6.5)),))
+    with pytest.raises(RestoreError, match=r"0/C8 of shop exists 2 times"):
+        chosen(Point(lsn=200), FIRST, again)
+    assert chosen(Point(lsn=110), FIRST, again).backup == "B50"
+    assert chosen(Point(at(7)), FIRST, again).backup == "B120"
 
 
 def test_what_a_drain_stored_beyond_the_end_of_its_interval_is_no_moment_of_it() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Self
+from typing import Final, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+# A day before or after fits the calendar too, whatever the zone.
+_YEARS: Final = range(2000, 9999)
 
 
 class Moment(BaseModel):
@@ -41,6 +44,8 @@ class Moment(BaseModel):
     def _is_one(self) -> Self:
         if [self.time, self.lsn, self.before_transaction].count(None) != 2:
             raise ValueError("at needs one of time, lsn and before_transaction")
+        if self.time is not None and self.time.year not in _YEARS:
+            raise ValueError(f"a time of the year {self.time.year} is no moment of a journal")
         return self
 
     def __str__(self) -> str:

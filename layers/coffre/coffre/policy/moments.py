@@ -30,9 +30,10 @@ class Point:
     lsn: int | None = None
 
     def __str__(self) -> str:
+        """As `--at` and `--at-lsn` take it."""
         if self.lsn is not None:
             return f"{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
-        return f"{self.time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC" if self.time else "-"
+        return f"{self.time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00" if self.time else "-"
 
     def is_before(self, other: Point) -> bool:
         """Return whether a moment of the same kind comes later."""
@@ -66,6 +67,11 @@ class Stretch[B]:
     segments: Sequence[JournalSegment]
     bases: Sequence[tuple[B, JournalBase]]
     state: JournalState | None = None
+
+    @property
+    def history(self) -> tuple[str | None, int]:
+        """Of which WAL its positions and transactions are: of a restored server, or after a failover, of another."""
+        return self.interval.system, self.interval.timeline
 
     @property
     def usable(self) -> Sequence[tuple[B, JournalBase]]:
@@ -138,10 +144,22 @@ def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Cho
     RestoreError
         `JOURNAL_MOMENT`, with the nearest moments before and after it that can be restored.
     """
-    for stretch in reversed(stretches):
-        if (found := stretch.base_for(point)) is not None:
-            return _chosen(point, stretch, *found)
-    raise _refusal(target, point, stretches)
+    found = [(stretch, base) for stretch in reversed(stretches) if (base := stretch.base_for(point)) is not None]
+    if not found:
+        raise _refusal(target, point, stretches)
+    histories = {stretch.history for stretch, _ in found}
+    if point.lsn is not None and len(histories) > 1:
+        raise _ambiguous(target, point, len(histories))
+    stretch, base = found[0]
+    return _chosen(point, stretch, *base)
+
+
+def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
+    return RestoreError(
+        f"The position {point} of {target} exists {histories} times: its server was restored or failed over since.",
+        code="JOURNAL_MOMENT",
+        hint="Nothing was changed. Give a time (--at); `coffre journal list` shows the intervals with theirs.",
+    )
 
 
 def _chosen[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:

@@ -74,6 +74,8 @@ def end(
 def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> bool:
     """Drop the journal's slot, if it exists and is of its database: another one of this name is left alone.
 
+    A database that was renamed is still its own: the session is in it.
+
     Raises
     ------
     JournalTransientError
@@ -83,7 +85,10 @@ def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> b
     ours = ownership(state) if state.slot else None
     if found is None or ours is None or found.plugin != ours.plugin or found.is_temporary or found.is_two_phase:
         return False
-    if state.database not in ("", found.database):  # a drain was killed before it knew
+    with session, session.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.current_database()::text")
+        ((here,),) = cursor.fetchall()
+    if state.database != "" and found.database not in (state.database, here):  # "": a drain was killed before it knew
         return False
     return slot.drop(session, found.name)
 

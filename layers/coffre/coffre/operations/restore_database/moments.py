@@ -50,7 +50,8 @@ def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
         )
     damage = list[IntegrityError]()
     stretches = stretches_of(job.vault, target, [_base(job.backup.id, content)], job.journal, damage.append)
-    return _choose(target, point_of(at, job.vault, target, stretches, job.decoder), stretches, damage)
+    point, stretches = point_of(at, job.vault, target, stretches, job.decoder)
+    return _choose(target, point, stretches, damage)
 
 
 def base_for(
@@ -80,7 +81,8 @@ def base_for(
     damage = list[IntegrityError]()
     stretches = stretches_of(vault, target, bases, state, damage.append)
     keys = decoder() if at.before_transaction is not None and stretches else FrameDecoder(())
-    return _choose(target, point_of(at, vault, target, stretches, keys), stretches, damage).backup
+    point, stretches = point_of(at, vault, target, stretches, keys)
+    return _choose(target, point, stretches, damage).backup
 
 
 def _choose[B](
@@ -134,8 +136,12 @@ def _stretch_of[B](
     return Stretch(interval, end, segments, bases, state)
 
 
-def point_of[B](at: Moment, vault: Vault, target: str, stretches: Sequence[Stretch[B]], decoder: FrameDecoder) -> Point:
-    """Return a moment as a time or a position; a transaction is looked for in all that is stored, the newest first.
+def point_of[B](
+    at: Moment, vault: Vault, target: str, stretches: list[Stretch[B]], decoder: FrameDecoder
+) -> tuple[Point, list[Stretch[B]]]:
+    """Return a moment as a time or a position, and the stretches that it can be of.
+
+    A transaction is looked for in all that is stored, the newest first: its position is one of that history alone.
 
     Raises
     ------
@@ -143,9 +149,9 @@ def point_of[B](at: Moment, vault: Vault, target: str, stretches: Sequence[Stret
         `JOURNAL_MOMENT`: no such transaction is stored.
     """
     if at.time is not None:
-        return Point(at.time)
+        return Point(at.time), stretches
     if at.lsn is not None:
-        return Point(lsn=parse_lsn(at.lsn))
+        return Point(lsn=parse_lsn(at.lsn)), stretches
     xid = (at.before_transaction or 0) % _XIDS
     for stretch in reversed(stretches):
         opened = decoder.of_recipients(stretch.interval.recipients)
@@ -153,7 +159,8 @@ def point_of[B](at: Moment, vault: Vault, target: str, stretches: Sequence[Stret
             lines = (Line(*line) for line in journal.read_lines(vault, segment, opened))
             for transaction in outline(lines):
                 if transaction.xid == xid:
-                    return Point(lsn=transaction.commit_lsn - 1)
+                    of_history = [one for one in stretches if one.history == stretch.history]
+                    return Point(lsn=transaction.commit_lsn - 1), of_history
     raise RestoreError(
         f"The journal of {target} has no transaction {at.before_transaction}.",
         code="JOURNAL_MOMENT",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions
@@ -15,13 +15,15 @@ from coffre.postgres.journal.barriers import marks_of
 from coffre.postgres.journal.changes import parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
 from coffre.postgres.source import catalog_drift
+from coffre.postgres.source.identity import Query, read_identity
 
 
 def fingerprint(session: psycopg2.extensions.connection, definitions: Definitions | None = None) -> str:
-    """Return the SHA-256 of all definitions that the session's transaction sees.
+    """Return the SHA-256 of all definitions that the session's transaction sees, and of whose history they are.
 
     Every change of one makes it another, also one that was taken back; emptying a table does not, nor what is
-    temporary.
+    temporary. The same definitions of another server, or after a failover, have another one too: positions in the WAL
+    mean something else there.
 
     Parameters
     ----------
@@ -32,13 +34,24 @@ def fingerprint(session: psycopg2.extensions.connection, definitions: Definition
     with session.cursor() as cursor:
         cursor.execute(_NUMBERS)
         numbers = sorted(number for (number,) in cursor)
-    digest = hashlib.sha256()
+        cursor.execute(_TIMELINE)
+        ((timeline,),) = cursor.fetchall()
+        system = read_identity(_answers_of(cursor)).system
+    digest = hashlib.sha256(f"{system} {timeline}\n".encode())
     for number in numbers:
         digest.update(b"%d\n" % number)
     for mark in marks_of(definitions):
         digest.update(repr((mark.schema_name, mark.name, mark.shape)).encode("utf-8", "surrogatepass"))
     digest.update(repr(sorted(definitions.views)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _answers_of(cursor: psycopg2.extensions.cursor) -> Query:
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
+    return ask
 
 
 def read_base(session: psycopg2.extensions.connection, wal_text: str) -> JournalBase:
@@ -76,6 +89,8 @@ def base_or_why(session: psycopg2.extensions.connection, wal_text: str) -> Journ
     return found
 
 
+# The name of a file of WAL begins with its timeline.
+_TIMELINE: Final = "SELECT left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 8)"
 _SNAPSHOT: Final = """
 SELECT pg_catalog.txid_current_snapshot()::text, pg_catalog.pg_current_wal_insert_lsn()::text,
        pg_catalog.clock_timestamp()
