@@ -160,7 +160,8 @@ class Toolchain:
                 return home
             self._on_step(f"Installing {name} into {_shown(home)}")
             shutil.rmtree(home, ignore_errors=True)
-            make(home)
+            # Programs name their interpreter by its path: not by that of a link, which may be gone before them.
+            make(home.resolve())
             marker.write_text(stamp)
         return home
 

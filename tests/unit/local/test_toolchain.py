@@ -28,6 +28,7 @@ class CountingToolchain(Toolchain):
             raise ToolError("The index is gone.", code="LOCAL_TOOL_INSTALL")
         self.made += 1
         (home / "content").write_text(name)
+        (home / "place").write_text(str(home))
 
 
 @pytest.fixture
@@ -64,6 +65,17 @@ def test_a_tool_that_was_left_half_made_is_made_again(checkout: Path) -> None:
     tools.breaks = False
 
     assert (tools.ministack() / "content").read_text() == "ministack"
+
+
+def test_a_tool_that_is_made_through_a_link_outlives_it(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shared = tmp_path_factory.mktemp("shared")
+    (checkout / ".tools").symlink_to(shared)
+
+    CountingToolchain(checkout).ministack()
+
+    assert (shared / "ministack" / "place").read_text() == str(shared.resolve() / "ministack")
 
 
 def test_two_at_a_time_make_a_tool_once(checkout: Path) -> None:
