@@ -110,7 +110,7 @@ class FaultyStore:
         self.arrived = threading.Semaphore(0)
 
     def await_requests(self, count: int) -> None:
-        """Wait until so many more have come in: a client that gives up does not know whether its request has."""
+        """Wait until this number have come in: a client that gives up does not know whether its request has."""
         for _ in range(count):
             assert self.arrived.acquire(timeout=60), f"of {count} requests, not all have come in"
 

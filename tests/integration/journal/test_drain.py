@@ -368,14 +368,26 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     while True:
         with killed_at(step):
             try:
-                found = switch_off(journal.job)
+                off = switch_off(journal.job)
                 break
             except Killed:
                 step += 1
     assert step > 0
+    assert off is not None
+    assert off.left is None
     assert journal.end().reason is JournalEnd.SWITCHED_OFF
     assert journal.catalog.journals.all() == {}
     assert switch_off(journal.job) is None
+
+    # Another program has made a slot of its name: it is left, and said to be.
+    journal.drain()
+    name = journal.state.slot or ""
+    slot.drop(scene.reader, name)
+    run(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+    off = switch_off(journal.job)
+    assert off is not None
+    assert (off.is_dropped, off.left) == (False, name)
+    slot.drop(scene.reader, name)
     with scene.reader, scene.reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (scene.name,))
         assert cursor.fetchall() == [(0,)]

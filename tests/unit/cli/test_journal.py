@@ -109,6 +109,7 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
         (("drain",), {"target": "shop", "waits": "JOURNAL_WAITS", "message": "Open.", "hint": "End it."}, 1, "Open."),
         (("off",), {"target": "shop", "dropped": True}, 0, "The slot of shop is dropped."),
         (("off",), {"target": "shop", "dropped": False}, 0, "shop had no slot."),
+        (("off",), {"target": "shop", "dropped": False, "left": "coffre_shop_1"}, 1, "The slot coffre_shop_1 is left"),
         (("off",), {"target": "shop", "waits": "JOURNAL_SLOT_BUSY", "message": "In use."}, 1, "In use."),
     ],
 )

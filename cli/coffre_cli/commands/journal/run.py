@@ -67,9 +67,12 @@ def off(target: _Target, stack: StackOption = None, as_json: JsonOption = False)
         print_json(answer)
     elif "waits" in answer:
         say(f"Nothing was done: {answer['message']} [{answer['waits']}]", style="yellow")
+    elif left := answer.get("left"):
+        say(f"The slot {left} is left: another program made it, and the server keeps WAL for it.", style="yellow")
+        remark(f"If no program needs it, on its server: SELECT pg_drop_replication_slot('{left}');")
     else:
         say(f"The slot of {target} is dropped." if answer["dropped"] else f"{target} had no slot.")
-    if "waits" in answer:
+    if "waits" in answer or answer.get("left"):
         raise typer.Exit(Exit.FAILED)
 
 

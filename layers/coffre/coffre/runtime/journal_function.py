@@ -115,11 +115,11 @@ class JournalFunction:
         return {"target": job.target, "dropped": ended is not None, "why": ended.text if ended else None}
 
     def _switch_off(self, job: JournalJob, wanted: JournalEvent) -> dict[str, Any]:
-        before = job.journals.find(job.target)
-        switch_off(job)
+        done = switch_off(job)
         self.services.edge.audit(self.services.actor(wanted), "journal.switched-off", job.target)
         self.services.edge.recovered(job.target, AlertKind.JOURNAL_LAG, target=job.target)
-        return {"target": job.target, "dropped": before is not None and before.slot is not None}
+        answer = {"target": job.target, "dropped": done is not None and done.is_dropped}
+        return {**answer, "left": done.left} if done is not None and done.left else answer
 
     def _waits(self, target: str, error: JournalTransientError) -> dict[str, Any]:
         """Answer why nothing was done: the next drain does it, and nothing is lost until then."""

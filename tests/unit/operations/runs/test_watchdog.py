@@ -102,7 +102,7 @@ def test_a_catalog_that_is_silent_for_a_while_does_not_stop_the_run() -> None:
 
 
 def test_a_catalog_that_stays_silent_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a clock that goes on with each beat: the third one comes 30 seconds after the last word of the catalog
+    # Given a clock that moves with each beat: the third one comes 30 seconds after the last word of the catalog
     work, clock = Work(), SimpleNamespace(now=0.0)
     monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: clock.now))
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from coffre.model.journal import IntervalEnd, JournalEnd
 from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import drop_ours, end
 from coffre.operations.journal.job import JournalJob, opened
 from coffre.operations.journal.keeping import two_drains
+from coffre.postgres.journal import slot
 
 
-def switch_off(job: JournalJob) -> IntervalEnd | None:
+@dataclass(frozen=True)
+class SwitchedOff:
+    """What was done: whether the slot was dropped, and the slot of its name that was left, since it is another one."""
+
+    ended: IntervalEnd | None
+    is_dropped: bool
+    left: str | None
+
+
+def switch_off(job: JournalJob) -> SwitchedOff | None:
     """Drop the journal's slot, end its interval, and forget its state; None: it was off already.
 
     The slot goes first: a run that is killed in between does the rest when it is repeated.
@@ -22,10 +34,12 @@ def switch_off(job: JournalJob) -> IntervalEnd | None:
     state = adopt(job)
     if state is None:
         return None
+    is_dropped, left = False, None
     if state.slot is not None:
         with opened(job) as session:
-            drop_ours(session, state)
+            is_dropped = drop_ours(session, state)
+            left = state.slot if slot.inspect(session, state.slot) is not None else None
     ended = end(job, state, JournalEnd.SWITCHED_OFF, "The journal was switched off.")
     if not job.journals.forget(state):
         raise two_drains(job)
-    return ended
+    return SwitchedOff(ended, is_dropped, left)
