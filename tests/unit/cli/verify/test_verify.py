@@ -128,6 +128,8 @@ def test_damage_is_shown_with_what_to_go_back_to_and_what_to_do(coffre: Coffre, 
         f"The newest good backup of shop: {OTHER}",
         "Later backups do not refer to damaged data. Take one now:",
         "  coffre backup database shop",
+        "What a copy has as it was stored can be put back into the vault:",
+        f"  coffre mend {BACKUP}",
     ]
 
 
