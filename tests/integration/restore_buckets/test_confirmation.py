@@ -122,9 +122,8 @@ def test_a_forged_continuation_is_refused(uploads: Coffre, tmp_path: Path) -> No
     assert uploads.catalog.get_restore(restore_id).backup_id == backup.id
 
 
-def test_a_confirmed_restore_continues_without_another_token_and_only_as_it_was(
-    uploads: Coffre, tmp_path: Path
-) -> None:
+def paused(uploads: Coffre, tmp_path: Path) -> dict[str, Any]:
+    """Begin a confirmed restore that has time for a part of it, and return the event of its next invocation."""
     keep(uploads, FILES, tmp_path)
     put(extra=b"extra")
     event = planned(uploads, {**MIRROR, "restore_id": new_id()})
@@ -134,6 +133,13 @@ def test_a_confirmed_restore_continues_without_another_token_and_only_as_it_was(
     context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
     assert handle(uploads, event, context)["status"] == "IN_PROGRESS"
     [following] = functions.events
+    return following
+
+
+def test_a_confirmed_restore_continues_without_another_token_and_only_as_it_was(
+    uploads: Coffre, tmp_path: Path
+) -> None:
+    following = paused(uploads, tmp_path)
     assert "confirmation" not in following
 
     for changed in ({"prefix": "0"}, {"to": "elsewhere"}, {"mode": "overwrite"}):
@@ -144,15 +150,7 @@ def test_a_confirmed_restore_continues_without_another_token_and_only_as_it_was(
 
 
 def test_a_confirmed_restore_is_not_continued_in_another_store(uploads: Coffre, tmp_path: Path) -> None:
-    keep(uploads, FILES, tmp_path)
-    put(extra=b"extra")
-    event = planned(uploads, {**MIRROR, "restore_id": new_id()})
-    function = uploads.restore_function()
-    vars(function.services)["functions"] = functions = Lambda()
-    counts = iter(range(6))
-    context = Context(lambda: 900 if next(counts, None) is not None else 50, "r", "restore")
-    assert handle(uploads, event, context)["status"] == "IN_PROGRESS"
-    [following] = functions.events
+    following = paused(uploads, tmp_path)
     before = bodies()
 
     # A store that does not exist: it is refused before its secret is read
@@ -160,7 +158,7 @@ def test_a_confirmed_restore_is_not_continued_in_another_store(uploads: Coffre, 
 
     assert error.code == "CONFIRMATION_MISMATCH"
     assert bodies() == before
-    assert uploads.catalog.get_restore(event["restore_id"]).status is Status.FAILED
+    assert uploads.catalog.get_restore(following["restore_id"]).status is Status.FAILED
 
 
 def test_an_allowance_counts_what_earlier_invocations_did() -> None:
