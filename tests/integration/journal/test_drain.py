@@ -274,6 +274,15 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     changed()
     with patch.object(passing, "begin_of", side_effect=unread_once()):
         assert "no line" in again(JournalEnd.UNREADABLE, journal.drain()).ended[0][1].text
+    for line in ("a change that stands alone", "UNPRINTABLE"):  # what was committed before it is stored first
+        changed()
+        changed()
+        good = current_lsn(journal)
+        run(f"INSERT INTO one VALUES ({next(number)}, '{line}')")
+        changed()
+        with patch.object(slot, "_PEEK", _UNREAD):
+            report = again(JournalEnd.UNREADABLE, journal.drain())
+        assert (report.transactions, report.ended[0][1].stored_lsn >= good) == (2, True)
     changed()
     with patch.object(slot, "_PEEK", "SELECT 1, 1, convert_from('\\xff', 'UTF8') WHERE %s || %s || %s::text <> ''"):
         with pytest.raises(JournalError) as unread:
@@ -391,6 +400,14 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     with scene.reader, scene.reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE database = %s", (scene.name,))
         assert cursor.fetchall() == [(0,)]
+
+
+# Some values make lines that have no table, or that the server cannot print.
+_UNREAD = slot._PEEK.replace(
+    "data FROM",
+    "CASE WHEN strpos(data, 'stands alone') > 0 THEN 'table x' ELSE convert_from("
+    "CASE WHEN strpos(data, 'UNPRINTABLE') > 0 THEN '\\xff' ELSE convert_to(data, 'UTF8') END, 'UTF8') END FROM",
+)
 
 
 def unread_once() -> Callable[[Line], Begin]:

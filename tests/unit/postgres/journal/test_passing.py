@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -76,12 +77,23 @@ def test_a_stream_is_cut_before_what_cannot_be_followed() -> None:
     assert later.cut == Cut(10, None)
 
     for lines, words in (
-        (good[1:], "has not begun"),
-        ([good[0], Line(9, 1, "table public.keyed INSERT")], "neither a table nor a kind"),
+        (transaction(2)[1:], "has not begun"),
+        ([transaction(2)[0], Line(19, 2, "table public.keyed INSERT")], "neither a table nor a kind"),
     ):
-        with pytest.raises(JournalError, match=words) as caught:
-            passed(lines)
-        assert caught.value.code == "JOURNAL_UNREADABLE"
+        for before, lsn in (([], 0), ([good], 10)):
+            cut = passed(*before, lines, transaction(3)).cut
+            assert cut is not None
+            assert (cut.lsn, cut.barrier) == (lsn, None)
+            assert words in str(cut.error)
+            assert cut.error is not None
+            assert cut.error.code == "JOURNAL_UNREADABLE"
+
+    def refused() -> Iterator[Line]:
+        raise JournalError("no text", code="JOURNAL_UNREADABLE")
+        yield good[0]
+
+    with pytest.raises(JournalError, match="no text"):  # of an answer that the server does not begin
+        list(Passing(DEFINITIONS, EVERYTHING, 0).through(refused()))
 
     assert emptied_tables([*good, *transaction(2, """table public."a: other": INSERT: t[text]:': TRUNCATE:'""")]) == {
         KEYED.name,

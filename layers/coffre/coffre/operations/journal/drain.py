@@ -24,7 +24,8 @@ from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
 
-_SMALLEST_STEP_BYTES: Final = 1 << 16
+# How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
+_SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
 _SLOW_STEP_BYTES: Final = 1 << 20
 
 
@@ -137,10 +138,11 @@ class _Drain:
             try:
                 done = store_segment(self.job, self.session, state, seen, upto, marks)
             except JournalError as error:
-                if error.code == "JOURNAL_TOO_LARGE" and step_bytes > _SMALLEST_STEP_BYTES:
-                    step_bytes //= 8
+                if step_bytes > _SMALLEST_STEP_BYTES.get(error.code, step_bytes):
+                    step_bytes = max(step_bytes // 8, 1)
                     continue
                 state, seen = self._begin_again(state, error)
+                step_bytes = self.job.step_bytes
                 continue
             except JournalTransientError as error:
                 if error.code != "JOURNAL_TOO_SLOW":
@@ -155,6 +157,8 @@ class _Drain:
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
+            elif done.cut.error is not None:
+                state, seen = self._begin_again(state, done.cut.error)
             elif done.cut.barrier is not None:
                 state, seen = self._barrier(state, seen, [done.cut.barrier])
             else:

@@ -51,7 +51,7 @@ def store_segment(
     Raises
     ------
     JournalError
-        `JOURNAL_TOO_LARGE`, `JOURNAL_SLOT_LOST`, `JOURNAL_UNREADABLE`
+        `JOURNAL_TOO_LARGE`, `JOURNAL_SLOT_LOST`; `JOURNAL_UNREADABLE`: the server gave nothing of it
     JournalTransientError
         `JOURNAL_TOO_SLOW`, `JOURNAL_TWO_DRAINS`, `JOURNAL_SLOT_BUSY`
     """

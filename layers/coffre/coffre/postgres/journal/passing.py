@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
+from coffre.model.errors import JournalError
 from coffre.model.names import TableName
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Begin, Line
 from coffre.postgres.journal.definitions import Definitions
@@ -20,11 +22,13 @@ _ADDING: Final = ("INSERT:", "TRUNCATE:")
 class Cut(NamedTuple):
     """Where a stream may not be followed: behind `lsn`, the end of the transaction before.
 
-    `barrier` is the reason; None: the next transaction is not visible yet, so that nothing shows what its rows fit.
+    `barrier` is the reason, or `error`, which no drain can read past. Neither: the next transaction is not visible yet,
+    so that nothing shows what its rows fit.
     """
 
     lsn: int
     barrier: Barrier | None
+    error: JournalError | None = None
 
 
 class Passing:
@@ -57,8 +61,19 @@ class Passing:
         Raises
         ------
         JournalError
-            `JOURNAL_UNREADABLE`
+            `JOURNAL_UNREADABLE`: the server does not give the first line. It keeps a whole answer before that, so one
+            value that it cannot print costs all of them: less has to be asked for.
         """
+        ahead = iter(lines)
+        first = list(islice(ahead, 1))
+        try:
+            yield from self._through(chain(first, ahead))
+        except JournalError as error:
+            if error.code != "JOURNAL_UNREADABLE":
+                raise
+            self.cut = Cut(self.end_lsn, None, error)
+
+    def _through(self, lines: Iterable[Line]) -> Iterator[Line]:
         begun: Begin | None = None
         barrier: Barrier | None = None
         for line in lines:
