@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -88,12 +87,11 @@ def test_a_stream_is_cut_before_what_cannot_be_followed() -> None:
             assert cut.error is not None
             assert cut.error.code == "JOURNAL_UNREADABLE"
 
-    def refused() -> Iterator[Line]:
+    def refused() -> Line:
         raise JournalError("no text", code="JOURNAL_UNREADABLE")
-        yield good[0]
 
     with pytest.raises(JournalError, match="no text"):  # of an answer that the server does not begin
-        list(Passing(DEFINITIONS, EVERYTHING, 0).through(refused()))
+        list(Passing(DEFINITIONS, EVERYTHING, 0).through(iter(refused, good[0])))
 
     assert emptied_tables([*good, *transaction(2, """table public."a: other": INSERT: t[text]:': TRUNCATE:'""")]) == {
         KEYED.name,
