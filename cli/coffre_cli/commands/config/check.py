@@ -53,8 +53,10 @@ def check(
     secrets = {name: _state(deployed, name) for name in sorted(set(_secrets(configuration)))} if live else {}
     wrong = {name: state for name, state in secrets.items() if state != _EXISTS}
     slow = unreachable(configuration, datetime.now(UTC))
+    undrained = _undrained(deployed, configuration)
     if as_json:
-        print_json({"document": found.label, "valid": True, "secrets": secrets, "warnings": [*slow.values()]})
+        warnings = [*slow.values(), *undrained]
+        print_json({"document": found.label, "valid": True, "secrets": secrets, "warnings": warnings})
     else:
         remark_template(current)
         targets = counted(len(configuration.targets), "target")
@@ -63,10 +65,25 @@ def check(
             say("Backups are NOT encrypted by Coffre.", style="yellow")
         for sentence in slow.values():
             say(f"{sentence} Back it up more often (schedule), or promise less.", style="yellow")
+        for sentence in undrained:
+            say(f"{sentence} Deploy it with Journal=on (docs/point-in-time.md).", style="yellow")
         for name, state in secrets.items():
             say(f"The secret {name}: {state}.", style="red" if name in wrong else "")
     if wrong:
         raise typer.Exit(Exit.FAILED)
+
+
+def _undrained(deployed: DeployedStack, configuration: Configuration) -> list[str]:
+    """Return a sentence if targets have a journal that nothing in the stack drains."""
+    from coffre.model.status import JOURNAL_SCHEDULE
+    from coffre.operations.status.schedules import rules_of
+    from coffre.policy.journal_health import has_journal
+
+    names = [target.name for target in configuration.databases if has_journal(target)]
+    rules = deployed.outputs.get("Schedules")
+    if not names or rules is None or JOURNAL_SCHEDULE in rules_of(rules):
+        return []
+    return [f"The journal of {', '.join(names)} does nothing: the stack's parameter Journal is off."]
 
 
 def _secrets(configuration: Configuration) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from coffre.model.status import JOURNAL_SCHEDULE
 from coffre.model.words import counted, duration, size
 from coffre.policy.cost import dollars
 from coffre.policy.objectives import words_of
@@ -15,7 +16,7 @@ from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkli
 
 if TYPE_CHECKING:
     from coffre.model.drill import DrillSummary
-    from coffre.model.status import CheckupSummary, StatusReport, TargetStatus
+    from coffre.model.status import CheckupSummary, JournalStatus, StatusReport, TargetStatus
 
 _STANDINGS: Final = {  # by `Standing`
     "not_safe": ("NOT SAFE", "bold red"),
@@ -134,6 +135,8 @@ def _shared(report: StatusReport) -> Iterator[str]:
         yield "Vault: its size is measured by the next rotation (coffre rotate)"
     for copy in report.copies:
         yield f"Copy {copy.name}: {copy.sentence}"
+    for journal in report.journals:
+        yield f"Journal of {journal.target}: {_journal(journal, now)}"
     if report.cost is not None:
         until_now, whole = dollars(report.cost.until_now), dollars(report.cost.whole_month)
         storage = "" if report.vault is not None else ", storage not counted"
@@ -153,13 +156,23 @@ def _shared(report: StatusReport) -> Iterator[str]:
     if report.checkups:
         yield f"Doctor: {'; '.join(_checkup(one, now) for one in report.checkups)} (coffre doctor)"
     following = sorted(
-        (one.next_at, one.job) for one in report.schedules if not one.starts_backups and one.next_at is not None
+        (one.next_at, one.job)
+        for one in report.schedules
+        if not one.starts_backups and one.job != JOURNAL_SCHEDULE and one.next_at is not None
     )
     if following:
         # The next drill is the weekly or the monthly one; backups are in the rows.
         first = dict(reversed([(job.rpartition("-")[2], at) for at, job in following]))
         words = [f"{job} {ahead(at, now)}" for job, at in sorted(first.items(), key=lambda pair: pair[1])]
         yield f"Next: {', '.join(words)}"
+
+
+def _journal(one: JournalStatus, now: datetime) -> str:
+    if one.until is None:
+        return one.problem or "no moment can be restored yet"
+    kept = f", the server keeps {size(one.retained_bytes)} of WAL" if one.retained_bytes else ""
+    words = f"moments of {counted(one.window_days, 'day')}, the newest {age(one.until, now)}{kept}"
+    return f"{words}; {one.problem}" if one.problem else words
 
 
 def _checkup(one: CheckupSummary, now: datetime) -> str:

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
+from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.rotation import VaultUse
 from coffre.model.usage import Spent
+
+if TYPE_CHECKING:
+    from coffre.model.journal import JournalState
 
 
 class Standing(StrEnum):
@@ -54,6 +58,7 @@ class Source(StrEnum):
     VAULT = "vault"
     COST = "cost"
     COPIES = "copies"
+    JOURNALS = "journals"
 
 
 class CheckupSummary(_Record):
@@ -89,6 +94,8 @@ class OpenAlert(_Record):
 
 OWN_SCHEDULES: Final = "own-schedules"
 """The job of the rule that asks which targets with a schedule of their own are due."""
+JOURNAL_SCHEDULE: Final = "journal"
+"""The job of the rule that asks which journals are due; without the parameter Journal there is none."""
 _ENDINGS: Final = {
     TargetKind.DATABASE: "-databases",
     TargetKind.BUCKET: "-buckets",
@@ -120,6 +127,8 @@ class Schedule(_Record):
 
     def is_about(self, one: TargetFacts) -> bool:
         """Whether a target lacks something when it does not fire."""
+        if self.job == JOURNAL_SCHEDULE:
+            return isinstance(one.target, DatabaseTarget) and one.target.journal is not None
         return self.starts_backups_of(one) or not self.starts_backups
 
 
@@ -185,7 +194,8 @@ class Facts:
     """What is known of all targets. `first_used` says since when each key has been in use, `opened` when its private
     key was last seen to open a backup (`coffre keys check`).
 
-    What is `unread` is empty here. `has_stack` is False for a vault alone, of which nothing but its backups is known.
+    `journals` are by target. What is `unread` is empty here. `has_stack` is False for a vault alone, of which nothing
+    but its backups is known.
     """
 
     now: datetime
@@ -198,6 +208,7 @@ class Facts:
     opened: Mapping[str, datetime] = field(default_factory=dict)
     checkups: tuple[CheckupSummary, ...] = ()
     copies: tuple[CopyFacts, ...] = ()
+    journals: Mapping[str, JournalState] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
     has_stack: bool = True
 
@@ -286,6 +297,19 @@ class CopyState(_Record):
     verified_at: datetime | None = None
 
 
+class JournalStatus(_Record):
+    """The journal of one target. `until` is the newest moment that can be restored (None: none is known), and
+    `lag_seconds` its age; `window_days` is how far back moments are kept. `problem` says what is wrong; None: nothing.
+    """
+
+    target: str
+    until: datetime | None = None
+    lag_seconds: float | None = None
+    window_days: int
+    retained_bytes: int = 0
+    problem: str | None = None
+
+
 class StatusReport(_Record):
     """The answer. `version` changes when a field goes, or means something else."""
 
@@ -302,4 +326,5 @@ class StatusReport(_Record):
     cost: Spent | None = None
     checkups: tuple[CheckupSummary, ...] = ()
     copies: tuple[CopyState, ...] = ()
+    journals: tuple[JournalStatus, ...] = ()
     unread: tuple[Unread, ...] = ()

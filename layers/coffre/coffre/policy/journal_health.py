@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
+from coffre.model.any_target import AnyTarget
 from coffre.model.database_target import DatabaseTarget, FoundDatabase
-from coffre.model.journal import JournalState
 from coffre.model.journal_options import JournalOptions
+
+if TYPE_CHECKING:
+    from coffre.model.journal import JournalState
 
 # A drain that waits for an open transaction, or was started late, is tried again: three in a row are not chance.
 _MISSED: Final = 3
@@ -24,10 +27,11 @@ def is_due(options: JournalOptions, state: JournalState | None, tick: datetime) 
     return state is None or int(tick.timestamp()) // _MINUTE_SECONDS % options.every_minutes == 0
 
 
-def has_journal(target: DatabaseTarget) -> bool:
+def has_journal(target: AnyTarget | None) -> TypeGuard[DatabaseTarget]:
     """Return whether a target has a journal now; a server has none, but its databases do as long as they exist."""
-    is_gone = isinstance(target, FoundDatabase) and target.gone_since is not None
-    return target.journal is not None and target.databases is None and not is_gone
+    if not isinstance(target, DatabaseTarget) or (isinstance(target, FoundDatabase) and target.gone_since is not None):
+        return False
+    return target.journal is not None and target.databases is None
 
 
 def is_retried(state: JournalState, tick: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,11 +10,14 @@ from coffre.model.any_target import is_gone
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
 from coffre.model.status import (
+    JOURNAL_SCHEDULE,
     CopyFacts,
     CopyState,
     Facts,
+    JournalStatus,
     Measured,
     Reason,
+    Source,
     Standing,
     StatusReport,
     TargetFacts,
@@ -22,6 +25,8 @@ from coffre.model.status import (
 )
 from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
+from coffre.policy.journal_health import has_journal
+from coffre.policy.journal_status import journal_status
 from coffre.policy.objectives import WINDOW, measure
 from coffre.policy.safety import headline, of_copy, reasons, standing
 from coffre.policy.schedule import next_run
@@ -46,6 +51,7 @@ def report_of(facts: Facts) -> StatusReport:
         cost=facts.cost,
         checkups=facts.checkups,
         copies=tuple(_copy(one, facts) for one in facts.copies),
+        journals=tuple(_journals(facts)),
         unread=facts.unread,
     )
 
@@ -99,6 +105,16 @@ def _copy(one: CopyFacts, facts: Facts) -> CopyState:
         return CopyState(name=one.destination.name, standing=state, sentence=sentence, verified_at=verified_at)
     sentence = f"complete, verified on {verified_at:%Y-%m-%d}" if verified_at else "complete, not verified yet"
     return CopyState(name=one.destination.name, standing=Standing.SAFE, sentence=sentence, verified_at=verified_at)
+
+
+def _journals(facts: Facts) -> Iterator[JournalStatus]:
+    if not facts.is_read(Source.JOURNALS):
+        return
+    knows_rules = facts.is_read(Source.SCHEDULES)
+    is_drained = not knows_rules or any(schedule.job == JOURNAL_SCHEDULE for schedule in facts.schedules)
+    for one in facts.targets:
+        if has_journal(one.target):
+            yield journal_status(one.target, facts.journals.get(one.name), facts.now, is_drained=is_drained)
 
 
 def _next_run(one: TargetFacts, facts: Facts) -> datetime | None:

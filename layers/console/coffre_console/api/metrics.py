@@ -68,6 +68,10 @@ def _lines(report: StatusReport) -> Iterator[str]:
     yield from _family("coffre_open_alerts", "Problems that are not over.", alerts)
     copies: list[_Sample] = [({"copy": one.name}, float(one.standing is Standing.SAFE)) for one in report.copies]
     yield from _family("coffre_copy_complete", "1: the copy of the vault is complete.", copies)
+    lags: list[_Sample] = [
+        ({"target": one.target}, one.lag_seconds) for one in report.journals if one.lag_seconds is not None
+    ]
+    yield from _family("coffre_journal_lag_seconds", "Age of the newest moment that can be restored.", lags)
     vault, cost = report.vault, report.cost
     yield from _family("coffre_vault_bytes", "What the vault holds.", [({}, vault.size_bytes)] if vault else [])
     spent: list[_Sample] = [({}, float(cost.until_now))] if cost else []

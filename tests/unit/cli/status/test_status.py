@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from coffre.model.checkup import CheckResult, Checkup
 from coffre.model.drill import DrillReport, DrillSummary, Outcome
 from coffre.model.errors import CatalogError
 from coffre.model.incident import Incident
+from coffre.model.journal import JournalState
 from coffre.model.rotation import VaultUse
 from coffre.model.usage import Job, Usage
 from coffre.operations.status import gather
@@ -226,6 +228,28 @@ def test_the_newest_checkups_are_counted(coffre: Coffre, safe: Account) -> None:
     assert "Doctor: shop 1 warning, 1 not seen, 3 d ago (coffre doctor)" in said.out.splitlines()
     [checkup] = coffre("status", "--json").json()["checkups"]
     assert (checkup["warnings"], checkup["blockers"], checkup["unseen"]) == (["CLIENT_OLDER"], [], 1)
+
+
+def test_the_journal_of_a_target_is_read_where_one_is_configured(
+    coffre: Coffre, safe: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Journal of" not in coffre("status").out
+    document = json.loads(boto3.client("ssm").get_parameter(Name="configuration")["Parameter"]["Value"])
+    document["targets"][0]["journal"] = {"window_days": 3}
+    boto3.client("ssm").put_parameter(Name="configuration", Value=json.dumps(document), Overwrite=True)
+    state = JournalState(target="shop", interval="01", seen_at=ago(minutes=4), drained_at=ago(minutes=4))
+    assert safe.catalog.journals.keep(state, None) is not None
+
+    line = "Journal of shop: moments of 3 days, the newest 4 min ago; nothing drains it, since the stack's parameter"
+    assert f"{line} Journal is off" in coffre("status").out
+    assert "The journal of shop does nothing: the stack's parameter Journal is off." in coffre("config", "check").out
+
+    def refuse(*_: object) -> None:
+        raise CatalogError("The catalog table did not answer Query.")
+
+    monkeypatch.setattr("coffre.catalog.journals.Journals.all", refuse)
+    unread = coffre("status")
+    assert (unread.status, "Not read: the journals: The catalog table did not" in unread.out) == (0, True)
 
 
 def test_what_this_month_cost_is_said_and_unread_counts_make_nothing_unsafe(

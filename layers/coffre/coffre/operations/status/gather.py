@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import AlertKind, Severity
 from coffre.catalog.catalog import Catalog
@@ -26,7 +26,11 @@ from coffre.model.usage import Spent, Usage
 from coffre.operations.status.schedules import ReadSchedule, SchedulesUnreadError
 from coffre.policy.cost import month_of, spent
 from coffre.policy.freshness import newest_of
+from coffre.policy.journal_health import has_journal
 from coffre.policy.prices import Prices
+
+if TYPE_CHECKING:
+    from coffre.model.journal import JournalState
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 10
@@ -83,6 +87,7 @@ def gather(job: StatusJob) -> Facts:
         used = pool.submit(_used, job)
         keys = pool.submit(job.catalog.recipients.all)
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
+        journals = pool.submit(_journals, job, wanted)
         copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
         rules = [pool.submit(job.schedule, *rule, job.now) for rule in (job.rules or {}).items()]
@@ -98,6 +103,7 @@ def gather(job: StatusJob) -> Facts:
             first_used=_or_unread(keys.result, Source.KEYS, unread, {}),
             opened=_or_unread(opened.result, Source.TRIALS, unread, {}),
             copies=_or_unread(lambda: tuple(one.result() for one in copies), Source.COPIES, unread, ()),
+            journals=_or_unread(journals.result, Source.JOURNALS, unread, {}),
             checkups=_or_unread(checkups.result, Source.CHECKUPS, unread, ()),
             unread=tuple(unread),
         )
@@ -168,6 +174,11 @@ def _copy(job: StatusJob, destination: Destination, wanted: Sequence[AnyTarget])
     # Sorted by the ids of backups: the newest of each target are among the first.
     newest = islice(job.catalog.copies.of(destination.name), RECENT * max(1, len(job.configuration.targets)))
     return CopyFacts(destination, targets, {copy.backup_id: copy for copy in newest if copy.target in targets})
+
+
+def _journals(job: StatusJob, wanted: Sequence[AnyTarget]) -> Mapping[str, JournalState]:
+    """Return how far journals are; nothing is read where none is configured."""
+    return job.catalog.journals.all() if any(map(has_journal, wanted)) else {}
 
 
 def _used(job: StatusJob) -> list[Usage]:
