@@ -16,6 +16,7 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestination
 from coffre.model.errors import EventError
+from coffre.operations.copy.copy_journal import JournalCopy
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
 from coffre.operations.doctor.copies import try_copies
 from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, window_of
@@ -114,7 +115,7 @@ class CopyFunction:
             now=utc_now,
             is_time_over=lambda: left() < _RESERVE_SECONDS,
             records_at=vault,
-            journal_at=_locked_for_journal(vault, configuration, target),
+            journal=_journal_at(vault, configuration, target),
             requests=services.metering.tally.requests,
             on_copied=lambda backup: self._audit(wanted, destination, backup),
         )
@@ -229,10 +230,10 @@ def _refuse(configuration: Configuration, destination: Destination, target: str 
         )
 
 
-def _locked_for_journal(vault: Vault, configuration: Configuration, target: str) -> Vault:
-    """Return the destination's vault for what it gets of a journal."""
+def _journal_at(vault: Vault, configuration: Configuration, target: str) -> JournalCopy:
+    """Return where a destination gets a journal: in its vault, with the locks that it needs there."""
     window = next((window_of(one) for one in configuration.targets if one.name == target), LONGEST_WINDOW)
-    return vault.locking_new_until(utc_now() + window)
+    return JournalCopy(vault.locking_new_until(utc_now() + window), utc_now() - window)
 
 
 def _locked(vault: Vault, configuration: Configuration, destination: Destination, backup: Backup) -> Vault:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.faulty_store import Fault, FaultyStore, KilledError
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.copy.test_copy_target import Place
-from tests.unit.operations.stored_journal import WHOLE, journal_of, left, numbers
+from tests.unit.operations.stored_journal import WHOLE, backup_of, journal_of, left, numbers
 
+from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
-from coffre.operations.copy.copy_journal import copy_journal
+from coffre.operations.copy.copy_journal import JournalCopy, copy_journal
 from coffre.operations.copy.copy_target import copy_target
+from coffre.operations.stored_backup.kept_journal import journal_bases
 from coffre.vault import journal
 from coffre.vault.layout import journal_prefix
 from coffre.vault.vault import Vault
@@ -21,6 +24,15 @@ from coffre.vault.vault import Vault
 @pytest.fixture
 def place(scene: Scene) -> Place:
     return Place(scene)
+
+
+def there(scene: Scene, store: FaultyStore, days: float = 35) -> JournalCopy:
+    return JournalCopy(Vault(store), scene.now - timedelta(days=days))
+
+
+def bring(scene: Scene, store: FaultyStore, *bases: Backup, days: float = 35) -> int:
+    """Bring the journal into a copy that has these backups, and keeps moments of this number of days."""
+    return copy_journal(scene.vault, there(scene, store, days), "shop", lambda: journal_bases(scene.vault, bases))
 
 
 def require_whole(store: FaultyStore, interval: str) -> int:
@@ -54,7 +66,7 @@ def test_a_copier_that_is_killed_anywhere_leaves_a_journal_that_ends_earlier_and
     for _ in range(20):
         puts[0] = 0
         try:
-            copy_journal(scene.vault, Vault(store), "shop")
+            bring(scene, store)
             break
         except KilledError:
             seen.append(require_whole(store, interval))
@@ -64,12 +76,56 @@ def test_a_copier_that_is_killed_anywhere_leaves_a_journal_that_ends_earlier_and
     assert set(seen) >= {0, 1, 2, 3}
     assert left(store, interval) == left(scene.store, interval) == WHOLE | numbers(1, 2, 3) | {"end": 1}
     assert left(store, of_others) == {}
-    assert copy_journal(scene.vault, Vault(store), "shop") == 0
+    assert bring(scene, store) == 0
     assert store.requests["put"] == sum(left(store, interval).values())
-    # What the copy's own rotation removed from the front is not sent again
-    for key in [key for key in store.objects if "/00000001-" in key]:
+
+
+def test_what_the_window_of_the_copy_needs_is_brought_again_and_what_its_rotation_removed_is_not(scene: Scene) -> None:
+    # Given a window of 7 days, whose moments are made from the base of 9 days ago: it reads from the segment 3 on
+    base = backup_of(scene, 9)
+    interval = journal_of(scene, (13, 11.5, 10.5, 9.5, 8.5, 7.5))
+    store = FaultyStore()
+    assert bring(scene, store, days=7) == 12
+    assert left(store, interval) == WHOLE | numbers(1, 2, 3, 4, 5)
+
+    # When its rotation has removed what comes before, nothing is sent
+    for removed, sent in (((1, 2), ()), ((3, 4), (3, 4)), ((3,), (3,)), ((4,), (4,)), ((3, 4, 5), (3, 4, 5))):
+        for key in [key for key in store.objects for number in removed if f"/{number:08d}" in key]:
+            store.delete(key)
+        assert bring(scene, store, base, days=7) == 2 * len(sent), removed
+        assert left(store, interval) == WHOLE | numbers(3, 4, 5)
+    # Without a base nothing is known not to be needed
+    assert bring(scene, store, days=7) == 4
+    assert left(store, interval) == WHOLE | numbers(1, 2, 3, 4, 5)
+
+
+def test_an_interval_that_is_over_is_not_begun_again_and_one_that_was_begun_gets_its_end(scene: Scene) -> None:
+    over = journal_of(scene, (20, 15, 10), ended=9)
+    begun = journal_of(scene, (19, 16), ended=8.5)
+    store = FaultyStore()
+    assert bring(scene, store, days=30) == 12
+    for key in [key for key in store.objects if over in key or key.endswith("end.json")]:
         store.delete(key)
-    assert copy_journal(scene.vault, Vault(store), "shop") == 0
+
+    assert bring(scene, store, days=7) == 1
+    assert (left(store, over), left(store, begun)) == ({}, WHOLE | numbers(1) | {"end": 1})
+    # Its own rotation removes segments first, and the end last
+    store.delete(f"{journal_prefix('shop', begun)}interval.json")
+    assert bring(scene, store, days=7) == 0
+
+
+def test_damage_of_one_interval_of_the_vault_keeps_no_other_from_the_copy(scene: Scene) -> None:
+    first, second = journal_of(scene, (9, 8), ended=7), journal_of(scene, (6.9, 6), print_="e" * 64)
+    key = f"{journal_prefix('shop', first)}end.json"
+    scene.store.delete(key)
+    scene.put(key, b"{}")
+    store = FaultyStore()
+
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        bring(scene, store)
+
+    assert left(store, first) == WHOLE | numbers(1)
+    assert left(store, second) == WHOLE | numbers(1)
 
 
 def test_a_damaged_pack_of_the_vault_is_not_sent_and_what_comes_before_it_is(place: Place) -> None:
@@ -83,7 +139,7 @@ def test_a_damaged_pack_of_the_vault_is_not_sent_and_what_comes_before_it_is(pla
     scene.put(pack, body[:-1] + bytes([body[-1] ^ 1]))
 
     with pytest.raises(IntegrityError) as caught:
-        copy_target(replace(place.job(), journal_at=Vault(place.store)))
+        copy_target(replace(place.job(), journal=there(scene, place.store)))
 
     assert (caught.value.code, pack in caught.value.message) == ("PACK_DAMAGED", True)
     assert list(place.copies()) == [backup.id]
@@ -91,11 +147,11 @@ def test_a_damaged_pack_of_the_vault_is_not_sent_and_what_comes_before_it_is(pla
     # Nor is the record of one that is missing: it would never be sent again when it is back
     scene.store.delete(pack)
     with pytest.raises(IntegrityError) as caught:
-        copy_journal(scene.vault, Vault(place.store), "shop")
+        bring(scene, place.store)
     assert (caught.value.code, pack in caught.value.message) == ("PACK_MISSING", True)
     assert left(place.store, interval) == WHOLE | numbers(1)
     scene.put(pack, body)
-    copy_target(replace(place.job(is_time_over=lambda: True), journal_at=Vault(place.store)))
+    copy_target(replace(place.job(is_time_over=lambda: True), journal=there(scene, place.store)))
     assert left(place.store, interval) == WHOLE | numbers(1)
-    copy_target(replace(place.job(), journal_at=Vault(place.store)))
+    copy_target(replace(place.job(), journal=there(scene, place.store)))
     assert left(place.store, interval) == WHOLE | numbers(1, 2)

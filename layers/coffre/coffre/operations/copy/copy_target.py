@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
@@ -12,10 +13,11 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyError, IntegrityError
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
-from coffre.operations.copy.copy_journal import copy_journal
+from coffre.operations.copy.copy_journal import JournalCopy, copy_journal
 from coffre.operations.copy.copy_points import copy_point, due_points
 from coffre.operations.stored_backup.copied import as_copied
 from coffre.operations.stored_backup.copied_records import copy_records
+from coffre.operations.stored_backup.kept_journal import journal_bases
 from coffre.operations.stored_backup.known_locks import KnownLocks
 from coffre.policy.copies import due_copies, is_copied
 from coffre.vault.vault import Vault
@@ -62,8 +64,8 @@ class TargetCopyJob:
         Returns the destination's vault for one backup, with the locks that its objects get there.
     records_at
         The destination's vault, to which the records of its backups are brought when all is copied; None: they are not.
-    journal_at
-        The destination's vault, with the locks that a journal gets there; None: the journal is not brought.
+    journal
+        Where the journal is brought; None: it is not.
     requests
         The number of requests to the destination until now.
     on_progress
@@ -81,7 +83,7 @@ class TargetCopyJob:
     now: Callable[[], datetime]
     is_time_over: Callable[[], bool] = lambda: False
     records_at: Vault | None = None
-    journal_at: Vault | None = None
+    journal: JournalCopy | None = None
     requests: Callable[[], int] = lambda: 0
     on_progress: Callable[[Backup, Sent, int, int], None] = lambda _backup, _sent, _packs, _bytes: None
     on_copied: Callable[[Backup], None] = lambda _: None
@@ -139,9 +141,10 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
-        if job.journal_at is not None:
+        if (to := job.journal) is not None:
             try:
-                copy_journal(job.source, job.journal_at, job.target, job.check, job.is_time_over)
+                bases = partial(journal_bases, to.vault, _whole_there(job))
+                copy_journal(job.source, to, job.target, bases, job.check, job.is_time_over)
             except IntegrityError as error:
                 damaged.append(error)
         if damaged:
