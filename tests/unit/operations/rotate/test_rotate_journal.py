@@ -135,6 +135,45 @@ def test_an_interval_that_ended_before_the_window_goes_whole_and_any_stop_leaves
     assert (left(scene.store, over), left(scene.store, recent)) == ({}, {})
 
 
+def test_an_interval_without_a_base_keeps_what_a_later_base_can_need(scene: Scene) -> None:
+    scene.backup(1)
+    interval = journal_of(scene, (20, 15, 12, 9, 6, 1))
+
+    damaged = backup_of(scene, 18)
+    scene.catalog.keeping.mark_damaged(damaged.id, "a pack is lost", scene.now)
+    scene.rotate()
+    assert left(scene.store, interval) == WHOLE | numbers(1, 2, 3, 4, 5), "it may be mended"
+    scene.retention = {"daily_days": 1, "minimum_verified": 0, "minimum_kept": 1}
+    scene.rotate()
+    assert scene.status(damaged) is Status.DELETED
+    scene.rotate()
+
+    assert left(scene.store, interval) == WHOLE | numbers(2, 3, 4, 5)
+
+
+def test_what_was_left_open_goes_when_it_is_not_the_newest_and_nothing_more_came(scene: Scene) -> None:
+    scene.backup(1)
+    left_open = journal_of(scene, (20, 15, 10))
+    recent = journal_of(scene, (9, 6), print_="e" * 64)
+    newest = journal_of(scene, (5.9, 1), print_="d" * 64)
+
+    scene.rotate()
+
+    assert left(scene.store, left_open) == {}
+    assert [left(scene.store, one) for one in (recent, newest)] == [WHOLE | numbers(1)] * 2
+
+
+def test_of_a_target_that_was_removed_the_longest_window_stays(scene: Scene) -> None:
+    backup = scene.backup(60, target="removed")
+    over = journal_of(scene, (60, 50, 40), target="removed", ended=36)
+    recent = journal_of(scene, (39, 38), target="removed", ended=34, print_="e" * 64)
+
+    scene.rotate()
+
+    assert (left(scene.store, over), scene.status(backup)) == ({}, Status.COMPLETED)
+    assert left(scene.store, recent) == WHOLE | numbers(1) | {"end": 1}
+
+
 def test_nothing_of_a_journal_goes_while_something_is_not_certain_or_locked(scene: Scene) -> None:
     store = LockingDirectory(scene.root, now=lambda: scene.now)
     scene.store, scene.locks = store, VaultLocks(store, LockMode.GOVERNANCE, 400)

@@ -55,7 +55,7 @@ def sweep(job: SweepJob) -> SweepReport:
                 packs = PacksWalk(job, remover, tally, settled(), records.references)
                 packs.visit(objects)
             elif section == JOURNAL:
-                JournalWalk(job, remover, tally, records.bases, settled().blocked).visit(objects)
+                JournalWalk(job, remover, tally, records.bases, records.damaged_bases, settled().blocked).visit(objects)
             else:
                 _note_others(objects, tally, points)
         packs = packs or PacksWalk(job, remover, tally, settled(), records.references)

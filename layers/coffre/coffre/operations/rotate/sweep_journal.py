@@ -27,6 +27,9 @@ _GRACE: Final = timedelta(days=60)
 # What is read from the base on, and the one before it: a transaction in it may have been just being committed.
 _STAY: Final = 2
 
+# No position in the WAL is beyond this.
+_ANYWHERE: Final = 1 << 64
+
 type Base = tuple[str, str, JournalBase | None]
 
 
@@ -52,8 +55,9 @@ class JournalWalk:
 
     Parameters
     ----------
-    bases
-        By target, what the manifests of its living backups say.
+    bases, damaged
+        By target, what the manifests of its living backups say; of good ones, and of those that are known to be
+        damaged, which may be mended.
     blocked
         Why nothing of a target is deleted.
     """
@@ -64,12 +68,14 @@ class JournalWalk:
         remover: Remover,
         tally: SweepTally,
         bases: Mapping[str, Sequence[Base]],
+        damaged: Mapping[str, Sequence[Base]],
         blocked: Mapping[str, str],
     ) -> None:
         self._job = job
         self._remover = remover
         self._tally = tally
         self._bases = bases
+        self._damaged = damaged
         self._blocked = blocked
 
     def visit(self, objects: Iterable[ObjectInfo]) -> None:
@@ -97,7 +103,9 @@ class JournalWalk:
         try:
             for interval, end, is_past in ends_of(self._job.vault, target, since):
                 needed = needed_base(bases_of(interval, end, self._bases.get(target, ())), since)
-                before = needed[1].before_lsn if needed else 0
+                # What comes before the first base that an interval will ever have makes no moment.
+                may_have_one = bool(bases_of(interval, end, self._damaged.get(target, ())))
+                before = needed[1].before_lsn if needed else 0 if may_have_one else _ANYWHERE
                 rules[interval.id] = _Rule(is_past, before, since)
         except IntegrityError as error:
             text = f"{error.message} Until this is corrected, nothing of the journal of {target} is deleted."

@@ -60,6 +60,7 @@ class RecordsWalk:
                 self._completed_at[record.target] = max(record.ended_at, known)
         self.references = References(job.scratch)
         self.bases: dict[str, list[Base]] = {}
+        self.damaged_bases: dict[str, list[Base]] = {}
 
     def visit(self, target: str, backup_id: str, objects: Iterable[ObjectInfo]) -> None:
         """Note the packs of a living backup, or remove the records of a deleted one."""
@@ -176,9 +177,9 @@ class RecordsWalk:
         is_recorded = known is None or known.manifest_sha256 in (None, committed.sha256)
         if not (is_its_own and is_recorded):
             self._doubt("MANIFEST_SWAPPED", target, f"The manifest {committed.key} is not the one that was written.")
-        elif known is not None and known.is_healthy and isinstance(manifest.content, DatabaseContent):
-            content = manifest.content
-            self.bases.setdefault(target, []).append((backup_id, content.database, content.journal))
+        elif known is not None and isinstance(manifest.content, DatabaseContent):
+            content, bases = manifest.content, self.bases if known.is_healthy else self.damaged_bases
+            bases.setdefault(target, []).append((backup_id, content.database, content.journal))
         if known is None or known.status is Status.FAILED:
             self._unlisted.append((target, backup_id))
 

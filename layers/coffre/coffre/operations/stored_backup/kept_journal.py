@@ -19,19 +19,22 @@ from coffre.model.rotation import Action, Decision
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.journal import bases_of, is_over, needed_base
 from coffre.vault.journal import intervals, read_end
-from coffre.vault.layout import interval_end_key
+from coffre.vault.layout import interval_end_key, journal_prefix
 from coffre.vault.vault import Vault
 
 # Of a target whose journal was switched off: as long as it is by default.
 _WINDOW_DAYS: Final = 7
-# Of the targets of another account, whose configuration is not known: the longest that one can have.
+# Of targets that are not configured (any more), and of those of another account: the longest that one can have.
 LONGEST_WINDOW: Final = timedelta(days=35)
 
 
-def journal_since(configuration: Configuration, now: datetime) -> Callable[[str], datetime | None]:
-    """Return a function that returns since when every moment of a target's journal is kept; None: it is not known."""
+def journal_since(configuration: Configuration, now: datetime) -> Callable[[str], datetime]:
+    """Return a function that returns since when every moment of a target's journal is kept.
+
+    A target that was removed keeps its backups until a person deletes them, and of its journal the longest window.
+    """
     known = {target.name: now - window_of(target) for target in configuration.targets}
-    return known.get
+    return lambda target: known.get(target, now - LONGEST_WINDOW)
 
 
 def window_of(target: AnyTarget) -> timedelta:
@@ -78,6 +81,8 @@ def ends_of(
 ) -> Iterator[tuple[JournalInterval, IntervalEnd | None, bool]]:
     """Yield the intervals of a target, each with its end and whether it has no moment since a time.
 
+    One without an end that is not the newest is never continued: it is over when nothing more of it has arrived.
+
     With `on_damage` one that is damaged is left out, or has no end if only that is; its error is given to it.
 
     Raises
@@ -85,18 +90,26 @@ def ends_of(
     IntegrityError
         `JOURNAL_DAMAGED`
     """
-    for interval in intervals(vault, target, on_damage):
+    found = intervals(vault, target, on_damage)
+    for interval in found:
         end, arrived = None, None
         try:
             end = read_end(vault, target, interval.id)
             arrived = vault.store.head(interval_end_key(target, interval.id)).last_modified
-        except ObjectMissingError:
-            pass  # it is open
+        except ObjectMissingError:  # it is open, or was left so
+            is_left = interval is not found[-1] and _was_left_before(vault, interval, since)
+            yield interval, None, is_left
+            continue
         except IntegrityError as error:
             if on_damage is None:
                 raise
             on_damage(error)
         yield interval, end, is_over(end, arrived, since)
+
+
+def _was_left_before(vault: Vault, interval: JournalInterval, since: datetime) -> bool:
+    arrivals = [info.last_modified for info in vault.store.list(journal_prefix(interval.target, interval.id))]
+    return all(at is not None and at < since for at in arrivals)
 
 
 def journal_bases(vault: Vault, backups: Iterable[Backup]) -> Iterator[tuple[str, str, JournalBase | None]]:
