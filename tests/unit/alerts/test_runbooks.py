@@ -27,7 +27,7 @@ from coffre.alerts.approvals import approval_needed
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.console import console_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
-from coffre.alerts.journals import journal_ended, journal_late, journal_stopped
+from coffre.alerts.journals import journal_ended, journal_late, journal_not_equal, journal_stopped
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
@@ -39,6 +39,7 @@ from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.confirmation import Act, Facts, IssuedPlan, Plan, Request, Seen
 from coffre.model.copies import Destination
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
 from coffre.model.server import SeenDatabase
@@ -188,10 +189,23 @@ def journals() -> list[Alert]:
         journal_stopped("shop", FAILURE, request_id="r"),
         journal_late("shop", of_database, TAKEN),
         journal_late("shop", None, TAKEN),
+        journal_not_equal(NOT_EQUAL, request_id="r"),
         *(journal_ended("shop", "01KB3M7Q0000000000000000A1", end) for end in ends),
     ]
 
 
+NOT_EQUAL = JournalProof(
+    verdict=ProofVerdict.NOT_EQUAL,
+    target="shop",
+    drill_id="01KB3M7Q0000000000000000D1",
+    proven_at=NOW,
+    newer="01KB3M7Q0000000000000000B2",
+    until=NOW,
+    interval="01KB3M7Q0000000000000000A1",
+    older="01KB3M7Q0000000000000000B1",
+    since=TAKEN,
+    differences=('public."o\u202edd": 1 rows by the journal, 2 in the backup.',),
+)
 ALERTS = [
     *journals(),
     *objectives(),

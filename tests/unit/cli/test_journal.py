@@ -8,6 +8,7 @@ import pytest
 from tests.unit.cli.conftest import BUCKET, DATABASE, Account, Coffre
 
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalState
+from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.manifest import JournalBase
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
@@ -97,6 +98,36 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
     )
     assert (first["bases"], first["end"]["reason"]) == ([backup.id], "definitions")
     assert (second["id"], second["restorable_from"], second["bases"]) == (SECOND, None, [])
+    assert found["proofs"] == []
+
+    # And what drills have proven of them
+    proof = JournalProof(
+        verdict=ProofVerdict.EQUAL,
+        target="shop",
+        drill_id="D1",
+        proven_at=BEGAN,
+        newer=backup.id,
+        until=BEGAN + HOUR,
+        interval=FIRST,
+        older="B1",
+        since=BEGAN,
+        tables=5,
+    )
+    account.catalog.journal_proofs.note(proof)
+    doubtful = {
+        "verdict": ProofVerdict.NOT_EQUAL,
+        "drill_id": "D2",
+        "interval": SECOND,
+        "differences": ("public.a: 1.",),
+    }
+    account.catalog.journal_proofs.note(proof.model_copy(update=doubtful))
+    said = coffre("journal", "list", "shop")
+    assert "NOT EQUAL somewhere from" in said.out
+    assert "public.a: 1." in said.out
+    assert said.out.count("DOUBTFUL") == 1
+    assert said.out.count(f"{BEGAN + HOUR:%H:%M:%S}") > 1  # also the begin of its moments
+    proofs = coffre("journal", "list", "shop", "--json").json()["proofs"]
+    assert [one["verdict"] for one in proofs] == ["not_equal", "equal"]
     assert coffre("journal", "list", "--json").json()[0]["state"]["interval"] == SECOND
 
 

@@ -10,6 +10,7 @@ import pytest
 from coffre.alerts.alert import AlertKind
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.drill import DrillReport, Outcome
+from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.operations.monitoring.alerting import Review
 from coffre.runtime.drill_alerts import review_of
 
@@ -87,3 +88,22 @@ def test_a_check_of_the_owners_that_fails_is_not_told_as_a_bad_backup() -> None:
 
     assert "the data is as it was backed up, but your own checks of it failed" in alert.text
     assert "Take a new full backup" not in alert.text
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASSED, Outcome.NOT_POSSIBLE])
+def test_a_journal_that_is_not_equal_is_said_whatever_became_of_the_backup(outcome: Outcome) -> None:
+    proof = JournalProof(
+        verdict=ProofVerdict.NOT_EQUAL, target="shop", drill_id="D", proven_at=NOW, newer="B", until=NOW, since=NOW
+    )
+    kind = (AlertKind.JOURNAL_NOT_EQUAL, "shop")
+
+    def of(**changes: Any) -> Review:
+        return reviewed(outcome, failure=FAILURE, journal=proof.model_copy(update=changes))
+
+    found = of(differences=("public.orders: 1 rows by the journal, 2 in the backup.",))
+    [alert] = [one for one in found.alerts if one.kind is AlertKind.JOURNAL_NOT_EQUAL]
+    assert "public.orders: 1 rows" in alert.text
+    assert kind in found.checked
+    # One that is equal ends it, one that was not compared does not.
+    assert kind in of(verdict=ProofVerdict.EQUAL).checked
+    assert kind not in of(verdict=ProofVerdict.NOT_PROVEN, why="no time").checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,10 @@ from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:
     from coffre.model.journal import JournalState
+    from coffre.model.journal_proof import JournalProof
     from coffre.operations.journal.overview import Stretch
 
+_STYLES = {"equal": "green", "not_equal": "red", "not_proven": "yellow"}
 EXAMPLES = examples("coffre journal list", "coffre journal list shop", "coffre journal list shop --json")
 
 
@@ -79,10 +82,12 @@ def _words(state: JournalState) -> str:
 def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
     from coffre.operations.journal.overview import stretches
 
-    state = deployed.catalog.journals.find(target)
+    state, proofs = deployed.catalog.journals.find(target), deployed.catalog.journal_proofs.of(target)
     found = stretches(deployed.catalog, deployed.vault, target)
     if as_json:
-        print_json({"target": target, "state": _state_json(state), "intervals": [_stretch_json(one) for one in found]})
+        shown = [_stretch_json(one) for one in found]
+        proven = [proof.model_dump(mode="json") for proof in proofs]
+        print_json({"target": target, "state": _state_json(state), "proofs": proven, "intervals": shown})
         return
     if state is None and not found:
         say(f"{target} has no journal. docs/point-in-time.md says how one is switched on.")
@@ -94,13 +99,30 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
         say(f"  slot          {state.slot or 'none'}, for which the server keeps {kept} of WAL")
         if state.message is not None:
             say(f"  last error    {state.message}", style="yellow")
-    print_table(["INTERVAL", "RESTORABLE FROM", "TO", "BASES", "END"], (_stretch_row(one) for one in found))
+    if proofs:
+        say(f"  last proof    {age(proofs[0].proven_at)}: {proofs[0].text}", style=_STYLES.get(proofs[0].verdict, ""))
+        for difference in proofs[0].differences:
+            say(f"                {difference}", style="red")
+    print_table(
+        ["INTERVAL", "RESTORABLE FROM", "TO", "BASES", "PROVEN EQUAL UP TO", "END"],
+        (_stretch_row(one, proofs) for one in found),
+    )
 
 
-def _stretch_row(one: Stretch) -> list[str]:
+def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:
     why = "open" if one.end is None else f"{one.end.reason}: {one.end.text}" if one.end.text else one.end.reason.value
     since = _moment(one.since) if one.since else "no moment"
-    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), why]
+    proven = _proven([proof for proof in proofs if proof.interval == one.interval.id])
+    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, why]
+
+
+def _proven(proofs: Sequence[JournalProof]) -> str:
+    """Return up to where an interval is proven equal, and whether a part of it is not."""
+    equal = max((proof.until for proof in proofs if proof.is_equal), default=None)
+    words = [_moment(equal)] if equal else []
+    if any(proof.is_doubtful for proof in proofs):
+        words.append("DOUBTFUL")
+    return ", ".join(words) or "-"
 
 
 def _moment(time: datetime | None) -> str:

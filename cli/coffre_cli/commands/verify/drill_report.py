@@ -140,6 +140,10 @@ def show_report(found: DrillReport) -> None:
     ):
         for sentence in sentences:
             say(f"  {word:9} {sentence}", style="red" if word == "wrong" else "")
+    if (proof := found.journal) is not None:
+        say(f"  journal   {proof.text}", style="red" if proof.is_doubtful else "")
+        for sentence in (*proof.differences, *proof.excluded):
+            say(f"            {sentence}", style="red" if sentence in proof.differences else "")
     for check in found.checks:
         say(f"  check     {check.name}: {_answer(check)}", style="" if check.passed else "red")
     if found.sample is None:

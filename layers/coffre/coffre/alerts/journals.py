@@ -10,6 +10,7 @@ from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.wording import alert_of, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Failure
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal_proof import JournalProof
 
 _OF_THE_SLOT: Final = frozenset(
     {
@@ -99,4 +100,26 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
         ),
         ids=ids_of(interval=interval),
         fingerprint=f"{ended.reason} {ended.ended_at.astimezone(UTC):%Y-%m-%d}",
+    )
+
+
+def journal_not_equal(proof: JournalProof, *, request_id: str) -> Alert:
+    """Report that the journal does not make of one base what a later base is."""
+    what = (
+        f"The journal of {proof.target} does not make of the backup of {moment(proof.since or proof.until)} what the"
+        f" backup of {moment(proof.until)} is. A restore to a moment between them may lack changes."
+    )
+    return alert_of(
+        AlertKind.JOURNAL_NOT_EQUAL,
+        proof.target,
+        f"Journal of {proof.target} is NOT EQUAL to its backup",
+        body_of(
+            "\n".join([what, *bullets(proof.differences)]),
+            why="Rows were changed in a way that is not in the server's stream, or the stored journal was changed.",
+            safe="The backups are not affected, nor are moments after the later one: they are made from it.",
+            hint="Find out what was done to these tables. A new base was asked for: the journal is compared again.",
+            commands=[f"coffre journal list {proof.target}", f"coffre report {proof.newer}"],
+        ),
+        ids=ids_of(interval=proof.interval, request=request_id),
+        fingerprint=f"{proof.interval} {proof.to_lsn}",
     )

@@ -18,6 +18,7 @@ from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
+from coffre.catalog.journal_proofs import ProofsOfJournals
 from coffre.catalog.journals import Journals
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
@@ -77,6 +78,8 @@ class Catalog(BackupRecords, RestoreRecords):
         The versions of the configuration document.
     journals
         How far the journal of each target has come.
+    journal_proofs
+        What drills have proven of the journals.
     latest
         How the newest drills ended, and how much the vault holds.
     drill_runs
@@ -123,6 +126,7 @@ class Catalog(BackupRecords, RestoreRecords):
         self.servers = Servers(self._table)
         self.configurations = Configurations(self._table)
         self.journals = Journals(self._table)
+        self.journal_proofs = ProofsOfJournals(self._table)
         self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)
         self.usages = Usages(self._table)

@@ -22,6 +22,7 @@ DRILLS: Final = "DRILL"
 _OF_ROTATE: Final = "VAULT"
 # Names of targets have no slash.
 _RUN: Final = "run/"
+PROOFS: Final = "proofs/"
 _WISH: Final = "wish/"
 
 
@@ -60,9 +61,9 @@ class DrillRuns:
         self._table.put(LatestItem(pk=partition, sk=key, at=at, record=record.model_dump_json()))
 
 
-def is_of_a_run(raw: RawItem) -> bool:
-    """Tell whether an item of the partition is about a drill that runs, not about one that has a result."""
-    return str(raw["sk"]["S"]).startswith(_RUN)
+def is_no_result(raw: RawItem) -> bool:
+    """Tell whether an item of the partition is no drill's result: of one that runs, or what it proved of a journal."""
+    return str(raw["sk"]["S"]).startswith((_RUN, PROOFS))
 
 
 def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
-from coffre.catalog.drill_runs import DRILLS, is_of_a_run
+from coffre.catalog.drill_runs import DRILLS, is_no_result
 from coffre.catalog.items import LatestItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
@@ -46,7 +46,7 @@ class Latest:
         """Return the newest drill, and the newest rehearsal of a recovery, by target."""
         drills, rehearsals = dict[str, DrillSummary](), dict[str, Rehearsal]()
         for raw in self._table.query(ItemQuery(DRILLS)):
-            if is_of_a_run(raw):
+            if is_no_result(raw):
                 continue
             if raw["sk"]["S"].startswith(_REHEARSAL):
                 rehearsal = _read(raw, Rehearsal)

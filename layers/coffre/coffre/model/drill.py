@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from coffre.model.backup import Failure, Progress, Status
+from coffre.model.journal_proof import JournalProof
 from coffre.model.verification import Damage, DamageReport, Level
 
 
@@ -136,6 +137,7 @@ class DrillFindings(_Record):
     """What a drill has found so far: the fields of a report that grow from group to group of tables.
 
     `unreadable` are the oids of tables whose values the server cannot read, `code` is that of the worst problem.
+    `row_hashes` are of the tables that a proof of the journal compares.
     """
 
     problems: tuple[str, ...] = ()
@@ -150,6 +152,9 @@ class DrillFindings(_Record):
     scratch_bytes: int = 0
     unreadable: frozenset[int] = frozenset()
     code: str | None = None
+    checks: tuple[CheckProof, ...] = ()
+    server_version: str | None = None
+    row_hashes: dict[str, str] = {}
 
 
 class DrillState(_Record):
@@ -163,6 +168,8 @@ class DrillState(_Record):
         Groups of tables by their oids in the backup.
     seconds, size_bytes
         What the groups that are done took, by the estimate of their sizes.
+    is_whole
+        All tables were proven together; what is left is the proof of the journal.
     """
 
     id: str
@@ -174,6 +181,7 @@ class DrillState(_Record):
     done: tuple[tuple[int, ...], ...] = ()
     seconds: float = 0.0
     size_bytes: int = 0
+    is_whole: bool = False
     findings: DrillFindings = DrillFindings()
 
 
@@ -234,6 +242,8 @@ class DrillReport(_Record):
         The most that the scratch server's files were seen to take.
     copy_name
         The copy whose bytes were restored; None: the vault's.
+    journal
+        What was proven of the target's journal, which says nothing about the backup; None: it has none.
     is_damaged
         Rows or stored bytes are not what was backed up: the backup is bad, whatever else it may be.
     """
@@ -269,6 +279,7 @@ class DrillReport(_Record):
     scratch_bytes: int = 0
     is_damaged: bool = False
     copy_name: str | None = None
+    journal: JournalProof | None = None
     failure: Failure | None = None
     request_id: str | None = None
 

@@ -121,6 +121,7 @@ class Chosen[B]:
     """What a moment is made of: a base, and the segments that are applied to it until the moment is reached.
 
     No value of `sequences` is behind one that was used up to the moment; empty: those of the base are right.
+    With `seen_by` the moment has exactly what this later base has seen.
     """
 
     point: Point
@@ -129,6 +130,7 @@ class Chosen[B]:
     interval: JournalInterval
     segments: Sequence[JournalSegment]
     sequences: tuple[SequenceValue, ...]
+    seen_by: JournalBase | None = None
 
 
 def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Chosen[B]:
@@ -151,7 +153,7 @@ def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Cho
     if point.lsn is not None and len(histories) > 1:
         raise _ambiguous(target, point, len(histories))
     stretch, base = found[0]
-    return _chosen(point, stretch, *base)
+    return made_from(point, stretch, *base)
 
 
 def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
@@ -162,7 +164,8 @@ def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
     )
 
 
-def _chosen[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
+def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
+    """Return how a moment that is stored is made from a base before it."""
     segments = list[JournalSegment]()
     sequences: tuple[SequenceValue, ...] = ()
     for segment in stretch.segments[first_needed(stretch.segments, base.before_lsn) :]:

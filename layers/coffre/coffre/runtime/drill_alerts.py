@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.journals import journal_not_equal
 from coffre.alerts.verification import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
@@ -14,9 +15,14 @@ _PROBLEMS_SHOWN = 10
 def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str) -> Review:
     """Return the alerts that a drill is reason for, and the earlier ones that it ends."""
     code = report.failure.code if report.failure else ""
+    proof = report.journal
+    journal = Review()
+    if proof is not None and proof.why is None:
+        checked = frozenset({(AlertKind.JOURNAL_NOT_EQUAL, report.target)})
+        journal = Review((journal_not_equal(proof, request_id=request_id),) if proof.is_doubtful else (), checked)
     if report.outcome is Outcome.NOT_POSSIBLE and report.failure:
         alert = drill_not_possible(report.target, report.failure, backup_id=backup.id, request_id=request_id)
-        return Review((alert,), frozenset({(AlertKind.DRILL_NOT_POSSIBLE, report.target)}))
+        return journal.plus(Review((alert,), frozenset({(AlertKind.DRILL_NOT_POSSIBLE, report.target)})))
     kinds = {AlertKind.DRILL_NOT_POSSIBLE}
     if report.copy_name is None or report.outcome is Outcome.FAILED:
         kinds.add(AlertKind.DRILL_FAILED)  # a good copy says nothing about the bytes in the vault
@@ -33,7 +39,7 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
         if report.is_late and report.restore_limit_seconds is not None:
             limit = float(report.restore_limit_seconds)
             alerts.append(rto_exceeded(backup, took_seconds=report.restore_seconds, limit_seconds=limit))
-    return Review(tuple(alerts), frozenset((kind, report.target) for kind in kinds))
+    return journal.plus(Review(tuple(alerts), frozenset((kind, report.target) for kind in kinds)))
 
 
 def _with_place(report: DrillReport, problems: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import drill
-from coffre.operations.drill.job import DrillJob
+from coffre.operations.drill.job import DrillJob, Proving
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
@@ -172,11 +172,10 @@ class DrillFunction:
         context: LambdaContext,
         copied: DrilledCopy | None,
     ) -> DrillReport | DrillState:
-        vault = open_copy(self.services, copied.destination) if copied else self.services.vault
         if backup.kind is not TargetKind.DATABASE:
-            drilled: DrillReport | DrillState = self._drill_buckets(configuration, running, backup, context, vault)
+            drilled: DrillReport | DrillState = self._drill_buckets(configuration, running, backup, context, copied)
         else:
-            drilled = self._drill_database(configuration, running, backup, wanted, context, vault)
+            drilled = self._drill_database(configuration, running, backup, wanted, context, copied)
         if isinstance(drilled, DrillState):
             return drilled
         return drilled.model_copy(update={"copy_name": copied.destination.name if copied else None})
@@ -195,19 +194,36 @@ class DrillFunction:
         self.services.edge.logger.info("drill continues in another invocation", extra={**answer, **groups})
         return {**answer, **groups, "invocation": state.invocation}
 
+    def _vault(self, copied: DrilledCopy | None) -> Vault:
+        return open_copy(self.services, copied.destination) if copied else self.services.vault
+
+    def _proving(self, backup: Backup) -> Proving:
+        """Return what is known of the target's journal. A drill from a copy proves none: bytes of two vaults mix."""
+        catalog = self.services.catalog
+        return Proving(
+            lambda: catalog.completed_backups(backup.target),
+            catalog.journals.find(backup.target),
+            catalog.journal_proofs.of(backup.target),
+        )
+
     @property
     def _reports(self) -> DrillReports:
         return DrillReports(self.services.vault.store)
 
     def _drill_buckets(
-        self, configuration: Configuration, running: DrillRunning, backup: Backup, context: LambdaContext, vault: Vault
+        self,
+        configuration: Configuration,
+        running: DrillRunning,
+        backup: Backup,
+        context: LambdaContext,
+        copied: DrilledCopy | None,
     ) -> DrillReport:
         named = (target.drill for target in configuration.object_targets if target.name == backup.target)
         job = StorageDrillJob(
             id=running.run.id,
             backup=backup,
             settings=next(named, BucketDrill()),
-            vault=vault,
+            vault=self._vault(copied),
             decoder=self.services.decoder(backup.target),
             place=self.place,
             streams=self.object_streams,
@@ -227,7 +243,7 @@ class DrillFunction:
         backup: Backup,
         wanted: DrillEvent,
         context: LambdaContext,
-        vault: Vault,
+        copied: DrilledCopy | None,
     ) -> DrillReport | DrillState:
         state = None
         if wanted.drill_id is not None:
@@ -242,7 +258,7 @@ class DrillFunction:
                 settings=_settings_of(configuration, backup.target),
                 tools=self.tools,
                 children=children,
-                vault=vault,
+                vault=self._vault(copied),
                 decoder=self.services.decoder(backup.target),
                 scratch=scratch,
                 streams=streams,
@@ -253,6 +269,7 @@ class DrillFunction:
                 request_id=context.aws_request_id,
                 state=state,
                 given=self.given,
+                proving=self._proving(backup) if copied is None else None,
                 watched=self.watched,
                 beat=running.beat,
             )

@@ -159,6 +159,7 @@ class DatabaseRestores:
                 continues=attempt.continues,
                 sharing=attempt.sharing,
                 journal=self.services.catalog.journals.find(backup.target) if wanted.at else None,
+                proofs=self.services.catalog.journal_proofs.of(backup.target) if wanted.at else (),
             )
             try:
                 with named_on_error(safety):

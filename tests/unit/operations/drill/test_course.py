@@ -159,3 +159,34 @@ def test_what_a_given_server_cannot_do_says_nothing_against_the_backup(error: Ex
     with pytest.raises(DrillImpossibleError) as impossible:
         server.refuse_impossible(error)
     assert impossible.value.code == code
+
+
+def test_the_proof_of_a_journal_has_one_invocation_of_its_own() -> None:
+    found, tables = Found(Meter()), [table(1), table(2)]
+    course = Course(FIRST)
+    course.plan(content(*tables), 10_000, found)
+    with course.group(found) as group:
+        course.done.append(group)
+    found.row_hashes["public.t1"] = "1 2 3"
+    found.server_version = "18.1"
+    course.begin_proof(found)
+    assert course.may_continue_proof
+
+    # What was found is handed over whole when the time is over, and by choice.
+    for left in (course.left(), course.after_deadline()):
+        assert left is not None
+        later = Found(Meter())
+        second = Course(DrillState.model_validate_json(left.model_dump_json()))
+        second.plan(content(*tables), 10_000, later)
+        assert (list(second.waiting), oids(second.done), second.is_whole) == ([], [[1, 2]], True)
+        assert (later.row_hashes, later.server_version) == (found.row_hashes, "18.1")
+        second.begin_proof(later)
+        assert not second.may_continue_proof
+        assert second.after_deadline() is None
+
+    # A group of which nothing is known fits; otherwise the rate decides.
+    assert course.fits([], 41)
+    slow = Course(second.state.model_copy(update={"seconds": 100.0, "size_bytes": 1000}))
+    slow.plan(content(*tables), 10_000, Found(Meter()))
+    assert slow.fits(tables[:1], 400)
+    assert not slow.fits(tables[:1], 200)

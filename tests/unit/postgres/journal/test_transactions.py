@@ -64,6 +64,19 @@ def test_a_moment_ends_before_the_first_transaction_beyond_it_whatever_clocks_sa
     assert chosen(back, Moment(before_xid=9)) == ([7, 8], True)
 
 
+def test_what_a_later_backup_has_seen_is_no_prefix_of_the_commits() -> None:
+    found = [transaction(7, 10), transaction(8, 20), transaction(9, 30), transaction(10, 40), transaction(11, 50)]
+    base = BaseSnapshot.parse("7:9:8", 15)  # 8 is open, 9 has not begun
+
+    def seen_by(snapshot: str, lsn: int) -> tuple[list[int], bool]:
+        return chosen(found, Moment(lsn=lsn, snapshot=BaseSnapshot.parse(snapshot, lsn)), base)
+
+    assert seen_by("12:12:", 60) == ([8, 9, 10, 11], False)
+    # 9 is on disk before 10, and waits for a standby: it is not visible yet.
+    assert seen_by("9:12:9,11", 45) == ([8, 10], True)
+    assert seen_by("11:11:", 45) == ([8, 9, 10], True)
+
+
 def test_what_was_applied_or_comes_twice_is_left_out() -> None:
     twice = [transaction(7, 10), transaction(8, 20), transaction(7, 10), transaction(8, 20), transaction(9, 30)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -37,10 +37,13 @@ class Course:
         Of the drill at the end of the invocation before; of the first one nothing but the ids.
     is_whole
         All tables are one group: what needs several tables can be checked.
+    is_proving
+        All groups are done: what is left is the proof of the journal.
     """
 
     state: DrillState
     is_whole: bool = False
+    is_proving: bool = False
     waiting: deque[list[TableContent]] = field(default_factory=deque)
     done: list[list[TableContent]] = field(default_factory=list)
     _current: list[TableContent] = field(default_factory=list)
@@ -63,16 +66,32 @@ class Course:
             self.waiting.extend([tables[oid] for oid in group] for group in self.state.waiting)
             self.done = [[tables[oid] for oid in group] for group in self.state.done]
             self._seconds, self._size_bytes = self.state.seconds, self.state.size_bytes
+            self.is_whole = self.state.is_whole
             found.load(self.state.findings)
-        self._keep(found)
+        self.keep(found)
 
     def has_time(self, remaining_seconds: float) -> bool:
         """Return whether the next group will end in time, by the rate of those before; the first one is tried."""
         if not self._has_proven:
             return True
+        return self.fits(self.waiting[0], remaining_seconds)
+
+    def fits(self, tables: Iterable[TableContent], remaining_seconds: float) -> bool:
+        """Return whether these tables can be restored in time, by the rate of the groups that are done."""
         rate = self._size_bytes / max(self._seconds, 0.001)
-        needed = sum(map(estimated_bytes, self.waiting[0])) * _TIME_FACTOR
+        needed = sum(map(estimated_bytes, tables)) * _TIME_FACTOR
         return needed <= rate * (remaining_seconds - _RESERVE_SECONDS)
+
+    def begin_proof(self, found: Found) -> None:
+        """Say that all groups are done, and keep what was found."""
+        self.is_proving = True
+        self.keep(found)
+
+    @property
+    def may_continue_proof(self) -> bool:
+        """Whether another invocation, which does nothing else, has more time for the proof of the journal."""
+        has_own = self.continues and not self.state.waiting
+        return not has_own and self.state.invocation < MOST_INVOCATIONS
 
     @contextmanager
     def group(self, found: Found) -> Iterator[list[TableContent]]:
@@ -84,7 +103,7 @@ class Course:
             self._seconds += time.monotonic() - began
             self._size_bytes += sum(map(estimated_bytes, self._current))
             self._has_proven = True
-            self._keep(found)
+            self.keep(found)
         self._current = []
 
     def halve(self) -> None:
@@ -101,11 +120,14 @@ class Course:
                 "done": _oids(self.done),
                 "seconds": self._seconds,
                 "size_bytes": self._size_bytes,
+                "is_whole": self.is_whole and not self.waiting,
             }
         )
 
     def after_deadline(self) -> DrillState | None:
         """Return the drill for the next invocation when time ran out in a group; None: it would be no better there."""
+        if self.is_proving:
+            return self.left() if self.may_continue_proof else None
         is_last = self.state.invocation >= MOST_INVOCATIONS
         if not self._current or is_last or (not self._has_proven and len(self._current) == 1):
             return None
@@ -116,7 +138,8 @@ class Course:
         self.done = [group for group in self.done if group is not self._current]
         return self.left()
 
-    def _keep(self, found: Found) -> None:
+    def keep(self, found: Found) -> None:
+        """Keep what was found for the next invocation."""
         self.state = self.state.model_copy(update={"findings": found.saved()})
 
 

@@ -26,6 +26,7 @@ from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation, drill_group
 from coffre.operations.drill.job import DrillJob
+from coffre.operations.drill.journal_proof import plan_proof, prove_journal
 from coffre.operations.drill.places import Server, database_of, drop, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import (
     for_drill,
@@ -77,8 +78,9 @@ def drill(job: DrillJob) -> DrillReport | DrillState:
     except DeadlineError as late:
         if (left := course.after_deadline()) is not None:
             return left
-        late.hint = _WITHOUT_LIMIT
-        error = late
+        if not course.is_proving:
+            late.hint = _WITHOUT_LIMIT
+            error = late
     except (DrillImpossibleError, ScratchError) as impossible:
         error = impossible
     except _AGAINST as against:
@@ -119,21 +121,23 @@ def _prove(job: DrillJob, found: Found, servers: list[Server], course: Course) -
         restore = replace(restore, connection=server.connection(database_of(server), roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
+        pair = plan_proof(job, source, found)
         if course.continues:
             found.unreadable = set(course.state.findings.unreadable)
         else:
             _look_for_unreadable(restore, server, source, found)
         readable = [table for table in source.content.tables if table.oid not in found.unreadable]
         course.plan(source.content.model_copy(update={"tables": tuple(readable)}), room_bytes(server), found)
+        here = Invocation(job, restore, server, roles, source, found)
         while course.waiting:
             if not course.has_time(job.remaining_seconds()):
                 return False
             with course.group(found) as group:
-                drill_group(Invocation(job, restore, server, roles, source, found), course, group)
+                drill_group(here, course, group)
         found.groups = len(course.done)
         if not course.is_whole:
             found.except_for(_said_of_groups(job, source, course.done))
-        return True
+        return pair is None or prove_journal(here, course, pair)
 
 
 def _possible(server: Server, source: Source, found: Found) -> Source:

@@ -25,6 +25,7 @@ from coffre.model.drill import (
     Verdict,
 )
 from coffre.model.errors import DrillError, IntegrityError, RestoreError
+from coffre.model.journal_proof import JournalProof
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.scratch.structure_checks import AMCHECK_OPTIONS, Findings
@@ -46,6 +47,7 @@ class Found:
     """Grows while a drill works.
 
     `phases_ms` is how long each phase took; `unreadable` are the oids of tables whose values the server cannot read.
+    `row_hashes` are taken of restored tables if the `journal` is to be proven; `hashes_rows` says so.
     """
 
     meter: Meter
@@ -68,6 +70,9 @@ class Found:
     server_version: str | None = None
     unreadable: set[int] = field(default_factory=set)
     code: str | None = None
+    hashes_rows: bool = False
+    row_hashes: dict[str, str] = field(default_factory=dict)
+    journal: JournalProof | None = None
 
     def saved(self) -> DrillFindings:
         """Return what an invocation hands over to the next one."""
@@ -78,7 +83,7 @@ class Found:
         began_ms = self.phases_ms
         for name in DrillFindings.model_fields:
             value, own = getattr(saved, name), getattr(self, name)
-            setattr(self, name, type(own)(value) if isinstance(own, list | set) else value)
+            setattr(self, name, type(own)(value) if isinstance(own, list | set | dict) else value)
         self.phases_ms = dict(saved.phases_ms)
         for name, milliseconds in began_ms.items():
             self._add_time(name, milliseconds)
@@ -215,6 +220,7 @@ class Found:
             "source_version",
             "server_version",
             "sample",
+            "journal",
         )
         return {
             **{name: tuple(getattr(self, name)) for name in names},

@@ -13,6 +13,7 @@ from coffre.operations.drill.compare import compare_tables, never_read, not_load
 from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.job import DrillJob
+from coffre.operations.drill.journal_tables import hash_tables
 from coffre.operations.drill.partitions import compare_families, families_of
 from coffre.operations.drill.places import Server, database_of, drop, pages_of
 from coffre.operations.drill.restorable_subset import (
@@ -86,6 +87,10 @@ def _prove_part(restore: RestoreJob, part: Source, loaded: dict[TableName, Table
         proofs += compare_families(restore, part, families, found.meter)
         found.take_tables(proofs)
         found.take_tables(never_read(loaded, proofs))
+    if found.hashes_rows:
+        with found.phase("journal"):
+            own = {name: table for name, table in apart.items() if not table.of_extension}
+            found.row_hashes |= hash_tables(restore, own)
     with found.phase("structure"), loading_session(restore) as session:
         found.server_version = session.info.parameter_status("server_version")
         found.take_structure(look_at_structure(session, part.content.sequences))

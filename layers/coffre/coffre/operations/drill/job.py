@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from coffre.model.backup import Backup, Progress
 from coffre.model.drill import DrillState
+from coffre.model.journal import JournalState
+from coffre.model.journal_proof import JournalProof
 from coffre.model.protection import Drill
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.watchdog import Watch
@@ -16,6 +18,19 @@ from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given import GivenServer
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
+
+
+@dataclass(frozen=True)
+class Proving:
+    """What is known of a target's journal, for its proof.
+
+    `backups` returns the target's completed ones, `state` is that of the catalog, `before` has earlier proofs, the
+    newest first.
+    """
+
+    backups: Callable[[], Sequence[Backup]]
+    state: JournalState | None = None
+    before: tuple[JournalProof, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,8 @@ class DrillJob:
         The server to restore into, if it is not one of the drill's own.
     watched
         Gets the watch of the drill before it begins.
+    proving
+        For the proof of the target's journal; None: it is not proven.
     beat
         Gets the heartbeats; raises `RunCancelledError` when the drill has to end.
     """
@@ -56,5 +73,6 @@ class DrillJob:
     request_id: str | None = None
     state: DrillState | None = None
     given: GivenServer | None = None
+    proving: Proving | None = None
     watched: Callable[[Watch], None] = lambda _: None
     beat: Callable[[Progress], None] = lambda _: None

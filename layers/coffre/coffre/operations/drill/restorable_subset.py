@@ -11,6 +11,7 @@ from typing import Final
 
 from coffre.model.manifest import DatabaseContent, TableContent
 from coffre.operations.restore_database.job import Source
+from coffre.operations.restore_database.phases import phases_of
 from coffre.postgres.archive.dependencies import needing
 from coffre.postgres.archive.reader import Section, TocEntry
 
@@ -88,6 +89,14 @@ def part_of(source: Source, group: Iterable[TableContent], *, is_whole: bool) ->
     possible = {entry.dump_id for entry in source.toc if not _is_key(entry)} | keys_within(source, tables)
     toc = tuple(entry for entry in source.toc if entry.dump_id in possible)
     return _with_content(replace(source, toc=toc), tables=tables, views=False)
+
+
+def rows_alone(source: Source, group: Iterable[TableContent]) -> Source:
+    """Return the backup with the rows of some tables, and nothing that is made after the journal is applied to them."""
+    phases = phases_of(source.toc, has_journal=True)
+    later = {entry.dump_id for entry in (*phases.after_rows, *phases.privileges, *phases.event_triggers)}
+    toc = tuple(entry for entry in source.toc if entry.dump_id not in later)
+    return _with_content(replace(source, toc=toc, large_objects=None), tables=tuple(group), views=False)
 
 
 def keys_within(source: Source, group: Collection[TableContent]) -> set[int]:

@@ -65,7 +65,7 @@ def apply_journal(
             replay = Replay(session, _source(chosen, definitions, tables), job.marks_schema)
             for segment in chosen.segments:
                 job.check_time()
-                if replay.apply(_lines(job, segment, decoder), _moment(chosen.point)):
+                if replay.apply(_lines(job, segment, decoder), _moment(chosen)):
                     break
                 done = segment
         except (IntegrityError, JournalError, ObjectMissingError) as error:
@@ -82,6 +82,19 @@ def apply_journal(
             f"{counted(position.changes, 'change')} in {counted(position.transactions, 'transaction')}. "
             "The rows of each table above are those of the backup."
         )
+
+
+def doubts(job: RestoreJob, source: RestoreSource) -> list[str]:
+    """Return a warning for each proof of the journal that was not equal where the moment is made."""
+    chosen = source.chosen
+    if chosen is None:
+        return []
+    found = [proof for proof in job.proofs if proof.doubts(chosen.interval.id, chosen.base.lsn)]
+    return [
+        f"WARNING: this moment may lack changes. A drill has found the journal {proof.text}: "
+        f"{' '.join(proof.differences)} Compare with the backups {proof.older} and {proof.newer}."
+        for proof in found
+    ]
 
 
 def _say_not_followed(
@@ -110,8 +123,10 @@ def _source(chosen: Chosen[str], definitions: Definitions, tables: Collection[Ta
     return Source(base, definitions, frozenset(own.difference(tables)))
 
 
-def _moment(point: Point) -> Moment:
-    return Moment(time=point.time, lsn=point.lsn)
+def _moment(chosen: Chosen[str]) -> Moment:
+    later = chosen.seen_by
+    snapshot = BaseSnapshot.parse(later.snapshot, later.lsn) if later else None
+    return Moment(time=chosen.point.time, lsn=chosen.point.lsn, snapshot=snapshot)
 
 
 def _lines(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> Lines:

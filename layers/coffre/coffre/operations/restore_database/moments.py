@@ -114,7 +114,7 @@ def stretches_of[B](
     found = []
     for interval in journal.intervals(vault, target, on_damage):
         try:
-            found.append(_stretch_of(vault, interval, backups, state))
+            found.append(stretch_of(vault, interval, backups, state))
         except IntegrityError as error:
             if on_damage is None:
                 raise
@@ -122,9 +122,10 @@ def stretches_of[B](
     return found
 
 
-def _stretch_of[B](
+def stretch_of[B](
     vault: Vault, interval: JournalInterval, backups: Sequence[Base[B]], state: JournalState | None
 ) -> Stretch[B]:
+    """Return what is stored of one interval; raises what `stretches_of` raises."""
     end: IntervalEnd | None = None
     with suppress(ObjectMissingError):
         end = journal.read_end(vault, interval.target, interval.id)

@@ -27,7 +27,7 @@ from coffre.operations.restore_database.given_rows import (
     without_left_out,
 )
 from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
-from coffre.operations.restore_database.journal_replay import apply_journal
+from coffre.operations.restore_database.journal_replay import apply_journal, doubts
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
@@ -106,6 +106,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         report.created_database = destination.created
         report.exceptions += [*source.manifest.exceptions, *destination.exceptions, *not_in_backup(source, entries)]
         report.notes += source.manifest.notes
+        report.notes += doubts(job, source)
         report.notes += note_of_given(destination.profile, source.toc, making.fates)
         memory.attach(destination, making.ledger, making.fates, making.how.by_id)
         if not job.scope.dry_run:

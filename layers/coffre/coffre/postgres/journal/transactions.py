@@ -97,11 +97,16 @@ class BaseSnapshot:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a replay ends: before the first transaction that is beyond any of these limits."""
+    """Where a replay ends: before the first transaction that is beyond any of these limits.
+
+    With `snapshot`, what a later backup has not seen is left out, though it comes before the limit: transactions do not
+    become visible in the order of their commits in the WAL. What the backup has seen needs nothing of it.
+    """
 
     time: datetime | None = None
     lsn: int | None = None
     before_xid: int | None = None
+    snapshot: BaseSnapshot | None = None
 
     def is_before(self, transaction: Transaction) -> bool:
         """Return whether this transaction comes after the moment."""
@@ -110,6 +115,10 @@ class Moment:
             or (self.lsn is not None and transaction.commit_lsn > self.lsn)
             or (self.before_xid is not None and transaction.xid == self.before_xid)
         )
+
+    def shows(self, transaction: Transaction) -> bool:
+        """Return whether a transaction before the limits belongs to the moment."""
+        return self.snapshot is None or self.snapshot.has(transaction)
 
 
 class Choice(NamedTuple):
@@ -133,6 +142,6 @@ def choose(found: Iterable[Transaction], base: BaseSnapshot, moment: Moment, aft
         if moment.is_before(transaction):
             return Choice(chosen, is_last=True)
         after_lsn = transaction.commit_lsn
-        if not base.has(transaction):
+        if not base.has(transaction) and moment.shows(transaction):
             chosen.append(transaction)
     return Choice(chosen, is_last=False)

@@ -1,0 +1,46 @@
+"""What drills have proven of the journals: one document of each target, in the partition of drills."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+
+from coffre.catalog.drill_runs import DRILLS, PROOFS
+from coffre.catalog.items import LatestItem
+from coffre.catalog.records import damaged, read_item
+from coffre.catalog.tables import DynamoTable
+from coffre.model.document import describe_validation
+from coffre.model.journal_proof import JournalProof, JournalProofs
+
+# A year of weekly drills.
+_MOST: Final = 52
+_MOST_SAID: Final = 10
+
+
+class ProofsOfJournals:
+    """The newest proofs of each target, in short. The reports of the drills in the vault have all of them."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def of(self, target: str) -> tuple[JournalProof, ...]:
+        """Return the proofs of a target's journal, the newest first."""
+        raw = self._table.get(DRILLS, f"{PROOFS}{target}")
+        if raw is None:
+            return ()
+        item = read_item(raw, LatestItem, required=("record",))
+        try:
+            return JournalProofs.model_validate_json(item.record).proofs
+        except ValidationError as error:
+            raise damaged(raw, "; ".join(describe_validation(error))) from error
+
+    def note(self, proof: JournalProof) -> None:
+        """Add the proof of a drill; that of a drill which is noted already replaces it."""
+        others = [one for one in self.of(proof.target) if one.drill_id != proof.drill_id]
+        short = proof.model_copy(update={"excluded": (), "differences": proof.differences[:_MOST_SAID]})
+        kept = JournalProofs(target=proof.target, proofs=(short, *others)[:_MOST])
+        item = LatestItem(
+            pk=DRILLS, sk=f"{PROOFS}{proof.target}", at=proof.proven_at, record=kept.model_dump_json(exclude_none=True)
+        )
+        self._table.put(item)

@@ -1,0 +1,323 @@
+"""The proof of a journal: an earlier base and its changes are restored, and compared with the base that was drilled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import psycopg2
+
+from coffre.model.backup import Backup
+from coffre.model.errors import CoffreError, IntegrityError, JournalError, ObjectMissingError
+from coffre.model.journal import JournalInterval
+from coffre.model.journal_proof import JournalProof, ProofVerdict
+from coffre.model.kinds import TargetKind
+from coffre.model.manifest import JournalBase, TableContent
+from coffre.model.names import TableName, shown
+from coffre.model.restore import Scope
+from coffre.operations.drill.course import Course
+from coffre.operations.drill.findings import Found
+from coffre.operations.drill.group import Invocation
+from coffre.operations.drill.job import DrillJob, Proving
+from coffre.operations.drill.journal_tables import hash_tables
+from coffre.operations.drill.places import drop, room_bytes, stand_ins
+from coffre.operations.drill.restorable_subset import for_drill, groups_of, rows_alone
+from coffre.operations.restore_database.job import RestoreJob, Source, open_source
+from coffre.operations.restore_database.moments import stretch_of
+from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
+from coffre.operations.restore_database.sessions import loading_session
+from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.journal import is_base
+from coffre.policy.journal_proof import behind, by_name, is_read_later, pair_for, values_by_journal
+from coffre.policy.moments import Chosen, Stretch
+from coffre.postgres.journal.definitions_document import parse_definitions
+from coffre.postgres.journal.row_hashes import Directions, read_directions, rows_of
+from coffre.vault.journal import intervals, read_definitions_of
+
+_NO_TIME: Final = "it did not fit into the time of a function; coffre verify --level drill BACKUP --here has no limit"
+_MOST_NAMES: Final = 20
+# Changes that are applied in a second, by far too few rather than too many.
+_CHANGES_A_SECOND: Final = 10_000
+# What says that the rows of the earlier base are not what the journal continues.
+_NOT_EQUAL: Final = ("JOURNAL_DIVERGED", "JOURNAL_UNKNOWN_TABLE", "JOURNAL_NO_IDENTITY")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The backup that is drilled, as a base, and how it is made from an earlier one of the same interval."""
+
+    stretch: Stretch[str]
+    chosen: Chosen[str]
+    older: Backup
+    newer: JournalBase
+
+
+def plan_proof(job: DrillJob, source: Source, found: Found) -> Pair | None:
+    """Return what is compared; None: nothing, and what was found says why if the target has a journal."""
+    proving, newer = job.proving, source.content.journal
+    if proving is None:
+        return None
+    try:
+        known = intervals(job.vault, job.backup.target)
+        if not known:
+            return None
+        if newer is None:
+            why: str | None = "the backup is no base of the journal"
+        else:
+            pair, why = _pair(job, proving, known, source, newer)
+            if pair is not None:
+                found.hashes_rows = True
+                return pair
+    except CoffreError as error:
+        job.children.check()
+        why = _words(error)
+    at = newer.at if newer is not None else job.backup.created_at
+    found.journal = JournalProof(
+        verdict=ProofVerdict.NOT_PROVEN,
+        target=job.backup.target,
+        drill_id=job.id,
+        proven_at=job.now(),
+        newer=job.backup.id,
+        until=at,
+        why=why,
+    )
+    return None
+
+
+def _pair(
+    job: DrillJob, proving: Proving, known: list[JournalInterval], source: Source, newer: JournalBase
+) -> tuple[Pair | None, str | None]:
+    content = source.content
+    for interval in reversed(known):
+        if interval.database != content.database or not is_base(newer, interval.fingerprint, interval.from_lsn):
+            continue
+        backups = {one.id: one for one in _usable(job.backup, proving.backups(), interval)}
+        bases = [(one.id, *_base(job, one)) for one in backups.values()]
+        stretch = stretch_of(job.vault, interval, bases, proving.state)
+        if job.backup.id not in dict(stretch.bases):
+            continue
+        pair = pair_for(stretch, job.backup.id, proving.before)
+        if pair.chosen is None:
+            return None, pair.why
+        return Pair(stretch, pair.chosen, backups[pair.chosen.backup], newer), None
+    return None, "the backup is no base of an interval of the journal"
+
+
+def _usable(own: Backup, backups: Iterable[Backup], interval: JournalInterval) -> Iterator[Backup]:
+    yield own
+    for one in backups:
+        is_sound = one.id != own.id and one.kind is TargetKind.DATABASE and one.is_healthy
+        if is_sound and one.created_at >= interval.started_at:
+            yield one
+
+
+def _base(job: DrillJob, backup: Backup) -> tuple[str, JournalBase | None]:
+    try:
+        content = manifest_of(job.vault, backup).database
+    except (IntegrityError, ObjectMissingError):
+        return "", None  # verification reports it
+    return content.database, content.journal
+
+
+def prove_journal(here: Invocation, course: Course, pair: Pair) -> bool:
+    """Restore the earlier base with its changes and compare it; what came of it is in what was found.
+
+    Nothing that goes wrong here says anything about the backup. Returns whether it is done: False, if another
+    invocation has more time for it.
+    """
+    course.begin_proof(here.found)
+    proof = _Proof(here, course, pair)
+    here.found.journal = proof.result(_NO_TIME)
+    if here.found.problems:
+        here.found.journal = proof.result("the backup that it is compared with is not as it was backed up")
+        return True
+    try:
+        with here.found.phase("journal"):
+            is_done = proof.run()
+    except (CoffreError, psycopg2.Error) as error:
+        here.job.children.check()
+        with suppress(CoffreError):
+            drop(here.server)
+        if _is_against(error):
+            proof.differences.append(_words(error))
+            here.found.journal = proof.result()
+        else:
+            here.found.journal = proof.result(_words(_explained(here, error)))
+        return True
+    if not is_done:
+        if course.may_continue_proof:
+            return False
+        here.found.journal = proof.result(None if proof.differences else _NO_TIME)
+        return True
+    here.found.journal = proof.result()
+    return True
+
+
+@dataclass
+class _Proof:
+    """The comparison of a pair, which grows from group to group of tables."""
+
+    here: Invocation
+    course: Course
+    pair: Pair
+    tables: int = 0
+    differences: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    directions: Directions | None = None
+
+    def run(self) -> bool:
+        """Compare group after group, then the sequences; False: there is no time for the next group."""
+        job, found = self.here.job, self.here.found
+        restore = self._restore_job()
+        source = self._source(restore)
+        wanted = self._comparable(restore, source)
+        older = {(one.schema_name, one.table_name): one for one in source.content.tables}
+        changes = sum(segment.lines for segment in self.pair.chosen.segments) / _CHANGES_A_SECOND
+        content = self.here.source.content.model_copy(update={"tables": tuple(wanted.values())})
+        for group in groups_of(content, room_bytes(self.here.server)):
+            if not self.course.fits(group, job.remaining_seconds() - changes):
+                return False
+            part = {(one.schema_name, one.table_name): older[one.schema_name, one.table_name] for one in group}
+            self._compare(restore, rows_alone(source, part.values()), part)
+            found.journal = self.result(_NO_TIME)
+        self._compare_sequences(source)
+        return True
+
+    def result(self, why: str | None = None) -> JournalProof:
+        """Return what there is to say so far; `why` something is left to be proven."""
+        here, chosen = self.here, self.pair.chosen
+        verdict = ProofVerdict.NOT_EQUAL if self.differences else ProofVerdict.EQUAL
+        if verdict is ProofVerdict.EQUAL and why is not None:
+            verdict = ProofVerdict.NOT_PROVEN
+        return JournalProof(
+            verdict=verdict,
+            target=here.job.backup.target,
+            drill_id=here.job.id,
+            proven_at=here.job.now(),
+            newer=here.job.backup.id,
+            until=self.pair.newer.at,
+            interval=chosen.interval.id,
+            older=self.pair.older.id,
+            since=chosen.base.at,
+            from_lsn=chosen.base.lsn,
+            to_lsn=self.pair.newer.lsn,
+            segments=len(chosen.segments),
+            tables=self.tables,
+            differences=tuple(self.differences),
+            excluded=tuple(self.excluded),
+            why=why if verdict is ProofVerdict.NOT_PROVEN else None,
+        )
+
+    def _restore_job(self) -> RestoreJob:
+        scratch = self.here.job.scratch / "earlier"
+        scratch.mkdir(exist_ok=True)
+        return replace(self.here.restore, backup=self.pair.older, scratch=scratch, scope=Scope(analyze=False))
+
+    def _source(self, restore: RestoreJob) -> Source:
+        """Open the earlier base, without what a drill cannot restore."""
+        source = open_source(restore)
+        _, impossible = stand_ins(self.here.server, source.toc)
+        return replace(for_drill(source, impossible)[0], chosen=self.pair.chosen)
+
+    def _comparable(self, restore: RestoreJob, source: Source) -> dict[TableName, TableContent]:
+        """Return the tables that can be compared, as the backup that is drilled has them, and name all others."""
+        hashes, chosen = self.here.found.row_hashes, self.pair.chosen
+        decoder = restore.decoder.of_recipients(chosen.interval.recipients)
+        followed = parse_definitions(read_definitions_of(restore.vault, chosen.interval, decoder)).tables
+        older = {(one.schema_name, one.table_name): one for one in source.content.tables}
+        found = dict[TableName, TableContent]()
+        lost, unlogged = list[TableName](), list[TableName]()
+        for table in self.here.source.content.tables:
+            name = table.schema_name, table.table_name
+            if name not in followed:
+                unlogged.append(name)
+            elif shown(*name) not in hashes or name not in older or older[name].rows_excluded:
+                lost.append(name)
+            else:
+                found[name] = table
+        self._exclude("are in no journal", unlogged)
+        self._exclude("could not be restored and hashed here for both bases, or the configuration excludes them", lost)
+        content = self.here.source.content
+        if self.here.source.large_objects is not None:
+            self.excluded.append("Large objects are in no journal.")
+        if content.materialized_views:
+            self.excluded.append("Materialized views are computed from the tables.")
+        return found
+
+    def _exclude(self, why: str, names: list[TableName]) -> None:
+        if names:
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            listed = ", ".join(shown(*name) for name in names[:_MOST_NAMES])
+            self.excluded.append(f"Rows of {listed}{more} {why}.")
+
+    def _compare(self, restore: RestoreJob, part: Source, tables: dict[TableName, TableContent]) -> None:
+        """Restore some tables of the earlier base, apply the journal, and compare their rows."""
+        restored = Restored(self.here.found.meter)
+        restore_whole(restore, part, restored)
+        there = {table.table for table in restored.tables}
+        own = hash_tables(restore, {name: table for name, table in tables.items() if shown(*name) in there})
+        expected = self.here.found.row_hashes
+        self._exclude("could not be restored and hashed for the earlier base", _without(tables, own))
+        for name, hashed in own.items():
+            self.tables += 1
+            if hashed != expected[name]:
+                self.differences.append(_difference(name, rows_of(hashed), rows_of(expected[name])))
+        if self.directions is None:
+            with loading_session(restore) as session:
+                self.directions = read_directions(session)
+        drop(self.here.server)
+
+    def _compare_sequences(self, source: Source) -> None:
+        """Compare the values that the journal gives with those of the backup: less is not equal."""
+        directions = self.directions or Directions(frozenset(), frozenset())
+        manifest = self.here.source.manifest
+        values = by_name(manifest.database.sequences)
+        wanted = {name: value for name, value in values.items() if name not in directions.cycling}
+        known = values_by_journal(self.pair.stretch, self.pair.chosen, source.content.sequences)
+        late = list(behind(wanted, known, directions.descending))
+        if late and not is_read_later(self.pair.stretch, manifest.completed_at):
+            names = [name for name, _, _ in late]
+            self._exclude("have values that no drain has read since the backup", names)
+            return
+        for name, value, newest in late:
+            has = "none" if newest is None else f"{newest.last_value:,}"
+            self.differences.append(
+                f"The sequence {shown(*name)} is at {value.last_value:,} in the backup, by the journal at {has}."
+            )
+
+
+def _without(tables: Iterable[TableName], hashes: dict[str, str]) -> list[TableName]:
+    return [name for name in tables if shown(*name) not in hashes]
+
+
+def _difference(name: str, rows: int, expected: int) -> str:
+    if rows == expected:
+        return f"{name}: {rows:,} rows on both sides, and some of them differ."
+    return f"{name}: {rows:,} rows by the journal, {expected:,} in the backup."
+
+
+def _is_against(error: Exception) -> bool:
+    """Whether an error says that the journal does not fit the rows of its base, and not that it cannot be read here."""
+    if not isinstance(error, JournalError):
+        return False
+    refused = error.code == "JOURNAL_REPLAY" and isinstance(error.__cause__, psycopg2.IntegrityError)
+    return refused or error.code in _NOT_EQUAL
+
+
+def _explained(here: Invocation, error: Exception) -> Exception:
+    """Tell a place that is too small from everything else."""
+    try:
+        here.server.refuse_impossible(error)
+    except CoffreError as impossible:
+        return impossible
+    return error
+
+
+def _words(error: Exception) -> str:
+    if not isinstance(error, CoffreError):
+        return str(error).strip()
+    detail = f" ({error.detail})" if error.detail else ""
+    return f"{error.message.rstrip('.')}{detail} [{error.code}]"
