@@ -7,7 +7,8 @@ from typing import Final
 
 import typer
 
-from coffre.model.times import in_utc, parse_span
+from coffre.model.times import parse_span
+from coffre_cli.asked_time import NoTimeError, asked_time
 
 FORMS: Final = "24h, 7d, 2026-11-01 or 2026-11-01T08:00Z"
 
@@ -25,7 +26,8 @@ def since_time(text: str, option: str = "--since") -> datetime:
     except ValueError:
         pass
     try:
-        time = datetime.fromisoformat(text)
-        return in_utc(time if time.tzinfo is not None else time.replace(tzinfo=UTC))
+        return asked_time(text, datetime.now(UTC))
+    except NoTimeError:
+        raise typer.BadParameter(f"{option} {text} is neither a span nor a time: write {FORMS}") from None
     except ValueError as error:
-        raise typer.BadParameter(f"{option} {text} is neither a span nor a time: write {FORMS}") from error
+        raise typer.BadParameter(f"{option} {text}: {error}") from error

@@ -19,7 +19,8 @@ from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Line, Lines, parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
-from coffre.postgres.journal.replay import Replay, Source
+from coffre.postgres.journal.replay import Replay
+from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.transactions import BaseSnapshot, Moment, outline
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 

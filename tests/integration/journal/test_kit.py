@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.integration.contents import RoundTripOn, run
-from tests.integration.journal.test_moment import Story
+from tests.integration.journal_story import Story
 from tests.integration.vault.test_format_document import SCRIPT
 
 from coffre.operations.journal.drain import drain

@@ -77,7 +77,7 @@ SECOND = Stretch(interval(2, 600), None, (segment(1, 600, 800),), (base(700),))
 
 
 def chosen(point: Point, *stretches: Stretch[str]) -> Chosen[str]:
-    return choose("shop", point, stretches or (FIRST, SECOND))
+    return choose("shop", point, stretches or (FIRST, SECOND), at(1000))
 
 
 def numbers(found: Chosen[str]) -> list[int]:
@@ -124,7 +124,12 @@ def test_a_moment_is_made_from_the_last_base_before_it(
         (Point(at(6.5)), "in a gap of the journal", "12:04:00.000000+00 and 2026-11-27 12:07:00.000000+00."),
         (Point(lsn=401), "in a gap of the journal", "0/190 and 0/2BC."),
         (Point(at(8.01)), "the journal is not stored so far yet", "12:08:00.000000+00."),
-        (Point(at(1e6)), "the journal is not stored so far yet", "12:08:00.000000+00."),
+        (Point(at(1000)), "the journal is not stored so far yet", "coffre journal drain shop"),
+        (
+            Point(at(1001)),
+            "the moment is in the future, it is 2026-11-28 04:40:00.000000+00 now",
+            "The newest moment that is stored: 2026-11-27 12:08:00.000000+00.",
+        ),
         (Point(lsn=801), "the journal is not stored so far yet", "0/320."),
     ],
 )
@@ -142,7 +147,7 @@ def test_a_moment_that_cannot_be_restored_is_refused_with_the_nearest_that_can(
 def test_a_journal_that_has_ended_has_no_base_or_does_not_exist_says_so() -> None:
     def why(*stretches: Stretch[str]) -> str:
         with pytest.raises(RestoreError) as caught:
-            choose("shop", Point(at(9)), stretches)
+            choose("shop", Point(at(9)), stretches, at(9))
         return caught.value.message
 
     assert "has ended before it (the table a was changed)" in why(FIRST)

@@ -1,4 +1,4 @@
-"""The moment that a database is restored to: `--at`, `--at-lsn`, `--before-transaction`."""
+"""The moment that a database, or a part of it, is restored to: `--at`, `--at-lsn`, `--before-transaction`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from coffre_cli.asked_time import asked_time, has_offset
 from coffre_cli.screen import remark
 
 AtOption = Annotated[
@@ -14,8 +15,8 @@ AtOption = Annotated[
     typer.Option(
         "--at",
         metavar="TIME",
-        help="Restore the database as it was at this time, by its journal: 2026-11-27 14:29:30+01, in UTC without a "
-        "zone.",
+        help="As it was at this time, by the journal: 2026-11-27 14:29:30+01, '2026-11-27 14:29:30 Europe/Paris', or "
+        "14:29 of today. In UTC without a zone.",
     ),
 ]
 AtLsnOption = Annotated[
@@ -46,10 +47,9 @@ def moment_of(at: str | None, at_lsn: str | None, before_transaction: int | None
 
 def _time(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text.strip())
+        time = asked_time(text, datetime.now(UTC))
     except ValueError as error:
-        raise typer.BadParameter(f"--at {text} is no time: write 2026-11-27 14:29:30, or with a zone +01:00") from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-        remark(f"--at has no zone: {time:%Y-%m-%d %H:%M:%S} UTC is meant.")
+        raise typer.BadParameter(f"--at: {error}") from error
+    if not has_offset(text):
+        remark(f"--at {text}: {time:%Y-%m-%d %H:%M:%S.%f} UTC is meant.")
     return time

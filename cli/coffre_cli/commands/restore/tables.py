@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from coffre_cli.backup_argument import BackupId
+from coffre_cli.commands.restore.moment import AtLsnOption, AtOption, BeforeTransactionOption, moment_of
 from coffre_cli.commands.restore.options import (
     DryRunOption,
     How,
@@ -38,11 +39,13 @@ TABLES_EXAMPLES = examples(
     "coffre restore tables latest listings --replace",
     "coffre restore tables 2026-11-17 'billing.*' audit.events --to env:NEW",
     "coffre restore tables latest --schema billing --here",
+    'coffre restore tables latest orders --at "2026-11-27 14:29:30+01"',
 )
 ROWS_EXAMPLES = examples(
     "coffre restore rows latest reviews --where-column at --from 2026-11-17",
     "coffre restore rows latest reviews --where-column at --from 2026-11 --apply",
     "coffre restore rows latest orders --where 'total < 0'",
+    "coffre restore rows latest orders --where 'id = 7' --at-lsn 16/B374",
 )
 
 _TablePatterns = typer.Argument(metavar="TABLE", help="Names or patterns: orders, app.orders, 'app.*'.")
@@ -67,6 +70,9 @@ def restore_tables(
         bool,
         typer.Option("--replace", help="Make the rows of existing tables those of the backup. Newer rows are deleted."),
     ] = False,
+    at: AtOption = None,
+    at_lsn: AtLsnOption = None,
+    before_transaction: BeforeTransactionOption = None,
     to: ToDatabase = None,
     strict: StrictOption = False,
     no_safety: NoSafetyOption = False,
@@ -85,11 +91,15 @@ def restore_tables(
 
     A missing table is restored under its own name. For an existing one, the backup's version is loaded into a staging
     schema and compared by key; the table itself changes only with --replace.
+
+    With --at, --at-lsn or --before-transaction the tables are restored as they were at a moment that the journal has:
+    `latest` then means the last backup before that moment.
     """
     tables, schemas = tuple(table or ()), tuple(schema or ())
     refuse(_problems_of_tables(tables, schemas, replace=replace, no_safety=no_safety))
     refuse(problems_of_resume(resume, dry_run=dry_run))
     scope = scope_of(
+        at=moment_of(at, at_lsn, before_transaction),
         tables=tables,
         schemas=schemas,
         with_dependencies=with_dependencies,
@@ -131,6 +141,9 @@ def restore_rows(
     apply: Annotated[
         bool, typer.Option("--apply", help="Insert missing rows and reset changed ones, after the comparison.")
     ] = False,
+    at: AtOption = None,
+    at_lsn: AtLsnOption = None,
+    before_transaction: BeforeTransactionOption = None,
     to: ToDatabase = None,
     no_safety: NoSafetyOption = False,
     resume: ResumeOption = None,
@@ -147,12 +160,14 @@ def restore_rows(
     """Compare some rows of a table with the backup's, and restore the missing and changed ones with --apply.
 
     The backup's rows are loaded into a staging schema and compared by key. Rows that the backup does not have stay.
+    With --at, --at-lsn or --before-transaction the rows are those of a moment that the journal has.
     """
     tables = tuple(table)
     refuse(_problems_of_rows(tables, where_column, since, until, where, apply=apply, no_safety=no_safety))
     refuse(problems_of_resume(resume, dry_run=dry_run))
     rows = {"column": where_column, "start": since, "end": until, "where": where}
     scope = scope_of(
+        at=moment_of(at, at_lsn, before_transaction),
         tables=tables,
         rows={name: value for name, value in rows.items() if value is not None},
         apply=apply,

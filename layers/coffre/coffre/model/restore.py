@@ -75,7 +75,7 @@ class Scope(_Choice):
     contents
         Of a whole restore: all, definitions only, or rows only into existing, empty tables.
     at
-        Of a whole restore: the database as it was at this moment, by the journal.
+        What is restored as it was at this moment, by the journal.
     tables, schemas
         Patterns (`orders`, `public.order_*`). A chosen table that is gone is restored under its own name; of one that
         exists, the backup's version is staged in the schema `restored_<id>`.
@@ -142,10 +142,6 @@ class Scope(_Choice):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.at is not None and not self.is_whole:
-            raise ValueError(
-                "at is for whole databases: restore the moment into a database of its own, and copy the tables from it"
-            )
         if self.at is not None and (self.contents is not Contents.FULL or self.swap is not None):
             raise ValueError("at restores definitions and rows: leave contents and swap out")
         if self.rows is not None and not self.tables:

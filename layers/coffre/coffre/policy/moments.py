@@ -133,13 +133,15 @@ class Chosen[B]:
     seen_by: JournalBase | None = None
 
 
-def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Chosen[B]:
+def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]], now: datetime) -> Chosen[B]:
     """Choose how a moment is made, from the newest interval that has it.
 
     Parameters
     ----------
     stretches
         The oldest first.
+    now
+        What is later is refused as being in the future.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> Cho
     """
     found = [(stretch, base) for stretch in reversed(stretches) if (base := stretch.base_for(point)) is not None]
     if not found:
-        raise _refusal(target, point, stretches)
+        raise _refusal(target, point, stretches, now)
     histories = {stretch.history for stretch, _ in found}
     if point.lsn is not None and len(histories) > 1:
         raise _ambiguous(target, point, len(histories))
@@ -204,7 +206,7 @@ def _ranges[B](point: Point, stretches: Sequence[Stretch[B]]) -> Iterator[_Range
             yield _Range(begin, end, (ended.text or ended.reason.value) if ended else None)
 
 
-def _refusal[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> RestoreError:
+def _refusal[B](target: str, point: Point, stretches: Sequence[Stretch[B]], now: datetime) -> RestoreError:
     before: _Range | None = None
     after: _Range | None = None
     ranges = list(_ranges(point, stretches))
@@ -215,18 +217,26 @@ def _refusal[B](target: str, point: Point, stretches: Sequence[Stretch[B]]) -> R
             after = one
     named = [*([str(before.end)] if before else []), *([str(after.begin)] if after else [])]
     hint = f"What can be restored and is nearest: {' and '.join(named)}." if named else "Restore a backup: coffre list."
+    why = _why(stretches, before, after)
+    if why is None and Point(now).is_before(point):
+        why = f"the moment is in the future, it is {Point(now)} now"
+        hint = f"The newest moment that is stored: {before.end}." if before else hint
+    elif why is None:
+        why = "the journal is not stored so far yet"
+        hint = f"{hint} What is newer is stored by the next drain: coffre journal drain {target}"
     return RestoreError(
-        f"{point} of {target} cannot be restored: {_why(stretches, before, after)}.",
+        f"{point} of {target} cannot be restored: {why}.",
         code="JOURNAL_MOMENT",
         hint=f"Nothing was changed. {hint}",
     )
 
 
-def _why[B](stretches: Sequence[Stretch[B]], before: _Range | None, after: _Range | None) -> str:
+def _why[B](stretches: Sequence[Stretch[B]], before: _Range | None, after: _Range | None) -> str | None:
+    """Return why there is a gap, or nothing at all; None: the moment comes after all that is stored."""
     if before is None:
         if after is not None:
             return "it is before the first base of the journal"
         return "its journal has no base yet, which the next backup is" if stretches else "it has no journal"
     if after is not None:
         return f"it is in a gap of the journal{f' ({before.why})' if before.why else ''}"
-    return f"the journal has ended before it ({before.why})" if before.why else "the journal is not stored so far yet"
+    return f"the journal has ended before it ({before.why})" if before.why else None

@@ -15,6 +15,7 @@ from coffre.model.names import TableName
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import spoken
+from coffre.operations.restore_database.journal_replay import Followed, apply_journal
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.memory import Memory
@@ -22,6 +23,7 @@ from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_plan import TablesPlan
+from coffre.policy.moments import Chosen
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import whole_table_hint
 from coffre.postgres.destination import marks
@@ -52,6 +54,9 @@ def create_again(making: DefinitionRestore, memory: Memory, plan: TablesPlan) ->
         memory.step("rows", lambda: again.load(contents))
         memory.step("sequences", again.set_sequences)
         memory.step("count", lambda: again.count(contents))
+        if (chosen := making.source.chosen) is not None:
+            memory.step("identities", again.identify)
+            memory.step("journal", lambda: again.replay(chosen, contents))
         memory.step("indexes", again.index)
         memory.step("privileges", again.grant)
     missing = memory.report.missing_rows
@@ -67,7 +72,7 @@ class _Again:
         self._plan = plan
         self._created = created
         self._job, self._source, self._report = making.job, making.source, making.report
-        self._phases = phases_of(plan.lines)
+        self._phases = phases_of(plan.lines, has_journal=making.source.chosen is not None)
 
     def define(self) -> None:
         """Create the tables and what they need, in batches, so that few are created before they are looked up."""
@@ -103,7 +108,7 @@ class _Again:
     def set_sequences(self) -> None:
         names = {(entry.schema, entry.tag) for entry in self._plan.lines if entry.description == "SEQUENCE"}
         with self._report.phase("sequences"), loading_session(self._job) as session:
-            values = [v for v in self._source.content.sequences if (v.schema_name, v.sequence_name) in names]
+            values = [v for v in self._source.sequences if (v.schema_name, v.sequence_name) in names]
             self._report.say_missing("sequence", set_sequences(session, values))
             session.commit()
 
@@ -111,6 +116,18 @@ class _Again:
         with self._report.phase("count"):
             loaded = loaded_of(contents, self._report.tables, self._report.missing_rows)
             check_counts(self._job, loaded, is_marked=self._memory.is_kept)
+
+    def identify(self) -> None:
+        with self._report.phase("indexes and constraints"):
+            self._making.make_in_parallel(self._phases.identities)
+
+    def replay(self, chosen: Chosen[str], contents: dict[TableName, TableContent]) -> None:
+        """Apply the journal to the tables that have all their rows of the base."""
+        whole = loaded_of(contents, self._report.tables).keys() - self._report.missing_rows.keys()
+        lost = [table for name, table in contents.items() if name not in whole]
+        followed = Followed(whole, is_part=True, name="created")
+        with self._report.phase("journal"):
+            apply_journal(self._job, chosen, followed, lost, self._report)
 
     def index(self) -> None:
         with self._report.phase("indexes and constraints"):

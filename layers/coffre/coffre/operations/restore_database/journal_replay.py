@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from coffre.model.errors import CoffreError, IntegrityError, JournalError, ObjectMissingError, RestoreError
+from coffre.model.errors import IntegrityError, JournalError, ObjectMissingError, RestoreError
 from coffre.model.journal import JournalSegment
+from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob
@@ -16,9 +18,10 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.policy.moments import Chosen, Point
 from coffre.postgres.destination import marks
 from coffre.postgres.journal.changes import Line, Lines
-from coffre.postgres.journal.definitions import Definitions
+from coffre.postgres.journal.definitions import Definitions, Table
 from coffre.postgres.journal.definitions_document import parse_definitions
-from coffre.postgres.journal.replay import Replay, Source
+from coffre.postgres.journal.replay import Replay
+from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.transactions import BaseSnapshot, Moment
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.journal import read_definitions_of, read_lines
@@ -30,18 +33,45 @@ _KEPT_LINES: Final = 50_000
 _LINES: Final = 1_000
 
 
-def apply_journal(
-    job: RestoreJob, source: RestoreSource, chosen: Chosen[str], tables: Collection[TableName], report: ReportBuilder
-) -> None:
-    """Apply the journal to these tables up to the moment that was chosen, from where an earlier attempt has come to.
+@dataclass(frozen=True)
+class Followed:
+    """The tables that a journal is applied to.
 
-    What is damaged, or does not fit the rows of the base, ends it before the moment: the report says where. With
-    `strict` it stops the restore.
+    Parameters
+    ----------
+    tables
+        By their names in the backup.
+    places
+        Those of them that have another name here.
+    is_part
+        They are in a database with others.
+    name
+        Of the mark that says how far they are.
+    """
+
+    tables: Collection[TableName]
+    places: Mapping[TableName, Table] = field(default_factory=dict)
+    is_part: bool = False
+    name: str = "position"
+
+
+def apply_journal(
+    job: RestoreJob, chosen: Chosen[str], followed: Followed, contents: Iterable[TableContent], report: ReportBuilder
+) -> None:
+    """Apply the journal to tables up to the moment that was chosen, from where an earlier attempt has come to.
+
+    What is damaged, or does not fit the rows of the base, ends it before the moment: the report says where. It stops
+    the restore if that is `strict`, or changes tables in use.
+
+    Parameters
+    ----------
+    contents
+        Of these, the report names the tables to which it is not applied.
 
     Raises
     ------
     JournalError
-        As `Replay.apply`, with `strict`.
+        As `Replay.apply`, where it is not left out.
     JournalTransientError
         The session was cut: another attempt continues.
     RestoreError
@@ -50,19 +80,14 @@ def apply_journal(
     decoder = job.decoder.of_recipients(chosen.interval.recipients)
     with loading_session(job) as session:
         if not marks.exist(session, job.marks_schema):
-            raise RestoreError(
-                f"A journal cannot be applied in {job.connection}: the role may create no schema, in which the restore"
-                " keeps how far it is.",
-                code="JOURNAL_MARKS",
-                hint="Grant it CREATE on the database, or restore into a new database (--to).",
-            )
+            raise no_marks(job)
         session.commit()
         definitions: Definitions | None = None
         replay: Replay | None = None
         done: JournalSegment | None = None
         try:
-            definitions = parse_definitions(read_definitions_of(job.vault, chosen.interval, decoder))
-            replay = Replay(session, _source(chosen, definitions, tables), job.marks_schema)
+            definitions = definitions_of(job, chosen)
+            replay = Replay(session, _source(chosen, definitions, followed), job.marks_schema, followed.name)
             for segment in chosen.segments:
                 job.check_time()
                 if replay.apply(_lines(job, segment, decoder), _moment(chosen)):
@@ -70,11 +95,19 @@ def apply_journal(
                 done = segment
         except (IntegrityError, JournalError, ObjectMissingError) as error:
             job.children.check()
-            if not job.leaves_damage_out:
+            if followed.is_part and job.scope.touches:
+                error.add_note(f"The journal is whole {_until(chosen, done)}.")
+            if not job.leaves_damage_out or (followed.is_part and job.scope.touches):
                 raise
-            _say_incomplete(chosen, done, error, report)
+            report.leave_out(
+                f"changes of the journal {_until(chosen, done, 'after')}", f"{error.message} [{error.code}]"
+            )
     if definitions is not None:
-        _say_not_followed(chosen, definitions, tables, source, report)
+        say_not_followed(
+            chosen,
+            (one for one in contents if name_of(one) not in followed.tables or name_of(one) not in definitions.tables),
+            report,
+        )
     if replay is not None:
         position = replay.position
         report.notes.append(
@@ -97,30 +130,58 @@ def doubts(job: RestoreJob, source: RestoreSource) -> list[str]:
     ]
 
 
-def _say_not_followed(
-    chosen: Chosen[str],
-    definitions: Definitions,
-    tables: Collection[TableName],
-    source: RestoreSource,
-    report: ReportBuilder,
-) -> None:
-    """Name what no journal has: it is as the backup has it."""
-    filled = [(one.schema_name, one.table_name) for one in source.content.tables if one.rows]
-    names = [shown(*name) for name in filled if name not in definitions.tables or name not in tables]
+def no_marks(job: RestoreJob) -> RestoreError:
+    """Return the error of a role that can keep no marks at the destination."""
+    return RestoreError(
+        f"A journal cannot be applied in {job.connection}: the role may create no schema, in which the restore"
+        " keeps how far it is.",
+        code="JOURNAL_MARKS",
+        hint="Grant it CREATE on the database, or restore into a new database (--to).",
+    )
+
+
+def definitions_of(job: RestoreJob, chosen: Chosen[str]) -> Definitions:
+    """Return the definitions that all changes of the moment's interval fit; raises what reading them does."""
+    decoder = job.decoder.of_recipients(chosen.interval.recipients)
+    return parse_definitions(read_definitions_of(job.vault, chosen.interval, decoder))
+
+
+def say_journal(chosen: Chosen[str], report: ReportBuilder) -> None:
+    """Put into the plan what is applied."""
+    size = sum(segment.size for segment in chosen.segments)
+    report.steps.append(
+        f"Apply the journal to the backup of {Point(chosen.base.at)}, up to {chosen.point}: "
+        f"{counted(len(chosen.segments), 'segment')}, {size:,} bytes."
+    )
+
+
+def say_not_followed(chosen: Chosen[str], tables: Iterable[TableContent], report: ReportBuilder) -> None:
+    """Name tables of which a restore brings the backup's rows, and no changes."""
+    names = [shown(*name_of(table)) for table in tables if table.rows]
     if names:
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         what = f"rows of {', '.join(names[:_NAMED])}{more}, to which the journal is not applied"
         report.exceptions.append(f"As of the backup ({Point(chosen.base.at)}), not of the moment: {what}.")
+
+
+def say_large_objects(chosen: Chosen[str], source: RestoreSource, report: ReportBuilder) -> None:
+    """Say that large objects are those of the backup: no journal has them."""
     if source.large_objects is not None:
         report.exceptions.append(
             f"As of the backup ({Point(chosen.base.at)}), not of the moment: large objects, which no journal has."
         )
 
 
-def _source(chosen: Chosen[str], definitions: Definitions, tables: Collection[TableName]) -> Source:
+def name_of(table: TableContent) -> TableName:
+    """Return the name of a table of a backup."""
+    return table.schema_name, table.table_name
+
+
+def _source(chosen: Chosen[str], definitions: Definitions, followed: Followed) -> Source:
     base = BaseSnapshot.parse(chosen.base.snapshot, chosen.base.lsn)
-    own = {name for name, table in definitions.tables.items() if not table.is_partitioned}
-    return Source(base, definitions, frozenset(own.difference(tables)))
+    own = {name for name, table in definitions.tables.items() if followed.is_part or not table.is_partitioned}
+    without = frozenset(own.difference(followed.tables))
+    return Source(base, definitions, without, followed.places, followed.is_part)
 
 
 def _moment(chosen: Chosen[str]) -> Moment:
@@ -150,9 +211,9 @@ def _lines(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> L
     return lines
 
 
-def _say_incomplete(
-    chosen: Chosen[str], done: JournalSegment | None, error: CoffreError, report: ReportBuilder
-) -> None:
-    until = Point(done.seen_at) if done and chosen.point.lsn is None else Point(lsn=done.to_lsn) if done else None
-    since = f"after {until}" if until else "after the backup"
-    report.leave_out(f"changes of the journal {since}", f"{error.message} [{error.code}]")
+def _until(chosen: Chosen[str], done: JournalSegment | None, how: str = "up to") -> str:
+    """Return up to where, or after what, in the words of the option that a restore to there is given."""
+    if done is None:
+        return f"{how} the backup"
+    until = Point(done.seen_at) if chosen.point.lsn is None and done.seen_at else Point(lsn=done.to_lsn)
+    return f"{how} {until}"

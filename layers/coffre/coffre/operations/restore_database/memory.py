@@ -174,7 +174,9 @@ class Memory:
         *,
         has_waited: bool,
     ) -> None:
+        applied = self.read(marks.JOURNAL).values()  # the mark of a journal is moved, and not added to
         so_far = marks.count(session, self.job.marks_schema) + len(known["done"])
+        so_far += sum(int(position["transactions"]) for position in applied)
         idle = int(before.get("idle", 0)) + 1 if so_far == before.get("so_far") and not has_waited else 0
         if self.job.scope.resume and not self.job.continues:
             idle = 0  # a person has asked for it

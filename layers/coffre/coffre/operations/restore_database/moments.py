@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 from coffre.model.backup import Backup
@@ -90,7 +91,7 @@ def _choose[B](
 ) -> Chosen[B]:
     """Choose from what is not damaged; if that does not have the moment, the damage may be why."""
     try:
-        return choose(target, point, stretches)
+        return choose(target, point, stretches, datetime.now(UTC))
     except RestoreError as error:
         raise damage[0] if damage else error from error
 

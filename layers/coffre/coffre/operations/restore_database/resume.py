@@ -86,9 +86,17 @@ def refuse_other(job: RestoreJob, known: Mapping[str, Any]) -> None:
             f"The restore {job.owner_id} into {job.connection} was begun from the backup {begun['backup']} with "
             f"--contents {begun['contents']}{at}: nothing else can continue it.",
             code="RESUME_OTHER",
-            hint=f"Nothing was changed. Continue it with these: coffre restore database {begun['backup']} --to ADDRESS "
-            f"--contents {begun['contents']}{at} --resume {job.owner_id}",
+            hint=f"Nothing was changed. {_with_these(job, begun, at)}",
         )
+
+
+def _with_these(job: RestoreJob, begun: Mapping[str, str], at: str) -> str:
+    if not job.scope.is_whole:
+        return f"Give the same command as then, of the backup {begun['backup']}{at}, with --resume {job.owner_id}."
+    return (
+        f"Continue it with these: coffre restore database {begun['backup']} --to ADDRESS "
+        f"--contents {begun['contents']}{at} --resume {job.owner_id}"
+    )
 
 
 def _differing(then: str, now: str) -> str:

@@ -20,6 +20,7 @@ from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import Staging, staging_schema_name
+from coffre.operations.restore_database.tables_moment import StagedMoment
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks, staging_schema
 from coffre.postgres.destination.outcome import commit, outcome_unknown
@@ -29,8 +30,10 @@ from coffre.postgres.destination.row_merge import Pair, condition
 _KEYLESS: Final = "keyless"
 
 
-def restore_to_staging(memory: Memory, source: Source, staging: Staging) -> None:
+def restore_to_staging(memory: Memory, source: Source, staging: Staging, moment: StagedMoment | None) -> None:
     """Stage the backup's rows, compare, and merge when asked to. Tables in use change in one transaction or not at all.
+
+    With a `moment` the rows are brought to it before they are compared.
 
     What an earlier attempt of the restore has done is not done again.
 
@@ -39,11 +42,15 @@ def restore_to_staging(memory: Memory, source: Source, staging: Staging) -> None
     CoffreError
         The staging schema is dropped again then.
     """
-    work = _Work(memory, source, staging)
+    work = _Work(memory, source, staging, moment)
     memory.step("staging schema", work.create_schema)
     with _dropped_on_error(memory):
         memory.step("staging tables", work.create_tables)
         memory.step("staged rows", work.load)
+        if moment is not None:
+            memory.step("staged identities", lambda: moment.index(memory))
+            memory.step("staged journal", lambda: moment.replay(memory))
+            memory.step("staged choice", lambda: moment.choose_rows(memory, work.pairs))
         memory.step("staging keys", work.add_keys)
         memory.step("merge" if memory.job.scope.touches else "compare", work.merge)
 
@@ -51,12 +58,13 @@ def restore_to_staging(memory: Memory, source: Source, staging: Staging) -> None
 class _Work:
     """The steps that fill one staging schema, and compare and merge its tables."""
 
-    def __init__(self, memory: Memory, source: Source, staging: Staging) -> None:
+    def __init__(self, memory: Memory, source: Source, staging: Staging, moment: StagedMoment | None) -> None:
+        self._moment = moment
         self._memory = memory
         self._job, self._report = memory.job, memory.report
         self._source = source
         self._staging = staging
-        self._pairs = staging.pairs(self._job)
+        self.pairs = staging.pairs(self._job)
         self._schema = staging_schema_name(self._job)
         backup = self._job.backup
         self._comment = f"restored by Coffre from backup {backup.id} of {backup.target}; nothing uses it."
@@ -72,16 +80,17 @@ class _Work:
         with self._report.phase("side schema"), loading_session(self._job) as session, session.cursor() as cursor:
             if self._memory.is_resumed:
                 staging_schema.drop_staging_tables(session, self._schema)
-            for pair in self._pairs:
+            for pair in self.pairs:
                 columns = self._staging.contents[pair.live.name].columns
-                staging_schema.create_staging_table(cursor, pair.side, columns, pair.live)
+                gone = self._moment.gone_types(pair.live.name) if self._moment else {}
+                staging_schema.create_staging_table(cursor, pair.side, columns, pair.live, gone)
                 session.commit()  # one by one: the server has room for a limited number of locks at the same time
 
     def load(self) -> None:
-        job, rows = self._job, self._job.scope.rows
+        job, rows = self._job, self._job.scope.rows if self._moment is None else None
         with self._report.phase("tables"), _other_types_explained():
             how = Loading(
-                into=self._staging.places(self._pairs),
+                into=self._staging.places(self.pairs),
                 where=condition(rows) if rows else None,
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks
@@ -97,7 +106,7 @@ class _Work:
         job, keyed = self._job, self._memory.read(marks.KEYED)
         keyless = []
         with self._report.phase("compare"), loading_session(job, lasts=self._memory.is_kept) as session:
-            for pair in self._pairs:
+            for pair in self.pairs:
                 name = shown(*pair.side)
                 if pair.key and name not in keyed:
                     job.check_time()
@@ -122,7 +131,7 @@ class _Work:
 
     def merge(self) -> None:
         job, keyless = self._job, self._memory.facts[_KEYLESS]
-        keyed = [pair for pair in self._pairs if pair.key and shown(*pair.side) not in keyless]
+        keyed = [pair for pair in self.pairs if pair.key and shown(*pair.side) not in keyless]
         with self._report.phase("compare"), loading_session(job) as session, session.cursor() as cursor:
             self._report.comparisons += merge_tables(job, session, keyed, self._report)
             kept = Kept(what=f"the schema {self._schema}", remove=f"DROP SCHEMA {quoted(self._schema)} CASCADE")

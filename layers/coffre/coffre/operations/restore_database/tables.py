@@ -23,6 +23,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.staged_rows import restore_to_staging
 from coffre.operations.restore_database.staging import Staging, others_at_stake, plan_staging, refuse_unmergeable
 from coffre.operations.restore_database.tables_attempts import Looked, attempt
+from coffre.operations.restore_database.tables_moment import StagedMoment, plan_moment
 from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.destination import Destination, open_existing
@@ -67,10 +68,12 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
     _report(plan, outcome)
     missing.say_of_existing(job, outcome)
     plan_staging(job, staging, at_stake, outcome)
+    created = [table.content for table in plan.tables if table.content]
+    moment = plan_moment(job, source, created, staging, outcome)
     followers = [*plan.followers, *followers_of(making, missing)]
     memory.attach(making.destination, making.ledger, making.fates, making.how.by_id)
     if not job.scope.dry_run:
-        _make(making, memory, plan, staging, followers)
+        _make(making, memory, plan, (staging, moment), followers)
     report_refusals(making, [*plan.lines, *followers])
     if not job.scope.dry_run:
         lost = making.ledger.lost()
@@ -80,14 +83,18 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
 
 
 def _make(
-    making: DefinitionRestore, memory: Memory, plan: TablesPlan, staging: Staging, followers: Sequence[TocEntry]
+    making: DefinitionRestore,
+    memory: Memory,
+    plan: TablesPlan,
+    staged: tuple[Staging, StagedMoment | None],
+    followers: Sequence[TocEntry],
 ) -> None:
-    job, outcome = making.job, making.report
+    job, outcome, (staging, moment) = making.job, making.report, staged
     memory.step("plan", lambda: None)  # from now on, what the first attempt has found counts for each
     empty = create_again(making, memory, plan) if plan.tables else set()
     with _created_tables_named(job, plan):
         if staging.contents:
-            restore_to_staging(memory, making.source, staging)
+            restore_to_staging(memory, making.source, staging, moment)
         is_changed = job.scope.touches and bool(staging.contents)
         what, is_paused = "keys, views and policies", lambda: job.children.has_paused
         with after_the_change(outcome, what, is_paused) if is_changed else nullcontext():

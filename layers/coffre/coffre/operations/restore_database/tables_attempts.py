@@ -19,6 +19,7 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, quoted, shown
 from coffre.model.restore_report import Kept, RestoreReport
 from coffre.operations.restore_database.job import MARKED_BYTES, RestoreJob, Source
+from coffre.operations.restore_database.journal_replay import no_marks
 from coffre.operations.restore_database.load_plan import refuse_too_large
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
@@ -44,7 +45,8 @@ def attempt(
 ) -> Iterator[Memory]:
     """Give what earlier attempts of a restore have done and found, and keep what this one does.
 
-    The marks are removed at the end, and after an error that no attempt continues from.
+    The marks are removed at the end, and after an error that no attempt continues from. A restore to a moment always
+    has some: they say how far the journal is.
 
     Parameters
     ----------
@@ -56,14 +58,19 @@ def attempt(
     RestoreError
         `RESUME_UNCLEAR`: an earlier attempt has left no marks. `RESUME_MISSING`: the restore that a person wants to be
         continued has none. `RESTORE_TOO_LARGE`: no other attempt can continue, and
-        this one is too short.
+        this one is too short. `JOURNAL_MARKS`: the role may create no schema.
     """
     schema = marks.schema_of(job.owner_id)
-    is_marked = job.is_resumable and not job.scope.dry_run and size_bytes >= MARKED_BYTES
+    has_marks = not job.scope.dry_run and (
+        job.scope.at is not None or (job.is_resumable and size_bytes >= MARKED_BYTES)
+    )
+    is_marked = has_marks and job.is_resumable
     if not (job.is_resumable or job.scope.dry_run):
         refuse_too_large(job, size_bytes, what)
     job = replace(job, is_resumable=is_marked, marks_schema=schema)
-    if is_marked:
+    if job.scope.at is not None and not destination.may_create:
+        raise no_marks(job)
+    if has_marks:
         _begin(job, schema)
     elif job.continues:
         raise _unclear(job)
@@ -74,10 +81,10 @@ def attempt(
             memory.is_ours = destination.is_ours
             yield memory
     except Exception as error:
-        if is_marked and not (job.children.has_paused or is_kept(error)) and destination.is_ours():
+        if has_marks and not (job.children.has_paused or is_kept(error)) and destination.is_ours():
             _forget(job, schema, error)
         raise
-    if is_marked:
+    if has_marks:
         with loading_session(job) as session:
             marks.end(session, schema)
 
@@ -127,7 +134,8 @@ def report_if_ended(job: RestoreJob, tables: Mapping[TableName, TableContent]) -
         if is_staged and job.scope.touches:
             with session.cursor() as cursor:
                 is_staged = is_applied(cursor, name)
-    if not is_staged or sum(table.size for table in tables.values()) < MARKED_BYTES:
+    is_large = job.scope.at is not None or sum(table.size for table in tables.values()) >= MARKED_BYTES
+    if not (is_staged and is_large):
         raise _unclear(job)  # it may never have begun: as many rows as the backup has prove nothing
     kept = Kept(what=f"the schema {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
     return RestoreReport(

@@ -27,7 +27,7 @@ from coffre.operations.restore_database.given_rows import (
     without_left_out,
 )
 from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
-from coffre.operations.restore_database.journal_replay import apply_journal, doubts
+from coffre.operations.restore_database.journal_replay import Followed, apply_journal, doubts, say_large_objects
 from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load import load_tables
@@ -248,11 +248,10 @@ class _Restore:
         without = self._memory.lost | self._memory.kept_out | self._called.keys()
         replayed = {name for name in self._tables.keys() & possible.keys() if name not in without}
         with self._report.phase("journal"):
-            apply_journal(self._job, self._source, chosen, replayed, self._report)
+            apply_journal(self._job, chosen, Followed(replayed), self._source.content.tables, self._report)
+            say_large_objects(chosen, self._source, self._report)
             with loading_session(self._job) as session:
-                values = {(one.schema_name, one.sequence_name): one for one in self._source.content.sequences}
-                values |= {(one.schema_name, one.sequence_name): one for one in chosen.sequences}
-                restore_sequences(session, values.values(), self._making.destination, self._report)
+                restore_sequences(session, self._source.sequences, self._making.destination, self._report)
 
     def _index(self) -> None:
         with self._report.phase("indexes and constraints"):

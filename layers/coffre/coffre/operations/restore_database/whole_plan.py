@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
-from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.journal_replay import say_journal
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.policy.moments import Point
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.destination import Destination
 
@@ -34,12 +33,8 @@ def say_plan(
         report.steps.append(f"Remove the {left}, which an unfinished restore has left.")
     what = "Create the database" if destination.created else "Load into the empty database"
     report.steps.append(f"{what} {job.connection}.")
-    if (chosen := source.chosen) is not None:
-        size = sum(segment.size for segment in chosen.segments)
-        report.steps.append(
-            f"Apply the journal to the backup of {Point(chosen.base.at)}, up to {chosen.point}: "
-            f"{counted(len(chosen.segments), 'segment')}, {size:,} bytes."
-        )
+    if source.chosen is not None:
+        say_journal(source.chosen, report)
     if job.scope.contents.has_rows:
         rows, size = (sum(getattr(table, field) for table in tables.values()) for field in ("rows", "size"))
         report.steps.append(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import psycopg2
@@ -99,19 +100,42 @@ def drop_staging_tables(session: psycopg2.extensions.connection, schema: str) ->
 
 
 def create_staging_table(
-    cursor: psycopg2.extensions.cursor, name: TableName, columns: Sequence[str], live: LiveTable
+    cursor: psycopg2.extensions.cursor,
+    name: TableName,
+    columns: Sequence[str],
+    live: LiveTable,
+    gone_types: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Create a table for a backup's rows and return the columns that the live table does not have any more.
 
-    Columns have the types of the live table, so that values can go there; those that are gone are text.
+    Columns have the types of the live table, so that values can go there; those that are gone are text, or what
+    `gone_types` says.
     """
     types = {column: found.type if (found := live.column(column)) else None for column in columns}
     definitions = [
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_name or "text"))
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(type_name or gone_types.get(column, "text")))
         for column, type_name in types.items()
     ]
     cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(*name), sql.SQL(", ").join(definitions)))
     return [column for column, type_name in types.items() if type_name is None]
+
+
+def add_finder(cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]]) -> None:
+    """Index a staging table by columns that find rows, unless it is: each in a statement of its own."""
+    for number, key in enumerate(keys):
+        index, columns = _finder(name, number), sql.SQL(", ").join(map(sql.Identifier, key))
+        statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
+        cursor.execute(statement.format(sql.Identifier(index), sql.Identifier(*name), columns))
+
+
+def drop_finder(cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]]) -> None:
+    """Drop these indexes."""
+    for number, _ in enumerate(keys):
+        cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name[0], _finder(name, number))))
+
+
+def _finder(name: TableName, number: int) -> str:
+    return shortened(name[1], f"_finder_{number}")
 
 
 def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable, mark: bytes = b"") -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import psycopg2.errors
 import psycopg2.extensions
 
 from coffre.model.errors import JournalError
-from coffre.model.names import shown
-from coffre.postgres.journal.definitions import Definitions
+from coffre.model.names import TableName, shown
 
 _MOST_SHOWN: Final = 3
 
 
-def require_nothing_fires(session: psycopg2.extensions.connection, definitions: Definitions) -> None:
-    """Let the session's changes fire as little as its role allows, and refuse if something would fire still.
+def require_nothing_fires(session: psycopg2.extensions.connection, names: Collection[TableName]) -> None:
+    """Let the session's changes of some tables fire as little as its role allows, and refuse if something would still.
 
     A role that may set `session_replication_role` keeps everything quiet but what is enabled `ALWAYS` or `REPLICA`.
     Another one needs a base without triggers, foreign keys and rules, which a restore makes after the rows.
@@ -33,7 +33,6 @@ def require_nothing_fires(session: psycopg2.extensions.connection, definitions: 
         except psycopg2.errors.InsufficientPrivilege:
             cursor.execute("ROLLBACK TO SAVEPOINT before_role")
             fires = "O"
-        names = list(definitions.tables)
         tables = {"schemas": [schema for schema, _ in names], "names": [name for _, name in names]}
         cursor.execute(_FIRING, {**tables, "fires": ["A", fires]})
         found = cursor.fetchall()

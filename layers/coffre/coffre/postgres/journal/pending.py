@@ -45,6 +45,11 @@ class Pending:
         self._rows = 0
         self._characters = 0
 
+    @property
+    def table(self) -> Table:
+        """The table whose changes wait here."""
+        return self._table
+
     def add(self, change: RowChange) -> None:
         """Add a change.
 

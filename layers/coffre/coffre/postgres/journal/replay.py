@@ -7,7 +7,7 @@ says when a transaction was committed only at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -21,14 +21,14 @@ from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import statements
 from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate, lsn_text
-from coffre.postgres.journal.definitions import Definitions, Table
+from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.firing import require_nothing_fires
 from coffre.postgres.journal.pending import Pending
+from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.statements import Statement
 from coffre.postgres.journal.test_decoding import decode
-from coffre.postgres.journal.transactions import BaseSnapshot, Moment, choose, outline
+from coffre.postgres.journal.transactions import Moment, choose, outline
 
-_POSITION: Final = "position"
 # A commit costs as much as dozens of rows; what is not committed is lost when the process is killed.
 _MOST_TRANSACTIONS: Final = 500
 _MOST_CHANGES: Final = 20_000
@@ -52,18 +52,6 @@ class Position:
     changes: int = 0
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is known of the source: what the base has seen, and the definitions that all changes fit.
-
-    Changes of tables `without` are left out: they do not have the rows of the base.
-    """
-
-    base: BaseSnapshot
-    definitions: Definitions
-    without: frozenset[TableName] = frozenset()
-
-
 class Replay:
     """Applies segments, one after another, in one session that does nothing else.
 
@@ -73,20 +61,28 @@ class Replay:
         `JOURNAL_TRIGGERS`: the database would answer to changes with further ones.
     """
 
-    def __init__(self, session: psycopg2.extensions.connection, source: Source, schema: str = marks.SCHEMA) -> None:
+    def __init__(
+        self,
+        session: psycopg2.extensions.connection,
+        source: Source,
+        schema: str = marks.SCHEMA,
+        name: str = "position",
+    ) -> None:
+        """Continue where an earlier one with the same `schema` of marks and `name` has come to."""
         self._session = session
         self._source = source
         self._schema = schema
+        self._name = name
         self._tables: dict[TableName, Pending] = {}
         self._transactions = 0
         self._changes = 0
         self._is_open = False
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
-        require_nothing_fires(session, source.definitions)
+        require_nothing_fires(session, source.changed)
         with session:
             found = marks.read(session, marks.JOURNAL, schema)
-        self._position = Position(**found[_POSITION]) if _POSITION in found else Position()  # type: ignore[arg-type]
+        self._position = Position(**found[name]) if name in found else Position()  # type: ignore[arg-type]
 
     @property
     def position(self) -> Position:
@@ -145,46 +141,48 @@ class Replay:
                 if self._transactions >= _MOST_TRANSACTIONS or self._changes >= _MOST_CHANGES:
                     self._commit(last)
                 continue
+            if not self._takes(change):
+                continue
             self._changes += 1
-            if isinstance(change, Truncate):
-                self._truncate(change)
-            else:
-                self._add(change)
             # Of a transaction that is larger than a commit should be, the rows go to the server all the same.
             if self._changes % _MOST_CHANGES == 0:
                 self._flush()
         if self._transactions:
             self._commit(last)
 
-    def _add(self, change: RowChange) -> None:
-        pending = self._tables.get(change.table)
-        if pending is None:
-            if change.table in self._source.definitions.views or change.table in self._source.without:
-                return
-            pending = self._tables[change.table] = Pending(self._table(change.table))
-        pending.add(change)
+    def _takes(self, change: RowChange | Truncate) -> bool:
+        """Take a change, unless it is of tables that are left out."""
+        if isinstance(change, Truncate):
+            return self._truncate(change)
+        if (table := self._source.table(change.table)) is None:
+            return False
+        self._pending(table).add(change)
+        return True
 
-    def _truncate(self, change: Truncate) -> None:
+    def _pending(self, table: Table) -> Pending:
+        """Return what waits of a table; partitions with one place share it as long as their rows have one form."""
+        pending = self._tables.get(table.name)
+        if pending is None or pending.table is not table:
+            if pending is not None:
+                self._run_all(pending.take())
+            pending = self._tables[table.name] = Pending(table)
+        return pending
+
+    def _truncate(self, change: Truncate) -> bool:
         self._flush()
-        names = [name for name in change.tables if name not in self._source.without]
-        if statement := statements.truncate(change, [self._table(name) for name in names]):
+        tables = self._source.emptied(change)
+        if statement := statements.truncate(change, tables, may_cascade=not self._source.is_part):
             self._run(statement)
-
-    def _table(self, name: TableName) -> Table:
-        table = self._source.definitions.tables.get(name)
-        if table is None:
-            raise JournalError(
-                f"The journal has changes of the table {shown(*name)}, which the base does not have.",
-                code="JOURNAL_UNKNOWN_TABLE",
-                hint="It was created, renamed or dropped since. Choose a moment before that, or a later backup.",
-            )
-        return table
+        return bool(tables)
 
     def _flush(self) -> None:
         """Apply what waits. Between tables the order is of no importance: no key or trigger connects them now."""
         for pending in self._tables.values():
-            for statement in pending.take():
-                self._run(statement)
+            self._run_all(pending.take())
+
+    def _run_all(self, made: Iterable[Statement]) -> None:
+        for statement in made:
+            self._run(statement)
 
     def _run(self, statement: Statement) -> None:
         with self._session.cursor() as cursor:
@@ -206,7 +204,7 @@ class Replay:
     def _open(self, cursor: psycopg2.extensions.cursor) -> None:
         """Begin a commit's worth of changes, for which no other replay may have moved the position."""
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        found = marks.locked(cursor, marks.JOURNAL, _POSITION, self._schema)
+        found = marks.locked(cursor, marks.JOURNAL, self._name, self._schema)
         if (Position(**found) if found else Position()) != self._position:  # type: ignore[arg-type]
             raise JournalError(
                 "Another process applies the journal to the same database.",
@@ -223,7 +221,7 @@ class Replay:
             try:
                 if not self._is_open:
                     self._open(cursor)
-                marks.replace(cursor, marks.JOURNAL, _POSITION, asdict(position), self._schema)
+                marks.replace(cursor, marks.JOURNAL, self._name, asdict(position), self._schema)
                 self._session.commit()
             except psycopg2.Error as error:
                 raise _explained(error, None) from error

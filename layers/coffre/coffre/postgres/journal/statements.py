@@ -76,15 +76,17 @@ def delete_one(table: Table, old: Row) -> Statement:
     return Statement(f"DELETE FROM ONLY {qualified(*table.name)} WHERE {_where(table, old)}", 1, table.name)
 
 
-def truncate(change: Truncate, tables: Sequence[Table]) -> Statement | None:
+def truncate(change: Truncate, tables: Sequence[Table], *, may_cascade: bool) -> Statement | None:
     """Return the statement that empties tables; None for partitioned ones alone, whose partitions are named too.
+
+    A stream names each table that a CASCADE has emptied.
 
     The values of sequences are not part of a stream: it restarts none.
     """
     names = [f"ONLY {qualified(*table.name)}" for table in tables if not table.is_partitioned]
     if not names:
         return None
-    cascade = " CASCADE" if change.cascade else ""
+    cascade = " CASCADE" if change.cascade and may_cascade else ""
     return Statement(f"TRUNCATE {', '.join(names)}{cascade}", None, tables[0].name)
 
 

@@ -1,0 +1,187 @@
+"""Chosen tables and rows as of a moment: staged next to those in use, in their place, and created again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.conftest import new_id
+from tests.integration.contents import RoundTripOn, rows, run, value
+from tests.integration.journal_story import Story, attempt, killed_at_commit
+
+from coffre.model.errors import CoffreError
+from coffre.model.moment import Moment
+from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
+from coffre.operations.journal.drain import drain
+from coffre.operations.journal.switch_off import switch_off
+from coffre.postgres.destination import marks
+from coffre.postgres.journal import replay
+from coffre.vault.layout import JOURNAL
+from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint
+
+MORE = (
+    "CREATE TABLE whole (a int, b boolean, gone boolean)",
+    "ALTER TABLE whole REPLICA IDENTITY FULL",
+    "INSERT INTO whole SELECT g / 2, g % 2 = 0, g % 3 = 0 FROM generate_series(1, 20) g",
+    # An order of texts: the partitions are loaded through their root, and compared together.
+    "CREATE TABLE word (lang text, w text, n int, PRIMARY KEY (lang, w)) PARTITION BY RANGE (lang)",
+    "CREATE TABLE word_a PARTITION OF word FOR VALUES FROM ('a') TO ('m')",
+    "CREATE TABLE word_m (n int, w text NOT NULL, lang text NOT NULL)",
+    "ALTER TABLE word ATTACH PARTITION word_m FOR VALUES FROM ('m') TO ('z')",
+    "INSERT INTO word SELECT chr(97 + g % 20), 'w' || g, g FROM generate_series(1, 60) g",
+)
+CHANGES = (
+    "UPDATE whole SET gone = NOT gone WHERE a = 3; DELETE FROM whole WHERE gone AND a < 9",
+    "INSERT INTO whole VALUES (1)",
+    "UPDATE word SET lang = 'n' WHERE w IN ('w1', 'w21'); UPDATE word SET n = -n WHERE n % 7 = 0",
+    "UPDATE word SET lang = 'b', w = 'moved' WHERE w = 'w12'; DELETE FROM word WHERE n = 5",
+    "UPDATE cached SET id = id + 1",
+)
+SAME = ("customer", "bill", "named", "part_low", "word", "whole")
+ACCIDENT = (
+    "DELETE FROM bill WHERE id > 100",
+    "UPDATE word SET n = 0; DELETE FROM word WHERE lang > 'c'",
+    "UPDATE named SET b = 'lost'; DELETE FROM part; UPDATE customer SET name = 'c' || id",
+    "TRUNCATE whole",
+)
+
+
+@pytest.fixture
+def story(logical_server: Callable[[int], PostgresServer], round_trip_on: RoundTripOn) -> Iterator[Story]:
+    story = Story(round_trip_on(logical_server(18)), *MORE)
+    yield story
+    switch_off(story.job)
+
+
+def in_place(story: Story, **event: Any) -> RestoreReport:
+    return story.report(story.round_trip.coffre.restore("latest", None, target="shop", **event))
+
+
+def refusal(story: Story, **event: Any) -> str:
+    """Return why it is refused; nothing was changed."""
+    before = fingerprint(story.source)
+    with pytest.raises(CoffreError) as caught:
+        in_place(story, **event)
+    assert fingerprint(story.source) == before
+    return caught.value.code
+
+
+def contents(url: str, *names: str, schema: str = "public") -> dict[str, list[tuple[str]]]:
+    return {name: rows(url, f'SELECT to_jsonb(t)::text FROM {schema}."{name}" t ORDER BY 1') for name in names}
+
+
+def test_tables_and_rows_get_what_they_had_at_a_moment(story: Story) -> None:
+    source = story.source
+    story.go_on(*CHANGES)
+    then, lsn = contents(source, *SAME), story.turns[0].lsn
+    moment = {"at": {"lsn": lsn}}
+    run(source, *ACCIDENT)
+    drain(story.job)
+    # Definitions that have changed since then do not matter.
+    run(source, "ALTER TABLE whole DROP COLUMN gone", "ALTER TABLE named ALTER a TYPE bigint")
+    drain(story.job)
+
+    # Next to the tables in use
+    chosen = ["customer", "bill", "part", "named", "word", "whole", "cached"]
+    plan = in_place(story, tables=chosen, dry_run=True, **moment)
+    report = in_place(story, tables=chosen, **moment)
+    schema = f"restored_{report.id.lower()}"
+    assert contents(source, *SAME, schema=schema) == then
+    assert report.backup_id == story.base.id
+    for said in (plan.exceptions, report.exceptions):
+        assert any("public.cached" in one and "not of the moment" in one for one in said)
+    assert any(step.startswith("Apply the journal") for step in plan.steps)
+    assert rows(source, f"SELECT FROM pg_namespace WHERE nspname ^@ '{marks.SCHEMA}'") == []
+    run(source, f"DROP SCHEMA {schema} CASCADE")
+
+    # What would change tables in use is refused as long as a table has no changes in the journal
+    assert refusal(story, tables=["bill", "cached"], replace=True, **moment) == "JOURNAL_TABLES"
+    assert refusal(story, tables=["nothing"], **moment) == "PATTERN_UNMATCHED"
+    assert refusal(story, tables=["bill"], at={"time": "2020-01-01T00:00:00Z"}) == "JOURNAL_MOMENT"
+
+    # Some rows: those that the condition means as of the moment, also if they were others in the backup
+    where = {"where": "n < 0"}
+    report = in_place(story, tables=["word"], rows=where, apply=True, **moment)
+    negative = [row for row in then["word"] if '"n": -' in row[0]]
+    assert negative
+    assert [row for row in contents(source, "word")["word"] if '"n": -' in row[0]] == negative
+    assert contents(source, "word", schema=f"restored_{report.id.lower()}")["word"] == negative
+
+    # In their place
+    in_place(story, tables=["customer", "bill", "part", "named", "word"], replace=True, **moment)
+    now = contents(source, *SAME)
+    assert {**now, "whole": then["whole"]} == then
+
+
+def test_tables_that_were_dropped_are_created_again_as_of_a_moment(story: Story) -> None:
+    source = story.source
+    story.go_on(*CHANGES)
+    then, lsn = contents(source, *SAME), story.turns[0].lsn
+    story.go_on()
+    drain(story.job)
+    run(source, "DROP TABLE bill CASCADE; DROP TABLE word; DROP TABLE part_low; DROP TABLE whole", *ACCIDENT[2:3])
+    drain(story.job)
+
+    tables = ["bill", "word", "part_low", "whole", "customer"]
+    report = in_place(story, tables=tables, with_dependencies=True, at={"lsn": lsn})
+
+    assert contents(source, "bill", "word", "part_low", "whole") == {
+        name: then[name] for name in ("bill", "word", "part_low", "whole")
+    }
+    assert contents(source, "customer", schema=f"restored_{report.id.lower()}")["customer"] == then["customer"]
+    # With keys, triggers and what was dropped with them; the sequence is not behind
+    assert value(source, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'bill'::regclass") == 1
+    run(source, "INSERT INTO bill (customer, cents) SELECT id, 1 FROM customer", "REFRESH MATERIALIZED VIEW owed")
+    assert value(source, "SELECT count(*) FROM part") == len(then["part_low"])
+
+
+def test_a_restore_of_tables_that_is_killed_continues_where_its_journal_is(
+    story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = story.source
+    story.go_on(*CHANGES)
+    then = contents(source, "bill", "word")
+    drain(story.job)
+    run(source, "DROP TABLE word", *ACCIDENT[:1])
+    monkeypatch.setattr(replay, "_MOST_TRANSACTIONS", 1)
+    restore_id, scope = new_id(), Scope(at=Moment(lsn=story.turns[0].lsn), tables=("word", "bill"))
+
+    # Each attempt commits one transaction more: that is progress, however often it is killed
+    for number in range(5):
+        killed_at_commit(2, lambda: attempt(story, source, restore_id, scope, tmp_path, continues=number > 0))  # noqa: B023
+    with pytest.raises(CoffreError) as caught:
+        attempt(story, source, restore_id, scope.model_copy(update={"at": Moment(lsn="0/1")}), tmp_path, continues=True)
+    assert caught.value.code == "JOURNAL_MOMENT"
+    attempt(story, source, restore_id, scope, tmp_path, continues=True)
+
+    assert contents(source, "word") == {"word": then["word"]}
+    assert contents(source, "bill", schema=f"restored_{restore_id.lower()}") == {"bill": then["bill"]}
+    assert rows(source, f"SELECT FROM pg_namespace WHERE nspname ^@ '{marks.SCHEMA}'") == []
+
+
+def test_changes_that_are_damaged_or_do_not_fit_change_no_table_in_use(story: Story) -> None:
+    source, coffre = story.source, story.round_trip.coffre
+    run(source, "UPDATE word SET n = 1 WHERE lang < 'm'")
+    drain(story.job)
+    # Of the partitions that are staged as one table, only one is emptied
+    run(source, "TRUNCATE word_a", "INSERT INTO bill (customer, cents) VALUES (1, 2)")
+    moment = {"at": {"lsn": value(source, "SELECT pg_current_wal_flush_lsn()")}}
+    drain(story.job)
+    assert refusal(story, tables=["word"], replace=True, **moment) == "JOURNAL_PARTITIONS"
+    report = in_place(story, tables=["word"], **moment)
+    [left_out] = report.left_out
+    assert "JOURNAL_PARTITIONS" in left_out.reason
+    assert left_out.what.startswith("changes of the journal after 0/")
+    in_place(story, tables=["bill", "word_a", "word_m"], replace=True, **moment)
+
+    for key in coffre.objects(f"{JOURNAL}shop/"):
+        if not key.endswith(".json") and "definitions" not in key:
+            coffre.put_object(key, b"damaged")
+    run(source, "DELETE FROM bill")
+    drop = refusal(story, tables=["bill"], replace=True, **moment)
+    assert drop == refusal(story, tables=["bill"], strict=True, **moment)
+    assert in_place(story, tables=["bill"], **moment).left_out
