@@ -94,6 +94,8 @@ def _say_not_followed(
     """Name what no journal has: it is as the backup has it."""
     filled = [(one.schema_name, one.table_name) for one in source.content.tables if one.rows]
     names = [shown(*name) for name in filled if name not in definitions.tables or name not in tables]
+    # What had no row in the backup can have some since.
+    names += [name for name in chosen.interval.left_out if name not in names]
     if names:
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         what = f"rows of {', '.join(names[:_NAMED])}{more}, to which the journal is not applied"
