@@ -11,14 +11,16 @@ from pathlib import Path
 import psycopg2.extensions
 from tests.integration.exports import program, psql
 
+from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import qualified
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import pgoutput, slot, test_decoding
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Line, Lines, parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
+from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.postgres.journal.replay import Replay
 from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.transactions import BaseSnapshot, Moment, outline
@@ -53,6 +55,7 @@ class Scene:
     scratch: Path
     name: str
     stack: ExitStack
+    plugin: str = test_decoding.PLUGIN
     segments: list[list[Line]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
 
@@ -85,8 +88,24 @@ class Scene:
     def begin(self, *statements: str) -> None:
         """Make the tables and the slot."""
         self.run(*statements)
-        self.ours = slot.create(self.reader, slot.new_name(self.name), patience_seconds=20)
+        if self.plugin == pgoutput.PLUGIN:
+            self.publish()
+        self.ours = slot.create(self.reader, slot.new_name(self.name), patience_seconds=20, plugin=self.plugin)
         self.stack.callback(lambda: slot.drop(self.reader, self.ours.name))
+
+    def publish(self) -> None:
+        """Make the publication that the plugin needs, of all tables whose rows can be identified."""
+        with self.reader:
+            definitions = read_definitions(self.reader)
+        names = definitions.tables.keys() - set(definitions.without_identity())
+        self.run(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE {', '.join(qualified(*name) for name in sorted(names))}")
+
+    def followed(self, session: psycopg2.extensions.connection) -> Definitions:
+        """Return the definitions of what the plugin sends."""
+        definitions = read_definitions(session)
+        return (
+            followed(definitions, read_publication(asking(session))) if self.plugin == pgoutput.PLUGIN else definitions
+        )
 
     def take_base(self) -> None:
         """Copy the database as of a snapshot, while its transactions go their way."""
@@ -100,7 +119,7 @@ class Scene:
             program(
                 self.home, "pg_dump", f"--snapshot={snapshot}", "--file", script, "--dbname", self.server.dsn(self.name)
             )
-            self.source = Source(BaseSnapshot.parse(text, parse_lsn(lsn)), read_definitions(session))
+            self.source = Source(BaseSnapshot.parse(text, parse_lsn(lsn)), self.followed(session))
         psql(self.home, self.server.dsn(f"{self.name}_copy"), script)
         self.copy = self.connect(f"{self.name}_copy")
         marks.begin(self.copy, marks.SCHEMA, "a test")
@@ -109,7 +128,7 @@ class Scene:
         """Read what the slot has, as a function would, and return the segment."""
         found = slot.require_ours(self.reader, self.ours)
         upto = slot.bound(found, most_bytes)
-        segment = list(slot.peek(self.reader, self.ours.name, upto))
+        segment = list(slot.peek(self.reader, self.ours.name, upto, self.plugin))
         ends = [transaction.commit_lsn for transaction in outline(segment)]
         self.ours = replace(self.ours, stored_lsn=max(upto, self.ours.stored_lsn, *ends))
         self.segments.append(segment)
@@ -143,10 +162,10 @@ class Scene:
         return replay
 
     def hashes(self, session: psycopg2.extensions.connection) -> dict[str, str]:
-        """Return a hash over every row of every table, whatever their order."""
+        """Return a hash over every row of every table that is followed, whatever their order."""
         found = {}
         with session, session.cursor() as cursor:
-            for name, table in read_definitions(session).tables.items():
+            for name, table in self.followed(session).tables.items():
                 if not table.is_partitioned and name[0] != marks.SCHEMA:
                     cursor.execute(
                         "SELECT count(*) || ' ' || md5(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"))"
@@ -161,7 +180,7 @@ class Scene:
 
     def definitions(self) -> Definitions:
         with self.reader:
-            return read_definitions(self.reader)
+            return self.followed(self.reader)
 
 
 class Death(BaseException):

@@ -118,6 +118,7 @@ def journal_of(scene: Scene, catalog: Catalog) -> Journal:
         ask_for_base=asked.append,
         now=lambda: datetime.now(UTC),
         remaining_seconds=lambda: 300.0,
+        plugin=scene.plugin,  # type: ignore[arg-type]
     )
     journal = Journal(scene, catalog, job, identity, asked, known)
     scene.stack.callback(journal.drop_slots)

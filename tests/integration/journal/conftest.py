@@ -14,6 +14,7 @@ from tests.integration.journal_scene import OPTIONS, Scene
 from tests.integration.journal_vault import Journal, journal_of
 
 from coffre.catalog.catalog import Catalog
+from coffre.postgres.journal import test_decoding
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -37,21 +38,19 @@ def logical_server(toolchain: Toolchain) -> Iterator[Callable[[int], PostgresSer
 @pytest.fixture
 def make_scene(
     logical_server: Callable[[int], PostgresServer], toolchain: Toolchain, tmp_path: Path
-) -> Iterator[Callable[[int], Scene]]:
+) -> Iterator[Callable[..., Scene]]:
     """Return a source and an empty copy of its own on a server of this major."""
     with ExitStack() as stack:
 
-        def make(major: int) -> Scene:
+        def make(major: int, plugin: str = test_decoding.PLUGIN) -> Scene:
             name = f"journal_{next(_numbers)}"
-            return Scene(logical_server(major), toolchain.postgresql(major), tmp_path, name, stack)
+            return Scene(logical_server(major), toolchain.postgresql(major), tmp_path, name, stack, plugin)
 
         yield make
 
 
 @pytest.fixture
-def make_journal(
-    make_scene: Callable[[int], Scene], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Journal]]:
+def make_journal(make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Journal]]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
@@ -60,8 +59,8 @@ def make_journal(
         catalog = Catalog("journals")
         create(catalog._table)
 
-        def make(major: int, *statements: str) -> Journal:
-            scene = make_scene(major)
+        def make(major: int, *statements: str, plugin: str = test_decoding.PLUGIN) -> Journal:
+            scene = make_scene(major, plugin)
             scene.run(*statements)
             return journal_of(scene, catalog)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from tests.integration.journal_scene import Scene, play
 from tests.integration.journal_vault import Journal, drains_with_faults
 
 
-def test_a_random_workload_is_equal_at_random_commits(make_scene: Callable[[int], Scene]) -> None:
+def test_a_random_workload_is_equal_at_random_commits(make_scene: Callable[..., Scene]) -> None:
     play(make_scene(14), seed=1)
+
+
+@pytest.mark.parametrize(("major", "seed"), [(14, 3), (18, 4)])
+def test_a_random_workload_is_equal_by_pgoutput(make_scene: Callable[..., Scene], major: int, seed: int) -> None:
+    play(make_scene(major, "pgoutput"), seed, steps=100)
 
 
 def test_a_random_workload_is_equal_from_a_vault_whose_drains_were_killed(

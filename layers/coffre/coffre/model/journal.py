@@ -72,7 +72,8 @@ class JournalInterval(_Stored):
 
     `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, whose snapshot
     was taken at `from_lsn` or later, is a base. `definitions` are frames of a JSON document, which replay needs.
-    `recipients` are the public keys that these frames and those of all segments are encrypted to.
+    `recipients` are the public keys that these frames and those of all segments are encrypted to. With the plugin
+    `pgoutput`, `publication` is a hash of what the publication says, and `left_out` are the tables that it lacks.
     """
 
     format: int = 1
@@ -89,6 +90,8 @@ class JournalInterval(_Stored):
     recipients: tuple[str, ...] = ()
     definitions: tuple[Frame, ...]
     marks: tuple[DefinitionMark, ...] = ()
+    publication: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 class JournalSegment(_Stored):
@@ -127,8 +130,9 @@ class JournalState(_Stored):
     `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its
     end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before that: up to
     there nothing else was committed. `seen_at` is the server's clock when everything that was committed before it was
-    known to be stored. `from_lsn` and `fingerprint` are the interval's, `marked` is of the definitions at the last
-    drain (empty: not known), and `marks_in` the number of the newest segment with marks (0: the interval's).
+    known to be stored. `plugin` is the slot's. `from_lsn`, `fingerprint` and `publication` are the interval's,
+    `marked` is of the definitions at the last drain (empty: not known), and `marks_in` the number of the newest segment
+    with marks (0: the interval's).
     `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
     `base_asked_at` when one was asked for last. `slow` counts the drains that had no time for the same step, `revision`
     the changes of this state.
@@ -137,6 +141,7 @@ class JournalState(_Stored):
     target: str
     revision: int = 0
     slot: str | None = None
+    plugin: str = "test_decoding"
     database: str = ""
     system: str | None = None
     timeline: int = 0
@@ -150,6 +155,7 @@ class JournalState(_Stored):
     drained_at: AwareDatetime | None = None
     retained_bytes: int = 0
     fingerprint: str = ""
+    publication: str = ""
     marked: str = ""
     marks_in: int = 0
     sequences: str = ""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field
 
 from coffre.model.document import Document
+
+PUBLICATION: Final = "coffre"
+"""The publication that the plugin pgoutput reads, in each database: its owner makes it."""
+
+type PluginChoice = Literal["auto", "test_decoding", "pgoutput"]
 
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
@@ -37,4 +42,10 @@ class JournalOptions(Document):
         description="WAL that the server may keep for the journal. With more the journal's slot is dropped.",
         examples=[8 * _GIB],
         json_schema_extra={"unit": "bytes"},
+    )
+    plugin: PluginChoice = Field(
+        default="auto",
+        description="The server's output plugin; auto: test_decoding, or what the provider's profile says. pgoutput"
+        " needs a publication (docs/point-in-time.md).",
+        examples=["pgoutput"],
     )

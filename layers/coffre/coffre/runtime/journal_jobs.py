@@ -63,6 +63,8 @@ class JournalJobs:
                 ask_for_base=lambda why: ask_for_base(self.services, target.name, options, why),
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
+                plugin=options.plugin,
+                provider=target.provider,
                 guarding=Guarding(options.maximum_lag_bytes, silent_after=silent_after(options)),
             )
 

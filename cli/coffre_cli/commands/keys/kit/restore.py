@@ -590,6 +590,7 @@ class Journal:
                 and (end is None or self.base["lsn"] <= end["stored_lsn"])
             ):
                 self.until = time_of((end or {}).get("seen_at") or self.base["at"])
+                self.left_out = interval.get("left_out") or []
                 return path
         return stop("no interval of the journal continues this backup")
 
@@ -773,6 +774,8 @@ def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> N
     upto = journal.at or journal.until
     say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
     say("Rows of unlogged tables and large objects are as the backup has them: no journal has those.")
+    if journal.left_out:
+        say(f"So are those of {', '.join(journal.left_out)}: the publication of the source did not have them.")
 
 
 def moment_of(at: str | None) -> datetime.datetime | None:

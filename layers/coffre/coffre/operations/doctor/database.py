@@ -17,6 +17,7 @@ import psycopg2.extensions
 from coffre.model.backup import Backup, Failure
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, ConnectError
+from coffre.model.journal_options import JournalOptions
 from coffre.operations.doctor.checkup import Reader
 from coffre.policy.checks.activity import Activity
 from coffre.policy.checks.address import Address, DatabaseSecret, address_ipv6_only
@@ -28,10 +29,11 @@ from coffre.policy.checks.extensions import Collations, Extensions
 from coffre.policy.checks.journal import JournalServer
 from coffre.policy.checks.login import Encryption, Login
 from coffre.policy.checks.managed import Managed, Sealed
+from coffre.policy.checks.publication import JournalPublication
 from coffre.policy.checks.role import Role, Settings, Unreadable
 from coffre.policy.checks.server import Server
 from coffre.policy.patterns import schema_pattern, table_pattern
-from coffre.policy.profiles import Profile, detect, fits
+from coffre.policy.profiles import PROFILES, Profile, detect, fits
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.connection.provider_facts import read_provider_facts
@@ -52,6 +54,8 @@ from coffre.postgres.inspection.server import (
     read_settings,
 )
 from coffre.postgres.inspection.sessions import Query, limit, reading, several, shared_process
+from coffre.postgres.journal import pgoutput
+from coffre.postgres.journal.published import read_journal_publication
 
 _RUNS_LOOKED_AT: Final = 5
 # An RDS token is a signed request; a password of a person's is none.
@@ -107,13 +111,27 @@ class DatabaseLook:
         yield Reader((Activity,), lambda: [read_activity(way.query)])
         journal = self.target.journal
         if journal is not None:
-            yield Reader((JournalServer,), lambda: [read_journal_server(way.query, journal.maximum_lag_bytes)])
+            is_published, most_bytes = self._plugin(way, journal) == pgoutput.PLUGIN, journal.maximum_lag_bytes
+            yield Reader(
+                (JournalServer,), lambda: [read_journal_server(way.query, most_bytes, is_published=is_published)]
+            )
+            if is_published:
+                yield Reader((JournalPublication,), lambda: [read_journal_publication(way.query)])
         yield Reader((Runs,), lambda: [self._runs()])
 
     def _several(self, way: _Way) -> Iterator[object]:
         export, endpoint = several(way.connection, way.query, self.streams)
         yield export
         yield endpoint or (Endpoint, Unread("No snapshot could be exported, so none could be looked for."))
+
+    def _plugin(self, way: _Way, journal: JournalOptions) -> str:
+        """Return the output plugin of the journal, as a drain chooses it, once the readers before have their facts."""
+        if journal.plugin != "auto":
+            return journal.plugin
+        try:
+            return way.profile.journal_plugin
+        except CoffreError:  # the server was not reached: what needs it says so
+            return PROFILES[self.target.provider].journal_plugin if self.target.provider != "auto" else "unknown"
 
     def _runs(self) -> Runs:
         read = [

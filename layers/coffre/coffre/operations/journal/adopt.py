@@ -48,6 +48,7 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> JournalState
     adopted = before.model_copy(
         update={
             "slot": interval.slot,
+            "plugin": interval.plugin,
             "database": interval.database,
             "system": interval.system,
             "timeline": interval.timeline,
@@ -58,6 +59,7 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> JournalState
             "segment_lsn": interval.from_lsn,
             "stored_lsn": interval.from_lsn,
             "fingerprint": interval.fingerprint,
+            "publication": interval.publication,
             "marked": "",
             "marks_in": 0,
             "sequences": "",

@@ -37,6 +37,8 @@ _OF_SLOT: Final = {
     "JOURNAL_TOO_LARGE": JournalEnd.TOO_LARGE,
     "JOURNAL_TOO_SLOW": JournalEnd.TOO_SLOW,
     "JOURNAL_UNREADABLE": JournalEnd.UNREADABLE,
+    "JOURNAL_PUBLICATION": JournalEnd.DEFINITIONS,
+    "JOURNAL_PLUGIN": JournalEnd.SWITCHED_OFF,
 }
 _UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABLE")
 
@@ -124,7 +126,7 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
         upto = until_on_disk(session, job.pause).lsn  # not before what is seen
         try:
-            with closing(in_time(job, session, ownership(state).name, upto)) as lines:
+            with closing(in_time(job, session, ownership(state), upto)) as lines:
                 found = barriers(before, after, emptied_tables(lines))
         except (JournalError, JournalTransientError) as error:
             if error.code not in _UNSEARCHABLE:  # it would be so in the next drain: the new files are not explained

@@ -7,14 +7,19 @@ from typing import Final
 import psycopg2.extensions
 from ulid import ULID
 
+from coffre.model.errors import JournalTransientError
 from coffre.model.journal import JournalInterval, JournalState
+from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, ownership
-from coffre.postgres.journal import slot
+from coffre.policy.profiles import detect
+from coffre.postgres.connection.provider_facts import read_provider_facts
+from coffre.postgres.journal import pgoutput, slot
 from coffre.postgres.journal.barriers import marks_of
+from coffre.postgres.journal.definitions import read_definitions
 from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.look import Look, look
-from coffre.postgres.journal.test_decoding import PLUGIN
+from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.vault.journal import begin_interval, store_definitions
 
 _PATIENCE_SECONDS: Final = 30.0
@@ -26,6 +31,7 @@ _NO_INTERVAL: Final = {
     "from_lsn": 0,
     "segment_lsn": 0,
     "fingerprint": "",
+    "publication": "",
     "marked": "",
     "marks_in": 0,
     "sequences": "",
@@ -54,15 +60,23 @@ def begin_slot(
     Raises
     ------
     JournalError
-        `JOURNAL_NOT_POSSIBLE`
+        `JOURNAL_NOT_POSSIBLE`, `JOURNAL_PUBLICATION`
     JournalTransientError
         `JOURNAL_WAITS`, `JOURNAL_TWO_DRAINS`
     """
-    kept = keep(job, state, **_NO_INTERVAL, slot=slot.new_name(job.target), stored_lsn=0, retained_bytes=0)
+    plugin = plugin_of(job, session)
+    publication = _publication(session) if plugin == pgoutput.PLUGIN else ""
+    name = slot.new_name(job.target)
+    kept = keep(job, state, **_NO_INTERVAL, slot=name, plugin=plugin, stored_lsn=0, retained_bytes=0)
     patience = max(1.0, min(_PATIENCE_SECONDS, job.remaining_seconds() / 2))
-    made = slot.create(session, ownership(kept).name, patience_seconds=patience)
+    made = slot.create(session, name, patience_seconds=patience, plugin=plugin)
     kept = keep(job, kept, database=made.database, timeline=made.timeline, stored_lsn=made.stored_lsn)
-    seen = look(session, job.pause)
+    seen = look(session, job.pause, plugin)
+    if seen.publication != publication:
+        raise JournalTransientError(
+            f'The publication "{PUBLICATION}" has changed while the slot was made: the next drain makes another one.',
+            code="JOURNAL_WAITS",
+        )
     return begin_on_slot(job, kept, seen), seen
 
 
@@ -77,7 +91,7 @@ def begin_on_slot(job: JournalJob, state: JournalState, seen: Look) -> JournalSt
         target=job.target,
         database=seen.database,
         slot=ownership(state).name,
-        plugin=PLUGIN,
+        plugin=state.plugin,
         system=seen.system,
         timeline=state.timeline,
         from_lsn=max(seen.durable.lsn, state.stored_lsn),
@@ -86,6 +100,8 @@ def begin_on_slot(job: JournalJob, state: JournalState, seen: Look) -> JournalSt
         recipients=job.recipients,
         definitions=(),
         marks=marks_of(seen.definitions),
+        publication=seen.publication,
+        left_out=seen.left_out,
     )
     frames = store_definitions(job.vault, job.target, interval.id, job.encoder, definitions_document(seen.definitions))
     sha256 = begin_interval(job.vault, interval.model_copy(update={"definitions": frames}))
@@ -100,7 +116,25 @@ def begin_on_slot(job: JournalJob, state: JournalState, seen: Look) -> JournalSt
             "from_lsn": interval.from_lsn,
             "segment_lsn": interval.from_lsn,
             "fingerprint": seen.fingerprint,
+            "publication": seen.publication,
             "marked": seen.marked,
         },
         base_wanted_at=job.now(),
     )
+
+
+def plugin_of(job: JournalJob, session: psycopg2.extensions.connection) -> str:
+    """Return the output plugin of a new slot: the one that the target names, or else that of its provider."""
+    if job.plugin != "auto":
+        return job.plugin
+    with session:
+        facts = read_provider_facts(asking(session), job.connection.host)
+    return detect(facts, job.provider).journal_plugin
+
+
+def _publication(session: psycopg2.extensions.connection) -> str:
+    """Return what the publication says, committed before the slot exists: its first transactions have to show it."""
+    with session:
+        publication = read_publication(asking(session))
+        followed(read_definitions(session), publication)
+        return publication.sha256

@@ -11,6 +11,7 @@ import psycopg2.extensions
 
 from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import compared, drop_ours, end, reason_and_names, reason_of
 from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
@@ -27,6 +28,7 @@ from coffre.postgres.journal.look import Look, look
 # How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
 _SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
 _SLOW_STEP_BYTES: Final = 1 << 20
+_MOST_NAMES: Final = 20
 
 
 def drain(job: JournalJob) -> DrainReport:
@@ -77,6 +79,8 @@ class _Drain:
         state = self.state
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
+        if self.job.plugin not in ("auto", state.plugin):
+            return self._begin_again(state, _other_plugin(state.plugin, self.job.plugin))
         try:
             found = slot.require_ours(self.session, ownership(state))
         except JournalError as error:
@@ -88,7 +92,12 @@ class _Drain:
             return self._begin(state)
         if (found.confirmed_lsn or 0) < state.stored_lsn:  # an advance was lost
             slot.advance(self.session, ownership(state))
-        seen = look(self.session, self.job.pause)
+        try:
+            seen = look(self.session, self.job.pause, state.plugin)
+        except JournalError as error:  # the publication is gone, or has a part of what changes
+            return self._begin_again(state, error)
+        if seen.publication != state.publication:
+            return self._begin_again(state, _other_publication())
         if None not in (seen.system, state.system) and seen.system != state.system:
             return self._begin_again(state, _other_system(state))
         return state, seen
@@ -98,7 +107,17 @@ class _Drain:
         if state is not None and state.slot is not None:
             drop_ours(self.session, state)
         state, seen = begin_slot(self.job, self.session, state)
+        return self._begun(state, seen)
+
+    def _begun(self, state: JournalState, seen: Look) -> tuple[JournalState, Look]:
         self.begun.append(state.interval or "")
+        if seen.left_out:
+            more = f" and {len(seen.left_out) - _MOST_NAMES:,} more" if len(seen.left_out) > _MOST_NAMES else ""
+            listed = f"{', '.join(seen.left_out[:_MOST_NAMES])}{more}"
+            self.notes.append(
+                f'The publication "{PUBLICATION}" does not have {listed}: a restore to a moment has them as in the'
+                " backup before."
+            )
         return state, seen
 
     def _begin_again(self, state: JournalState, error: CoffreError) -> tuple[JournalState, Look]:
@@ -127,8 +146,7 @@ class _Drain:
         reason, about, text = reason_and_names(found)
         self._note_end(state.interval or "", end(self.job, state, reason, text, about))
         state = begin_on_slot(self.job, without_interval(self.job, state), seen)
-        self.begun.append(state.interval or "")
-        return state, seen
+        return self._begun(state, seen)
 
     def _steps(self, state: JournalState, seen: Look, marks: tuple[DefinitionMark, ...]) -> tuple[JournalState, bool]:
         """Store step by step; returns whether everything is stored."""
@@ -205,6 +223,18 @@ class _Drain:
             ended=tuple(self.ended),
             notes=tuple(self.notes),
         )
+
+
+def _other_publication() -> JournalError:
+    return JournalError(
+        f'The publication "{PUBLICATION}" has changed.',
+        code="JOURNAL_PUBLICATION",
+        hint="Transactions that were open then are not whole in the slot: the journal begins again with a new one.",
+    )
+
+
+def _other_plugin(before: str, now: str) -> JournalError:
+    return JournalError(f"The plugin of the journal was {before}, and is {now} now.", code="JOURNAL_PLUGIN")
 
 
 def _other_system(state: JournalState) -> JournalError:

@@ -13,7 +13,9 @@ import psycopg2
 import psycopg2.extensions
 
 from coffre.catalog.journals import Journals
+from coffre.model.database_target import Provider
 from coffre.model.journal import IntervalEnd, JournalState
+from coffre.model.journal_options import PluginChoice
 from coffre.model.manifest import JournalBase
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
@@ -58,6 +60,8 @@ class JournalJob:
         The clock of this process, for the records. Moments of the journal are by the server's.
     remaining_seconds
         Until this process ends.
+    plugin, provider
+        As the target's configuration says.
     step_bytes
         Of WAL that one segment is made of, at most: the server keeps its text in temporary files meanwhile.
     """
@@ -73,6 +77,8 @@ class JournalJob:
     now: Callable[[], datetime]
     remaining_seconds: Callable[[], float]
     guarding: Guarding = field(default=Guarding())
+    plugin: PluginChoice = "auto"
+    provider: Provider = "auto"
     step_bytes: int = 128 * _MIB
     pause: Callable[[float], None] = time.sleep
 

@@ -70,4 +70,4 @@ def ownership(state: JournalState) -> Ownership:
     """
     if state.slot is None:
         raise ValueError("the journal has no slot")
-    return Ownership(state.slot, state.database, state.stored_lsn, state.timeline)
+    return Ownership(state.slot, state.database, state.stored_lsn, state.timeline, state.plugin)

@@ -17,6 +17,7 @@ from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.look import Look, hash_of
 from coffre.postgres.journal.passing import Cut, Passing
+from coffre.postgres.journal.slot import Ownership
 from coffre.vault.journal import Stored, commit_segment, line_bytes, store_lines
 
 RESERVE_SECONDS: Final = 15.0
@@ -123,13 +124,13 @@ def _store(
 ) -> tuple[Stored, Passing]:
     passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
     # Whatever stops it, the session is free for what follows.
-    with closing(in_time(job, session, ownership(state).name, upto)) as lines:
+    with closing(in_time(job, session, ownership(state), upto)) as lines:
         pieces = (line_bytes(*line) for line in passed.through(lines))
         stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
     return stored, passed
 
 
-def in_time(job: JournalJob, session: psycopg2.extensions.connection, name: str, upto: int) -> Generator[Line]:
+def in_time(job: JournalJob, session: psycopg2.extensions.connection, ours: Ownership, upto: int) -> Generator[Line]:
     """Yield the lines of a slot up to a position, while there is time.
 
     Raises
@@ -143,7 +144,7 @@ def in_time(job: JournalJob, session: psycopg2.extensions.connection, name: str,
     with session, session.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(seconds * 1000) + 1),))
     try:
-        with closing(slot.peek(session, name, upto)) as lines:
+        with closing(slot.peek(session, ours.name, upto, ours.plugin)) as lines:
             for number, line in enumerate(lines):
                 if number % _LOOK_EVERY == 0 and job.remaining_seconds() < RESERVE_SECONDS:
                     raise _too_slow(job)

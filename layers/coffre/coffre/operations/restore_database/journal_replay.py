@@ -157,7 +157,10 @@ def say_journal(chosen: Chosen[str], report: ReportBuilder) -> None:
 
 def say_not_followed(chosen: Chosen[str], tables: Iterable[TableContent], report: ReportBuilder) -> None:
     """Name tables of which a restore brings the backup's rows, and no changes."""
-    names = [shown(*name_of(table)) for table in tables if table.rows]
+    left_out = frozenset(chosen.interval.left_out)
+    found = [(shown(*name_of(table)), table.rows) for table in tables]
+    # What had no row in the backup can have some since.
+    names = [name for name, rows in found if rows or name in left_out]
     if names:
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         what = f"rows of {', '.join(names[:_NAMED])}{more}, to which the journal is not applied"

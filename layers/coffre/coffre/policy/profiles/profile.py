@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from pydantic import Field
 
@@ -133,6 +134,8 @@ class Profile(Document):
         Why this provider refuses definitions of a kind (as archives name them: `EVENT TRIGGER`), for its users.
     warnings
         What its users should know, among them what the provider's own backups do not cover.
+    journal_plugin
+        The output plugin of a journal's slot.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Profile(Document):
     settings: dict[str, str] = Field(default={})
     words: dict[str, str] = Field(default={})
     warnings: tuple[str, ...] = ()
+    journal_plugin: Literal["test_decoding", "pgoutput"] = "test_decoding"
 
     @property
     def docs(self) -> str:

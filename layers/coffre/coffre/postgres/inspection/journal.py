@@ -10,8 +10,14 @@ from coffre.postgres.inspection.sessions import Query
 _MIB: Final = 1 << 20
 
 
-def read_journal_server(query: Query, maximum_lag_bytes: int) -> JournalServer:
-    """Return what the server says about slots, and what a journal cannot follow."""
+def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: bool = False) -> JournalServer:
+    """Return what the server says about slots, and what a journal cannot follow.
+
+    Parameters
+    ----------
+    is_published
+        The journal follows what a publication has: other tables cannot end it.
+    """
     ((level, role, may_replicate, slots, most, has_slot, kept_mib, large_objects),) = query(_SERVER)
     tables = [(str(name), bool(is_unlogged)) for name, is_unlogged in query(_TABLES)]
     return JournalServer(
@@ -23,7 +29,7 @@ def read_journal_server(query: Query, maximum_lag_bytes: int) -> JournalServer:
         has_slot=bool(has_slot),
         kept_bytes=None if kept_mib is None or int(kept_mib) < 0 else int(kept_mib) * _MIB,
         maximum_lag_bytes=maximum_lag_bytes,
-        without_identity=tuple(name for name, is_unlogged in tables if not is_unlogged),
+        without_identity=() if is_published else tuple(name for name, is_unlogged in tables if not is_unlogged),
         unlogged=tuple(name for name, is_unlogged in tables if is_unlogged),
         large_objects=int(large_objects),
     )
@@ -36,7 +42,8 @@ SELECT current_setting('wal_level'), r.rolname::text,
                                                  AND pg_has_role(r.oid, g.oid, 'MEMBER')),
        (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int,
        EXISTS (SELECT FROM pg_replication_slots
-               WHERE slot_name ~ '^coffre_' AND plugin = 'test_decoding' AND database = current_database()),
+               WHERE slot_name ~ '^coffre_' AND plugin IN ('test_decoding', 'pgoutput')
+                 AND database = current_database()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
        (SELECT count(*) FROM (SELECT FROM pg_largeobject_metadata LIMIT 1) AS any_of_them)
 FROM pg_roles r WHERE r.rolname = current_user

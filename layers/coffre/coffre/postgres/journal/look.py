@@ -13,10 +13,13 @@ import psycopg2.extensions
 
 from coffre.model.manifest import SequenceValue
 from coffre.model.names import qualified
+from coffre.postgres.journal import pgoutput
 from coffre.postgres.journal.barriers import marked, marks_of
 from coffre.postgres.journal.changes import parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
 from coffre.postgres.journal.fingerprint import fingerprint
+from coffre.postgres.journal.publication import asking, followed, left_out, read_publication
+from coffre.postgres.journal.test_decoding import PLUGIN
 from coffre.postgres.journal.transactions import BaseSnapshot
 from coffre.postgres.source.identity import read_identity
 
@@ -37,7 +40,9 @@ class Durable:
 class Look:
     """One transaction's view, taken after `durable`: `snapshot` shows what was committed up to there.
 
-    The values of `sequences` are not older than any change up to `durable`.
+    The values of `sequences` are not older than any change up to `durable`. `definitions` and `marked` are of the
+    tables that are followed. With the plugin `pgoutput`, `publication` is what `read_publication` says, and `left_out`
+    are the tables that it lacks.
     """
 
     durable: Durable
@@ -47,6 +52,8 @@ class Look:
     definitions: Definitions
     fingerprint: str
     marked: str
+    publication: str
+    left_out: tuple[str, ...]
     sequences: tuple[SequenceValue, ...]
 
 
@@ -55,23 +62,34 @@ def hash_of(sequences: tuple[SequenceValue, ...]) -> str:
     return hashlib.sha256(repr(sequences).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def look(session: psycopg2.extensions.connection, pause: Callable[[float], None]) -> Look:
-    """Look at the database; the session is in no transaction before and afterwards."""
+def look(session: psycopg2.extensions.connection, pause: Callable[[float], None], plugin: str = PLUGIN) -> Look:
+    """Look at the database; the session is in no transaction before and afterwards.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_PUBLICATION`
+    """
     durable = until_on_disk(session, pause)
     with _one_snapshot(session):
         with session.cursor() as cursor:
             cursor.execute(_SNAPSHOT)
             ((snapshot, lsn),) = cursor.fetchall()
         identity = read_identity(lambda statement: _rows(session, statement))
-        definitions = read_definitions(session)
+        definitions = everything = read_definitions(session)
+        publication = read_publication(asking(session)) if plugin == pgoutput.PLUGIN else None
+        if publication is not None:
+            definitions = followed(everything, publication)
         return Look(
             durable,
             BaseSnapshot.parse(snapshot, parse_lsn(lsn)),
             identity.system,
             identity.database,
             definitions,
-            fingerprint(session, definitions),
+            fingerprint(session, everything),
             marked(marks_of(definitions)),
+            publication.sha256 if publication is not None else "",
+            left_out(everything, definitions),
             _sequences(session),
         )
 

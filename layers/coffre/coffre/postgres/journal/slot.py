@@ -16,14 +16,19 @@ from typing import Final
 import psycopg2.extensions
 
 from coffre.model.errors import JournalError, JournalTransientError
+from coffre.model.journal_options import PUBLICATION
+from coffre.postgres.journal import pgoutput, test_decoding
 from coffre.postgres.journal.changes import Line, lsn_text, parse_lsn
+from coffre.postgres.journal.pgoutput import Message
 from coffre.postgres.journal.slot_errors import lost, missing, translated
-from coffre.postgres.journal.test_decoding import PLUGIN
 
 # The server's limit for names is 63 bytes; "coffre_" and "_" with eight digits take sixteen.
 _MOST_OF_TARGET: Final = 47
 _FETCHED_ROWS: Final = 2000
-_OPTIONS: Final = ("include-timestamp", "on", "skip-empty-xacts", "on")
+_OPTIONS: Final = {
+    test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "on"),
+    pgoutput.PLUGIN: ("proto_version", "1", "publication_names", PUBLICATION),
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Ownership:
     database: str
     stored_lsn: int
     timeline: int
-    plugin: str = PLUGIN
+    plugin: str = test_decoding.PLUGIN
 
 
 def new_name(target: str) -> str:
@@ -84,7 +89,13 @@ def new_name(target: str) -> str:
     return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_{secrets.token_hex(4)}"
 
 
-def create(session: psycopg2.extensions.connection, name: str, *, patience_seconds: float) -> Ownership:
+def create(
+    session: psycopg2.extensions.connection,
+    name: str,
+    *,
+    patience_seconds: float,
+    plugin: str = test_decoding.PLUGIN,
+) -> Ownership:
     """Make a slot. The server waits for the transactions that are open now, for a limited time.
 
     Raises
@@ -96,12 +107,12 @@ def create(session: psycopg2.extensions.connection, name: str, *, patience_secon
     """
     with translated(name), session, session.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", (str(int(patience_seconds * 1000)),))
-        cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, %s)", (name, PLUGIN))
+        cursor.execute("SELECT lsn::text FROM pg_create_logical_replication_slot(%s, %s)", (name, plugin))
         ((lsn,),) = cursor.fetchall()
     made = inspect(session, name)
     if made is None:  # another session has dropped it since
         raise missing(name)
-    return Ownership(name, made.database, parse_lsn(lsn), made.timeline)
+    return Ownership(name, made.database, parse_lsn(lsn), made.timeline, plugin)
 
 
 def inspect(session: psycopg2.extensions.connection, name: str) -> Slot | None:
@@ -181,7 +192,9 @@ def bound(slot: Slot, most_bytes: int) -> int:
     return min(slot.flush_lsn, (slot.confirmed_lsn or slot.flush_lsn) + most_bytes)
 
 
-def peek(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> Generator[Line]:
+def peek(
+    session: psycopg2.extensions.connection, name: str, upto_lsn: int, plugin: str = test_decoding.PLUGIN
+) -> Generator[Line]:
     """Yield the lines of all transactions that were committed up to a position, and leave the slot where it is.
 
     The last transaction can end behind the position. The session is in a transaction of its own until the end.
@@ -195,7 +208,12 @@ def peek(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> G
     """
     with translated(name), session, session.cursor(name="coffre_journal") as cursor:
         cursor.itersize = _FETCHED_ROWS
-        cursor.execute(_PEEK, (name, lsn_text(upto_lsn), list(_OPTIONS)))
+        statement = _PEEK_BINARY if plugin == pgoutput.PLUGIN else _PEEK
+        cursor.execute(statement, (name, lsn_text(upto_lsn), list(_OPTIONS[plugin])))
+        if plugin == pgoutput.PLUGIN:
+            encoding = psycopg2.extensions.encodings[session.encoding]
+            yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in cursor), encoding)
+            return
         for lsn, xid, data in cursor:
             yield Line(lsn, xid, data)
 
@@ -254,6 +272,7 @@ FROM pg_replication_slots WHERE slot_name = %s AND slot_type = 'logical'
 _PEEK: Final = """
 SELECT (lsn - '0/0')::bigint, xid::text::bigint, data FROM pg_logical_slot_peek_changes(%s, %s, NULL, VARIADIC %s)
 """
+_PEEK_BINARY: Final = _PEEK.replace("_peek_changes", "_peek_binary_changes")
 # A position that the slot has reached already is an error to the server.
 _ADVANCE: Final = """
 SELECT pg_replication_slot_advance(slot_name, %(lsn)s) FROM pg_replication_slots

@@ -12,6 +12,7 @@ import psycopg2.errors
 from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.query_errors import is_too_big
+from coffre.postgres.journal.publication import unusable
 
 _NOT_POSSIBLE: Final = (
     "42501",  # insufficient_privilege
@@ -55,6 +56,8 @@ def translated(name: str) -> Iterator[None]:
             " (pg_stat_activity, pg_prepared_xacts), and try again.",
         ) from error
     except psycopg2.errors.UndefinedObject as error:
+        if "publication" in str(error.diag.message_primary):
+            raise unusable("did not exist when rows were changed") from error
         raise missing(name) from error
     except UnicodeDecodeError as error:  # its text would quote a row
         raise _unreadable(name, f"a text is not {error.encoding}") from error
