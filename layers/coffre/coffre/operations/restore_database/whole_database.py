@@ -34,6 +34,7 @@ from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.moment_sequences import sequences_at
 from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
@@ -249,9 +250,9 @@ class _Restore:
         with self._report.phase("journal"):
             apply_journal(self._job, self._source, chosen, replayed, self._report)
             with loading_session(self._job) as session:
-                values = {(one.schema_name, one.sequence_name): one for one in self._source.content.sequences}
-                values |= {(one.schema_name, one.sequence_name): one for one in chosen.sequences}
-                restore_sequences(session, values.values(), self._making.destination, self._report)
+                earlier = (*self._source.content.sequences, *chosen.earlier)
+                values = sequences_at(session, earlier, chosen.sequences, self._report)
+                restore_sequences(session, values, self._making.destination, self._report)
 
     def _index(self) -> None:
         with self._report.phase("indexes and constraints"):
