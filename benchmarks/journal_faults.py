@@ -45,12 +45,13 @@ def main(arguments: list[str]) -> int:
         for seed in range(first, first + runs):
             major = _MAJORS[seed % len(_MAJORS)]
             try:
-                with scene(servers[major], homes[major], scratch, f"seed_{seed}") as played:
-                    drain = drain_of(running, played) if into_vault else None
+                with ExitStack() as one, scene(servers[major], homes[major], scratch, f"seed_{seed}") as played:
+                    drain = drain_of(one, played) if into_vault else None
                     changes += play(played, seed, drain=drain)
             except Exception:  # noqa: BLE001 - each is counted, and the next one runs
                 traceback.print_exc()
                 failed.append(f"{seed} ({major})")
+            print(f"{seed} ({major}) {'not equal' if failed[-1:] == [f'{seed} ({major})'] else 'equal'}", flush=True)
     print(f"{runs - len(failed)} of {runs} equal, {changes} changes applied; seeds that were not: {failed or 'none'}")
     return 1 if failed else 0
 

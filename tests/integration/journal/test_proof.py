@@ -12,7 +12,7 @@ import pytest
 from tests.integration.conftest import Coffre
 from tests.integration.contents import RoundTripOn, run
 from tests.integration.drills import report_of, share_server
-from tests.integration.journal.test_moment import Story
+from tests.integration.journal_story import Story
 from tests.integration.started import Started
 
 from coffre.model.backup import Backup

@@ -120,7 +120,8 @@ class Stretch[B]:
 class Chosen[B]:
     """What a moment is made of: a base, and the segments that are applied to it until the moment is reached.
 
-    No value of `sequences` is behind one that was used up to the moment; empty: those of the base are right.
+    `sequences` are values after the moment: none is behind one that was used up to it, unless it was set back in
+    between. Empty: those of the base are right. `earlier` are those of the drain before; empty: those of the base.
     With `seen_by` the moment has exactly what this later base has seen.
     """
 
@@ -130,6 +131,7 @@ class Chosen[B]:
     interval: JournalInterval
     segments: Sequence[JournalSegment]
     sequences: tuple[SequenceValue, ...]
+    earlier: tuple[SequenceValue, ...] = ()
     seen_by: JournalBase | None = None
 
 
@@ -170,13 +172,16 @@ def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase
     """Return how a moment that is stored is made from a base before it."""
     segments = list[JournalSegment]()
     sequences: tuple[SequenceValue, ...] = ()
+    earlier, seen_at = sequences, None
     for segment in stretch.segments[first_needed(stretch.segments, base.before_lsn) :]:
         segments.append(segment)
         if segment.to_lsn > base.lsn:
+            if segment.seen_at != seen_at:  # the steps of one drain have the same values
+                earlier, seen_at = sequences, segment.seen_at
             sequences = segment.sequences or sequences
         if point.is_before_end_of(segment):
             break
-    return Chosen(point, backup, base, stretch.interval, segments, sequences)
+    return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier)
 
 
 def first_needed(segments: Sequence[_Begins], before_lsn: int) -> int:

@@ -19,6 +19,7 @@ from coffre.operations.restore_database.journal_replay import Followed, apply_jo
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.moment_sequences import sequences_of
 from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
@@ -52,11 +53,11 @@ def create_again(making: DefinitionRestore, memory: Memory, plan: TablesPlan) ->
         memory.step("definitions", again.define)
         contents = _possible(making, plan)
         memory.step("rows", lambda: again.load(contents))
-        memory.step("sequences", again.set_sequences)
         memory.step("count", lambda: again.count(contents))
         if (chosen := making.source.chosen) is not None:
             memory.step("identities", again.identify)
             memory.step("journal", lambda: again.replay(chosen, contents))
+        memory.step("sequences", again.set_sequences)
         memory.step("indexes", again.index)
         memory.step("privileges", again.grant)
     missing = memory.report.missing_rows
@@ -108,7 +109,7 @@ class _Again:
     def set_sequences(self) -> None:
         names = {(entry.schema, entry.tag) for entry in self._plan.lines if entry.description == "SEQUENCE"}
         with self._report.phase("sequences"), loading_session(self._job) as session:
-            values = [v for v in self._source.sequences if (v.schema_name, v.sequence_name) in names]
+            values = sequences_of(session, self._source, self._report, names)
             self._report.say_missing("sequence", set_sequences(session, values))
             session.commit()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from coffre.model.database_target import Provider
 from coffre.model.errors import IntegrityError
 from coffre.model.journal import JournalState
 from coffre.model.journal_proof import JournalProof
-from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest, SequenceValue
+from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
@@ -181,13 +181,6 @@ class Source:
     def content(self) -> DatabaseContent:
         """What the backup holds besides its entries."""
         return self.manifest.database
-
-    @property
-    def sequences(self) -> Sequence[SequenceValue]:
-        """The values of sequences: those of the backup, or what is stored next behind the moment."""
-        values = {(one.schema_name, one.sequence_name): one for one in self.content.sequences}
-        later = self.chosen.sequences if self.chosen is not None else ()
-        return [*(values | {(one.schema_name, one.sequence_name): one for one in later}).values()]
 
     @property
     def is_large(self) -> bool:

@@ -34,6 +34,7 @@ from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.materialized_views import refresh_views
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.moment_sequences import sequences_of
 from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
@@ -251,7 +252,8 @@ class _Restore:
             apply_journal(self._job, chosen, Followed(replayed), self._source.content.tables, self._report)
             say_large_objects(chosen, self._source, self._report)
             with loading_session(self._job) as session:
-                restore_sequences(session, self._source.sequences, self._making.destination, self._report)
+                values = sequences_of(session, self._source, self._report)
+                restore_sequences(session, values, self._making.destination, self._report)
 
     def _index(self) -> None:
         with self._report.phase("indexes and constraints"):

@@ -14,6 +14,7 @@ from coffre.postgres.connection.connect import one_line
 from coffre.postgres.journal.barriers import marks_of
 from coffre.postgres.journal.changes import parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
+from coffre.postgres.journal.other_definitions import other_definitions
 from coffre.postgres.source import catalog_drift
 from coffre.postgres.source.identity import Query, read_identity
 
@@ -34,10 +35,12 @@ def fingerprint(session: psycopg2.extensions.connection, definitions: Definition
     with session.cursor() as cursor:
         cursor.execute(_NUMBERS)
         numbers = sorted(number for (number,) in cursor)
+        cursor.execute(other_definitions(session.server_version))
+        ((others,),) = cursor.fetchall()
         cursor.execute(_TIMELINE)
         ((timeline,),) = cursor.fetchall()
         system = read_identity(_answers_of(cursor)).system
-    digest = hashlib.sha256(f"{system} {timeline}\n".encode())
+    digest = hashlib.sha256(f"{system} {timeline} {others}\n".encode())
     for number in numbers:
         digest.update(b"%d\n" % number)
     for mark in marks_of(definitions):

@@ -13,15 +13,16 @@ from collections.abc import Iterable
 from typing import Final
 
 # Each query returns one number for every object that a snapshot shows; new objects do not matter. The number changes
-# with every change of the object. Temporary tables do not matter.
+# with every change of the object. Temporary tables do not matter, nor where large values are (pg_toast): to refresh a
+# materialized view makes that anew.
 _OBJECT: Final = "SELECT hashtextextended('{0} ' || o.oid || ' ' || o.xmin, 0) FROM {0} o WHERE o.oid >= 16384"
 _OF_RELATION: Final = """
 SELECT hashtextextended('{0} ' || o.ctid || ' ' || o.xmin, 0) FROM {0} o JOIN pg_class c ON c.oid = o.{1}
-WHERE c.oid >= 16384 AND c.relpersistence <> 't'
+WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace
 """
 _RELATION_NAMES: Final = """
 SELECT hashtextextended(format('pg_class %s %s %s', c.oid, c.relnamespace, c.relname), 0) FROM pg_class c
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relkind <> 't'
+WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relnamespace <> 'pg_toast'::regnamespace
 """
 _ATTRIBUTES: Final = """
 SELECT hashtextextended(string_agg(format('pg_attribute %s %s %s %s %s %s',
