@@ -14,6 +14,7 @@ from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
+from tests.quick_servers import keep_servers_in_memory
 from tests.shared_server import own_databases, without_leftovers
 from tests.web import Web, web_server
 
@@ -68,6 +69,14 @@ def quick_aws() -> Iterator[None]:
         read_expressions_once(patch)
         answer_without_web(patch)
         answer_one_at_a_time(patch)  # last, around them
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_in_memory() -> Iterator[None]:
+    """Keep what servers write off the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        keep_servers_in_memory(patch)
         yield
 
 

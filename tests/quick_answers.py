@@ -33,6 +33,7 @@ from moto.sns.models import Subscription
 
 _ITEM_LIMIT = 405_000  # moto's own
 _measure_and_set = vars(LimitedSizeDict)["__setitem__"]
+_measure = vars(DynamoType)["size"]
 _urls = vars(BaseBackend)["urls"].fget
 _reloaded_urls = vars(S3Backend)["_url_module"].fget
 _urls_of: dict[tuple[type, str | None], dict[str, Any]] = {}
@@ -49,6 +50,7 @@ def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     _take_values_as_they_are(patch)
     patch.setattr(Item, "__init__", _fill_item)
     patch.setattr(LimitedSizeDict, "__setitem__", _set_attribute)
+    patch.setattr(DynamoType, "size", _measured)
     patch.setattr(Item, "__deepcopy__", _copied_item)
     patch.setattr(Table, "__deepcopy__", _copied_table, raising=False)
 
@@ -149,6 +151,19 @@ def _set_attribute(attributes: LimitedSizeDict, key: str, value: Any) -> None:
 
 def _size_of(value: Any) -> int:
     return value.size() if type(value) is DynamoType else len(str(value).encode())
+
+
+def _measured(value: DynamoType) -> int:
+    """Measure a value where it is: moto copies each member of a map, with all that is in it, to measure it."""
+    held = value.value
+    match value.type:
+        case "S":
+            return len(held.encode())
+        case "M":
+            members = (one if type(one) is DynamoType else DynamoType(one) for one in held.values())
+            return sum(len(key.encode()) for key in held) + sum(map(_measured, members))
+    size: int = _measure(value)
+    return size
 
 
 def _copied_item(item: Item, memo: dict[int, Any]) -> Item:

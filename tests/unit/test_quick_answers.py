@@ -17,8 +17,9 @@ from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from tests import quick_dynamodb
+from tests import quick_answers, quick_dynamodb
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -44,6 +45,16 @@ def test_values_are_taken_as_moto_and_boto_would_convert_them() -> None:
         assert ours == theirs
         for parser, parse in parsers:
             assert parse(parser, shape, value) == parse.__wrapped__(parser, shape, value)
+
+
+def test_values_are_as_large_as_moto_finds_them() -> None:
+    measure = quick_answers._measure
+    for plain in (*PLAIN, {"SS": ["é", "a"]}, {"B": b"hi"}, {"M": {"é": {"M": {"b": {"L": [{"S": "é"}]}}}}}):
+        value = DynamoType(plain)
+        size = value.size()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(DynamoType, "size", measure)
+            assert size == value.size()
 
 
 def test_clients_share_the_handlers_of_their_session_and_keep_changes_for_themselves() -> None:
