@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore
 import pytest
+from botocore.regions import EndpointResolver
 from layers.pg_dump.recipe import gate
 from layers.pg_dump.recipe.model import ARCHITECTURES
 
@@ -227,6 +229,21 @@ def test_every_client_of_the_package_can_be_made(x86_64: Layer, services: list[s
 
     assert sorted(operations) == services
     assert min(operations.values()) > 0
+
+
+def test_every_service_has_the_endpoint_that_botocore_knows_in_each_region(x86_64: Layer, services: list[str]) -> None:
+    carried = x86_64.packages / "botocore" / "data"
+    kept, full = (
+        EndpointResolver(json.loads((data / "endpoints.json").read_text()))
+        for data in (carried, Path(botocore.__file__).parent / "data")
+    )
+    descriptions = [json.loads(path.read_text()) for path in carried.glob("*/*/service-2.json")]
+    prefixes = {one["metadata"]["endpointPrefix"] for one in descriptions}
+    assert prefixes >= {*services} - {"stepfunctions"} | {"states"}
+    for region in ("eu-west-1", "us-east-1", "us-gov-west-1", "cn-north-1", "a-region-1"):
+        for prefix in prefixes:
+            assert kept.construct_endpoint(prefix, region) == full.construct_endpoint(prefix, region)
+    assert not [one for one in descriptions if "documentation" in one]
 
 
 def test_both_functions_can_be_put_together(x86_64: Layer) -> None:

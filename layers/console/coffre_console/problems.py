@@ -31,7 +31,7 @@ _FORBIDDEN: Final = ("APPROVAL_REFUSED", "ACTOR_UNVERIFIED")
 class WrongField(BaseModel):
     """One field of a request: where it is (`body.target`), and what is wrong with it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     where: str
     what: str
@@ -40,7 +40,7 @@ class WrongField(BaseModel):
 class Problem(BaseModel):
     """An error: `title` says what happened, `detail` the other side's words, `hint` what to do. `code` is stable."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     type: str
     title: str

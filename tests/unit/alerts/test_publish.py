@@ -28,7 +28,7 @@ class Topic:
 
 def published(alert: Alert, function: str | None = None) -> dict[str, Any]:
     topic = Topic()
-    Publisher(topic, "arn", function).publish(alert)  # type: ignore[arg-type]
+    Publisher(lambda: topic, "arn", function).publish(alert)  # type: ignore[arg-type, return-value]
     return topic.given
 
 
@@ -57,4 +57,4 @@ def test_a_text_of_any_length_and_letters_is_one_that_sns_takes(letter: str) -> 
 
 def test_a_topic_that_does_not_answer_is_an_error_that_says_what_was_not_told() -> None:
     with pytest.raises(AlertError, match="BACKUP_FAILED"):
-        Publisher(Topic(answers=False), "arn").publish(ALERT)  # type: ignore[arg-type]
+        Publisher(lambda: Topic(answers=False), "arn").publish(ALERT)  # type: ignore[arg-type, return-value]

@@ -96,7 +96,7 @@ def test_no_message_has_a_name_as_it_is(name: str) -> None:
     what = "\n".join(["Tables differ:", *bullets([f"table {name}"])])
     body = body_of(what, why=str(CoffreError(f"{name} x")))
     alert = alert_of(AlertKind.BACKUP_FAILED, "shop", f"Backup of {name}", body)
-    Publisher(Topic(), "arn").publish(alert)  # type: ignore[arg-type]
+    Publisher(lambda: Topic(), "arn").publish(alert)  # type: ignore[arg-type, return-value]
     [mail] = published
     raw = Message(kind="X", severity="info", target="shop", state="new", subject=name, text=f"{name}\n    {name}")
     slack = json.dumps(payload_of(raw), ensure_ascii=False)

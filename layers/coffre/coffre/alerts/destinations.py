@@ -33,7 +33,7 @@ class AlertDestination(BaseModel):
     `format` is `slack` when the URL accepts Slack's message format but is not recognized as a Slack URL.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     url: Url
     kinds: tuple[AlertKind, ...] = ()

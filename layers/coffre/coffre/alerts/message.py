@@ -14,7 +14,7 @@ from coffre.model.document import parse_json
 class Message(BaseModel):
     """One alert as a chat shows it. `kind` is that of an alert, or `ALARM`; `function` sent it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: str
     severity: str
@@ -52,7 +52,7 @@ class Message(BaseModel):
 class _Alarm(BaseModel):
     """What CloudWatch publishes when an alarm changes its state."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     AlarmName: str
     AlarmDescription: str | None = None

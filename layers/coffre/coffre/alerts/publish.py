@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,13 +29,18 @@ class AlertError(TransientError):
 class Publisher:
     """Publishes to one topic, with kind, severity, target and state as message attributes for filter policies.
 
-    `function` is the publishing function: operators want to see its log.
+    `connect` makes the client, when there is something to publish: few processes have. `function` is the publishing
+    function: operators want to see its log.
     """
 
-    def __init__(self, client: SNSClient, topic_arn: str, function: str | None = None) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], SNSClient], topic_arn: str, function: str | None = None) -> None:
+        self._connect = connect
         self._topic_arn = topic_arn
         self._function = function
+
+    @cached_property
+    def _client(self) -> SNSClient:
+        return self._connect()
 
     def publish(self, alert: Alert) -> None:
         """Send one alert.

@@ -28,7 +28,7 @@ _CLOUDFLARE: Final = re.compile(r"^https?://[^/]+\.r2\.cloudflarestorage\.com(?:
 class StoreSecret(ObjectStore):
     """What a secret holds: an access key, and of a destination that nothing else names the address too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     access_key_id: str = Field(min_length=1)
     secret_access_key: str = Field(min_length=1, repr=False)

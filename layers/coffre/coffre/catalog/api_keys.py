@@ -11,9 +11,10 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from coffre.catalog.console_items import ApiKeyItem
-from coffre.catalog.records import read_record
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
+from coffre.catalog.records import read_record, readable
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.api_key import OVERLAP, ApiKey
+from coffre.model.errors import IntegrityError
 
 _PARTITION: Final = "APIKEY"
 _KEPT: Final = timedelta(days=90)
@@ -40,12 +41,11 @@ class ApiKeys:
     def find(self, key_id: str) -> ApiKey | None:
         """Return a key as it is at this instant, whatever its state."""
         raw = self._table.get(_PARTITION, key_id)
-        return read_record(raw, ApiKeyItem, ApiKey) if raw else None
+        return _read(raw) if raw else None
 
-    def all(self) -> Iterator[ApiKey]:
-        """Yield every key, whatever its state."""
-        for raw in self._table.query(ItemQuery(_PARTITION)):
-            yield read_record(raw, ApiKeyItem, ApiKey)
+    def all(self, damaged: list[IntegrityError] | None = None) -> Iterator[ApiKey]:
+        """Yield every key, whatever its state; what is `damaged`: see `readable`."""
+        return readable(self._table.query(ItemQuery(_PARTITION)), _read, damaged)
 
     def rotate(self, seen: ApiKey, sha256: str, now: datetime, expires_at: datetime) -> ApiKey | None:
         """Give a key another secret; the one before opens it for 24 h more. None: it is not as it was seen."""
@@ -84,9 +84,13 @@ class ApiKeys:
     def _change(self, seen: ApiKey, actions: Sequence[Action]) -> ApiKey | None:
         condition = (ApiKeyItem.sha256 == seen.sha256) & ApiKeyItem.revoked_at.does_not_exist()
         try:
-            return read_record(self._table.update(_PARTITION, seen.id, actions, condition), ApiKeyItem, ApiKey)
+            return _read(self._table.update(_PARTITION, seen.id, actions, condition))
         except ConditionFailedError:
             return None
+
+
+def _read(raw: RawItem) -> ApiKey:
+    return read_record(raw, ApiKeyItem, ApiKey)
 
 
 def _forgotten(expires_at: datetime) -> int:

@@ -19,7 +19,7 @@ from pynamodb.expressions.condition import Condition
 from ulid import ULID
 
 from coffre.catalog.items import BY_TARGET, AuditHeadItem, AuditItem, OldAuditItem, index_value
-from coffre.catalog.records import damaged, read_item
+from coffre.catalog.records import damaged, read_item, readable
 from coffre.catalog.run_ids import id_range
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.audit import NO_TARGET, Actor, AuditEvent, AuditResult, Head
@@ -171,36 +171,36 @@ class Audit:
 
     # --- reading ---
 
-    def events(self, target: str | None = None, since: datetime | None = None) -> Iterator[AuditEvent]:
+    def events(
+        self, target: str | None = None, since: datetime | None = None, damaged: list[IntegrityError] | None = None
+    ) -> Iterator[AuditEvent]:
         """Yield events newest first, reading as they are taken: of one target, or of all.
 
         Events of one chain are in its order; several chains are merged by their times. Events from before the chains
-        are among them; those of one target may be a moment behind.
+        are among them; those of one target may be a moment behind. What is `damaged`: see `readable`.
         """
-        shards = [head.shard for head in self.heads()]
+        shards = [raw["sk"]["S"] for raw in self._table.query(ItemQuery(_HEADS, oldest_first=True))]
         where = AuditItem.at >= since if since is not None else None
         if target is None:
             old = ItemQuery(_PARTITION, None, id_range(since, None))
-            sources = [self._newest_first(shard, where) for shard in shards]
+            sources = [self._newest_first(shard, where, damaged) for shard in shards]
         else:
             old = ItemQuery(index_value(_PARTITION, target), BY_TARGET, id_range(since, None))
             of_target = AuditItem.target == target
             others = of_target if where is None else where & of_target
             sources = [
-                self._newest_first(shard, others if shard == NO_TARGET else where)
+                self._newest_first(shard, others if shard == NO_TARGET else where, damaged)
                 for shard in shards
                 if shard in (target, NO_TARGET)
             ]
-        return heapq.merge(*sources, self._old(old), key=lambda event: event.at, reverse=True)
+        return heapq.merge(
+            *sources, readable(self._table.query(old), _read_old, damaged), key=lambda event: event.at, reverse=True
+        )
 
-    def _newest_first(self, shard: str, where: Condition | None) -> Iterator[AuditEvent]:
-        for raw in self._table.query(ItemQuery(_partition_of(shard), where=where)):
-            yield _read(raw)
-
-    def _old(self, listing: ItemQuery) -> Iterator[AuditEvent]:
-        for raw in self._table.query(listing):
-            item = read_item(raw, OldAuditItem, required=("at", "actor", "action"))
-            yield AuditEvent(item.sk, item.at, item.actor, item.action, item.target, item.subject, item.detail)
+    def _newest_first(
+        self, shard: str, where: Condition | None, damaged: list[IntegrityError] | None
+    ) -> Iterator[AuditEvent]:
+        return readable(self._table.query(ItemQuery(_partition_of(shard), where=where)), _read, damaged)
 
     def of_action(self, shard: str, action: str) -> Iterator[AuditEvent]:
         """Yield the events of one chain with one action that was done, newest first; the table filters."""
@@ -263,6 +263,11 @@ def _read(raw: RawItem) -> AuditEvent:
         raise damaged(raw, f"unknown: {', '.join(sorted(unknown))}")
     item = read_item(raw, AuditItem, required=_REQUIRED)
     return AuditEvent(**{name: getattr(item, name) for name in AuditEvent.__slots__})
+
+
+def _read_old(raw: RawItem) -> AuditEvent:
+    item = read_item(raw, OldAuditItem, required=("at", "actor", "action"))
+    return AuditEvent(item.sk, item.at, item.actor, item.action, item.target, item.subject, item.detail)
 
 
 def _read_head(raw: RawItem) -> Head:

@@ -16,9 +16,9 @@ from coffre.catalog.runs import Runs
 from coffre.catalog.slot import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import Backup, Failure, Progress, Status, Tier
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.kinds import TargetKind
-from coffre.policy.recency import newest_first
+from coffre.policy.recency import ID_WITHIN, newest_first
 
 # A manifest is written within it, or what it refers to may have been removed: rotation does, once a run is FAILED.
 _LATELY: Final = timedelta(minutes=5)
@@ -200,13 +200,14 @@ class BackupRecords:
         status: Status | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        damaged: list[IntegrityError] | None = None,
     ) -> Iterator[Backup]:
         """Yield backups in the order of their ids, the latest first, reading as they are taken.
 
         Ids can be chosen by callers: `completed_backups` knows which backup is the newest. `since` (inclusive) and
-        `until` (exclusive) are compared with the time in the id, to the millisecond.
+        `until` (exclusive) are compared with the time in the id, to the millisecond. What is `damaged`: see `readable`.
         """
-        return self._lists_of_backups.records(self._lists_of_backups.listing(target, status, since, until))
+        return self._lists_of_backups.records(self._lists_of_backups.listing(target, status, since, until), damaged)
 
     def page_of_backups(
         self,
@@ -220,12 +221,16 @@ class BackupRecords:
         before: str | None = None,
         fits: Callable[[Backup], bool] | None = None,
     ) -> RunPage[Backup]:
-        """Return a page of what `backups` lists, of one kind of target, that fits, in one call (`Runs.page`).
+        """Return a page of backups in the order of their ids, of one kind of target, that fits (`RunListings.page`).
 
-        `before` is the `next` of the page before.
+        `since` (inclusive) and `until` (exclusive) are about when a backup began, as its record says: ids, whose times
+        can be chosen, say only where to look. `before` is the `next` of the page before.
         """
-        listing = self._lists_of_backups.listing(target, status, since, until, before)
-        return self._lists_of_backups.page(listing, size, kind=kind, fits=fits)
+        lists = self._lists_of_backups
+        first = since - ID_WITHIN if since is not None else None
+        last = until + ID_WITHIN if until is not None else None
+        listing = lists.began(lists.listing(target, status, first, last, before), since, until)
+        return lists.page(listing, size, kind=kind, fits=fits)
 
     def completed_backups(self, target: str) -> list[Backup]:
         """Return the COMPLETED backups of a target, the one that was completed last first.

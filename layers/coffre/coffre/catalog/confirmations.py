@@ -14,7 +14,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from coffre.catalog.items import ConfirmItem
-from coffre.catalog.records import damaged, read_item
+from coffre.catalog.records import damaged, read_item, readable
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.audit import Actor
 from coffre.model.confirmation import IssuedPlan, Plan, token_id
@@ -75,14 +75,8 @@ class Confirmations:
     def beginning_with(self, start: str) -> tuple[list[IssuedPlan], list[IntegrityError]]:
         """Return the plans whose ids begin so, expired ones too; all for an empty text. And those that are damaged."""
         keys = ConfirmItem.sk.startswith(start) if start else None
-        found: list[IssuedPlan] = []
         unread: list[IntegrityError] = []
-        for raw in self._table.query(ItemQuery(_PARTITION, keys=keys)):
-            try:
-                found.append(_read(raw))
-            except IntegrityError as error:
-                unread.append(error)
-        return found, unread
+        return list(readable(self._table.query(ItemQuery(_PARTITION, keys=keys)), _read, unread)), unread
 
     def take(self, seen: IssuedPlan, now: datetime) -> bool:
         """Remove a plan if it is as it was `seen` and has not expired; False: another call took it, or it has expired.

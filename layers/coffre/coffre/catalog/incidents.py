@@ -8,9 +8,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from coffre.catalog.items import IncidentItem
-from coffre.catalog.records import damaged, read_item
+from coffre.catalog.records import damaged as damaged_item
+from coffre.catalog.records import read_item, readable
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
+from coffre.model.errors import IntegrityError
 from coffre.model.incident import Incident
 
 _PARTITION: Final = "ALERT"
@@ -27,12 +29,11 @@ class Incidents:
         raw = self._table.get(_PARTITION, _key(target, kind, fingerprint))
         return _read(raw) if raw else None
 
-    def open(self, target: str | None = None) -> Iterator[Incident]:
-        """Yield the open incidents, of one target or of all."""
+    def open(self, target: str | None = None, damaged: list[IntegrityError] | None = None) -> Iterator[Incident]:
+        """Yield the open incidents, of one target or of all; what is `damaged`: see `readable`."""
         keys = IncidentItem.sk.startswith(f"{target}#") if target is not None else None
         open_ones = IncidentItem.ended_at.does_not_exist()  # few of all that ever were
-        for raw in self._table.query(ItemQuery(_PARTITION, None, keys, open_ones, page=None)):
-            yield _read(raw)
+        return readable(self._table.query(ItemQuery(_PARTITION, None, keys, open_ones, page=None)), _read, damaged)
 
     def of_kind(self, kind: str) -> Iterator[Incident]:
         """Yield the incidents of one kind, open or over."""
@@ -63,4 +64,4 @@ def _read(raw: RawItem) -> Incident:
     try:
         return Incident.model_validate(item.attribute_values)
     except ValidationError as error:
-        raise damaged(raw, "; ".join(describe_validation(error))) from error
+        raise damaged_item(raw, "; ".join(describe_validation(error))) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -37,6 +37,21 @@ def read_item[I: Item](raw: RawItem, kind: type[I], required: tuple[str, ...] = 
     if missing:
         raise damaged(raw, f"missing: {', '.join(missing)}")
     return item
+
+
+def readable[R](
+    raws: Iterable[RawItem], read: Callable[[RawItem], R], damaged: list[IntegrityError] | None
+) -> Iterator[R]:
+    """Yield the records of raw items. A damaged one hides no other: it goes to `damaged`; without that it is raised."""
+    for raw in raws:
+        try:
+            record = read(raw)
+        except IntegrityError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+        else:
+            yield record
 
 
 def read_record[R: BaseModel](raw: RawItem, kind: type[Item], record: type[R]) -> R:

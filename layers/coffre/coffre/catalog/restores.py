@@ -11,7 +11,7 @@ from coffre.catalog.run_listings import RunListings, RunPage
 from coffre.catalog.runs import Runs
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import RUN_DIED, Progress, Restore, Status
-from coffre.model.errors import BackupStateError
+from coffre.model.errors import BackupStateError, IntegrityError
 
 
 class RestoreRecords:
@@ -101,9 +101,15 @@ class RestoreRecords:
                 f"The restore {restore.id} is {found.status} and cannot become {restore.status}.", code="RESTORE_STATE"
             ) from error
 
-    def restores(self, target: str | None = None, *, status: Status | None = None) -> Iterator[Restore]:
-        """Yield restores newest first, reading as they are taken."""
-        return self._lists_of_restores.records(self._lists_of_restores.listing(target, status))
+    def restores(
+        self,
+        target: str | None = None,
+        *,
+        status: Status | None = None,
+        damaged: list[IntegrityError] | None = None,
+    ) -> Iterator[Restore]:
+        """Yield restores newest first, reading as they are taken; what is `damaged`: see `readable`."""
+        return self._lists_of_restores.records(self._lists_of_restores.listing(target, status), damaged)
 
     def page_of_restores(
         self,

@@ -9,12 +9,13 @@ from itertools import islice
 from typing import Final
 
 from coffre.catalog.items import BY_STATUS, BY_TARGET, index_value
-from coffre.catalog.records import read_record
+from coffre.catalog.records import read_record, readable
 from coffre.catalog.run_ids import id_range
 from coffre.catalog.run_items import BackupItem, RunItem
 from coffre.catalog.run_kinds import RunKind
 from coffre.catalog.tables import DynamoTable, ItemQuery, RawItem
 from coffre.model.backup import Backup, Restore, Status
+from coffre.model.errors import IntegrityError
 from coffre.model.kinds import TargetKind
 
 # How many records each call of a page with a filter looks at: first few, in all as many as one call can return.
@@ -26,10 +27,14 @@ _LAST_LETTER: Final = "Z"
 
 @dataclass(frozen=True)
 class RunPage[R: (Backup, Restore)]:
-    """Some records, newest first, and the id before which the next page begins; None: this is the last page."""
+    """Some records, newest first, and the id before which the next page begins; None: this is the last page.
+
+    `damaged`: those that cannot be read.
+    """
 
     records: tuple[R, ...]
     next: str | None
+    damaged: tuple[IntegrityError, ...] = ()
 
 
 class RunListings[R: (Backup, Restore)]:
@@ -56,6 +61,16 @@ class RunListings[R: (Backup, Restore)]:
             return ItemQuery(index_value(kind.partition, status.value), BY_STATUS, keys)
         return ItemQuery(kind.partition, None, keys)
 
+    @staticmethod
+    def began(listing: ItemQuery, since: datetime | None, until: datetime | None) -> ItemQuery:
+        """Narrow a listing to what began in a time: the table filters, as what does not fit would be read in vain."""
+        where = listing.where
+        if since is not None:
+            where = RunItem.created_at >= since if where is None else where & (RunItem.created_at >= since)
+        if until is not None:
+            where = RunItem.created_at < until if where is None else where & (RunItem.created_at < until)
+        return replace(listing, where=where)
+
     def page(
         self,
         listing: ItemQuery,
@@ -76,17 +91,20 @@ class RunListings[R: (Backup, Restore)]:
             where = of_kind if where is None else where & of_kind
         is_sparse = where is not None or fits is not None
         found: list[R] = []
+        damaged: list[IntegrityError] = []
         last: RawItem | None = None
         for limit in _LOOKED_AT if is_sparse else (size,):
             raws, last = self._table.page(replace(listing, where=where, page=limit), last)
-            records = (read_record(raw, self._kind.item, self._kind.record) for raw in raws)
-            more = (record for record in records if fits is None or fits(record))
+            more = (record for record in readable(raws, self._read, damaged) if fits is None or fits(record))
             found += islice(more, size + 1 - len(found))
             if len(found) > size:
-                return RunPage(tuple(found[:size]), found[size - 1].id)
+                return RunPage(tuple(found[:size]), found[size - 1].id, tuple(damaged))
             if last is None:
                 break
-        return RunPage(tuple(found), _end_of(found, last["sk"]["S"]) if last is not None else None)
+        looked_at = last["sk"]["S"] if last is not None else None
+        if looked_at is not None and fits is not None:
+            looked_at = _end_of(found, looked_at)
+        return RunPage(tuple(found), looked_at, tuple(damaged))
 
     def completed(self, target: str) -> ItemQuery:
         """Return how to list a target's COMPLETED records: through those of all targets, which deleted ones never join.
@@ -109,10 +127,12 @@ class RunListings[R: (Backup, Restore)]:
         """Return how to list the newest or the oldest records of a target, when no more than `count` are taken."""
         return ItemQuery(index_value(self._kind.partition, target), BY_TARGET, oldest_first=oldest_first, page=count)
 
-    def records(self, listing: ItemQuery) -> Iterator[R]:
-        """Yield records newest first, reading as they are taken."""
-        for raw in self._table.query(listing):
-            yield read_record(raw, self._kind.item, self._kind.record)
+    def records(self, listing: ItemQuery, damaged: list[IntegrityError] | None = None) -> Iterator[R]:
+        """Yield records newest first, reading as they are taken; what is `damaged`: see `readable`."""
+        return readable(self._table.query(listing), self._read, damaged)
+
+    def _read(self, raw: RawItem) -> R:
+        return read_record(raw, self._kind.item, self._kind.record)
 
 
 def _end_of(found: Sequence[Backup | Restore], looked_at: str) -> str:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.catalog.console_items import SessionItem
-from coffre.catalog.records import read_record
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
+from coffre.catalog.records import read_record, readable
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
+from coffre.model.errors import IntegrityError
 from coffre.model.session import Session
 
 _PARTITION: Final = "SESSION"
@@ -36,7 +37,7 @@ class Sessions:
     def find(self, session_id: str) -> Session | None:
         """Return a session as it is at this instant, expired or not."""
         raw = self._table.get(_PARTITION, session_id)
-        return read_record(raw, SessionItem, Session) if raw else None
+        return _read(raw) if raw else None
 
     def seen(self, session: Session, now: datetime, *, every: timedelta) -> bool:
         """Record that a session is in use, at most once in a while; False: it was ended meanwhile."""
@@ -56,7 +57,10 @@ class Sessions:
             return False
         return True
 
-    def all(self) -> Iterator[Session]:
-        """Yield every session, those too that are over and not deleted yet."""
-        for raw in self._table.query(ItemQuery(_PARTITION)):
-            yield read_record(raw, SessionItem, Session)
+    def all(self, damaged: list[IntegrityError] | None = None) -> Iterator[Session]:
+        """Yield every session, those too that are over and not deleted yet; what is `damaged`: see `readable`."""
+        return readable(self._table.query(ItemQuery(_PARTITION)), _read, damaged)
+
+
+def _read(raw: RawItem) -> Session:
+    return read_record(raw, SessionItem, Session)

@@ -27,7 +27,7 @@ class AccessRecord(BaseModel):
     `succeeded` is False only if no reading of the line says that the request succeeded.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     at: datetime
     principal: str

@@ -62,7 +62,7 @@ class ApiKey(BaseModel):
     A rotated key has two secrets for a day: the one before is known by `previous_sha256` until `previous_until`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     id: str
     label: str

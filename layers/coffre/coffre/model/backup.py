@@ -29,7 +29,7 @@ NO_POINT: Final = "No restore point was taken of"
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Failure(Record):

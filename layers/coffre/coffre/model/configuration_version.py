@@ -31,7 +31,7 @@ class ConfigurationVersion(BaseModel):
     it could not be read).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     number: int = Field(ge=0)
     at: AwareDatetime

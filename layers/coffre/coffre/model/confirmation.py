@@ -67,7 +67,7 @@ class Confirmation(Document):
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Act(StrEnum):
@@ -227,9 +227,12 @@ class IssuedPlan(_Record):
         """Who asked for the plan."""
         return Actor(self.actor, self.verified)
 
-    def is_again(self, plan: Plan, actor: Actor, further: Mapping[str, Any]) -> bool:
-        """Return whether this is what a person asks for now, and another person has to approve it or has done that."""
-        is_same = (self.plan_sha256, self.further) == (plan.sha256, dict(further))
+    def is_for(self, plan: Plan, actor: Actor, further: Mapping[str, Any]) -> bool:
+        """Return whether a person has asked for this before, and another has to approve it or has done that.
+
+        What would be lost may have been different then.
+        """
+        is_same = (self.plan.request, self.further) == (plan.request, dict(further))
         is_open = self.approvals > 0 and self.verified and self.declined_by is None
         return is_same and is_open and self.maker.person == actor.person
 

@@ -182,7 +182,7 @@ class Copy(BaseModel):
     `by_command`: a command made it where the functions see nothing.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     destination: str
     backup_id: str
@@ -212,7 +212,7 @@ class ReadFrom(BaseModel):
     choice.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     place: str
     objects: int

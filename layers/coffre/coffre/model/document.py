@@ -33,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 def describe_validation(error: ValidationError) -> list[str]:

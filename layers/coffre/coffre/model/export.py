@@ -20,7 +20,7 @@ class ExportScope(BaseModel):
     objects, which become a tar archive. All files are compressed with zstd, then encrypted with age.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     recipients: tuple[AgeRecipient, ...] = Field(default=(), max_length=20)
     tables: tuple[Annotated[str, Field(min_length=1, max_length=300)], ...] = Field(default=(), max_length=1000)

@@ -13,7 +13,7 @@ class PinReport(BaseModel):
     `backup` is the record afterwards. `failure` says why the request was refused: then nothing was changed.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup: Backup | None = None
     failure: Failure | None = None

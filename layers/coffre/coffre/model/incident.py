@@ -15,7 +15,7 @@ class Incident(BaseModel):
     the audit since `recorded_at`, where it counts them.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     target: str
     kind: str

@@ -16,7 +16,7 @@ from coffre.model.manifest import Frame, PackReference, SequenceValue, Sha256
 
 class _Stored(BaseModel):
     # Readers ignore fields that a later minor version may add; writers only know these.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class JournalEnd(StrEnum):

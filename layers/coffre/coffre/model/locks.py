@@ -37,7 +37,7 @@ class LockProgress(BaseModel):
     counts them too.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     until: datetime
     done: int = 0

@@ -21,7 +21,7 @@ Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 class _Stored(BaseModel):
     # Readers ignore fields that a later minor version may add; writers only know these.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 def _is_none(value: object) -> bool:

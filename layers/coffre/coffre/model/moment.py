@@ -25,7 +25,7 @@ class Moment(BaseModel):
         committed after it are left out.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     time: AwareDatetime | None = None
     lsn: str | None = Field(default=None, pattern="^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")

@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(
 
 
 class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class RowFilter(_Choice):

@@ -16,7 +16,7 @@ class DatabaseState(BaseModel):
     place and the role that a person was shown; None: of a version that did not keep it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     facts: Facts
     tables: tuple[TableName, ...] | None = None

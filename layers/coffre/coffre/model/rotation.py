@@ -11,7 +11,7 @@ from coffre.model.backup import Tier
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Action(StrEnum):

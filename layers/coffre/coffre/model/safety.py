@@ -26,7 +26,7 @@ class Safety(BaseModel):
         What is at stake and not in such a backup, as the target's configuration is now; in words.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     state: SafetyState
     text: str

@@ -13,7 +13,7 @@ class Session(BaseModel):
     groups of another provider mean something else. `browser` is its name and system.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     id: str
     name: str

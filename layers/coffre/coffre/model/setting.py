@@ -26,7 +26,7 @@ MOST_SEALED_BYTES: Final = 4 * 1024 * 1024
 class Sealed(BaseModel):
     """A value that was encrypted before it was handed in: `size` and `sha256` are of the line and value inside."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     size: int = Field(ge=0, le=MOST_SEALED_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -38,7 +38,7 @@ class SettingFacts(BaseModel):
     `type` is `text` or `binary` (Secrets Manager, files), or `String`, `StringList`, `SecureString` (SSM).
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     type: str = "binary"
     description: str = ""
@@ -52,7 +52,7 @@ class SettingFacts(BaseModel):
 class Setting(BaseModel):
     """A value and what is known of it. Neither is shown by `repr`."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     value: bytes
     facts: SettingFacts

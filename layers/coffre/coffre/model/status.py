@@ -33,7 +33,7 @@ class Standing(StrEnum):
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Reason(_Record):
@@ -75,10 +75,14 @@ class CheckupSummary(_Record):
 
 
 class Unread(_Record):
-    """Something that could not be read, and why: never a reason to call anything safe."""
+    """Something that could not be read, and why: never a reason to call anything safe.
+
+    `cure` is what to do about a damaged record; None: the reader may lack a permission.
+    """
 
     what: Source
     why: str
+    cure: str | None = None
 
 
 class OpenAlert(_Record):

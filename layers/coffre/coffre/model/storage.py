@@ -19,7 +19,7 @@ class ObjectChoice(BaseModel):
     lists in the vault with whole names (`<bucket>/<key>`), sorted, each list before the next.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     bucket: BucketName | None = None
     prefix: str = ""
@@ -72,7 +72,7 @@ class StorageScope(ObjectChoice):
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Objects(_Record):

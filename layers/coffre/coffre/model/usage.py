@@ -32,7 +32,7 @@ class Counts(BaseModel):
     state machine that spreads a run over several functions.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     invocations: int = Field(default=0, ge=0)
     function_mb_ms: int = Field(default=0, ge=0)
@@ -80,7 +80,7 @@ class Usage(Counts):
 class Spent(BaseModel):
     """What a month cost until now, and what all of it costs if it continues like this, in US dollars."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     until_now: Decimal
     whole_month: Decimal

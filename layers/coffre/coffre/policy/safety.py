@@ -280,7 +280,7 @@ def _vault_alone(names: tuple[str, ...]) -> Reason:
 def _unknown(unread: Unread, of: tuple[str, ...]) -> Reason:
     text = f"the {unread.what} could not be read: {unread.why}"
     code = f"{unread.what.upper()}_UNREAD"
-    return Reason(code=code, standing=Standing.UNKNOWN, targets=of, sentence=text, cure=_READ_AGAIN)
+    return Reason(code=code, standing=Standing.UNKNOWN, targets=of, sentence=text, cure=unread.cure or _READ_AGAIN)
 
 
 def _reason(code: str, target: str, sentence: str, cure: str) -> Reason:

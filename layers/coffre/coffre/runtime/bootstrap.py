@@ -101,7 +101,7 @@ class Services:
         """Logs and alerts."""
         logger = make_logger(self.name)
         function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        publisher = Publisher(self._client("sns"), self.settings.alert_topic_arn, function)
+        publisher = Publisher(lambda: self._client("sns"), self.settings.alert_topic_arn, function)
         return Edge(logger, Alerting(self.catalog, publisher, utc_now, partial(log_failure, logger)))
 
     @cached_property

@@ -17,7 +17,7 @@ from coffre.runtime.observability import log_failure
 class CancelReport(BaseModel):
     """A run that was asked to end: its record. `failure` says why it was not asked."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup: Backup | None = None
     restore: Restore | None = None

@@ -15,7 +15,7 @@ _AZURE_HINT: Final = 'Store JSON: {"account_key": "..."} or {"sas_token": "..."}
 
 
 class _GoogleKey(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     type: Literal["service_account"]
     client_email: str = Field(min_length=1)
@@ -25,7 +25,7 @@ class _GoogleKey(BaseModel):
 class AzureSecret(BaseModel):
     """The account's key, or a SAS token: exactly one of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     account_key: str | None = Field(default=None, min_length=1, repr=False)
     sas_token: str | None = Field(default=None, min_length=1, repr=False)

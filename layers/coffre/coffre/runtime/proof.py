@@ -35,7 +35,7 @@ class Proof(BaseModel):
     would add a header, or end the part that it stands in.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     key_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,128}$", repr=False)
     date: str = Field(pattern=r"^[0-9]{8}T[0-9]{6}Z$")

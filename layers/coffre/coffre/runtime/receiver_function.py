@@ -36,7 +36,7 @@ _NAME: Final = "receiver"
 class ReceiverSettings(BaseModel):
     """The variables of the function: where the copies are, and how long they stay. Ages are days."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     bucket: str = Field(min_length=1)
     object_lock: str = Field(default="off", pattern="^(off|governance|compliance)$")
@@ -94,7 +94,7 @@ class ReceiverFunction:
             )
         logger, session = make_logger(_NAME), botocore.session.get_session()
         topic: Any = session.create_client("sns")
-        publisher = Publisher(topic, self.settings.alert_topic_arn, os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+        publisher = Publisher(lambda: topic, self.settings.alert_topic_arn, os.environ.get("AWS_LAMBDA_FUNCTION_NAME"))
         name, request_id = self.settings.bucket, context.aws_request_id
         try:
             report = self._rotate(session, context, dry_run=dry_run)

@@ -35,7 +35,7 @@ class Settings(BaseModel):
     makes its ranges smaller than time demands, where that is to be seen at work.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     configuration: str = Field(min_length=1)
     vault_bucket: str = Field(min_length=1)

@@ -22,7 +22,7 @@ class UnreadGroup(BaseModel):
     `is_stored`: they are in the backup, in another version than the rows of its restore point mean.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     bucket: str
     code: str
@@ -35,7 +35,7 @@ class UnreadGroup(BaseModel):
 class Counts(BaseModel):
     """What was counted so far. `objects` and `sizes` are by bucket."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     objects: dict[str, int] = {}
     sizes: dict[str, int] = {}
@@ -64,7 +64,7 @@ class BegunObject(BaseModel):
     after the bytes of `frames`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     etag: str
@@ -76,7 +76,7 @@ class BegunObject(BaseModel):
 class RecordNames(BaseModel):
     """A record of an unfinished run: its number, and the first and the last name in it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     number: int
     first: str
@@ -86,7 +86,7 @@ class RecordNames(BaseModel):
 class EarlierRun(BaseModel):
     """An unfinished run whose records are read as history, and where they are: no step reads more than it needs."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     records: tuple[RecordNames, ...]
@@ -105,7 +105,7 @@ class BucketProgress(BaseModel):
     theirs too.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     invocations: int
     position: str
@@ -129,7 +129,7 @@ class RangeRecord(BaseModel):
     The packs are in the first line.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     after: str
     end: str | None

@@ -43,7 +43,7 @@ class StoredPart:
 class _Head(BaseModel):
     """The first line of a record."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     backup_id: str
     number: int = Field(ge=0)

@@ -11,6 +11,7 @@ from typing import Final
 from coffre.catalog.api_keys import ApiKeys
 from coffre.model.api_key import read_key
 from coffre.model.configuration import Configuration
+from coffre.model.errors import IntegrityError
 from coffre_console.access import grants
 from coffre_console.access.caller import Caller
 from coffre_console.access.identify import NOT_SIGNED_IN, Refused
@@ -36,7 +37,10 @@ class KeyDoor:
         if text is None or not text.startswith("coffre_"):
             return None
         key_id, sha256 = read_key(text) or ("0" * 16, _NO_HASH)
-        key = self.keys.find(key_id)
+        try:
+            key = self.keys.find(key_id)
+        except IntegrityError as error:
+            return replace(NOT_SIGNED_IN, why=error.message, name=f"key {key_id}")
         if key is None:
             hmac.compare_digest(_NO_HASH, sha256)
             return replace(NOT_SIGNED_IN, why="a key that does not exist")

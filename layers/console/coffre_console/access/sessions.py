@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from coffre.catalog.sessions import Sessions
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
 from coffre.model.console import Console
+from coffre.model.errors import IntegrityError
 from coffre.model.session import Session
 from coffre_console.access import grants
 from coffre_console.access.bearers import Person
@@ -81,7 +82,10 @@ class SessionDoor:
             return None
         if not _VALUE.fullmatch(value):
             return _OVER
-        session = self.sessions.find(_hash(value))
+        try:
+            session = self.sessions.find(_hash(value))
+        except IntegrityError as error:  # Who has it can sign in again, as with one that is over.
+            return replace(_OVER, why=error.message)
         if session is None:
             return _OVER
         configuration = self.configuration()
@@ -112,9 +116,9 @@ def is_over(session: Session, console: Console | None, now: datetime) -> bool:
     return now >= session.expires_at or now - session.seen_at >= IDLE
 
 
-def running_sessions(sessions: Sessions, console: Console | None, now: datetime) -> Sequence[Session]:
+def running_sessions(sessions: Iterable[Session], console: Console | None, now: datetime) -> Sequence[Session]:
     """Return the sessions that run."""
-    return [one for one in sessions.all() if not is_over(one, console, now)]
+    return [one for one in sessions if not is_over(one, console, now)]
 
 
 def sessions_for(running: Sequence[Session], caller: Caller) -> Sequence[Session]:

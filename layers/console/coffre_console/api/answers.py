@@ -31,13 +31,19 @@ Until = Annotated[_Time | None, Query(description="Before this time, with its zo
 class Body(BaseModel):
     """A request's body: an unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Shown(BaseModel):
     """An answer."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Listed(Shown):
+    """A list. `unread`: records of the catalog that cannot be read, in sentences; they hide no others."""
+
+    unread: tuple[str, ...] = ()
 
 
 class Started(Shown):
@@ -47,7 +53,7 @@ class Started(Shown):
     location: str
 
 
-class BackupList(Shown):
+class BackupList(Listed):
     """A page of backups, newest first; `next` is the cursor of the next page, absent on the last one.
 
     A page with a filter can be short and have a next one.
@@ -57,7 +63,7 @@ class BackupList(Shown):
     next: str | None = None
 
 
-class RestoreList(Shown):
+class RestoreList(Listed):
     """A page of restores, newest first."""
 
     restores: tuple[Restore, ...]

@@ -16,10 +16,11 @@ from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.runtime.events.approval import LONGEST_REASON
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import Body, Shown, Started, accepted
+from coffre_console.api.answers import Body, Listed, Shown, Started, accepted
 from coffre_console.api.backups import PATH
 from coffre_console.api.restores import RestoreWanted, permission_of, restore_or_plan
 from coffre_console.problems import ProblemError
+from coffre_console.reading.damaged import unread_of
 from coffre_console.routing import Routes, Visit
 
 _TAG = "approvals"
@@ -58,14 +59,10 @@ class WaitingPlan(Shown):
     in_console: bool
 
 
-class WaitingPlans(Shown):
-    """The plans that the caller has made or may approve, the newest first.
-
-    `unread`: records that cannot be read, in sentences, for who may read of all targets.
-    """
+class WaitingPlans(Listed):
+    """The plans that the caller has made or may approve, the newest first."""
 
     plans: tuple[WaitingPlan, ...]
-    unread: tuple[str, ...] = ()
 
 
 class AsShown(Body):
@@ -118,7 +115,7 @@ def waiting_plans(visit: Visit) -> WaitingPlans:
     issued = sorted(found, key=lambda one: one.made_at, reverse=True)
     return WaitingPlans(
         plans=tuple(_shown(visit, one) for one in issued if _is_seen(visit, one)),
-        unread=tuple(f"{one.message} {one.hint}" for one in damaged if visit.caller.may(Permission.READ, None)),
+        unread=unread_of(damaged, visit.may()),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from coffre.model.backup import Backup
 from coffre.model.confirmation import Confirmation
+from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.target import TARGET_NAME
 from coffre_console.access.permissions import Permission
@@ -22,6 +23,7 @@ from coffre_console.api.answers import (
     Body,
     Cursor,
     DrillShown,
+    Listed,
     Shown,
     Since,
     Size,
@@ -33,6 +35,7 @@ from coffre_console.api.answers import (
 )
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE, Filter, count_backups, list_backups
+from coffre_console.reading.damaged import unread_of
 from coffre_console.reading.one_backup import OneBackup, one_backup
 from coffre_console.routing import Routes, Visit
 from coffre_console.starting import LateError
@@ -70,7 +73,7 @@ class Deletion(Body):
     confirmation: Confirmation | None = None
 
 
-class Statistics(Shown):
+class Statistics(Listed):
     """Backups of a period in numbers. Bytes are those of completed ones; the rate is in per cent."""
 
     backups: int
@@ -108,7 +111,7 @@ def register(routes: Routes) -> None:
         visit = routes.visit
         wanted = _filter(visit, target, kind, status, since, until)
         page = list_backups(visit.source, wanted, size=size, cursor=cursor, may=visit.may())
-        return BackupList(backups=page.backups, next=page.next)
+        return BackupList(backups=page.backups, next=page.next, unread=page.unread)
 
     @routes.add("GET", "/api/v1/statistics", summary="Count backups of a period (default: 30 days)", tag=_TAG)
     def count(
@@ -119,7 +122,8 @@ def register(routes: Routes) -> None:
         until: Until = None,
     ) -> Statistics:
         visit = routes.visit
-        found = count_backups(visit.source, _filter(visit, target, kind, status, since, until), may=visit.may())
+        wanted, damaged = _filter(visit, target, kind, status, since, until), list[IntegrityError]()
+        found = count_backups(visit.source, wanted, may=visit.may(), damaged=damaged)
         rate = round(found.rate.percent, 2) if status is None and found.runs else None
         return Statistics(
             backups=sum(found.by_status.values()),
@@ -130,6 +134,7 @@ def register(routes: Routes) -> None:
             runs=found.runs,
             success_rate_percent=rate,
             last_backup=found.last,
+            unread=unread_of(damaged, visit.may()),
         )
 
     @routes.add("POST", PATH, summary="Back a target up now, in the background", tag=_TAG, status=HTTPStatus.ACCEPTED)

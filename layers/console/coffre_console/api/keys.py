@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -9,8 +10,11 @@ from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import Field, field_validator
 
 from coffre.model.api_key import LONGEST_LIFE, MOST_SCOPES, ApiKey, checked_scopes, hash_of, new_key, renewed
+from coffre.model.errors import IntegrityError
 from coffre.operations.admin.api_keys import KeyAdmin, SecretOfKey
-from coffre_console.api.answers import Body, Shown
+from coffre_console.access.permissions import Permission
+from coffre_console.api.answers import Body, Listed, Shown
+from coffre_console.reading.damaged import unread_of
 from coffre_console.routing import Routes, Visit
 
 _TAG = "keys"
@@ -54,7 +58,7 @@ class KeyShown(Shown):
     revoked_by: str | None = None
 
 
-class KeyList(Shown):
+class KeyList(Listed):
     """All keys, whatever their state."""
 
     keys: tuple[KeyShown, ...]
@@ -73,7 +77,8 @@ def register(routes: Routes) -> None:
     @routes.add("GET", _KEYS, summary="List keys", tag=_TAG)
     def list_them() -> KeyList:
         visit = routes.visit
-        return KeyList(keys=tuple(_shown(key, visit.now) for key in visit.source.catalog.api_keys.all()))
+        found, unread = all_keys(visit)
+        return KeyList(keys=tuple(_shown(key, visit.now) for key in found), unread=unread)
 
     @routes.add("POST", _KEYS, summary="Make a key; its secret is shown once", tag=_TAG)
     def create(body: KeyWanted) -> NewSecret:
@@ -86,6 +91,12 @@ def register(routes: Routes) -> None:
     @routes.add("DELETE", f"{_KEYS}/<key_id>", summary="Revoke a key", tag=_TAG)
     def revoke(key_id: KeyId) -> KeyShown:
         return revoke_key(routes.visit, key_id)
+
+
+def all_keys(visit: Visit) -> tuple[Sequence[ApiKey], tuple[str, ...]]:
+    """Return every key, and which records cannot be read."""
+    damaged: list[IntegrityError] = []
+    return list(visit.source.catalog.api_keys.all(damaged)), unread_of(damaged, visit.may(Permission.KEYS))
 
 
 def create_key(visit: Visit, wanted: KeyWanted) -> NewSecret:

@@ -11,7 +11,7 @@ from coffre.model.audit import AuditEvent
 from coffre.model.incident import Incident
 from coffre.model.report import Period, PeriodReport
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import Shown, Since, Size, TargetQuery, Until
+from coffre_console.api.answers import Listed, Shown, Since, Size, TargetQuery, Until
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.records import list_alerts, list_audit
@@ -39,7 +39,7 @@ class Reports(Shown):
     kept: tuple[Kept, ...]
 
 
-class AlertList(Shown):
+class AlertList(Listed):
     """Problems that were reported and are not over, the newest first."""
 
     alerts: tuple[Incident, ...]
@@ -52,7 +52,7 @@ class Tried(Shown):
     is_late: bool = False
 
 
-class AuditList(Shown):
+class AuditList(Listed):
     """Audit events, newest first. `has_more`: ask again with `until`, the time of the last one."""
 
     events: tuple[AuditEvent, ...]
@@ -72,7 +72,8 @@ def register(routes: Routes) -> None:
     @routes.add("GET", "/api/v1/alerts", summary="Open problems", tag=_TAG)
     def alerts(target: TargetQuery = None) -> AlertList:
         visit = routes.visit
-        return AlertList(alerts=list_alerts(visit.source, target, visit.may()))
+        found = list_alerts(visit.source, target, visit.may())
+        return AlertList(alerts=found.alerts, unread=found.unread)
 
     @routes.add("POST", "/api/v1/alerts/test", summary="Send a test to every chat and webhook", tag=_TAG)
     def test() -> Tried:
@@ -90,7 +91,7 @@ def register(routes: Routes) -> None:
         page = list_audit(
             routes.visit.source, target=target, since=since, until=until, actor=actor, action=action, size=size
         )
-        return AuditList(events=page.events, has_more=page.has_more)
+        return AuditList(events=page.events, has_more=page.has_more, unread=page.unread)
 
 
 def test_alerts(visit: Visit) -> Tried:

@@ -55,7 +55,9 @@ class RestoreWanted(Scope):
     `destination` names the secret of a database; without it the target's own is meant. `storage` is for buckets.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, title="RestoreWanted")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, title="RestoreWanted", defer_build=True
+    )
 
     destination: str | None = Field(default=None, pattern=r"^coffre/destination/[A-Za-z0-9/_+=.@-]{1,200}$")
     streams: int | None = Field(default=None, ge=1, le=16)
@@ -101,7 +103,7 @@ def register(routes: Routes) -> None:
         if target is not None:
             visit.demand(Permission.READ, target)
         page = list_restores(visit.source, target=target, status=status, size=size, cursor=cursor, may=visit.may())
-        return RestoreList(restores=page.restores, next=page.next)
+        return RestoreList(restores=page.restores, next=page.next, unread=page.unread)
 
     @routes.add("GET", f"{RESTORES}/<restore_id>", summary="One restore with its report", tag=_TAG)
     def one(restore_id: RestoreId) -> RestoreShown:

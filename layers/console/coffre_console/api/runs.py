@@ -11,7 +11,7 @@ from aws_lambda_powertools.event_handler import Response as Answer
 from coffre.model.backup import Backup, Progress
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
-from coffre_console.api.answers import Asked, BackupId, Body, RestoreId, Shown, Started, accepted
+from coffre_console.api.answers import Asked, BackupId, Body, Listed, RestoreId, Shown, Started, accepted
 from coffre_console.api.backups import PATH, ask_rotate
 from coffre_console.reading.runs import list_running
 from coffre_console.routing import Routes
@@ -36,7 +36,7 @@ class Run(Shown):
     dry_run: bool = False
 
 
-class RunList(Shown):
+class RunList(Listed):
     """What is in progress, the newest first."""
 
     runs: tuple[Run, ...]
@@ -68,8 +68,9 @@ def register(routes: Routes) -> None:
                     is_silent=one.is_silent,
                     dry_run=not isinstance(one.run, Backup) and one.run.dry_run,
                 )
-                for one in found
-            )
+                for one in found.runs
+            ),
+            unread=found.unread,
         )
 
     @routes.add("POST", f"{PATH}/<backup_id>/cancel", summary="Ask a backup that runs to end", tag=_TAG)

@@ -8,11 +8,13 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Path
 
+from coffre.model.errors import IntegrityError
 from coffre.model.session import Session
 from coffre_console.access.permissions import Permission
 from coffre_console.access.sessions import is_of, running_sessions, sessions_for
-from coffre_console.api.answers import Shown
+from coffre_console.api.answers import Listed, Shown
 from coffre_console.problems import ProblemError
+from coffre_console.reading.damaged import unread_of
 from coffre_console.routing import Routes, Visit
 
 _TAG = "sessions"
@@ -33,7 +35,7 @@ class SessionShown(Shown):
     is_this: bool = False
 
 
-class SessionList(Shown):
+class SessionList(Listed):
     """The caller's sessions, then (for an admin) those of others."""
 
     sessions: tuple[SessionShown, ...]
@@ -45,7 +47,8 @@ def register(routes: Routes) -> None:
     @routes.add("GET", _SESSIONS, summary="Where people are signed in", tag=_TAG)
     def list_them() -> SessionList:
         visit = routes.visit
-        return SessionList(sessions=tuple(_shown(visit, one) for one in seen_sessions(visit)))
+        found, unread = seen_sessions(visit)
+        return SessionList(sessions=tuple(_shown(visit, one) for one in found), unread=unread)
 
     @routes.add("DELETE", f"{_SESSIONS}/<session_id>", summary="End a session", tag=_TAG)
     def end(session_id: SessionId) -> SessionShown:
@@ -56,9 +59,11 @@ def register(routes: Routes) -> None:
         return _shown(visit, found[0])
 
 
-def seen_sessions(visit: Visit) -> Sequence[Session]:
-    """Return the sessions that the caller may see."""
-    return sessions_for(_running(visit), visit.caller)
+def seen_sessions(visit: Visit) -> tuple[Sequence[Session], tuple[str, ...]]:
+    """Return the sessions that the caller may see, and which records cannot be read."""
+    damaged: list[IntegrityError] = []
+    found = sessions_for(_running(visit, damaged), visit.caller)
+    return found, unread_of(damaged, visit.may(Permission.SESSIONS))
 
 
 def end_sessions(visit: Visit, wanted: str) -> Sequence[Session]:
@@ -73,7 +78,7 @@ def end_sessions(visit: Visit, wanted: str) -> Sequence[Session]:
             return wanted in (one.id, "all")
         return one.id == wanted and visit.allows(Permission.SESSIONS, None)
 
-    chosen = [one for one in _running(visit) if may_end(one)]
+    chosen = [one for one in _running(visit, []) if may_end(one)]
     for one in chosen:
         whose = f"{one.name} ({one.shown}), {one.browser}"
         catalog.audit.record(visit.now, visit.actor, "session.ended", detail=whose[:200])
@@ -81,8 +86,8 @@ def end_sessions(visit: Visit, wanted: str) -> Sequence[Session]:
     return chosen
 
 
-def _running(visit: Visit) -> Sequence[Session]:
-    return running_sessions(visit.source.catalog.sessions, visit.source.configuration().console, visit.now)
+def _running(visit: Visit, damaged: list[IntegrityError]) -> Sequence[Session]:
+    return running_sessions(visit.source.catalog.sessions.all(damaged), visit.source.configuration().console, visit.now)
 
 
 def _shown(visit: Visit, one: Session) -> SessionShown:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from coffre.model.api_key import ApiScope
-from coffre_console.api.keys import KeyWanted, Rotation, create_key, revoke_key, rotate_key
+from coffre_console.api.keys import KeyWanted, Rotation, all_keys, create_key, revoke_key, rotate_key
 from coffre_console.api.sessions import end_sessions, seen_sessions
 from coffre_console.pages.asked import sent_of, wrong
 from coffre_console.pages.show import Html, command, see_other, show
@@ -50,11 +50,13 @@ def change(what: str, visit: Visit, key_id: str) -> Html:
 def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> Html:
     sent = {name: sent.get(name, "") for name in _FIELDS} | {"days": sent.get("days") or "90"}
     scope = f"{sent['scope'] or 'backup:run'}{':' + sent['target'] if sent['target'] else ''}"
+    found, unread = all_keys(visit)
     return show(
         visit,
         "keys",
         command=command("api-keys", "create", sent["label"] or "LABEL", scope=scope, expires=f"{sent['days']}d"),
-        keys=[(key, key.state(visit.now)) for key in visit.source.catalog.api_keys.all()],
+        keys=[(key, key.state(visit.now)) for key in found],
+        unread=unread,
         scopes=list(ApiScope),
         targets=[one.name for one in visit.source.configuration().targets],
         sent=sent,
@@ -65,7 +67,8 @@ def _keys(visit: Visit, sent: Mapping[str, str], secret: str | None = None) -> H
 def sessions(visit: Visit) -> Html:
     """Show the sessions of who asks; to who may end them, everyone's."""
     sent_of(visit, "id")
-    return show(visit, "sessions", command="coffre audit --action session", sessions=seen_sessions(visit))
+    found, unread = seen_sessions(visit)
+    return show(visit, "sessions", command="coffre audit --action session", sessions=found, unread=unread)
 
 
 def end(visit: Visit) -> Html:

@@ -23,7 +23,8 @@ def alerts(visit: Visit) -> Html:
     tried = test_alerts(visit) if visit.request.method == "POST" else None
     found, may_test = list_alerts(visit.source, None, visit.may()), visit.caller.may(Permission.ALERTS, None)
     line = command("alerts", "test" if tried else "list")
-    return show(visit, "alerts", command=line, alerts=found, may_test=may_test, tried=tried)
+    values = {"alerts": found.alerts, "unread": found.unread}
+    return show(visit, "alerts", command=line, may_test=may_test, tried=tried, **values)
 
 
 def audit(visit: Visit) -> Html:

@@ -20,7 +20,8 @@ def runs(visit: Visit) -> Html:
         needed = Permission.CANCEL if isinstance(one.run, Backup) else Permission.RESTORE
         return visit.caller.may(needed, one.run.target)
 
-    return show(visit, "running", command="coffre list --status in_progress", runs=found, may_cancel=may_cancel)
+    values = {"runs": found.runs, "unread": found.unread}
+    return show(visit, "running", command="coffre list --status in_progress", may_cancel=may_cancel, **values)
 
 
 def restores(visit: Visit) -> Html:

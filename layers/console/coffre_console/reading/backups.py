@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from coffre.model.backup import Backup
+from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status, TargetKind
 from coffre.policy.recency import ID_WITHIN
 from coffre.policy.statistics import Statistics, statistics
+from coffre_console.reading.damaged import unread_of
 from coffre_console.reading.source import May, Source, everyone
 
 PAGE_SIZE: Final = 50
@@ -44,11 +46,13 @@ class Filter:
 class BackupPage:
     """Some backups, newest first, and the cursor of the next page; None: this is the last one.
 
-    A page with a filter can be short, even empty, and have a next one: each is one call of the catalog.
+    A page with a filter can be short, even empty, and have a next one: each is one call of the catalog. `unread` says
+    which records cannot be read.
     """
 
     backups: tuple[Backup, ...]
     next: str | None
+    unread: tuple[str, ...] = ()
 
 
 def list_backups(
@@ -63,28 +67,34 @@ def list_backups(
     cursor
         The `next` of the page before: the id (a ULID) of the last backup that was looked at.
     """
-    has_times = wanted.since is not None or wanted.until is not None
-    is_partial = has_times or may is not everyone
-    # A listing compares ids, whose times can be chosen; when a backup began is in its record.
     found = source.catalog.page_of_backups(
         size,
         target=wanted.target,
         status=wanted.status,
         kind=wanted.kind,
-        since=wanted.since - ID_WITHIN if wanted.since is not None else None,
-        until=wanted.until + ID_WITHIN if wanted.until is not None else None,
+        since=wanted.since,
+        until=wanted.until,
         before=cursor,
-        fits=(lambda one: wanted.fits(one) and may(one.target)) if is_partial else None,
+        fits=None if may is everyone else lambda one: may(one.target),
     )
-    return BackupPage(found.records, found.next)
+    return BackupPage(found.records, found.next, unread_of(found.damaged, may))
 
 
-def count_backups(source: Source, wanted: Filter, *, may: May = everyone) -> Statistics:
-    """Count backups of a period: without one, the last 30 days. It may be a year at most, and the rest is left out."""
+def count_backups(
+    source: Source, wanted: Filter, *, may: May = everyone, damaged: list[IntegrityError] | None = None
+) -> Statistics:
+    """Count backups of a period: without one, the last 30 days. It may be a year at most, and the rest is left out.
+
+    Records that cannot be read go to `damaged`.
+    """
     until = wanted.until or source.now
     since = max(wanted.since or until - STATISTICS_SPAN, until - LONGEST_STATISTICS)
     found = source.catalog.backups(
-        target=wanted.target, status=wanted.status, since=since - ID_WITHIN, until=until + ID_WITHIN
+        target=wanted.target,
+        status=wanted.status,
+        since=since - ID_WITHIN,
+        until=until + ID_WITHIN,
+        damaged=damaged,
     )
     bounded = Filter(wanted.target, wanted.kind, wanted.status, since, until)
     return statistics(one for one in found if bounded.fits(one) and may(one.target))

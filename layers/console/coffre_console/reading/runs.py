@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coffre.model.backup import Backup, Progress, Restore
+from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Status
 from coffre.model.restore_report import RestoreReport
 from coffre_console.reading.backups import PAGE_SIZE
+from coffre_console.reading.damaged import unread_of
 from coffre_console.reading.source import May, Source, everyone
 
 
@@ -31,11 +33,23 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Runs:
+    """What is in progress, the newest first; `unread` says which records cannot be read."""
+
+    runs: tuple[Running, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RestorePage:
-    """Some restores, newest first, and the cursor of the next page; None: this is the last one."""
+    """Some restores, newest first, and the cursor of the next page; None: this is the last one.
+
+    `unread` says which records cannot be read.
+    """
 
     restores: tuple[Restore, ...]
     next: str | None
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,14 @@ class OneRestore:
     report: RestoreReport | None
 
 
-def list_running(source: Source, may: May = everyone) -> tuple[Running, ...]:
-    """Return what is in progress, the newest first."""
-    backups: Iterator[Backup | Restore] = iter(source.catalog.backups(status=Status.IN_PROGRESS))
-    restores: Iterator[Backup | Restore] = iter(source.catalog.restores(status=Status.IN_PROGRESS))
+def list_running(source: Source, may: May = everyone) -> Runs:
+    """Return what is in progress."""
+    damaged: list[IntegrityError] = []
+    backups: Iterator[Backup | Restore] = iter(source.catalog.backups(status=Status.IN_PROGRESS, damaged=damaged))
+    restores: Iterator[Backup | Restore] = iter(source.catalog.restores(status=Status.IN_PROGRESS, damaged=damaged))
     merged = heapq.merge(backups, restores, key=lambda run: run.id, reverse=True)
-    return tuple(running(run, source.now) for run in merged if may(run.target))
+    found = tuple(running(run, source.now) for run in merged if may(run.target))
+    return Runs(found, unread_of(damaged, may))
 
 
 def running(run: Backup | Restore, now: datetime) -> Running:
@@ -85,7 +101,7 @@ def list_restores(
     """Return a page of restores, with one call of the catalog however many exist."""
     fits = None if may is everyone else lambda one: may(one.target)
     found = source.catalog.page_of_restores(size, target=target, status=status, before=cursor, fits=fits)
-    return RestorePage(found.records, found.next)
+    return RestorePage(found.records, found.next, unread_of(found.damaged, may))
 
 
 def one_restore(source: Source, restore: Restore) -> OneRestore:

@@ -75,6 +75,9 @@ TRAPS = {
     ],
     "times without their zone": [f"{PAGES}/test_traps.py::test_the_hour_that_comes_twice_in_autumn_is_two_times"],
     "history makes lists slow": ["unit/console/reading/test_backups.py::test_pages_are_the_list_and_each_is_one_call"],
+    "a damaged record hides others": [
+        f"{PAGES}/test_damaged_records.py::test_a_damaged_record_is_named_above_the_others"
+    ],
     "a stage or a mapping breaks links": [
         f"{PAGES}/test_pages.py::test_below_a_stage_every_address_has_its_prefix",
         f"{ACCESS}/test_login.py::test_the_console_works_below_a_prefix",

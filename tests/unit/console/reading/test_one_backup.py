@@ -46,11 +46,11 @@ def test_what_runs_has_its_share_and_the_time_left(scene: ConsoleScene) -> None:
     found = list_running(scene.source)
     of_shop = list_running(scene.source, lambda target: target == "shop")
 
-    assert [(one.run.target, one.share, one.seconds_left, one.is_silent) for one in found] == [
+    assert [(one.run.target, one.share, one.seconds_left, one.is_silent) for one in found.runs] == [
         ("shop", 0.25, 10_800.0, False),
         ("billing", None, None, True),
     ]
-    assert len(of_shop) == 1
+    assert len(of_shop.runs) == 1
 
 
 def test_who_sees_some_targets_gets_the_status_of_those_alone(scene: ConsoleScene) -> None:

@@ -52,14 +52,14 @@ def test_the_same_plan_of_the_same_person_waits_once_and_is_reported_once(catalo
     first, _ = ask()
     # Again, also when an address of mail is shown that is another one by now
     assert ask() == ask(Actor("1 (anna@new.example) (console)", verified=True)) == (first, False)
-    # Another person, another state, another choice, another place
-    others = [ask(BEN), ask(plan=plan_of(2)), ask(destination="coffre/database/other")]
+    # Another person, another place
+    others = [ask(BEN), ask(destination="coffre/database/other")]
     assert all(is_new for _, is_new in others)
-    assert len({first, *(one for one, _ in others)}) == 4
+    assert len({first, *(one for one, _ in others)}) == 3
     assert [one.id for one in reported] == [first, *(one for one, _ in others)]
     # What waits for no one has a token each time, and is not reported
     alone = [ask(approvals=0), ask(approvals=0), ask(plan=plan_of(replace=False))]
-    assert (all(is_new for _, is_new in alone), len(reported)) == (True, 4)
+    assert (all(is_new for _, is_new in alone), len(reported)) == (True, 3)
     # Approved, it is started by its id; declined, or about to end, it is made again
     approver = Confirming(catalog, BEN, lambda: clock[0], lambda _: 1, lambda *_: None, lambda _: True)
     approver.approve(first, plan_of().sha256)
@@ -73,7 +73,29 @@ def test_the_same_plan_of_the_same_person_waits_once_and_is_reported_once(catalo
     assert is_new
     clock[0] += timedelta(minutes=50)
     fourth, is_new = ask()
-    assert (is_new, fourth != third, len(reported)) == (True, True, 7)
+    assert (is_new, fourth != third, len(reported)) == (True, True, 6)
+
+
+def test_what_would_be_lost_is_not_the_same_any_more_so_the_newer_plan_waits_alone(catalog: Catalog) -> None:
+    def ask(size: int) -> str:
+        confirming = Confirming(catalog, ANNA, lambda: NOW, lambda _: 1, lambda *_: None)
+        return str(confirming.give_out(plan_of(size))["plan"]["id"])
+
+    first, second = ask(1), ask(2)
+
+    def state(plan_id: str) -> tuple[str | None, str | None]:
+        found = catalog.confirmations.find(plan_id)
+        assert found is not None
+        return found.declined_by, found.declined_because
+
+    why = f"What would be lost is not the same any more: the plan {second[:12]} replaces this one."
+    assert (state(first), state(second)) == ((ANNA.name, why), (None, None))
+    assert next((one.action, one.subject) for one in catalog.audit.events("shop")) == ("restore.declined", "b")
+    # One that is approved can be started as long as it holds
+    approver = Confirming(catalog, BEN, lambda: NOW, lambda _: 1, lambda *_: None, lambda _: True)
+    approver.approve(second, plan_of(2).sha256)
+    ask(3)
+    assert state(second) == (None, None)
 
 
 def test_a_damaged_plan_hides_no_other_one(catalog: Catalog) -> None:

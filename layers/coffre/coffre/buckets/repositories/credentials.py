@@ -39,7 +39,7 @@ class Credentials:
 
 
 class _Secret(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     token: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,4000}$")
     username: str = Field(default=_USER, pattern=r"^[\x21-\x39\x3b-\x7e]{1,200}$")

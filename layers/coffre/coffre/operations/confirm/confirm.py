@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from coffre.model.errors import ConfirmationError
 from coffre.policy.confirmation import refuse_approval, refuse_declining, refuse_unconfirmed
 
 _SHORT: Final = 12
+_REPLACED: Final = "What would be lost is not the same any more: the plan {id} replaces this one."
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Confirming:
         """Keep a plan, and return it with its token as the function answers: nothing else ever has the token.
 
         A plan that waits for another person waits once: who asks for it again gets it without a token, since its id
-        names it.
+        names it. If what would be lost is not the same any more, the plan that waited is declined.
 
         Raises
         ------
@@ -67,22 +68,34 @@ class Confirming:
                 code="ACTOR_UNVERIFIED",
                 hint="Use the command coffre with AWS credentials that are valid. Nothing was changed.",
             )
-        if approvals and (waiting := self._waiting(plan, further or {})) is not None:
-            return {"plan": waiting.answer(), "token": None}
+        before = self._waiting(plan, further or {}) if approvals else []
+        until = self.now() + TOKEN_LIFETIME
+        again = next((one for one in before if one.plan_sha256 == plan.sha256 and one.expires_at > until), None)
+        if again is not None:
+            return {"plan": again.answer(), "token": None}
         lifetime = APPROVAL_LIFETIME if approvals else TOKEN_LIFETIME
         token, issued = self.catalog.confirmations.issue(
             plan, self.actor, self.now(), lifetime=lifetime, approvals=approvals, further=further
         )
         self._record(issued.plan, "planned", plan.request.backup_id, f"plan {issued.id[:_SHORT]}: {plan.seen.name}")
+        for one in before:
+            self._replace(one, issued)
         if approvals:
             self.asked(issued)
         return {"plan": issued.answer(), "token": token}
 
-    def _waiting(self, plan: Plan, further: Mapping[str, Any]) -> IssuedPlan | None:
-        """Return the same plan of the same person that can still be approved and started."""
-        until = self.now() + TOKEN_LIFETIME
+    def _waiting(self, plan: Plan, further: Mapping[str, Any]) -> Sequence[IssuedPlan]:
+        """Return the plans that this person has asked for with the same request."""
         plans, _ = self.catalog.confirmations.beginning_with("")
-        return next((one for one in plans if one.expires_at > until and one.is_again(plan, self.actor, further)), None)
+        return [one for one in plans if one.expires_at > self.now() and one.is_for(plan, self.actor, further)]
+
+    def _replace(self, before: IssuedPlan, issued: IssuedPlan) -> None:
+        """Decline a plan that another one replaces, unless it is approved: then it can be started."""
+        because = _REPLACED.format(id=issued.id[:_SHORT])
+        if before.approved_by is not None:
+            return
+        if self.catalog.confirmations.decline(before, self.actor.name, because, self.now()) is not None:
+            self._record(before.plan, "declined", before.plan.request.backup_id, f"{_of(before)}: {because}")
 
     def confirm(self, now_seen: Plan, given: Confirmation, subject: str) -> Plan:
         """Take the token of an event, and return the plan that a person has seen; afterwards no one can use it again.

@@ -82,7 +82,7 @@ def gather(job: StatusJob) -> Facts:
         nothing: tuple[dict[str, DrillSummary], dict[str, Rehearsal]] = ({}, {})
         proofs = _or_unread(job.catalog.latest.drills_and_rehearsals, Source.DRILLS, unread, nothing)
         recent = pool.submit(_recent, job, wanted)
-        alerts = pool.submit(_alerts, job.catalog)
+        alerts = pool.submit(_alerts, job.catalog, unread)
         vault = pool.submit(job.catalog.latest.vault)
         used = pool.submit(_used, job)
         keys = pool.submit(job.catalog.recipients.all)
@@ -112,11 +112,17 @@ def gather(job: StatusJob) -> Facts:
 def _or_unread[T](read: Callable[[], T], what: Source, unread: list[Unread], otherwise: T) -> T:
     try:
         return read()
+    except IntegrityError as error:
+        unread.append(_damaged(what, error))
     except CoffreError as error:
         unread.append(Unread(what=what, why=f"{error.message} {error.detail or ''}".rstrip()))
     except SchedulesUnreadError as error:
         unread.append(Unread(what=what, why=str(error)))
     return otherwise
+
+
+def _damaged(what: Source, error: IntegrityError) -> Unread:
+    return Unread(what=what, why=error.message, cure=error.hint)
 
 
 # --- one target ---
@@ -190,8 +196,10 @@ def _cost(job: StatusJob, used: Sequence[Usage], vault: VaultUse | None) -> Spen
     return spent(used, vault, job.prices, job.now) if job.prices is not None and used else None
 
 
-def _alerts(catalog: Catalog) -> tuple[OpenAlert, ...]:
-    found = [_alert(incident) for incident in catalog.incidents.open()]
+def _alerts(catalog: Catalog, unread: list[Unread]) -> tuple[OpenAlert, ...]:
+    damaged: list[IntegrityError] = []
+    found = [_alert(incident) for incident in catalog.incidents.open(damaged=damaged)]
+    unread += [_damaged(Source.ALERTS, one) for one in damaged]
     return tuple(sorted(found, key=lambda alert: ([*Severity].index(Severity(alert.severity)), alert.since)))
 
 

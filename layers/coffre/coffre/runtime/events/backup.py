@@ -102,7 +102,7 @@ class BackupStorageEvent(BackupDatabaseEvent):
     `forget` names files that later backups do not have (docs/settings.md).
     """
 
-    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True, defer_build=True)
 
     after_invocations: int | None = Field(default=None, alias="continue", ge=1)
     files: dict[SettingFileName, HandedInFile] = Field(default={}, repr=False)

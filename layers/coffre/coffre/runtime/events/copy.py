@@ -14,7 +14,7 @@ from coffre.runtime.events.event import SentEvent, Ulid
 class CopiedElsewhere(BaseModel):
     """Backups that a command has copied into a directory of the configuration, and found complete."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     to: DestinationName
     backups: tuple[Ulid, ...] = Field(min_length=1, max_length=1000)
@@ -28,7 +28,7 @@ class CopyEvent(SentEvent):
     store a few bytes to know whether it can. `copied` copies nothing either: it records what a command has copied.
     """
 
-    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True, defer_build=True)
 
     target: TargetName | None = None
     to: DestinationName | None = None

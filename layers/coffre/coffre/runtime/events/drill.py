@@ -18,7 +18,7 @@ _REHEARSAL_SECONDS: Final = 31 * 86_400
 class Rehearsed(BaseModel):
     """A rehearsal of a recovery: its id, and by target the seconds until it was restored and checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: Ulid
     seconds: dict[TargetName, Annotated[float, Field(ge=0, le=_REHEARSAL_SECONDS)]] = Field(min_length=1)

@@ -36,7 +36,7 @@ Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
 class Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     @classmethod
     def parse(cls, event: object) -> Self:

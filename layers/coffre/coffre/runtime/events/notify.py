@@ -11,13 +11,13 @@ from coffre.runtime.events.event import Event
 
 
 class _SnsValue(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     Value: str = ""
 
 
 class _SnsMessage(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     Subject: str | None = None
     Message: str
@@ -25,7 +25,7 @@ class _SnsMessage(BaseModel):
 
 
 class _SnsRecord(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     Sns: _SnsMessage
 

@@ -23,7 +23,7 @@ class _ReadsBackups(SentEvent):
     """`from` is where the backup is read: `vault`, or the name of a copy. Without it the vault is read, and the copies
     give what it cannot (docs/restore.md)."""
 
-    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True, defer_build=True)
 
     source: str | None = Field(default=None, alias="from", pattern=DESTINATION_NAME)
 

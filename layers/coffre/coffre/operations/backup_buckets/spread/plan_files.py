@@ -41,7 +41,7 @@ class RangesHeader(BaseModel):
     of them, and `notes` say what of them cannot be used.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup_id: str
     target: str
@@ -63,7 +63,7 @@ class RangeLine(BaseModel):
     come before it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     group: int
     after: str

@@ -45,7 +45,7 @@ _HINT: Final = (
 class GroupPlace(BaseModel):
     """Where the parts of a group are in `parts.jsonl.zst`, and what they are: numbers from `first` to `last`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     offset: int
     length: int
@@ -65,7 +65,7 @@ class SpreadHeader(BaseModel):
     why it is spread.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     format: int = _FORMAT
     backup_id: str

@@ -1,0 +1,46 @@
+"""Leaves out of botocore's descriptions what no function reads. The layer's build runs it.
+
+A client is made from the description of its service, half of which is documentation, and from the endpoints of all 400
+services: to read both was a tenth of a cold start.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def without_documentation(value: Any) -> Any:
+    """Return a description without the texts about its operations, shapes and members.
+
+    A member may be called `documentation` too: that one is no text.
+    """
+    if isinstance(value, dict):
+        kept = (one for one in value.items() if not (one[0] == "documentation" and isinstance(one[1], str)))
+        return {name: without_documentation(inner) for name, inner in kept}
+    return [without_documentation(inner) for inner in value] if isinstance(value, list) else value
+
+
+def main(data: Path) -> None:
+    """Write the descriptions below a directory, and the endpoints of these services, again."""
+    prefixes = set()
+    for packed in sorted(data.glob("*/*/service-2.json.gz")):
+        description = json.loads(gzip.decompress(packed.read_bytes()))
+        prefixes.add(description["metadata"]["endpointPrefix"])
+        packed.with_suffix("").write_text(_short(without_documentation(description)))
+        packed.unlink()
+    endpoints = json.loads((data / "endpoints.json").read_text())
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: one for name, one in partition["services"].items() if name in prefixes}
+    (data / "endpoints.json").write_text(_short(endpoints))
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
