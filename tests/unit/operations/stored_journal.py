@@ -39,9 +39,17 @@ def backup_of(scene: Scene, age_days: float, print_: str = PRINT) -> Backup:
 
 
 def journal_of(
-    scene: Scene, ages: Iterable[float], target: str = "shop", ended: float | None = None, print_: str = PRINT
+    scene: Scene,
+    ages: Iterable[float],
+    target: str = "shop",
+    ended: float | None = None,
+    print_: str = PRINT,
+    system: str = "1",
 ) -> str:
-    """Leave an interval that began at the first of these ages, with a segment up to each of the others."""
+    """Leave an interval that began at the first of these ages, with a segment up to each of the others.
+
+    Each segment has the transaction of its number.
+    """
     first, *others = ages
     interval = str(ULID.from_datetime(scene.now - timedelta(days=first)))
     encoder, vault = FrameEncoder([]), scene.vault
@@ -52,7 +60,7 @@ def journal_of(
         database="shop",
         slot="coffre_shop_1",
         plugin="test_decoding",
-        system="1",
+        system=system,
         timeline=1,
         from_lsn=lsn_at(first),
         started_at=scene.now - timedelta(days=first),
@@ -62,7 +70,8 @@ def journal_of(
     previous, position = journal.begin_interval(vault, begun), begun.from_lsn
     dated(scene, interval, first)
     for number, age in enumerate(others, 1):
-        stored = journal.store_lines(vault, target, interval, number, encoder, [journal.line_bytes(1, 1, "BEGIN")])
+        lines = [journal.line_bytes(lsn_at(age), number, data) for data in transaction(scene, number, age)]
+        stored = journal.store_lines(vault, target, interval, number, encoder, lines)
         segment = JournalSegment(
             interval=interval,
             number=number,
@@ -81,10 +90,16 @@ def journal_of(
         dated(scene, interval, age, f"{number:08d}")
     if ended is not None:
         at = scene.now - timedelta(days=ended)
-        end = IntervalEnd(reason=JournalEnd.DEFINITIONS, stored_lsn=position, seen_at=at, ended_at=at)
+        end = IntervalEnd(
+            reason=JournalEnd.DEFINITIONS, stored_lsn=position, number=len(others), seen_at=at, ended_at=at
+        )
         journal.end_interval(vault, target, interval, end)
         dated(scene, interval, ended, "end")
     return interval
+
+
+def transaction(scene: Scene, number: int, age: float) -> tuple[str, str]:
+    return f"BEGIN {number}", f"COMMIT {number} (at {scene.now - timedelta(days=age):%Y-%m-%d %H:%M:%S}+00)"
 
 
 def dated(scene: Scene, interval: str, age_days: float, part: str = "") -> None:

@@ -129,6 +129,8 @@ def _shared(report: StatusReport) -> Iterator[str]:
     now = report.at
     if report.vault is not None:
         held = f"{size(report.vault.size_bytes)} in {counted(report.vault.packs, 'pack')}"
+        if report.vault.journal_bytes:
+            held += f" and {size(report.vault.journal_bytes)} of journals"
         saved = f"deduplication saves {size(report.saved_bytes)}"
         yield f"Vault: {held}; {saved} (measured {age(report.vault.measured_at, now)})"
     elif _has_stack(report) and not _unread(report, "vault"):

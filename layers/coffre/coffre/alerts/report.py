@@ -78,7 +78,11 @@ def _target(target: TargetReport) -> Iterator[str]:
 def _shared(report: PeriodReport) -> Iterator[str]:
     vault = report.status.vault
     if vault is not None:
-        yield f"- vault: {size(vault.size_bytes)}, deduplication saves {size(report.status.saved_bytes)}"
+        journals = f" and {size(vault.journal_bytes)} of journals" if vault.journal_bytes else ""
+        yield f"- vault: {size(vault.size_bytes)}{journals}, deduplication saves {size(report.status.saved_bytes)}"
+    for one in report.status.journals:
+        upto = f"moments up to {one.until:%Y-%m-%d %H:%M} UTC" if one.until else "no moment can be restored"
+        yield f"- journal of {one.target}: {upto}{f'; {one.problem}' if one.problem else ''}"
     if report.cost is not None:
         money = report.cost
         until_now, whole = dollars(money.until_now), dollars(money.whole_month)

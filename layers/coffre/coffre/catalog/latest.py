@@ -16,9 +16,10 @@ from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
 from coffre.model.drill import DrillSummary, Rehearsal
-from coffre.model.rotation import VaultUse
+from coffre.model.rotation import JournalDamage, VaultUse
 
 _VAULT: Final = "VAULT"
+_DAMAGE: Final = "DAMAGE"
 _WHOLE: Final = "-"
 # Names of targets have no slash.
 _REHEARSAL: Final = "rehearsal/"
@@ -64,6 +65,20 @@ class Latest:
         """Return what the newest sweep measured; None before the first one."""
         raw = self._table.get(_VAULT, _WHOLE)
         return _read(raw, VaultUse) if raw else None
+
+    def note_damaged_of_journal(self, found: JournalDamage) -> None:
+        """Remember which packs of a target's journal were found damaged when they were read last."""
+        self._note(_DAMAGE, found.target, found.at, found)
+
+    def damaged_of_journal(self, target: str) -> frozenset[str]:
+        """Return which packs of a target's journal were found damaged."""
+        raw = self._table.get(_DAMAGE, target)
+        return frozenset(_read(raw, JournalDamage).packs) if raw else frozenset()
+
+    def damaged_of_journals(self) -> frozenset[str]:
+        """Return which packs of all journals were found damaged."""
+        found = [_read(raw, JournalDamage) for raw in self._table.query(ItemQuery(_DAMAGE))]
+        return frozenset(pack for one in found for pack in one.packs)
 
     def _note(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
         item = LatestItem(pk=partition, sk=key, at=at, record=record.model_dump_json())

@@ -42,11 +42,14 @@ class IntervalEnd(_Stored):
     """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it, whatever is stored.
 
     `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
-    be asked for by its time. `about` are the tables or types that are the reason, as people read them.
+    be asked for by its time. `number` is that of the last segment, so that one that was lost is missed (0: there is
+    none; None: a record of an earlier version does not say it). `about` are the tables or types that are the reason, as
+    people read them.
     """
 
     reason: JournalEnd
     stored_lsn: int
+    number: int | None = Field(default=None, ge=0)
     seen_at: AwareDatetime | None = None
     ended_at: AwareDatetime
     about: tuple[str, ...] = ()

@@ -57,6 +57,10 @@ class Amount(_Record):
         """Return the amount with one more object."""
         return Amount(objects=self.objects + 1, size_bytes=self.size_bytes + size_bytes)
 
+    def plus_all(self, other: Amount) -> Amount:
+        """Return both together."""
+        return Amount(objects=self.objects + other.objects, size_bytes=self.size_bytes + other.size_bytes)
+
 
 class SweepReport(_Record):
     """What is in the vault, and what was (or would be) removed.
@@ -82,12 +86,22 @@ class SweepReport(_Record):
     journal_removed: Amount = Amount()
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def journal_bytes(self) -> int:
+        """What is left of the journals."""
+        return self.journal.size_bytes - self.journal_removed.size_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """What is left of packs and journals."""
+        return self.packs.size_bytes - self.packs_removed.size_bytes + self.journal_bytes
+
 
 class VaultUse(_Record):
     """What the vault held when a sweep measured it: what the catalog keeps of its report.
 
-    `used_bytes` are those of `size_bytes` that some backup needs; `needed_bytes` and `plaintext_bytes` are as in the
-    report.
+    `size_bytes` are in packs, of which some backup needs `used_bytes`; `needed_bytes` and `plaintext_bytes` are as in
+    the report. `journal_bytes` is everything of the journals.
     """
 
     measured_at: datetime
@@ -96,6 +110,7 @@ class VaultUse(_Record):
     used_bytes: int
     needed_bytes: int
     plaintext_bytes: int
+    journal_bytes: int = 0
 
     @classmethod
     def of(cls, swept: SweepReport, measured_at: datetime) -> VaultUse:
@@ -107,12 +122,26 @@ class VaultUse(_Record):
             used_bytes=swept.living.size_bytes - swept.wasted_bytes,
             needed_bytes=swept.needed_bytes,
             plaintext_bytes=swept.plaintext_bytes,
+            journal_bytes=swept.journal_bytes,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """What backups and journals take."""
+        return self.size_bytes + self.journal_bytes
 
     @property
     def saved_bytes(self) -> int:
         """What deduplication saves: the bytes that more than one backup needs are stored once."""
         return max(0, self.needed_bytes - self.used_bytes)
+
+
+class JournalDamage(_Record):
+    """The packs of a target's journal that were damaged when they were read last."""
+
+    target: str
+    at: datetime
+    packs: tuple[str, ...] = ()
 
 
 class LockReport(_Record):

@@ -200,8 +200,9 @@ class VerificationReport(_Record):
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
     store's own checksum. `damaged` are the backups that are damaged, the newest first; `healthy` is by target the
     newest backup to restore, None when the target has none. `lock_problems` are about Object Lock, `journal_problems`
-    about journals, with the moments that they cost. `unfinished` says what was left for lack of time. `copy_name` names
-    the copy that was looked at (None: the vault), and `stored` is everything in its packs.
+    about journals, with the moments that they cost; `journal` is what was listed of them, or read. `unfinished` says
+    what was left for lack of time. `copy_name` names the copy that was looked at (None: the vault), and `stored` is
+    everything in its packs and its journals.
     """
 
     id: str
@@ -222,6 +223,7 @@ class VerificationReport(_Record):
     damaged: tuple[DamageReport, ...] = ()
     problems: tuple[Problem, ...] = ()
     lock_problems: tuple[Problem, ...] = ()
+    journal: Amount = Amount()
     journal_problems: tuple[Problem, ...] = ()
     healthy: dict[str, str | None] = {}
     unfinished: str | None = None

@@ -45,9 +45,9 @@ def _no_failure(facts: ReportFacts, since: datetime) -> str | None:
 
 def _room(facts: ReportFacts, since: datetime) -> str | None:
     vault, quota = facts.status.vault, facts.configuration.vault_quota_bytes
-    if vault is None or vault.measured_at < since or quota is None or vault.size_bytes * 10 >= quota * 8:
+    if vault is None or vault.measured_at < since or quota is None or vault.held_bytes * 10 >= quota * 8:
         return None
-    return f"{100 * vault.size_bytes // quota} % of the quota is used"
+    return f"{100 * vault.held_bytes // quota} % of the quota is used"
 
 
 def _in_time(facts: ReportFacts, since: datetime) -> str | None:

@@ -209,7 +209,7 @@ def spent(usages: Iterable[Usage], vault: VaultUse | None, prices: Prices, now: 
     """
     since, ends = month_of(now)
     share = _seconds(since, now) / _seconds(since, ends)
-    storage = Decimal(vault.size_bytes if vault else 0) / GB * prices.gb_month * share
+    storage = Decimal(vault.held_bytes if vault else 0) / GB * prices.gb_month * share
     until_now = total_of(cost_of(used, prices) for used in usages).total + storage
     return Spent(until_now=until_now, whole_month=until_now / share if share else _ZERO)
 

@@ -94,6 +94,11 @@ def _alerts(
         hint = "Raise MemorySize, which also adds cores. Or give the rule's event a smaller share."
         failure = Failure(code="DEADLINE", message=report.unfinished, hint=hint)
         yield copy_not_verified(name, failure, level=level, request_id=request_id)
+    if report.journal_problems:
+        hint = "The copier brings again what the vault still has: coffre copy. Take a backup if it has it no more."
+        texts = "\n".join(problem.text for problem in report.journal_problems)
+        failure = Failure(code="JOURNAL_DAMAGED", message=texts, hint=hint)
+        yield copy_not_verified(name, failure, level=level, request_id=request_id)
     quota = destination.quota_bytes
     if quota is not None and _measures(report) and is_near_quota(report.stored.size_bytes, quota):
         yield copy_quota_near(name, report.stored.size_bytes, quota)

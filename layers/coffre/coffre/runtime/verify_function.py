@@ -215,6 +215,7 @@ class VerifyFunction:
         destination = configuration.destination(wanted.at or "")
         with scratch_directory() as scratch:
             job = self._job(open_copy(self.services, destination), FrameDecoder(), scratch, context)
+            job = replace(job, journal_since=journal_since(configuration, began))
             report = _timed(look_at_copy(job, destination, wanted, _share_of(wanted, began)), began)
         self._log(report, context.aws_request_id)
         report_copy(self.services, destination, report, wanted, context.aws_request_id)

@@ -125,9 +125,14 @@ def read_interval(vault: Vault, target: str, interval: str) -> JournalInterval:
     return _read(vault, interval_key(target, interval), JournalInterval)[0]
 
 
+def read_begin(vault: Vault, target: str, interval: str) -> tuple[JournalInterval, str]:
+    """Return the record of an interval, and the SHA-256 that its first segment names; raises as `read_interval`."""
+    return _read(vault, interval_key(target, interval), JournalInterval)
+
+
 def interval_sha256(vault: Vault, target: str, interval: str) -> str:
     """Return the SHA-256 of an interval's record, which its first segment names."""
-    return _read(vault, interval_key(target, interval), JournalInterval)[1]
+    return read_begin(vault, target, interval)[1]
 
 
 def read_end(vault: Vault, target: str, interval: str) -> IntervalEnd:

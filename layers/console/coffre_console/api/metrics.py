@@ -73,7 +73,9 @@ def _lines(report: StatusReport) -> Iterator[str]:
     ]
     yield from _family("coffre_journal_lag_seconds", "Age of the newest moment that can be restored.", lags)
     vault, cost = report.vault, report.cost
-    yield from _family("coffre_vault_bytes", "What the vault holds.", [({}, vault.size_bytes)] if vault else [])
+    yield from _family("coffre_vault_bytes", "What the vault holds.", [({}, vault.held_bytes)] if vault else [])
+    journals: list[_Sample] = [({}, vault.journal_bytes)] if vault and vault.journal_bytes else []
+    yield from _family("coffre_journal_bytes", "What of it are journals.", journals)
     spent: list[_Sample] = [({}, float(cost.until_now))] if cost else []
     yield from _family("coffre_month_cost_dollars", "Cost of this month until now, about.", spent)
 

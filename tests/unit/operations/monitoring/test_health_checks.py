@@ -217,7 +217,12 @@ def test_a_run_that_goes_on_for_too_long_is_told_and_one_of_an_unknown_target_is
 
 @pytest.mark.parametrize(("quota", "is_told"), [(None, False), (1000, True), (1001, False)])
 def test_the_vault_is_measured_after_what_went_is_gone(quota: int | None, is_told: bool) -> None:
-    swept = SweepReport(packs=Amount(objects=9, size_bytes=900), packs_removed=Amount(objects=1, size_bytes=100))
+    swept = SweepReport(
+        packs=Amount(objects=9, size_bytes=850),
+        packs_removed=Amount(objects=1, size_bytes=100),
+        journal=Amount(objects=9, size_bytes=60),
+        journal_removed=Amount(objects=1, size_bytes=10),
+    )
     targets = [{"name": "shop", "secret": "s"}]
     configuration = Configuration.model_validate({"encryption": "none", "targets": targets, "vault_quota_bytes": quota})
 

@@ -11,6 +11,8 @@ from tests.unit.policy.report_scene import SECRET, bad_week, first_week, restore
 
 from coffre.alerts.report import report_mail, text_of
 from coffre.model.report import PeriodReport
+from coffre.model.rotation import Amount, SweepReport, VaultUse
+from coffre.model.status import JournalStatus
 from coffre.operations.report.page import growth, page_of, points
 from coffre.policy.report import report_of
 from coffre_cli.app import app
@@ -110,3 +112,20 @@ def test_the_json_can_be_read_again() -> None:
     report = REPORTS["good"]
 
     assert PeriodReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_journals_are_among_the_vault_and_the_copies() -> None:
+    report = REPORTS["good"]
+    good = JournalStatus(target="shop", until=report.status.at, window_days=7)
+    waits = JournalStatus(target="crm", window_days=7, problem="it has not begun yet")
+    vault = VaultUse.of(SweepReport(journal=Amount(objects=2, size_bytes=3_000_000)), report.status.at)
+    status = report.status.model_copy(update={"journals": (good, waits), "vault": vault})
+    report = report.model_copy(update={"status": status})
+
+    page, mail = page_of(report), "\n".join(text_of(report, with_contacts=False))
+
+    assert "0 B and 3.0 MB of journals" in page
+    assert f"Journal of shop: moments up to {report.status.at:%Y-%m-%d %H:%M} UTC</li>" in page
+    assert '<span class="bad">no moment can be restored</span>; <span class="bad">it has not begun yet' in page
+    assert f"- journal of shop: moments up to {report.status.at:%Y-%m-%d %H:%M} UTC\n" in mail
+    assert "- journal of crm: no moment can be restored; it has not begun yet\n" in mail

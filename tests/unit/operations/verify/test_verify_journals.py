@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import backup_of, journal_of
 from ulid import ULID
 
 from coffre.alerts.alert import AlertKind
+from coffre.model.copies import Destination
 from coffre.model.rotation import Problem
 from coffre.model.verification import Level, Share, VerificationReport
+from coffre.operations.verify.copies import inventory_of_copy
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
+from coffre.operations.verify.read_back import read_target
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.verify_alerts import review_of_journals
+from coffre.stores.directory import DirectoryStore
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.layout import interval_key, journal_prefix
+from coffre.vault.vault import Vault
 
 NOTHING = Share(parts=10**9, day=0)
+ALL = Share(parts=1, day=0)
 
 
-def verify(scene: Scene) -> VerificationReport:
+def job_of(scene: Scene) -> VerifyJob:
     job = VerifyJob(
         str(ULID()), scene.catalog, scene.vault, FrameDecoder(()), scene.scratch, lambda: scene.now, lambda: 900.0
     )
-    job = replace(job, journal_since=lambda _: scene.now - timedelta(days=7))
-    return inventory(job, NOTHING)
+    return replace(job, journal_since=lambda _: scene.now - timedelta(days=7))
+
+
+def verify(scene: Scene) -> VerificationReport:
+    return inventory(job_of(scene), NOTHING)
 
 
 def lost(days: tuple[str, str]) -> str:
@@ -87,6 +98,18 @@ def test_damage_is_found_with_the_moments_that_it_costs(scene: Scene) -> None:
     assert "The record of the interval" in only(**{interval_key("shop", ended): None})
 
 
+def test_a_last_segment_that_was_lost_is_found_by_the_end_of_its_interval(scene: Scene) -> None:
+    scene.backup(1)
+    over = journal_of(scene, (20, 19, 18), ended=17)
+    recent = journal_of(scene, (6, 5, 4), ended=3, print_="e" * 64)
+    keys = {one: journal.segment_keys(scene.vault, "shop", one)[1].key for one in (over, recent)}
+    scene.store.delete(keys[over])
+    assert verify(scene).journal_problems == (), "a rotation removes it just now"
+    scene.store.delete(keys[recent])
+    [problem] = verify(scene).journal_problems
+    assert problem.text.endswith(f"the segments from 2 to 2 are missing. {lost(('17', '19'))}")
+
+
 def test_the_alert_opens_and_an_inventory_of_the_target_ends_it(scene: Scene) -> None:
     backup_of(scene, 3)
     interval = journal_of(scene, (9, 7))
@@ -103,3 +126,72 @@ def test_the_alert_opens_and_an_inventory_of_the_target_ends_it(scene: Scene) ->
     assert (alert.kind, alert.target) == (AlertKind.JOURNAL_DAMAGED, "shop")
     assert pack.key in alert.text
     assert "coffre backup database shop" in alert.text
+
+
+def test_the_bytes_of_what_is_new_are_read_and_damage_stays_known_until_it_is_mended(scene: Scene) -> None:
+    for age in (8, 3):
+        scene.catalog.keeping.mark_damaged(backup_of(scene, age).id, "not of this test", scene.now)
+    interval = journal_of(scene, (10, 8.5, 7, 5, 4, 1.5, 0.5))
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+    [old], [new] = (journal.read_segment(scene.vault, keys[number], None)[0].packs for number in (2, 4))
+    whole = {pack.key: scene.store.get(pack.key) for pack in (old, new)}
+
+    def changed(key: str, body: bytes) -> None:
+        scene.store.delete(key)
+        scene.put(key, body)
+
+    def read(share: Share = NOTHING) -> VerificationReport:
+        return read_target(job_of(scene), "shop", share)  # where all is read, what is no backup's is damaged too
+
+    assert (read().journal.objects, read(ALL).journal.objects) == (2, 6)
+    for key, body in whole.items():
+        changed(key, body[:-1] + bytes([body[-1] ^ 1]))
+    assert verify(scene).journal_problems == (), "an inventory alone reads no pack"
+
+    found = read()
+    [problem] = found.journal_problems
+    assert found.status == 500
+    assert new.key in problem.text
+    assert problem.text.endswith(lost(("18", "on")))
+    assert len(read(ALL).journal_problems) == 2
+    # Neither an inventory forgets it, nor a reading of what is new
+    for report in (read(), verify(scene)):
+        assert [one.key in text.text for one, text in zip((old, new), report.journal_problems, strict=True)] == [
+            True
+        ] * 2
+    changed(old.key, whole[old.key])
+    assert [new.key in one.text for one in verify(scene).journal_problems] == [True]
+    changed(new.key, whole[new.key])
+    assert (read().journal_problems, scene.catalog.latest.damaged_of_journals()) == ((), frozenset())
+
+
+def test_what_there_was_no_time_for_is_said(scene: Scene) -> None:
+    scene.backup(1)
+    journal_of(scene, (3, 2.5, 1))
+    report = read_target(replace(job_of(scene), remaining_seconds=lambda: 29.0), "shop", NOTHING)
+    assert (report.status, report.journal.objects) == (500, 0)
+    assert report.unfinished is not None
+    late = inventory(replace(job_of(scene), remaining_seconds=lambda: 29.0), NOTHING)
+    assert late.unfinished is not None
+
+
+def test_the_journal_of_a_copy_is_looked_at_as_that_of_the_vault_is(scene: Scene, tmp_path: Path) -> None:
+    backup_of(scene, 3)
+    interval = journal_of(scene, (10, 8.5, 7, 6))
+    (tmp_path / "copy").mkdir()
+    there = DirectoryStore(tmp_path / "copy")
+    for info in scene.store.list(""):
+        body = scene.store.get(info.key)
+        there.put(info.key, body, sha256=hashlib.sha256(body).hexdigest())
+    job = replace(job_of(scene), vault=Vault(there))
+    destination = Destination.model_validate({"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}})
+
+    good = inventory_of_copy(job, destination, NOTHING)
+    assert (good.backups, good.journal_problems) == (1, ())
+    stored = [info.size for prefix in ("v1/packs/", "v1/journal/") for info in there.list(prefix)]
+    assert (good.stored.objects, good.stored.size_bytes) == (len(stored), sum(stored))
+    there.delete(journal.segment_keys(scene.vault, "shop", interval)[1].key)
+
+    bad = inventory_of_copy(job, destination, NOTHING)
+    assert (bad.status, bad.damaged) == (500, good.damaged)
+    assert ["the segment 2 is missing" in one.text for one in bad.journal_problems] == [True]

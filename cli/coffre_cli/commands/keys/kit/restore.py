@@ -573,6 +573,8 @@ class Journal:
         self._read(self._interval())
         if at is not None and at < time_of(self.base["at"]):
             stop(f"{at} is before the backup, which is of {self.base['at']}: choose an earlier one")
+        if at is None and self.lost:
+            stop(f"the last segments of the journal are missing: give --at, {self.until} at the latest")
         if at is not None and at > self.until:
             stop(f"the journal of this backup is stored up to {self.until}, not up to {at}")
 
@@ -589,7 +591,7 @@ class Journal:
                 and self.base["before_lsn"] >= interval["from_lsn"]
                 and (end is None or self.base["lsn"] <= end["stored_lsn"])
             ):
-                self.until = time_of((end or {}).get("seen_at") or self.base["at"])
+                self.end = end or {}
                 self.left_out = interval.get("left_out") or []
                 return path
         return stop("no interval of the journal continues this backup")
@@ -597,6 +599,7 @@ class Journal:
     def _read(self, interval: pathlib.Path) -> None:
         paths = sorted(interval.parent.glob("[0-9]*.json"))
         number, previous = None, sha256(interval.read_bytes())
+        self.until = time_of(self.base["at"])
         for path in paths:
             body = path.read_bytes()
             segment = json.loads(body)
@@ -612,6 +615,9 @@ class Journal:
                 self.until = max(self.until, time_of(segment["seen_at"]))
             if segment["to_lsn"] > self.base["before_lsn"]:
                 self.segments.append(segment)
+        self.lost = (number or 0) < self.end.get("number", 0)
+        if not self.lost and self.end.get("seen_at"):
+            self.until = max(self.until, time_of(self.end["seen_at"]))
 
     def has(self, xid: int, lsn: int) -> bool:
         """Return whether the backup has the rows of a transaction."""

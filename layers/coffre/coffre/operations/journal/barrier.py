@@ -65,6 +65,7 @@ def end(
         IntervalEnd(
             reason=reason,
             stored_lsn=state.stored_lsn,
+            number=state.number,
             seen_at=state.seen_at,
             ended_at=job.now(),
             about=tuple(shown(*name) for name in about[:_MOST_NAMES]),

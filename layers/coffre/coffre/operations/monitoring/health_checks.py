@@ -95,7 +95,7 @@ def check_all_targets(catalog: Catalog, configuration: Configuration, now: datet
 def review_vault(swept: SweepReport, configuration: Configuration) -> Review:
     """Check the size of the vault, after a sweep has measured it."""
     quota = configuration.vault_quota_bytes
-    used = swept.packs.size_bytes - swept.packs_removed.size_bytes
+    used = swept.held_bytes
     alerts = (quota_near(used, quota),) if quota is not None and is_near_quota(used, quota) else ()
     return Review(alerts, frozenset({(AlertKind.QUOTA, EVERY_TARGET)}))
 

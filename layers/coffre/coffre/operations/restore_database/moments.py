@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError, RestoreError
@@ -19,7 +19,7 @@ from coffre.operations.stored_backup.open import open_manifest
 from coffre.policy.journal import bases_of
 from coffre.policy.moments import Chosen, Point, Stretch, choose, first_needed
 from coffre.postgres.journal.changes import Line, parse_lsn
-from coffre.postgres.journal.transactions import outline
+from coffre.postgres.journal.transactions import Transaction, outline
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.layout import SegmentKey
@@ -133,9 +133,21 @@ def stretch_of[B](
     bases = sorted(bases_of(interval, end, backups), key=lambda one: one[1].lsn)
     after = min((base.before_lsn for _, base in bases), default=interval.from_lsn)
     segments = _segments(vault, interval, after)
-    if end is not None:  # what a drain stored that did not know of the end may not fit the definitions
+    if end is not None:
+        end = _as_stored(end, interval, segments)
+        # What a drain stored that did not know of the end may not fit the definitions.
         segments = [one for one in segments if one.from_lsn < end.stored_lsn]
     return Stretch(interval, end, segments, bases, state)
+
+
+def _as_stored(end: IntervalEnd, interval: JournalInterval, segments: Sequence[JournalSegment]) -> IntervalEnd:
+    """Return the end of what there is: if the last segments were lost, it is where the last one that is there ends."""
+    last = segments[-1].number if segments else 0
+    if end.number is None or last >= end.number:
+        return end
+    stored = min(end.stored_lsn, segments[-1].to_lsn if segments else interval.from_lsn)
+    text = f"the segments from {last + 1} to {end.number} are missing"
+    return end.model_copy(update={"stored_lsn": stored, "seen_at": None, "text": text})
 
 
 def point_of[B](
@@ -143,31 +155,56 @@ def point_of[B](
 ) -> tuple[Point, list[Stretch[B]]]:
     """Return a moment as a time or a position, and the stretches that it can be of.
 
-    A transaction is looked for in all that is stored, the newest first: its position is one of that history alone.
+    A transaction is looked for in all that is stored, the newest first, in each history of the server: its position is
+    one of that history alone.
 
     Raises
     ------
     RestoreError
-        `JOURNAL_MOMENT`: no such transaction is stored.
+        `JOURNAL_MOMENT`: no such transaction is stored, or two histories have one of this number.
     """
     if at.time is not None:
         return Point(at.time), stretches
     if at.lsn is not None:
         return Point(lsn=parse_lsn(at.lsn)), stretches
     xid = (at.before_transaction or 0) % _XIDS
+    found = dict[tuple[str | None, int], Transaction]()
     for stretch in reversed(stretches):
-        opened = decoder.of_recipients(stretch.interval.recipients)
-        for segment in reversed(stretch.segments):
-            lines = (Line(*line) for line in journal.read_lines(vault, segment, opened))
-            for transaction in outline(lines):
-                if transaction.xid == xid:
-                    of_history = [one for one in stretches if one.history == stretch.history]
-                    return Point(lsn=transaction.commit_lsn - 1), of_history
+        if stretch.history not in found:
+            transaction = _transaction_of(xid, vault, stretch, decoder.of_recipients(stretch.interval.recipients))
+            if transaction is not None:
+                found[stretch.history] = transaction
+        if {one.history for one in stretches} <= found.keys():
+            break
+    if len(found) == 1:
+        [(history, transaction)] = found.items()
+        return Point(lsn=transaction.commit_lsn - 1), [one for one in stretches if one.history == history]
+    if found:
+        raise _ambiguous(at, target, sorted(one.time for one in found.values()))
     raise RestoreError(
         f"The journal of {target} has no transaction {at.before_transaction}.",
         code="JOURNAL_MOMENT",
         hint="Nothing was changed. Transactions that were rolled back, and parts of one (savepoints), have numbers that"
         " are not in the journal. Give a time: --at.",
+    )
+
+
+def _transaction_of(xid: int, vault: Vault, stretch: Stretch[Any], decoder: FrameDecoder) -> Transaction | None:
+    for segment in reversed(stretch.segments):
+        lines = (Line(*line) for line in journal.read_lines(vault, segment, decoder))
+        for transaction in outline(lines):
+            if transaction.xid == xid:
+                return transaction
+    return None
+
+
+def _ambiguous(at: Moment, target: str, times: Sequence[datetime]) -> RestoreError:
+    listed = " and ".join(f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00" for time in times)
+    return RestoreError(
+        f"{target} has had {len(times)} transactions {at.before_transaction}: its server was restored or failed over"
+        f" since. They were committed at {listed}.",
+        code="JOURNAL_MOMENT",
+        hint="Nothing was changed. Give a time just before the one that you mean: --at.",
     )
 
 

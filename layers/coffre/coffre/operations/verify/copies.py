@@ -21,9 +21,10 @@ from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.copy_records import CopyState
-from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_truncated
+from coffre.operations.verify.damages import read_pack
 from coffre.operations.verify.inventory import look
 from coffre.operations.verify.job import VerifyJob
+from coffre.operations.verify.journals import JournalLook
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS
@@ -64,11 +65,14 @@ def inventory_of_copy(
     damages = [*looked.damages, *_read_again(state, looked.own)]
     reports = state.reports(Level.INVENTORY, damages, looked.own)
     state.record(Level.INVENTORY, reports, whole=looked.tally.unfinished is None)
+    journals = JournalLook(job, state.living)
+    problems = tuple(journals.run(target)) if backup_id is None else ()
     report = _report(job, destination, Level.INVENTORY, state, reports, share)
     return report.model_copy(
         update={
-            "status": 500 if reports or looked.tally.unfinished else 200,
-            "stored": packs.amount,
+            "status": 500 if reports or problems or looked.tally.unfinished else 200,
+            "stored": packs.amount.plus_all(journals.stored),
+            "journal_problems": problems,
             "target": target,
             "packs": looked.tally.packs,
             "checksums": looked.heads.compared,
@@ -166,7 +170,7 @@ def _read_again(state: CopyState, own: dict[str, list[Damage]]) -> Iterator[Dama
                 own.setdefault(backup.id, []).append(found)
         for pack in manifest.packs:
             if pack.key in copy.damaged_packs:
-                found = _twice(_read_pack, state.job, pack.key, pack.length, pack.sha256)
+                found = read_pack(state.job.vault, pack.key, pack.length, pack.sha256)
                 if found is not None:
                     yield found
 
@@ -184,16 +188,6 @@ def _read_list(job: VerifyJob, key: str, sha256: str) -> Damage | None:
     if hashlib.sha256(body).hexdigest() == sha256:
         return None
     return Damage(code="ENTRIES_SWAPPED", text=f"The list of entries {key} is not the one that was recorded.")
-
-
-def _read_pack(job: VerifyJob, key: str, length: int, sha256: str) -> Damage | None:
-    try:
-        body = job.vault.store.get(key)
-    except ObjectMissingError:
-        return pack_missing(key)
-    if len(body) != length:
-        return pack_truncated(key, len(body), length)
-    return None if hashlib.sha256(body).hexdigest() == sha256 else pack_swapped(key)
 
 
 @dataclass
@@ -223,7 +217,7 @@ class _Reading:
                     break
                 if len(under_way) >= _READERS:
                     take()
-                under_way.append((length, pool.submit(_twice, _read_pack, self.job, key, length, sha256)))
+                under_way.append((length, pool.submit(read_pack, self.job.vault, key, length, sha256)))
             while under_way:
                 take()
         return found

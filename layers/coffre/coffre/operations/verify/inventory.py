@@ -22,7 +22,7 @@ from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import pack_swapped
 from coffre.operations.verify.heads import Heads, confirmed
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
-from coffre.operations.verify.journals import look_at_journals
+from coffre.operations.verify.journals import JournalLook
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
@@ -52,13 +52,15 @@ def inventory(
     damages, own, heads, tally = looked.damages, looked.own, looked.heads, looked.tally
     if backup_id is not None:
         CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
-    journals = tuple(look_at_journals(job, living, target)) if backup_id is None else ()
+    journals = JournalLook(job, living, job.catalog.latest.damaged_of_journals())
+    problems = tuple(journals.run(target)) if backup_id is None else ()
+    unfinished = tally.unfinished or journals.unfinished
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
     short = locks.problems() if locks is not None else ()
     return VerificationReport(
         id=job.id,
         level=Level.INVENTORY,
-        status=500 if damaged or tally.unfinished or short or journals else 200,
+        status=500 if damaged or unfinished or short or problems else 200,
         target=target,
         share=str(share),
         backups=len(living),
@@ -67,9 +69,10 @@ def inventory(
         checksums_not_kept=heads.not_kept,
         living={name: tally.living(name) for name in tally.objects},
         damaged=damaged,
-        journal_problems=journals,
+        journal=journals.stored,
+        journal_problems=problems,
         lock_problems=short,
-        unfinished=tally.unfinished,
+        unfinished=unfinished,
     )
 
 

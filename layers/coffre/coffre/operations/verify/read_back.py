@@ -19,6 +19,7 @@ from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
+from coffre.operations.verify.read_journals import JournalReading
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
@@ -26,6 +27,8 @@ from coffre.vault.readback import ReadEntry, read_back
 
 # Share of the time that new backups get at most, before the day's share is read.
 _SHARE_FOR_NEW: Final = 0.5
+# Of the time that is left then, the target's journal gets this share at most.
+_SHARE_FOR_JOURNAL: Final = 0.25
 
 type _Wanted = Callable[[Frame], bool]
 type _IsOver = Callable[[], bool]
@@ -52,7 +55,7 @@ def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
 
 
 def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport:
-    """Read what the target's new backups have stored, then a share of all packs that its backups need.
+    """Read what the target's new backups have stored, its journal, then a share of all packs that its backups need.
 
     Raises
     ------
@@ -64,8 +67,14 @@ def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport
     tally = _Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
     _prove_new(job, known, target, tally, lambda: job.remaining_seconds() <= limit)
+    enough = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_JOURNAL)
+    journal = JournalReading(job, known.living(target), target, share, lambda: job.remaining_seconds() <= enough)
+    problems = journal.run()
     _read_share(job, known, target, share, tally)
-    return _report(job, known, tally, target, str(share))
+    tally.unfinished = tally.unfinished or journal.unfinished
+    report = _report(job, known, tally, target, str(share))
+    status = 500 if problems else report.status
+    return report.model_copy(update={"status": status, "journal": journal.packs, "journal_problems": problems})
 
 
 @dataclass

@@ -1,0 +1,124 @@
+"""Read the packs of a journal, and compare their SHA-256 with the records: what is new, and a share of the rest.
+
+No key is needed. What was found damaged is remembered, so that each inventory reads it again until it is mended or
+gone: an inventory alone does not see changed bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from coffre.model.backup import Backup
+from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.journal import IntervalEnd, JournalSegment
+from coffre.model.rotation import Amount, JournalDamage, Problem
+from coffre.model.verification import Damage, Share
+from coffre.operations.runs.parallel_map import ordered_map
+from coffre.operations.verify.damages import read_pack
+from coffre.operations.verify.job import VerifyJob
+from coffre.operations.verify.journals import Bases, intervals_listed, lost, until
+from coffre.stores.store import ObjectInfo
+from coffre.vault.journal import read_begin, read_end, read_segment
+from coffre.vault.layout import SegmentKey, segment_of, segment_prefix
+
+# The function reads once a day; one day that was missed is made up for.
+_NEW: Final = timedelta(days=2)
+# A pack has 16 MiB, at most 64: four of them fit into the memory of the smallest function.
+_READERS: Final = 4
+_READ_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass
+class JournalReading:
+    """Reads the journal of one target in the vault.
+
+    Attributes
+    ----------
+    packs
+        What was read.
+    unfinished
+        What was left for lack of time.
+    """
+
+    job: VerifyJob
+    living: Sequence[Backup]
+    target: str
+    share: Share
+    is_over: Callable[[], bool]
+    packs: Amount = field(default_factory=Amount)
+    unfinished: str | None = None
+    _damaged: set[str] = field(default_factory=set)
+    _read: set[str] = field(default_factory=set)
+
+    def run(self) -> tuple[Problem, ...]:
+        """Return what is wrong, and remember it."""
+        bases = Bases(self.job.vault, self.living)
+        known = self.job.catalog.latest.damaged_of_journal(self.target)
+        found, listed = list[Problem](), set[str]()
+        for (_, interval), own in intervals_listed(self.job.vault, self.target):
+            listed.update(info.key for info in own)
+            with suppress(ObjectMissingError, IntegrityError):  # the inventory reports records
+                found += self._interval(interval, own, bases, known)
+        damaged = self._damaged | ((known & listed) - self._read)
+        if damaged != known:
+            packs = tuple(sorted(damaged))
+            self.job.catalog.latest.note_damaged_of_journal(
+                JournalDamage(target=self.target, at=self.job.now(), packs=packs)
+            )
+        return tuple(found)
+
+    def _interval(
+        self, interval_id: str, own: Sequence[ObjectInfo], bases: Bases, known: frozenset[str]
+    ) -> Iterator[Problem]:
+        keys = sorted((key for info in own if (key := segment_of(info.key))), key=lambda key: key.number)
+        wanted = self._wanted(interval_id, own, keys, known)
+        if not wanted:
+            return
+        vault = self.job.vault
+        interval = read_begin(vault, self.target, interval_id)[0]
+        end: IntervalEnd | None = None
+        with suppress(ObjectMissingError):
+            end = read_end(vault, self.target, interval_id)
+        for segment, damages in ordered_map(
+            self._read_segment, wanted, cost_of=lambda _: 1, width=_READERS, memory_bytes=_READ_BYTES
+        ):
+            if segment is None:
+                self.unfinished = f"The time was over before the journal of {self.target} was read."
+                return
+            for pack in segment.packs:
+                self.packs = self.packs.plus(pack.length)
+                self._read.add(pack.key)
+            if damages:
+                self._damaged.update(damage.pack for damage in damages if damage.pack is not None)
+                since = self._seen_before(keys, segment) or interval.started_at
+                behind = until(interval, end, bases.of(self.target), segment.to_lsn)
+                yield lost(interval, damages[0].text.rstrip("."), since, behind)
+
+    def _read_segment(self, key: SegmentKey) -> tuple[JournalSegment | None, list[Damage]]:
+        """Return a segment with the damage of its packs; None: there is no time."""
+        if self.is_over():
+            return None, []
+        segment = read_segment(self.job.vault, key, None)[0]
+        found = (read_pack(self.job.vault, pack.key, pack.length, pack.sha256) for pack in segment.packs)
+        return segment, [damage for damage in found if damage is not None]
+
+    def _wanted(
+        self, interval: str, own: Sequence[ObjectInfo], keys: Sequence[SegmentKey], known: frozenset[str]
+    ) -> list[SegmentKey]:
+        """Return the segments that are new, those of today's share, and those that were damaged."""
+        before = self.job.now() - _NEW
+        old = {info.key for info in own if info.last_modified is not None and info.last_modified < before}
+
+        def was_damaged(key: SegmentKey) -> bool:
+            return any(pack.startswith(segment_prefix(self.target, interval, key.number)) for pack in known)
+
+        return [key for key in keys if key.key not in old or self.share.holds(key.key) or was_damaged(key)]
+
+    def _seen_before(self, keys: Sequence[SegmentKey], segment: JournalSegment) -> datetime | None:
+        """Return the last moment that the segment before one makes."""
+        found = [key for key in keys if key.number == segment.number - 1]
+        return read_segment(self.job.vault, found[0], None)[0].seen_at if found else None
