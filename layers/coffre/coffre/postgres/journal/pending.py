@@ -1,11 +1,14 @@
 """Changes of one table that wait to be applied together.
 
 Changes of different keys can change places: what waits is applied as deletes, then updates, then inserts, each as one
-statement of many rows. A second change of a key that waits already closes what was before it.
+statement of many rows. Changes of the same key become one, where nothing but the key has to be unique: what came
+between was never seen by anyone. Elsewhere a second change of a key closes what was before it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -15,33 +18,52 @@ from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.statements import Statement, not_identified
 
 # A statement with more rows gains nothing, and its text takes memory here and at the server.
-_MOST_ROWS: Final = 1000
+_MOST_ROWS: Final = 2000
 _MOST_CHARACTERS: Final = 1024 * 1024
 
 type _Values = tuple[Value, ...]
+type _Given = tuple[tuple[str, ...], _Values]
+type _Some = Callable[[_Values], _Values]
+
+
+_names_of: Final = itemgetter(0)
 
 
 class _Form(NamedTuple):
-    """Of rows with the same columns: where those are that can be written, and those of the key."""
+    """Of rows with the same columns: those that can be written, and the values of these, of the key, and of an UPDATE.
+
+    `set_names` are the columns that an UPDATE sets when it finds the row by its key.
+    """
 
     names: tuple[str, ...]
-    places: tuple[int, ...]
-    key_places: tuple[int, ...]
+    written: _Some
+    key: _Some
+    set_names: tuple[str, ...]
+    set_values: _Some
 
 
 class Pending:
-    """The changes of one table, in the order in which they were made."""
+    """The changes of one table, in the order in which they were made.
 
-    def __init__(self, table: Table) -> None:
+    Parameters
+    ----------
+    array_types
+        The types of which the server has arrays of values that `unnest` makes rows of.
+    """
+
+    def __init__(self, table: Table, array_types: Collection[str] = ()) -> None:
         self._table = table
+        self._array_types = array_types
         self._generated = {column.name for column in table.columns if column.generated}
         self._always = {column.name for column in table.columns if column.is_always_identity}
+        self._merges = not table.has_further_keys
+        self._finds_by_key = self._always <= set(table.key)
         self._forms: dict[tuple[str, ...], _Form] = {}
         self._closed: list[Statement] = []
-        self._deletes: list[_Values] = []
-        self._updates: dict[tuple[str, ...], list[tuple[_Values, _Values]]] = {}
-        self._inserts: dict[tuple[str, ...], list[_Values]] = {}
-        self._keys: set[_Values] = set()
+        # By key; rows of a table without one are never looked for.
+        self._deletes: dict[_Values, None] = {}
+        self._updates: dict[_Values, _Given] = {}
+        self._inserts: dict[_Values, _Given] = {}
         self._rows = 0
         self._characters = 0
 
@@ -75,43 +97,53 @@ class Pending:
 
     def _insert(self, new: Row) -> None:
         form = self._form(new.names)
-        if self._table.key:
-            self._touch(tuple(new.values[place] for place in form.key_places))
-        values = tuple(new.values[place] for place in form.places)
-        self._inserts.setdefault(form.names, []).append(values)
-        self._count(values)
+        key = form.key(new.values) if self._table.key else (str(len(self._inserts)),)
+        if key in self._inserts or key in self._updates:  # cannot be: the server says so
+            self._close()
+        values = self._inserts[key] = (form.names, form.written(new.values))
+        self._count(values[1])
 
     def _update(self, change: Update) -> None:
         new = change.new
         if new is None or not self._table.has_identity:
             raise not_identified(self._table.name, "an UPDATE")
         form = self._form(new.names)
-        key = tuple(new.values[place] for place in form.key_places)
-        if not self._table.key or self._is_moved(change.old, form, new):
+        key = form.key(new.values)
+        if not self._table.key or not self._finds_by_key or (change.old and self._is_moved(change.old, key)):
             self._close()
             self._closed.append(statements.update_one(self._table, change.old or Row(self._table.key, key), new))
             return
-        left_out = {*self._table.key, *self._always}
-        places = [
-            (name, place)
-            for name, place in zip(form.names, form.places, strict=True)
-            if name not in left_out and new.values[place] is not Unchanged.TOAST
-        ]
-        if not places:  # every column that it sets is as it was
+        if key in self._inserts:
+            if self._is_merged_with_insert(key, form.names, form.written(new.values)):
+                return
+            self._close()
+        names, values = form.set_names, form.set_values(new.values)
+        if Unchanged.TOAST in values:
+            kept = [place for place, value in enumerate(values) if value is not Unchanged.TOAST]
+            names, values = tuple(names[place] for place in kept), tuple(values[place] for place in kept)
+        if not names:  # every column that it sets is as it was
             return
-        self._touch(key)
-        values = tuple(new.values[place] for _, place in places)
-        self._updates.setdefault(tuple(map(itemgetter(0), places)), []).append((values, key))
+        if key in self._updates and not (self._merges and self._updates[key][0] == names):
+            self._close()
+        self._updates[key] = (names, values)
         self._count(values)
 
-    def _is_moved(self, old: Row | None, form: _Form, new: Row) -> bool:
-        """Whether the row has another key then, or a column that no UPDATE can set may have another value."""
-        if not self._always <= set(self._table.key):
-            return True
-        if old is None:
+    def _is_merged_with_insert(self, key: _Values, names: tuple[str, ...], values: _Values) -> bool:
+        """Let the row that waits have other values, if it can."""
+        waiting, before = self._inserts[key]
+        if not self._merges or waiting != names:
             return False
+        if Unchanged.TOAST in values:
+            pairs = zip(before, values, strict=True)
+            values = tuple(old if value is Unchanged.TOAST else value for old, value in pairs)
+        self._inserts[key] = (names, values)
+        self._count(values)
+        return True
+
+    def _is_moved(self, old: Row, key: _Values) -> bool:
+        """Whether the row has another key then."""
         known = dict(zip(old.names, old.values, strict=True))
-        return any(new.values[place] != known.get(new.names[place]) for place in form.key_places)
+        return tuple(map(known.get, self._table.key)) != key
 
     def _delete(self, change: Delete) -> None:
         old = change.old
@@ -121,38 +153,59 @@ class Pending:
             self._close()
             self._closed.append(statements.delete_one(self._table, old))
             return
-        form = self._form(old.names)
-        key = tuple(old.values[place] for place in form.key_places)
-        self._touch(key)
-        self._deletes.append(key)
-        self._count(key)
-
-    def _touch(self, key: _Values) -> None:
-        if key in self._keys:
+        key = self._form(old.names).key(old.values)
+        if self._merges:
+            if self._inserts.pop(key, None):
+                return
+            self._updates.pop(key, None)
+        if key in self._inserts or key in self._updates or key in self._deletes:
             self._close()
-        self._keys.add(key)
+        self._deletes[key] = None
+        self._count(key)
 
     def _count(self, values: _Values) -> None:
         self._rows += 1
-        self._characters += sum(len(value) for value in values if isinstance(value, str))
+        self._characters += sum([len(value) for value in values if isinstance(value, str)])
 
     def _close(self) -> None:
         if self._deletes:
-            self._closed.append(statements.delete(self._table, self._deletes))
-        for names, rows in self._updates.items():
-            # Where another column is unique too, one row may take the value that the row before it has left.
-            parts = [[row] for row in rows] if self._table.has_further_keys else [rows]
-            self._closed += [statements.update(self._table, names, part) for part in parts]
-        for names, values in self._inserts.items():
-            self._closed += statements.insert(self._table, names, values)
-        self._deletes, self._updates, self._inserts = [], {}, {}
-        self._keys.clear()
+            self._closed.append(statements.delete(self._table, list(self._deletes), self._array_types))
+        updates = ((names, (*values, *key)) for key, (names, values) in self._updates.items())
+        for names, rows in self._by_columns(updates):
+            self._closed.append(statements.update(self._table, names, rows, self._array_types))
+        for names, rows in self._by_columns(self._inserts.values()):
+            self._closed += statements.insert(self._table, names, rows)
+        self._deletes, self._updates, self._inserts = {}, {}, {}
         self._rows = self._characters = 0
+
+    def _by_columns(self, rows: Iterable[_Given]) -> Iterator[tuple[tuple[str, ...], list[_Values]]]:
+        """Yield rows with the same columns together, as far as their order is of no importance."""
+        if self._merges:
+            rows = sorted(rows, key=_names_of)
+        for names, found in groupby(rows, _names_of):
+            yield names, [values for _, values in found]
 
     def _form(self, names: tuple[str, ...]) -> _Form:
         form = self._forms.get(names)
         if form is None:
-            places = tuple(place for place, name in enumerate(names) if name not in self._generated)
-            keys = tuple(names.index(name) for name in self._table.key if name in names)
-            form = self._forms[names] = _Form(tuple(names[place] for place in places), places, keys)
+            written = [place for place, name in enumerate(names) if name not in self._generated]
+            left_out = {*self._table.key, *self._always}
+            sets = [place for place in written if names[place] not in left_out]
+            form = self._forms[names] = _Form(
+                tuple(names[place] for place in written),
+                _chosen(written),
+                _chosen([names.index(name) for name in self._table.key if name in names]),
+                tuple(names[place] for place in sets),
+                _chosen(sets),
+            )
         return form
+
+
+def _chosen(places: Sequence[int]) -> _Some:
+    """Return what takes the values at these places of a row."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    if not places:
+        return lambda _: ()
+    [place] = places
+    return lambda values: (values[place],)

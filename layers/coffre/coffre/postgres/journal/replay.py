@@ -7,20 +7,17 @@ says when a transaction was committed only at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from typing import Final
 
-import psycopg2
-import psycopg2.errors
 import psycopg2.extensions
 
-from coffre.model.errors import JournalError, JournalTransientError
-from coffre.model.names import TableName, shown
-from coffre.postgres.connection.connect import one_line
+from coffre.model.errors import JournalError
+from coffre.model.names import TableName
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import statements
-from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate, lsn_text
+from coffre.postgres.journal.applying import Applier, Position
+from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate
 from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.firing import require_nothing_fires
 from coffre.postgres.journal.pending import Pending
@@ -43,15 +40,6 @@ _SETTINGS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Position:
-    """How far a replay has come: the end of the last transaction that it has applied, and what it applied in all."""
-
-    lsn: int = 0
-    transactions: int = 0
-    changes: int = 0
-
-
 class Replay:
     """Applies segments, one after another, in one session that does nothing else.
 
@@ -69,25 +57,21 @@ class Replay:
         name: str = "position",
     ) -> None:
         """Continue where an earlier one with the same `schema` of marks and `name` has come to."""
-        self._session = session
         self._source = source
-        self._schema = schema
-        self._name = name
         self._tables: dict[TableName, Pending] = {}
         self._transactions = 0
         self._changes = 0
-        self._is_open = False
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
         require_nothing_fires(session, source.changed)
-        with session:
-            found = marks.read(session, marks.JOURNAL, schema)
-        self._position = Position(**found[name]) if name in found else Position()  # type: ignore[arg-type]
+        self._array_types = statements.array_types(session, source.definitions)
+        self._applier = Applier(session, schema, name)
+        self._given = self.position  # what the applier has been given
 
     @property
     def position(self) -> Position:
         """How far everything is committed."""
-        return self._position
+        return self._applier.position
 
     def apply(self, lines: Lines, moment: Moment | None = None) -> bool:
         """Apply the transactions of a segment up to a moment, and return whether the moment is reached.
@@ -105,7 +89,7 @@ class Replay:
         JournalTransientError
             The session was cut: another one continues.
         """
-        choice = choose(outline(lines()), self._source.base, moment or Moment(), self._position.lsn)
+        choice = choose(outline(lines()), self._source.base, moment or Moment(), self.position.lsn)
         wanted = {transaction.begin_lsn for transaction in choice.transactions}
 
         def is_wanted(begin: Begin) -> bool:
@@ -116,11 +100,14 @@ class Replay:
                 return False
             return True
 
+        self._given = self.position
         try:
             if wanted:
-                self._apply(lines, is_wanted)
-        except BaseException:
-            self._give_up()
+                with self._applier.at_work():
+                    self._apply(lines, is_wanted)
+        except BaseException:  # the applier keeps nothing that is not committed
+            self._tables.clear()
+            self._transactions = self._changes = 0
             raise
         if wanted:
             raise JournalError(
@@ -131,7 +118,7 @@ class Replay:
         return choice.is_last
 
     def _apply(self, lines: Lines, is_wanted: Callable[[Begin], bool]) -> None:
-        last = self._position.lsn
+        last = self.position.lsn
         for change in decode(lines(), is_wanted=is_wanted):
             if isinstance(change, Begin):
                 continue
@@ -146,7 +133,7 @@ class Replay:
             self._changes += 1
             # Of a transaction that is larger than a commit should be, the rows go to the server all the same.
             if self._changes % _MOST_CHANGES == 0:
-                self._flush()
+                self._applier.run(self._take())
         if self._transactions:
             self._commit(last)
 
@@ -164,91 +151,22 @@ class Replay:
         pending = self._tables.get(table.name)
         if pending is None or pending.table is not table:
             if pending is not None:
-                self._run_all(pending.take())
-            pending = self._tables[table.name] = Pending(table)
+                self._applier.run(pending.take())
+            pending = self._tables[table.name] = Pending(table, self._array_types)
         return pending
 
     def _truncate(self, change: Truncate) -> bool:
-        self._flush()
         tables = self._source.emptied(change)
-        if statement := statements.truncate(change, tables, may_cascade=not self._source.is_part):
-            self._run(statement)
+        emptied = statements.truncate(change, tables, may_cascade=not self._source.is_part)
+        self._applier.run([*self._take(), *([emptied] if emptied else [])])
         return bool(tables)
 
-    def _flush(self) -> None:
-        """Apply what waits. Between tables the order is of no importance: no key or trigger connects them now."""
-        for pending in self._tables.values():
-            self._run_all(pending.take())
-
-    def _run_all(self, made: Iterable[Statement]) -> None:
-        for statement in made:
-            self._run(statement)
-
-    def _run(self, statement: Statement) -> None:
-        with self._session.cursor() as cursor:
-            try:
-                if not self._is_open:
-                    self._open(cursor)
-                cursor.execute(statement.sql)
-            except psycopg2.Error as error:
-                raise _explained(error, statement.table) from error
-            if statement.rows is not None and cursor.rowcount != statement.rows:
-                raise JournalError(
-                    f"The restored table {shown(*statement.table)} is not what the journal continues: a"
-                    f" statement changed {cursor.rowcount} rows instead of {statement.rows}.",
-                    code="JOURNAL_DIVERGED",
-                    hint=f"The rows are right up to {lsn_text(self._position.lsn)}. Choose another base; and report it:"
-                    " either the base or the journal is incomplete.",
-                )
-
-    def _open(self, cursor: psycopg2.extensions.cursor) -> None:
-        """Begin a commit's worth of changes, for which no other replay may have moved the position."""
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        found = marks.locked(cursor, marks.JOURNAL, self._name, self._schema)
-        if (Position(**found) if found else Position()) != self._position:  # type: ignore[arg-type]
-            raise JournalError(
-                "Another process applies the journal to the same database.",
-                code="JOURNAL_TWO_REPLAYS",
-                hint="Nothing was applied twice. Wait for the other one, or end its session and start again.",
-            )
-        self._is_open = True
+    def _take(self) -> list[Statement]:
+        """Return what waits. Between tables the order is of no importance: no key or trigger connects them now."""
+        return [statement for pending in self._tables.values() for statement in pending.take()]
 
     def _commit(self, lsn: int) -> None:
-        self._flush()
-        done = self._position
-        position = Position(lsn, done.transactions + self._transactions, done.changes + self._changes)
-        with self._session.cursor() as cursor:
-            try:
-                if not self._is_open:
-                    self._open(cursor)
-                marks.replace(cursor, marks.JOURNAL, self._name, asdict(position), self._schema)
-                self._session.commit()
-            except psycopg2.Error as error:
-                raise _explained(error, None) from error
-        self._position = position
+        done = self._given
+        self._given = Position(lsn, done.transactions + self._transactions, done.changes + self._changes)
+        self._applier.commit(self._take(), self._given)
         self._transactions = self._changes = 0
-        self._is_open = False
-
-    def _give_up(self) -> None:
-        self._tables.clear()
-        self._transactions = self._changes = 0
-        self._is_open = False
-        if not self._session.closed:
-            self._session.rollback()
-
-
-def _explained(error: psycopg2.Error, table: TableName | None) -> JournalError | JournalTransientError:
-    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-        return JournalTransientError(
-            "The session that applied the journal was ended.",
-            detail=one_line(error),
-            hint="Nothing is applied twice: start it again, and it continues.",
-        )
-    where = f"table {shown(*table)}" if table else "end of a transaction"
-    return JournalError(
-        f"The restored database does not take the journal's changes ({where}).",
-        code="JOURNAL_REPLAY",
-        detail=one_line(error),
-        hint="What came before is applied. Definitions may have changed since the base: choose an earlier moment, or a"
-        " later backup.",
-    )

@@ -7,51 +7,84 @@ printed, and the column's own type reads it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
+
+import psycopg2.extensions
 
 from coffre.model.errors import JournalError
 from coffre.model.names import TableName, qualified, quoted, shown
 from coffre.postgres.journal.changes import Row, Truncate, Unchanged, Value
-from coffre.postgres.journal.definitions import Table
+from coffre.postgres.journal.definitions import Definitions, Table
 
 type Values = Sequence[Value]
 
 _BOOLEAN: Final = "pg_catalog.bool"
 
 
+# An array of composite values would become a column for each of their fields.
+_ARRAY_TYPES: Final = """
+SELECT given.name FROM unnest(%s::text[]) AS given (name) JOIN pg_type t ON t.oid = to_regtype(given.name)
+WHERE t.typarray <> 0 AND t.typdelim = ',' AND t.typtype IN ('b', 'e', 'r', 'm')
+"""
+
+
 class Statement(NamedTuple):
-    """A statement, and the number of rows that it has to change; None when that is not known."""
+    """A statement, and the number of rows that it has to change; None when that is not known.
+
+    Parameters
+    ----------
+    data
+        What a `COPY` reads.
+    one_by_one
+        Makes the statements that do the same row by row, where these, in their order, may be possible alone.
+    """
 
     sql: str
     rows: int | None
     table: TableName
+    data: str | None = None
+    one_by_one: Callable[[], list[Statement]] | None = None
+
+
+def array_types(session: psycopg2.extensions.connection, definitions: Definitions) -> frozenset[str]:
+    """Return the types of columns of which `unnest` makes a column of an array."""
+    names = {column.type_name for table in definitions.tables.values() for column in table.columns}
+    with session, session.cursor() as cursor:
+        cursor.execute(_ARRAY_TYPES, (list(names),))
+        return frozenset(name for (name,) in cursor)
 
 
 def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[Statement]:
     """Return the statements that add rows, of which all have these columns."""
-    into = f"INSERT INTO {qualified(*table.name)}"
     if not names:
-        return [Statement(f"{into} DEFAULT VALUES", 1, table.name)] * len(rows)
-    values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+        return [Statement(f"INSERT INTO {qualified(*table.name)} DEFAULT VALUES", 1, table.name)] * len(rows)
     columns = ", ".join(map(quoted, names))
-    return [Statement(f"{into} ({columns}) OVERRIDING SYSTEM VALUE VALUES {values}", len(rows), table.name)]
+    copy = f"COPY {qualified(*table.name)} ({columns}) FROM STDIN (FORMAT csv, QUOTE '''', NULL 'NULL')"
+    return [Statement(copy, len(rows), table.name, "".join([f"{_literals(row)}\n" for row in rows]))]
 
 
-def update(table: Table, names: Sequence[str], rows: Sequence[tuple[Values, Values]]) -> Statement:
-    """Return the statement that sets columns of rows with different keys; each has its values, then its key."""
-    columns = [*names, *table.key]
-    given = _given(table, columns, [(*values, *key) for values, key in rows])
+def update(table: Table, names: Sequence[str], rows: Sequence[Values], arrays: Collection[str]) -> Statement:
+    """Return the statement that sets columns of rows with different keys; each has its values, then its key.
+
+    The order matters where another column is unique too: a row may take the value that the one before it has left.
+    """
+    given = _given(table, [*names, *table.key], rows, arrays)
     sets = ", ".join(f"{quoted(name)} = v.c{place}" for place, name in enumerate(names))
     where = _where_given(table, len(names))
     return Statement(
-        f"UPDATE ONLY {qualified(*table.name)} AS t SET {sets} FROM {given} WHERE {where}", len(rows), table.name
+        f"UPDATE ONLY {qualified(*table.name)} AS t SET {sets} FROM {given} WHERE {where}",
+        len(rows),
+        table.name,
+        one_by_one=(lambda: [update(table, names, [row], ()) for row in rows])
+        if table.has_further_keys and len(rows) > 1
+        else None,
     )
 
 
-def delete(table: Table, keys: Sequence[Values]) -> Statement:
+def delete(table: Table, keys: Sequence[Values], arrays: Collection[str]) -> Statement:
     """Return the statement that removes the rows with these keys."""
-    given = _given(table, table.key, keys)
+    given = _given(table, table.key, keys, arrays)
     where = _where_given(table, 0)
     return Statement(
         f"DELETE FROM ONLY {qualified(*table.name)} AS t USING {given} WHERE {where}", len(keys), table.name
@@ -140,17 +173,39 @@ def _same(name: str, type_name: str, value: Value) -> str:
     return same if value else f"{same} AND num_nulls({quoted(name)}) = 0"
 
 
-def _given(table: Table, names: Sequence[str], rows: Sequence[Values]) -> str:
+def _given(table: Table, names: Sequence[str], rows: Sequence[Values], arrays: Collection[str]) -> str:
+    """Return rows as a table: of arrays, where the types of all columns have them, because these are read faster."""
     types = {column.name: column.type_name for column in table.columns}
+    columns = ", ".join(f"c{place}" for place in range(len(names)))
+    if len(rows) > 1 and all(types[name] in arrays for name in names):
+        given = (
+            f"{_array(column)}::{types[name]}[]" for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        )
+        return f"unnest({', '.join(given)}) AS v ({columns})"
     # The types of the first row are those of all.
     first = ", ".join(f"{_literal(value)}::{types[name]}" for name, value in zip(names, rows[0], strict=True))
-    further = [f"({', '.join(map(_literal, row))})" for row in rows[1:]]
-    columns = ", ".join(f"c{place}" for place in range(len(names)))
+    further = [f"({_literals(row)})" for row in rows[1:]]
     return f"(VALUES {', '.join([f'({first})', *further])}) AS v ({columns})"
+
+
+def _array(values: Values) -> str:
+    elements = [_literal(value) if value is None or value is Unchanged.TOAST else _element(value) for value in values]
+    return f"'{{{','.join(elements)}}}'"
+
+
+def _element(value: str) -> str:
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
+    return f'"{quoted}"'
 
 
 def _where_given(table: Table, first: int) -> str:
     return " AND ".join(f"t.{quoted(name)} = v.c{first + place}" for place, name in enumerate(table.key))
+
+
+def _literals(values: Values) -> str:
+    """Return values as a part of SQL, and as a line of a `COPY` whose quotes are SQL's."""
+    quoted = ["'" + value.replace("'", "''") + "'" if isinstance(value, str) else _literal(value) for value in values]
+    return ",".join(quoted)
 
 
 def _literal(value: Value) -> str:

@@ -39,9 +39,19 @@ _TABLES: Final = re.compile(_TABLE)
 # The name of a type may need quotes too, and ends with [] for an array.
 _TYPE: Final = r'(?:[^"\[\]]|"[^"]*+(?:""[^"]*+)*+"|\[\])*+'
 _VALUE: Final = r"('[^']*+(?:''[^']*+)*+'|B'[01]*+'|[^ ']++)"
-_COLUMN: Final = re.compile(rf" ({_NAME})\[{_TYPE}\]:{_VALUE}")
+_COLUMN: Final = re.compile(rf" ({_NAME})\[({_TYPE})\]:{_VALUE}")
+# What a column of a type looks like: the group is the value, and takes no part where that is NULL. A value that was not
+# logged again fits none of them.
+_NUMBER: Final = r"(?:null|((?!u)[^ ']++))"
+_BITS: Final = r"(?:null|B'([01]*+)')"
+_QUOTED: Final = r"(?:null|'([^']*+(?:''[^']*+)*+)')"
+_BARE_TYPES: Final = dict.fromkeys(
+    ("smallint", "integer", "bigint", "oid", "real", "double precision", "numeric", "boolean"), _NUMBER
+) | {"bit": _BITS, "bit varying": _BITS}
 _BEGIN: Final = re.compile(r"BEGIN (\d+)")
 _COMMIT: Final = re.compile(r"COMMIT (\d+) \(at (\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?)\+00\)")
+_COLON: Final = ": "
+_KIND_LENGTH: Final = len(": INSERT:")
 _OLD_KEY: Final = " old-key:"
 _NEW_TUPLE: Final = " new-tuple:"
 _NO_DATA: Final = " (no-tuple-data)"
@@ -52,7 +62,7 @@ _MOST_FORMS: Final = 4096
 
 
 class _Form(NamedTuple):
-    """What the last line that began in the same way looked like: one expression for all of its columns."""
+    """What a line that began in the same way looked like: one expression for all of its columns, a group for each."""
 
     pattern: re.Pattern[str]
     names: tuple[str, ...]
@@ -159,77 +169,93 @@ def unreadable(line: Line, why: str) -> JournalError:
     )
 
 
+class _Head(NamedTuple):
+    """How lines of a table and kind begin, and what they looked like after that when one was last read by columns."""
+
+    text: str
+    table: TableName
+    kind: str
+
+
 class _Reader:
-    """Reads lines with changes, by the forms that it has seen."""
+    """Reads lines with changes, by the beginnings and the forms that it has seen."""
 
     def __init__(self) -> None:
+        self._heads: dict[str, _Head] = {}
         self._forms: dict[str, _Form] = {}
-        self._tables: dict[tuple[str, str], TableName] = {}
 
     def change(self, line: Line) -> RowChange | Truncate:
-        found = _HEAD.match(line.data)
-        if found is None:
-            return self._truncate(line)
-        table = self._table(found[1], found[2])
-        end = found.end()
-        if found[3] == "INSERT":
-            new = self._row(line, found[0], end)
+        data = line.data
+        # As long as a head whose names need no quotes. What is kept under it is the whole head, never a part of one.
+        end = data.find(_COLON) + _KIND_LENGTH
+        head = self._heads.get(data[:end])
+        if head is None:
+            found = _HEAD.match(data)
+            if found is None:
+                return self._truncate(line)
+            end = found.end()
+            head = self._head(found)
+        if head.kind == "INSERT":
+            new = self._row(line, head.text, end)
             if new is None:
                 raise unreadable(line, "the new row is missing")
-            return Insert(table, new)
-        if found[3] == "DELETE":
-            return Delete(table, self._row(line, found[0], end))
-        if not line.data.startswith(_OLD_KEY, end):
-            return Update(table, None, self._row(line, found[0], end))
+            return Insert(head.table, new)
+        if head.kind == "DELETE":
+            return Delete(head.table, self._row(line, head.text, end))
+        if not data.startswith(_OLD_KEY, end):
+            return Update(head.table, None, self._row(line, head.text, end))
         old, end = self._columns(line, end + len(_OLD_KEY))
-        if not line.data.startswith(_NEW_TUPLE, end):
+        if not data.startswith(_NEW_TUPLE, end):
             raise unreadable(line, "the new row is missing")
-        return Update(table, old, self._row(line, found[0] + _NEW_TUPLE, end + len(_NEW_TUPLE)))
+        return Update(head.table, old, self._row(line, head.text, end + len(_NEW_TUPLE)))
+
+    def _head(self, found: re.Match[str]) -> _Head:
+        if len(self._heads) >= _MOST_FORMS:
+            self._heads.clear()
+        head = _Head(found[0], (_unquoted(found[1]), _unquoted(found[2])), found[3])
+        return self._heads.setdefault(head.text, head)
 
     def _truncate(self, line: Line) -> Truncate:
         found = _TRUNCATE.fullmatch(line.data)
         if found is None:
             raise unreadable(line, "neither a table nor a kind of change is recognized")
         words = found[2].split()
-        tables = tuple(self._table(schema, name) for schema, name in _TABLES.findall(found[1]))
+        tables = tuple((_unquoted(schema), _unquoted(name)) for schema, name in _TABLES.findall(found[1]))
         return Truncate(tables, "cascade" in words, "restart_seqs" in words)
 
     def _row(self, line: Line, head: str, start: int) -> Row | None:
         """Read the columns up to the end of the line; None when the server logged none."""
+        data = line.data
         form = self._forms.get(head)
-        if form is not None and (found := form.pattern.fullmatch(line.data, start)) is not None:
-            return Row(form.names, tuple(map(_value, found.groups())))
-        if line.data.startswith(_NO_DATA, start) and start + len(_NO_DATA) == len(line.data):
+        if form is not None and (found := form.pattern.fullmatch(data, start)) is not None:
+            values = found.groups()
+            if "''" in data:
+                values = tuple([value and value.replace("''", "'") for value in values])
+            return Row(form.names, values)
+        if data.startswith(_NO_DATA, start) and start + len(_NO_DATA) == len(data):
             return None
         row, end = self._columns(line, start)
-        if end != len(line.data):
+        if end != len(data):
             raise unreadable(line, "a column is not understood")
-        if len(self._forms) >= _MOST_FORMS:
-            self._forms.clear()
-        self._forms[head] = _form_of(line.data, start, row.names)
-        return row
+        if form is None or form.names != row.names:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            form = self._forms[head] = _form_of(data, start, row.names)
+        return Row(form.names, row.values)
 
     def _columns(self, line: Line, start: int) -> tuple[Row, int]:
         names, values = list[str](), list[Value]()
         while (found := _COLUMN.match(line.data, start)) is not None:
             names.append(_unquoted(found[1]))
-            values.append(_value(found[2]))
+            values.append(_value(found[3]))
             start = found.end()
         return Row(tuple(names), tuple(values)), start
-
-    def _table(self, schema: str, name: str) -> TableName:
-        known = self._tables.get((schema, name))
-        if known is None:
-            if len(self._tables) >= _MOST_FORMS:
-                self._tables.clear()
-            known = self._tables[schema, name] = (_unquoted(schema), _unquoted(name))
-        return known
 
 
 def _form_of(data: str, start: int, names: tuple[str, ...]) -> _Form:
     parts = list[str]()
     while (found := _COLUMN.match(data, start)) is not None:
-        parts.append(re.escape(data[found.start() : found.start(2)]) + _VALUE)
+        parts.append(re.escape(data[found.start() : found.start(3)]) + _BARE_TYPES.get(found[2], _QUOTED))
         start = found.end()
     return _Form(re.compile("".join(parts)), names)
 
