@@ -199,6 +199,7 @@ def _show(found: MonthCost, what_if: tuple[Change, ...], prices: Prices) -> None
         ([change.name, dollars(change.month), _signed(change)] for change in what_if),
         right=["A MONTH, AT MOST ABOUT", "DIFFERENCE"],
     )
+    say(_journals(found, prices))
     for line in _remarks(found, prices):
         say(line, style="dim")
 
@@ -221,6 +222,21 @@ def _signed(change: Change) -> str:
     from coffre.policy.cost import dollars
 
     return ("+" if change.difference >= 0 else "") + dollars(change.difference)
+
+
+def _journals(found: MonthCost, prices: Prices) -> str:
+    """Return what journals cost, without storage; where none was drained, what one would."""
+    from coffre.model.journal_options import JournalOptions
+    from coffre.policy.cost import dollars
+    from coffre.policy.journal_cost import ASSUMED, expected_month
+
+    drained = [one for one in found.targets if one.name is not None and one.journal_cost.total]
+    if drained and found.elapsed:
+        listed = ", ".join(f"{one.name} {dollars(one.journal_cost.total / found.elapsed)}" for one in drained)
+        return f"Journals, of it, for a whole month and without storage: about {listed}."
+    options = JournalOptions()
+    month = dollars(expected_month(options, prices).total)
+    return f"A journal, drained every {options.every_minutes} minutes, would add about {month} a month ({ASSUMED})."
 
 
 def _remarks(found: MonthCost, prices: Prices) -> Iterator[str]:
@@ -246,7 +262,13 @@ def _json(found: MonthCost, what_if: tuple[Change, ...], prices: Prices) -> dict
         "estimated_runs": found.estimated,
         "cost": vars(found.cost),
         "targets": [
-            {"target": one.name, "runs": one.runs, "stored_bytes": one.stored_bytes, "cost": vars(one.cost)}
+            {
+                "target": one.name,
+                "runs": one.runs,
+                "stored_bytes": one.stored_bytes,
+                "cost": vars(one.cost),
+                "journal": one.journal_cost.total,
+            }
             for one in found.targets
         ],
         "changes": [vars(change) for change in what_if],

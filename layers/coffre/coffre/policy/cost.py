@@ -21,6 +21,9 @@ _ZERO: Final = Decimal(0)
 # Records, locks, heartbeats and audit events of one invocation: roughly, of runs of some minutes.
 _CATALOG_WRITES: Final = 40
 _CATALOG_READS: Final = 40
+# Of a drain of a journal, or of a tick that asks which are due: the state, the usage, the configuration.
+_DRAIN_CATALOG_WRITES: Final = 4
+_DRAIN_CATALOG_READS: Final = 4
 # What a record without counts is taken for: the function's default memory, and one request for each full pack.
 _MEMORY_MB: Final = 3_008
 _PACK_BYTES: Final = 16 * 2**20
@@ -63,7 +66,8 @@ class TargetCost:
     """What a target cost, or (`name` None) what jobs about all targets cost.
 
     `runs` are those of all jobs, `backups` of them backups, and `estimated` those without counts. `protected_bytes` is
-    the plaintext of its newest backup, `stored_bytes` its share of the vault. `run_cost` is of its backups alone.
+    the plaintext of its newest backup, `stored_bytes` its share of the vault. `run_cost` is of its backups alone,
+    `journal_cost` of drains of its journal, both without storage.
     """
 
     name: str | None
@@ -75,6 +79,7 @@ class TargetCost:
     protected_bytes: int = 0
     stored_bytes: int = 0
     first_bytes: int = 0
+    journal_cost: Cost = Cost()
 
 
 @dataclass(frozen=True)
@@ -133,9 +138,15 @@ def cost_of(used: Usage, prices: Prices) -> Cost:
         requests=writes * prices.write + reads * prices.read,
         transfer=Decimal(used.outside_bytes) / GB * prices.gb_out,
         kms=used.kms_requests * prices.kms_request,
-        catalog=used.invocations * (_CATALOG_WRITES * prices.catalog_write + _CATALOG_READS * prices.catalog_read),
+        catalog=used.invocations * _catalog_cost(used.job, prices),
         machine=used.transitions * prices.transition,
     )
+
+
+def _catalog_cost(job: Job, prices: Prices) -> Decimal:
+    if job is Job.JOURNAL:
+        return _DRAIN_CATALOG_WRITES * prices.catalog_write + _DRAIN_CATALOG_READS * prices.catalog_read
+    return _CATALOG_WRITES * prices.catalog_write + _CATALOG_READS * prices.catalog_read
 
 
 def estimated_usage(backup: Backup) -> Usage:
@@ -237,6 +248,7 @@ def _target_cost(
         estimated=sum(used.estimated for used in runs),
         protected_bytes=(newest.plaintext_bytes or 0) if newest else 0,
         stored_bytes=stored_bytes,
+        journal_cost=total_of(cost_of(used, prices) for used in runs if used.job is Job.JOURNAL),
         first_bytes=min(stored_bytes, max((one.stored_bytes or 0 for one in own), default=0)),
     )
 
@@ -249,10 +261,11 @@ def _stored(living: Sequence[Backup], vault: VaultUse | None) -> dict[str, int]:
     whole = sum(added.values())
     if vault is None or not whole:
         return added
-    # Packs of deleted backups can still be needed, and others wait for their removal: divided in proportion.
-    shares = {target: vault.size_bytes * size // whole for target, size in added.items()}
+    # Packs of deleted backups can still be needed, others wait for their removal, and journals are measured together:
+    # divided in proportion.
+    shares = {target: vault.held_bytes * size // whole for target, size in added.items()}
     largest = max(added, key=lambda target: added[target])
-    shares[largest] += vault.size_bytes - sum(shares.values())
+    shares[largest] += vault.held_bytes - sum(shares.values())
     return shares
 
 

@@ -55,6 +55,31 @@ def test_a_month_is_shown_with_its_parts_and_what_changes_would_cost(coffre: Cof
     assert "Of 1 run no counts were recorded: estimated from size and duration." in rest
 
 
+def test_what_a_journal_costs_is_said_before_and_after_it_is_switched_on(
+    coffre: Coffre, account: Account, used: str
+) -> None:
+    assumed = "A journal, drained every 5 minutes, would add about $1."
+    [line] = [line for line in coffre("cost").out.splitlines() if line.startswith("A journal")]
+    assert line.startswith(assumed)
+    assert line.endswith(" a month (3,538 MB for a second, 2 writes and 2 reads a drain).")
+
+    began = account.catalog.get_backup(used).created_at
+    account.catalog.usages.add(
+        Usage(
+            id=str(ULID.from_datetime(began)),
+            job=Job.JOURNAL,
+            target="shop",
+            at=began,
+            invocations=288,
+            function_mb_ms=288 * 3_538_000,
+        )
+    )
+
+    assert "Journals, of it, for a whole month and without storage: about shop $" in coffre("cost").out
+    (target,) = coffre("cost", "shop", "--json").json()["targets"]
+    assert 0 < Decimal(target["journal"]) < Decimal(target["cost"]["function"]) + Decimal(target["cost"]["catalog"])
+
+
 def test_scripts_get_exact_amounts_that_add_up(coffre: Coffre, used: str) -> None:
     found = coffre("cost", "shop", "--json").json()
 

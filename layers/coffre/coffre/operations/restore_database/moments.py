@@ -141,7 +141,7 @@ def stretch_of[B](
 
 
 def _as_stored(end: IntervalEnd, interval: JournalInterval, segments: Sequence[JournalSegment]) -> IntervalEnd:
-    """Return the end of what there is: if the last segments were lost, it is where the last one that is there ends."""
+    """Return the end of what exists: if the last segments were lost, it is where the last of the others ends."""
     last = segments[-1].number if segments else 0
     if end.number is None or last >= end.number:
         return end
