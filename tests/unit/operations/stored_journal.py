@@ -62,7 +62,7 @@ def journal_of(
     previous, position = journal.begin_interval(vault, begun), begun.from_lsn
     dated(scene, interval, first)
     for number, age in enumerate(others, 1):
-        stored = journal.store_lines(vault, target, interval, number, encoder, [journal.line_bytes(1, 1, "BEGIN")])
+        stored = journal.store_lines(vault, target, interval, number, encoder, journal.pieces_of([(1, 1, "BEGIN")]))
         segment = JournalSegment(
             interval=interval,
             number=number,
