@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.newest import newest
 from benchmarks.timers import cpu_report
 from coffre.model.restore import Scope
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.parallel_map import ThreadRunner
@@ -24,12 +25,8 @@ from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
 
-def main(url: str, vault: str, identity: str, streams: str = "2", *tables: str) -> None:
-    """Restore the newest backup; print what was loaded, how long each phase took, and which CPU seconds went where.
-
-    Among the tables `--analyze` can stand: statistics are gathered then, which no other program does.
-    """
-    scope = Scope(tables=tuple(table for table in tables if table != "--analyze"), analyze="--analyze" in tables)
+def restore(url: str, vault: str, identity: str, streams: int = 2, scope: Scope | None = None) -> RestoreReport:
+    """Restore the newest backup of a directory."""
     backup = newest(Path(vault))
     if backup is None:
         raise SystemExit(f"no backup in {vault}")
@@ -43,11 +40,20 @@ def main(url: str, vault: str, identity: str, streams: str = "2", *tables: str) 
             vault=Vault(DirectoryStore(Path(vault))),
             decoder=FrameDecoder((identity,) if identity.startswith("AGE-") else ()),
             scratch=Path(scratch),
-            streams=int(streams),
-            runner=ThreadRunner(2 * int(streams), children.end_all),
-            scope=scope,
+            streams=streams,
+            runner=ThreadRunner(2 * streams, children.end_all),
+            scope=scope or Scope(),
         )
-        report = restore_database(job, Meter())
+        return restore_database(job, Meter())
+
+
+def main(url: str, vault: str, identity: str, streams: str = "2", *tables: str) -> None:
+    """Restore the newest backup; print what was loaded, how long each phase took, and which CPU seconds went where.
+
+    Among the tables `--analyze` can stand: statistics are gathered then, which no other program does.
+    """
+    scope = Scope(tables=tuple(table for table in tables if table != "--analyze"), analyze="--analyze" in tables)
+    report = restore(url, vault, identity, int(streams), scope)
     left_out = [left.what for left in report.left_out]
     print(json.dumps({"rows": report.rows, "phases_ms": report.phases_ms, "left_out": left_out, **cpu_report()}))
 

@@ -296,14 +296,16 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
         again(JournalEnd.TIMELINE)
 
     # One transaction that the server may not keep, or that takes longer than a function runs.
-    changed()
-    run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
     run(
         f"ALTER DATABASE {scene.name} SET temp_file_limit = '1MB'", f"ALTER DATABASE {scene.name} SET work_mem = '64kB'"
     )
+    journal.drain()  # a setting of a database is one of its definitions
+    changed()
+    run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
     report = again(JournalEnd.TOO_LARGE, journal.drain())
     assert report.transactions == 1  # what was committed before it
     run(f"ALTER DATABASE {scene.name} RESET ALL")
+    journal.drain()
     changed()
     with pytest.raises(JournalTransientError) as caught:
         journal.drain(remaining_seconds=lambda: 5.0)

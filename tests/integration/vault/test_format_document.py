@@ -32,7 +32,7 @@ from coffre.postgres.journal.transactions import BaseSnapshot, outline
 from coffre.stores.store import MAX_OBJECT_BYTES
 from coffre.vault.codec import new_identity
 from coffre.vault.entries import FRAME_SIZE_BYTES
-from coffre.vault.journal import line_bytes
+from coffre.vault.journal import pieces_of
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, load, sequences
@@ -428,7 +428,7 @@ def test_the_example_of_a_segment_is_read_as_the_document_says() -> None:
 
     begin, update, delete, commit = decode(lines)
 
-    assert b"".join(line_bytes(*line) for line in lines).decode() == example
+    assert b"".join(pieces_of(lines)).decode() == example
     assert begin == Begin(745, 24305696)
     assert update == Update(
         ("public", "orders"), None, Row(("id", "note", "data"), ("7", "it's paid", Unchanged.TOAST))

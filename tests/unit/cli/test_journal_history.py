@@ -48,8 +48,7 @@ def store(vault: Vault, name: str, print_: str, tables: Sequence[Table], *segmen
     )
     previous, position = journal.begin_interval(vault, begun), 100
     for number, (to_lsn, lines) in enumerate(segments, 1):
-        pieces = [journal.line_bytes(*line) for line in lines]
-        stored = journal.store_lines(vault, "shop", name, number, encoder, pieces)
+        stored = journal.store_lines(vault, "shop", name, number, encoder, journal.pieces_of(lines))
         segment = JournalSegment(
             interval=name,
             number=number,

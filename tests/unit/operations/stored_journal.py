@@ -70,8 +70,8 @@ def journal_of(
     previous, position = journal.begin_interval(vault, begun), begun.from_lsn
     dated(scene, interval, first)
     for number, age in enumerate(others, 1):
-        lines = [journal.line_bytes(lsn_at(age), number, data) for data in transaction(scene, number, age)]
-        stored = journal.store_lines(vault, target, interval, number, encoder, lines)
+        lines = [(lsn_at(age), number, data) for data in transaction(scene, number, age)]
+        stored = journal.store_lines(vault, target, interval, number, encoder, journal.pieces_of(lines))
         segment = JournalSegment(
             interval=interval,
             number=number,

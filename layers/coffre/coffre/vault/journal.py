@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -37,7 +39,7 @@ from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
-_TEXT: Final = json.JSONEncoder(ensure_ascii=False)
+_PIECE_CHARACTERS: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -209,18 +211,36 @@ def read_lines(vault: Vault, segment: JournalSegment, decoder: FrameDecoder) -> 
         raise _damaged(segment.frames[-1].pack, "JOURNAL_DAMAGED", "its last line has no end")
 
 
-def line_bytes(lsn: int, xid: int, data: str) -> bytes:
-    """Return a line as it is stored."""
-    return f"[{lsn},{xid},{_TEXT.encode(data)}]\n".encode()
+def pieces_of(lines: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
+    """Yield lines (`lsn, xid, data`) as they are stored, many in a piece."""
+    waiting, size = list[str](), 0
+    for lsn, xid, data in lines:
+        text = f"[{lsn},{xid},{encode_basestring(data)}]\n"
+        waiting.append(text)
+        size += len(text)
+        if size >= _PIECE_CHARACTERS:
+            yield "".join(waiting).encode()
+            waiting, size = [], 0
+    yield "".join(waiting).encode()
 
 
 def _store(vault: Vault, prefix: str, encoder: FrameEncoder, pieces: Iterable[bytes]) -> Stored:
     frames, size = list[Frame](), 0
-    with PackWriter(vault.store_of_new, prefix, encoder) as packs:
+    with PackWriter(vault.store_of_new, prefix, encoder) as packs, ThreadPoolExecutor(1, "journal-frames") as storing:
+        # A frame is compressed and encrypted while the lines of the next one come.
+        appended: Future[Frame] | None = None
         for plaintext in _frame_sized(pieces):
-            frames.append(packs.append(plaintext, hashlib.sha256(plaintext).hexdigest(), prefix))
+            if appended is not None:
+                frames.append(appended.result())
+            appended = storing.submit(_append, packs, plaintext, prefix)
             size += len(plaintext)
+        if appended is not None:
+            frames.append(appended.result())
     return Stored(tuple(frames), tuple(packs.packs), size)
+
+
+def _append(packs: PackWriter, plaintext: bytes, prefix: str) -> Frame:
+    return packs.append(plaintext, hashlib.sha256(plaintext).hexdigest(), prefix)
 
 
 def _frame_sized(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.look import Look, hash_of
 from coffre.postgres.journal.passing import Cut, Passing
 from coffre.postgres.journal.slot import Ownership
-from coffre.vault.journal import Stored, commit_segment, line_bytes, store_lines
+from coffre.vault.journal import Stored, commit_segment, pieces_of, store_lines
 
 RESERVE_SECONDS: Final = 15.0
 """Before the end of the process: what is left then is for the records."""
@@ -125,7 +125,7 @@ def _store(
     passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
     # Whatever stops it, the session is free for what follows.
     with closing(in_time(job, session, ownership(state), upto)) as lines:
-        pieces = (line_bytes(*line) for line in passed.through(lines))
+        pieces = pieces_of(passed.through(lines))
         stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
     return stored, passed
 
