@@ -184,6 +184,7 @@ def test_what_lost_data_is_found_with_the_command_that_restores_it(
     delete, truncate, small, drop, lost = coffre(*find, "--json").json()
     assert (delete["kind"], delete["tables"]) == ("delete", [{"table": "public.orders", "rows": 3}])
     assert delete["command"] == f"coffre restore database {base.id} --to env:NEW --at-lsn 0/F9"
+    assert delete["tables_command"] == f"coffre restore tables {base.id} public.orders --at-lsn 0/F9"
     tables = [one["table"] for one in truncate["tables"]]
     assert (truncate["transaction"], tables) == (13, ['public."Order Lines"', "public.orders"])
     assert small["tables"] == [{"table": 'public."Order Lines"', "rows": 2}]
@@ -193,6 +194,8 @@ def test_what_lost_data_is_found_with_the_command_that_restores_it(
         "Definitions have changed: public.orders.",
     )
     assert (lost["transaction"], lost["backup_id"], lost["command"]) == (20, None, None)
+    assert "'public.\"Order Lines\"' public.orders --at-lsn" in truncate["tables_command"]
+    assert (drop["tables_command"], lost["tables_command"]) == (None, None)
 
     said = coffre(*find, "--most", 1)
     assert "3 rows deleted from public.orders (3) by transaction 12" in said.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +69,8 @@ def _show(place: Place, loss: Loss, stack: str | None) -> None:
         say("  The moment before it cannot be restored by the journal, which had no base: coffre list.", style="yellow")
     else:
         say_command(command)
+        if (tables := _tables_command(place, loss, stack)) is not None:
+            say_command(tables)
 
 
 def _words(loss: Loss) -> str:
@@ -89,11 +92,24 @@ def _command(place: Place, loss: Loss, stack: str | None) -> str | None:
     return f"{program} restore database {loss.backup.id} --to env:NEW --at-lsn {lsn_text(loss.before_lsn)}{named}"
 
 
+def _tables_command(place: Place, loss: Loss, stack: str | None) -> str | None:
+    """Return the command that stages these tables alone; None where they are not known, or many."""
+    if loss.backup is None or not 0 < len(loss.tables) <= _NAMED:
+        return None
+    from coffre.postgres.journal.changes import lsn_text
+
+    names = " ".join(shlex.quote(shown(*table)) for table, _ in loss.tables)
+    program, to = (place.command, " --to env:OWNER") if isinstance(place, StandaloneVault) else ("coffre", "")
+    named = f" --stack {stack}" if stack is not None else ""
+    return f"{program} restore tables {loss.backup.id} {names} --at-lsn {lsn_text(loss.before_lsn)}{to}{named}"
+
+
 def _say_further(losses: Losses) -> None:
     if not losses.found:
         remark("The journal has no changed definitions, no TRUNCATE, and no transaction that deleted several rows.")
         return
-    say("NEW is a variable with the address of a database that does not exist yet, or is empty.")
+    say("NEW is a variable with the address of a database that does not exist yet, or is empty. The tables alone are")
+    say("staged next to those in use, and compared.")
     if losses.further_deletes or losses.further_truncates:
         deletes = counted(losses.further_deletes, "smaller transaction")
         truncates = counted(losses.further_truncates, "older TRUNCATE")
@@ -112,4 +128,5 @@ def _json(place: Place, loss: Loss, stack: str | None) -> dict[str, Any]:
         "text": loss.text,
         "backup_id": loss.backup.id if loss.backup is not None else None,
         "command": _command(place, loss, stack),
+        "tables_command": _tables_command(place, loss, stack),
     }

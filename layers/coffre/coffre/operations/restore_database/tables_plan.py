@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from coffre.model.errors import EventError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.restore import Scope
@@ -99,7 +100,12 @@ def choose_tables(source: Source, scope: Scope) -> list[Chosen]:
         for table in source.content.tables
     ]
     candidates += [Chosen((entry.schema or "", entry.tag), None, entry) for entry in entries.values()]
-    found = chosen(candidates, lambda table: table.name, scope.tables, scope.schemas)
+    try:
+        found = chosen(candidates, lambda table: table.name, scope.tables, scope.schemas)
+    except EventError as error:
+        if source.chosen is not None:
+            error.add_note("Names are those of the moment: a table may have had another one then, or not have existed.")
+        raise
     whole = with_partitions(source.toc, [table.entry for table in found if table.entry])
     ids = {entry.dump_id for entry in whole}
     names = {table.name for table in found}
