@@ -1,6 +1,6 @@
 """How fast a journal is drained and applied (docs/adr/0066-a-journal-of-rows.md).
 
-    python -m benchmarks.journal [CHANGES]
+    python -m benchmarks.journal [CHANGES [PLUGIN]]
 
 CPU seconds are those of this process and of the server's backend for its session.
 
@@ -28,7 +28,8 @@ from tests.integration.journal_scene import OPTIONS, Scene, scene
 from tests.integration.journal_vault import Journal, journal_of
 
 from coffre.catalog.catalog import Catalog
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import slot, test_decoding
+from coffre.postgres.journal.stream import stream
 from coffre.postgres.journal.test_decoding import decode
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
@@ -46,12 +47,13 @@ FROM generate_series({}, {}) i
 def main(arguments: list[str]) -> int:
     """Measure one run, and print what it took."""
     changes = int(arguments[0]) if arguments else 1_000_000
+    plugin = arguments[1] if arguments[1:] else test_decoding.PLUGIN
     toolchain = Toolchain()
     home = toolchain.postgresql(18)
     with ExitStack() as running:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory()))
         server = running.enter_context(PostgresServer(home, OPTIONS))
-        played = running.enter_context(scene(server, home, scratch, "journal"))
+        played = running.enter_context(scene(server, home, scratch, "journal", plugin))
         played.begin(_TABLE)
         played.take_base()
         journal = into_a_vault(running, played)
@@ -74,11 +76,15 @@ def main(arguments: list[str]) -> int:
         print(f", {report.stored_bytes / rows:.1f} MB stored for a million")
         found = slot.require_ours(played.reader, played.ours)
         began, cpu = time.perf_counter(), used(played.reader)
-        segment = list(slot.peek(played.reader, played.ours.name, found.flush_lsn))
+        segment = list(slot.peek(played.reader, played.ours.name, found.flush_lsn, plugin))
         drained = time.perf_counter() - began
         size = sum(len(line.data) for line in segment)
         print(f"{len(segment)} lines of {size / 1e6:.0f} MB, {found.retained_bytes / 1e6:.0f} MB of WAL")
         print(f"drain: {drained:.1f} s, CPU {shown(cpu, used(played.reader))}")
+        began, here = time.perf_counter(), time.process_time()
+        lines = sum(1 for _ in stream(journal.job.connection, played.ours, found.flush_lsn, lambda: None))
+        took, here = time.perf_counter() - began, time.process_time() - here
+        print(f"by a stream: {lines} lines, {took:.1f} s, CPU {here:.1f} s here")
         began = time.process_time()
         rows = sum(1 for _ in decode(segment))
         print(f"decode: {rows / (time.process_time() - began):,.0f} lines a CPU second")

@@ -212,9 +212,11 @@ def dying(segment: list[Line], after: int) -> Lines:
 
 
 @contextmanager
-def scene(server: PostgresServer, home: Path, scratch: Path, name: str) -> Iterator[Scene]:
+def scene(
+    server: PostgresServer, home: Path, scratch: Path, name: str, plugin: str = test_decoding.PLUGIN
+) -> Iterator[Scene]:
     with ExitStack() as stack:
-        yield Scene(server, home, scratch, name, stack)
+        yield Scene(server, home, scratch, name, stack, plugin)
 
 
 TABLES = '''

@@ -22,7 +22,7 @@ from coffre.operations.journal.job import DrainReport, Guarding
 from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
-from coffre.postgres.journal import fingerprint, look, passing, slot
+from coffre.postgres.journal import fingerprint, look, passing, slot, stream
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
 from coffre.postgres.journal.test_decoding import begin_of, unreadable
@@ -302,7 +302,9 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     journal.drain()  # a setting of a database is one of its definitions
     changed()
     run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
-    report = again(JournalEnd.TOO_LARGE, journal.drain())
+    pooled = ConnectError("A pooler knows no replication.", code="CONNECTION_REFUSED")
+    with patch.object(stream, "connect_replicating", side_effect=pooled):
+        report = again(JournalEnd.TOO_LARGE, journal.drain())
     assert report.transactions == 1  # what was committed before it
     run(f"ALTER DATABASE {scene.name} RESET ALL")
     journal.drain()

@@ -152,17 +152,15 @@ class _Drain:
 
     def _steps(self, state: JournalState, seen: Look, marks: tuple[DefinitionMark, ...]) -> tuple[JournalState, bool]:
         """Store step by step; returns whether everything is stored."""
-        step_bytes = _SLOW_STEP_BYTES if state.slow else self.job.step_bytes
+        pace = _Pace(_SLOW_STEP_BYTES if state.slow else self.job.step_bytes, self.job.step_bytes, state.slow > 0)
         while not self.steps or self.job.remaining_seconds() > 2 * RESERVE_SECONDS:
-            upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + step_bytes))
+            upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + pace.step_bytes))
             try:
-                done = store_segment(self.job, self.session, state, seen, upto, marks)
+                done = store_segment(self.job, self.session, state, seen, upto, marks, by_stream=pace.by_stream)
             except JournalError as error:
-                if step_bytes > _SMALLEST_STEP_BYTES.get(error.code, step_bytes):
-                    step_bytes = max(step_bytes // 8, 1)
-                    continue
-                state, seen = self._begin_again(state, error)
-                step_bytes = self.job.step_bytes
+                if not pace.is_changed_for(error):
+                    state, seen = self._begin_again(state, pace.cause or error)
+                    pace = _Pace(self.job.step_bytes, self.job.step_bytes)
                 continue
             except JournalTransientError as error:
                 if error.code != "JOURNAL_TOO_SLOW":
@@ -225,6 +223,34 @@ class _Drain:
             ended=tuple(self.ended),
             notes=tuple(self.notes),
         )
+
+
+@dataclass
+class _Pace:
+    """How much WAL a step reads, and by which way: a stream has room for any transaction, and begins to send sooner.
+
+    `cause` is why the other way was taken, or why there is no other.
+    """
+
+    step_bytes: int
+    most_bytes: int
+    by_stream: bool = False
+    has_stream: bool = True
+    cause: JournalError | None = None
+
+    def is_changed_for(self, error: JournalError) -> bool:
+        """Take a smaller step, or the other way, after an error; False: nothing is left to try."""
+        if error.code == "JOURNAL_NO_STREAM" and self.has_stream:
+            self.by_stream = self.has_stream = False
+            return self.cause is None  # a SELECT has failed before
+        if self.step_bytes > _SMALLEST_STEP_BYTES.get(error.code, self.step_bytes):
+            self.step_bytes = max(self.step_bytes // 8, 1)
+            return True
+        self.cause = None
+        if error.code == "JOURNAL_TOO_LARGE" and self.has_stream and not self.by_stream:
+            self.step_bytes, self.by_stream, self.cause = self.most_bytes, True, error
+            return True
+        return False
 
 
 def _other_publication() -> JournalError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +18,7 @@ from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.look import Look, hash_of
 from coffre.postgres.journal.passing import Cut, Passing
 from coffre.postgres.journal.slot import Ownership
+from coffre.postgres.journal.stream import stream
 from coffre.vault.journal import Stored, commit_segment, pieces_of, store_lines
 
 RESERVE_SECONDS: Final = 15.0
@@ -46,24 +47,32 @@ def store_segment(
     seen: Look,
     upto: int,
     marks: tuple[DefinitionMark, ...],
+    *,
+    by_stream: bool = False,
 ) -> Step:
     """Store what was committed up to a position, keep that, and advance the slot; without any change only the latter.
+
+    Parameters
+    ----------
+    by_stream
+        By the replication protocol, whose answer has any size.
 
     Raises
     ------
     JournalError
-        `JOURNAL_TOO_LARGE`, `JOURNAL_SLOT_LOST`; `JOURNAL_UNREADABLE`: the server gave nothing of it
+        `JOURNAL_TOO_LARGE`, `JOURNAL_NO_STREAM`, `JOURNAL_SLOT_LOST`; `JOURNAL_UNREADABLE`: the server gave nothing of
+        it
     JournalTransientError
         `JOURNAL_TOO_SLOW`, `JOURNAL_TWO_DRAINS`, `JOURNAL_SLOT_BUSY`
     """
-    stored, passed = _store(job, session, state, seen, upto)
+    stored, passed = _store(job, session, state, seen, upto, by_stream=by_stream)
     cut = passed.cut
     if cut is not None:
         # Frames may have lines of what cannot be followed: what comes before is read again, without it.
         upto = max(cut.lsn, state.stored_lsn)
         stored, passed = Stored((), (), 0), Passing(seen.definitions, seen.snapshot, upto)
         if cut.lsn > state.stored_lsn:
-            stored, passed = _store(job, session, state, seen, upto)
+            stored, passed = _store(job, session, state, seen, upto, by_stream=by_stream)
             if passed.cut is not None:
                 raise JournalTransientError(
                     f'The stream of the journal of "{job.target}" has changed between two looks at it.',
@@ -120,11 +129,18 @@ def _commit(
 
 
 def _store(
-    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look, upto: int
+    job: JournalJob,
+    session: psycopg2.extensions.connection,
+    state: JournalState,
+    seen: Look,
+    upto: int,
+    *,
+    by_stream: bool,
 ) -> tuple[Stored, Passing]:
     passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
+    ours = ownership(state)
     # Whatever stops it, the session is free for what follows.
-    with closing(in_time(job, session, ownership(state), upto)) as lines:
+    with closing(streamed(job, ours, upto) if by_stream else in_time(job, session, ours, upto)) as lines:
         pieces = pieces_of(passed.through(lines))
         stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
     return stored, passed
@@ -145,10 +161,7 @@ def in_time(job: JournalJob, session: psycopg2.extensions.connection, ours: Owne
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(seconds * 1000) + 1),))
     try:
         with closing(slot.peek(session, ours.name, upto, ours.plugin)) as lines:
-            for number, line in enumerate(lines):
-                if number % _LOOK_EVERY == 0 and job.remaining_seconds() < RESERVE_SECONDS:
-                    raise _too_slow(job)
-                yield line
+            yield from _while_there_is_time(job, lines)
     except JournalTransientError as error:
         if error.code != "JOURNAL_WAITS":
             raise
@@ -158,6 +171,33 @@ def in_time(job: JournalJob, session: psycopg2.extensions.connection, ours: Owne
             session.rollback()
             with session, session.cursor() as cursor:
                 cursor.execute("SET statement_timeout = 0")
+
+
+def streamed(job: JournalJob, ours: Ownership, upto: int) -> Generator[Line]:
+    """Yield the same lines by the replication protocol.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_NO_STREAM`
+    JournalTransientError
+        `JOURNAL_TOO_SLOW`
+    """
+
+    def check() -> None:
+        if job.remaining_seconds() < RESERVE_SECONDS:
+            raise _too_slow(job)
+
+    check()
+    with closing(stream(job.connection, ours, upto, check)) as lines:
+        yield from _while_there_is_time(job, lines)
+
+
+def _while_there_is_time(job: JournalJob, lines: Iterable[Line]) -> Iterator[Line]:
+    for number, line in enumerate(lines):
+        if number % _LOOK_EVERY == 0 and job.remaining_seconds() < RESERVE_SECONDS:
+            raise _too_slow(job)
+        yield line
 
 
 def _too_slow(job: JournalJob) -> JournalTransientError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import Final, cast
 
 import psycopg2
 import psycopg2.extensions
+from psycopg2.extras import LogicalReplicationConnection
 
 from coffre.model.errors import ConnectError
 from coffre.postgres.archive import sql_ascii
@@ -145,6 +146,15 @@ def connect_bare(connection: Connection) -> Iterator[psycopg2.extensions.connect
         yield session
 
 
+@contextmanager
+def connect_replicating(connection: Connection) -> Iterator[LogicalReplicationConnection]:
+    """Open a session of the replication protocol with pinned settings, and close it; raises what `connect` raises."""
+    made = _translated(connection, lambda: _connected(connection, PLAIN_NAME, LogicalReplicationConnection))
+    with closing(made) as session:
+        _prepare(session, connection)
+        yield cast("LogicalReplicationConnection", session)
+
+
 def _translated(
     connection: Connection, make: Callable[[], psycopg2.extensions.connection]
 ) -> psycopg2.extensions.connection:
@@ -183,9 +193,14 @@ def _open(
     return made
 
 
-def _connected(connection: Connection, name: str) -> psycopg2.extensions.connection:
+def _connected(
+    connection: Connection,
+    name: str,
+    kind: type[psycopg2.extensions.connection] = psycopg2.extensions.connection,
+) -> psycopg2.extensions.connection:
     login = connection.login
     return psycopg2.connect(
+        connection_factory=kind,
         host=connection.host,
         port=connection.port,
         user=login.user,

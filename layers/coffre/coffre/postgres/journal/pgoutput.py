@@ -67,7 +67,8 @@ def lines_of(messages: Iterable[Message], encoding: str) -> Iterator[Line]:
         kind = data[0] if data else 0
         if kind in _CHANGES:
             if begun is not None:
-                yield begun
+                # A stream sends the position of the last message that belongs to a change alone.
+                yield begun if begun.lsn else begun._replace(lsn=message.lsn)
                 begun = None
             yield Line(message.lsn, xid, reader.change(message))
         elif kind == _BEGIN:
@@ -81,6 +82,11 @@ def lines_of(messages: Iterable[Message], encoding: str) -> Iterator[Line]:
             reader.remember(message)
         elif kind not in _OF_NO_ROW:
             raise _unreadable(message)
+
+
+def commit_of_begin(data: bytes) -> int | None:
+    """Return where the commit of a transaction is that a message begins; None: it begins none."""
+    return int.from_bytes(data[1:9]) if data.startswith(b"B") else None
 
 
 def _commit(xid: int, data: bytes) -> str:

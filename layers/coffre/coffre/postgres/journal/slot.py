@@ -28,10 +28,11 @@ _MOST_OF_TARGET: Final = 47
 _FEWEST_ROWS: Final = 16
 _MOST_ROWS: Final = 1000
 _FETCHED_BYTES: Final = 1 << 20
-_OPTIONS: Final = {
+OPTIONS: Final = {
     test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "on"),
     pgoutput.PLUGIN: ("proto_version", "1", "publication_names", PUBLICATION),
 }
+"""What a plugin is asked for: names and values in turn."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def peek(
     """
     with translated(name), session, session.cursor(name="coffre_journal") as cursor:
         statement = _PEEK_BINARY if plugin == pgoutput.PLUGIN else _PEEK
-        cursor.execute(statement, (name, lsn_text(upto_lsn), list(_OPTIONS[plugin])))
+        cursor.execute(statement, (name, lsn_text(upto_lsn), list(OPTIONS[plugin])))
         if plugin == pgoutput.PLUGIN:
             encoding = psycopg2.extensions.encodings[session.encoding]
             yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in _rows(cursor)), encoding)

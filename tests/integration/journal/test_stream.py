@@ -1,0 +1,83 @@
+"""The replication protocol gives what a SELECT gives, and what a SELECT has no room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+from tests.integration.journal_scene import TABLES, Scene, Workload
+from tests.integration.journal_vault import Journal
+
+from coffre.model.errors import ConnectError, JournalError, JournalTransientError
+from coffre.postgres.journal import slot
+from coffre.postgres.journal import stream as stream_module
+from coffre.postgres.journal.changes import Line
+from coffre.postgres.journal.stream import stream
+
+
+def streamed(scene: Scene, upto: int) -> list[Line]:
+    return list(stream(scene.connection(scene.name), scene.ours, upto, lambda: None))
+
+
+@pytest.mark.parametrize(("major", "plugin"), [(14, "pgoutput"), (18, "test_decoding"), (18, "pgoutput")])
+def test_a_stream_has_the_lines_of_a_select_and_moves_nothing(
+    make_scene: Callable[..., Scene], major: int, plugin: str
+) -> None:
+    scene = make_scene(major, plugin)
+    scene.begin(TABLES)
+    before = slot.require_ours(scene.reader, scene.ours)
+    assert streamed(scene, before.flush_lsn) == []
+    work = Workload(scene, major)
+    for _ in range(60):
+        work.step()
+    work.empty()
+    scene.run("INSERT INTO doc (own, body) SELECT i, repeat('é', 9000) FROM generate_series(1, 20) i")
+    for upto in (before.flush_lsn + 30_000, slot.require_ours(scene.reader, scene.ours).flush_lsn):
+        expected = list(slot.peek(scene.reader, scene.ours.name, upto, plugin))
+        found = streamed(scene, upto)
+        assert found[: len(expected)] == expected
+        # Where a transaction ends is known at its beginning by pgoutput alone.
+        further = [line for line in found[len(expected) :] if line.data.startswith("BEGIN")]
+        assert len(further) <= (plugin == "test_decoding")
+        assert found
+    after = slot.require_ours(scene.reader, scene.ours)
+    assert after.confirmed_lsn == before.confirmed_lsn
+    with scene.reader, scene.reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = %s", (scene.name,))
+        [(left,)] = cursor.fetchall()
+    assert left <= 1  # that of the last session is gone when the server has noticed its end
+
+
+def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Callable[..., Journal]) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY, v text)")
+    scene, run = journal.scene, journal.scene.run
+    journal.drain()
+    scene.take_base()
+    run(
+        f"ALTER DATABASE {scene.name} SET temp_file_limit = '1MB'", f"ALTER DATABASE {scene.name} SET work_mem = '64kB'"
+    )
+    run("INSERT INTO one VALUES (1, 'before')")
+    run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
+    run("INSERT INTO one VALUES (2, 'after')")
+    report = journal.drain()
+    assert (report.transactions, report.ended, report.is_complete) == (3, (), True)
+    journal.replay_all()
+
+    # The time was not enough for a SELECT: a stream is next
+    run("DELETE FROM one WHERE id = 2")
+    with pytest.raises(JournalTransientError):
+        journal.drain(remaining_seconds=lambda: 5.0)
+    with patch.object(slot, "peek", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")):
+        report = journal.drain()
+    assert (report.transactions, report.ended, report.state.slow) == (1, (), 0)
+    journal.replay_all()
+
+    # ... and if the address allows none, a SELECT of a smaller step
+    run("INSERT INTO one VALUES (3, 'x')")
+    with pytest.raises(JournalTransientError):
+        journal.drain(remaining_seconds=lambda: 5.0)
+    pooled = ConnectError("A pooler knows no replication.", code="CONNECTION_REFUSED")
+    with patch.object(stream_module, "connect_replicating", side_effect=pooled):
+        report = journal.drain()
+    assert (report.transactions, report.ended, report.state.slow) == (1, (), 0)
