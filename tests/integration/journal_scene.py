@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psycopg2
 import psycopg2.extensions
 from tests.integration.exports import program, psql
 
@@ -58,10 +59,18 @@ class Scene:
     plugin: str = test_decoding.PLUGIN
     segments: list[list[Line]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    properties: str = ""
+    """Of both databases: what `CREATE DATABASE` takes."""
+    settings: Sequence[str] = ()
+    """Of both databases, which every session has that does not set its own."""
 
     def __post_init__(self) -> None:
         for name in (self.name, f"{self.name}_copy"):
-            self.server.create_database(name)
+            with closing(psycopg2.connect(self.server.dsn())) as session, session.cursor() as cursor:
+                session.autocommit = True
+                cursor.execute(f"CREATE DATABASE {name} {self.properties}")
+                for setting in self.settings:
+                    cursor.execute(f"ALTER DATABASE {name} SET {setting}")
             self.stack.callback(self.server.drop_database, name)
         self.session = self.writer()
         self.reader = self.connect()

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto import mock_aws
@@ -42,9 +43,10 @@ def make_scene(
     """Return a source and an empty copy of its own on a server of this major."""
     with ExitStack() as stack:
 
-        def make(major: int, plugin: str = test_decoding.PLUGIN) -> Scene:
+        def make(major: int, plugin: str = test_decoding.PLUGIN, **changes: Any) -> Scene:
             name = f"journal_{next(_numbers)}"
-            return Scene(logical_server(major), toolchain.postgresql(major), tmp_path, name, stack, plugin)
+            home = toolchain.postgresql(major)
+            return Scene(logical_server(major), home, tmp_path, name, stack, plugin, **changes)
 
         yield make
 
@@ -59,8 +61,8 @@ def make_journal(make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPat
         catalog = Catalog("journals")
         create(catalog._table)
 
-        def make(major: int, *statements: str, plugin: str = test_decoding.PLUGIN) -> Journal:
-            scene = make_scene(major, plugin)
+        def make(major: int, *statements: str, plugin: str = test_decoding.PLUGIN, **changes: Any) -> Journal:
+            scene = make_scene(major, plugin, **changes)
             scene.run(*statements)
             return journal_of(scene, catalog)
 

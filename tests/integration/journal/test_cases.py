@@ -75,11 +75,22 @@ CREATE DOMAIN "Odd ""T".both AS "Odd ""T".pair CHECK ((VALUE).n > 0);
 """
 
 
-@pytest.mark.parametrize("major", [14, 18])
+# What a database may set, and every session of it has then: a text that is printed or read in another way is lost.
+SKEWED = (
+    *("datestyle = 'German, DMY'", "intervalstyle = 'iso_8601'", "timezone = 'Asia/Kathmandu'"),
+    *("extra_float_digits = -15", "bytea_output = 'escape'", "xmlbinary = 'hex'", "xmloption = 'document'"),
+    *("quote_all_identifiers = on", "array_nulls = off", "transform_null_equals = on", "backslash_quote = on"),
+    *("standard_conforming_strings = off", "escape_string_warning = off", "search_path = ''"),
+    *("client_encoding = 'LATIN1'", "default_transaction_isolation = 'serializable'", "lock_timeout = 1"),
+    *("enable_indexscan = off", "work_mem = 64"),
+)
+
+
+@pytest.mark.parametrize(("major", "settings"), [(14, SKEWED), (18, ())])
 def test_every_type_is_followed_as_a_value_as_a_key_and_as_a_whole_row(
-    make_scene: Callable[[int], Scene], major: int
+    make_scene: Callable[..., Scene], major: int, settings: tuple[str, ...]
 ) -> None:
-    scene = make_scene(major)
+    scene = make_scene(major, settings=settings)
     columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(VALUES))
     scene.begin(
         TYPES,

@@ -41,6 +41,9 @@ _SESSION_SETTINGS: Final = (
     "SET lc_monetary = 'C'",
     "SET synchronize_seqscans = off",
     "SET standard_conforming_strings = on",
+    "SET array_nulls = on",
+    "SET transform_null_equals = off",
+    "SET quote_all_identifiers = off",
     "SET search_path = pg_catalog",
 )
 # Limits that newer majors brought: the number of the first version that knows each.

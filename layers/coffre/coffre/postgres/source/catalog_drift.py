@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Final
 
 # Each query returns one number for every object that a snapshot shows; new objects do not matter. The number changes
-# with every change of the object. Temporary tables do not matter, nor where large values are (pg_toast): to refresh a
-# materialized view makes that anew.
+# with every change of the object. Temporary tables do not matter, nor tables of large values (pg_toast): to refresh a
+# materialized view makes those again.
 _OBJECT: Final = "SELECT hashtextextended('{0} ' || o.oid || ' ' || o.xmin, 0) FROM {0} o WHERE o.oid >= 16384"
 _OF_RELATION: Final = """
 SELECT hashtextextended('{0} ' || o.ctid || ' ' || o.xmin, 0) FROM {0} o JOIN pg_class c ON c.oid = o.{1}
