@@ -1,4 +1,28 @@
-"""What a journal has to follow exactly, and what it has to refuse (the cases of docs/adr/0066-a-journal-of-rows.md)."""
+"""What a journal has to follow exactly, and what it has to refuse (docs/adr/0066-a-journal-of-rows.md).
+
+Where each case that a journal can be trusted with is tested:
+
+| case | test |
+|---|---|
+| random workloads at random commits, with prepared transactions and savepoints; inheritance; partitions | test_workloads |
+| the overlap of a base and the stream; transactions that are open over drains | here, test_drain, test_transactions |
+| values that are left out (TOAST), swapped and changed keys, generated columns and identities | here |
+| rows without an identity | here, test_drain, test_passing |
+| TRUNCATE, CASCADE to what is not logged, RESTART IDENTITY | here, test_drain, test_sequences |
+| sequences: owned, set back, rolled back, CYCLE, CACHE | test_sequences |
+| each kind of changed definition, also with rows in one transaction or a DO block, or taken back | test_definitions |
+| one transaction that is too large or too slow | test_slot, test_drain |
+| types, under settings that print and read texts in other ways | here |
+| databases in LATIN1 and SQL_ASCII | test_encodings |
+| names and values that the format uses itself | here, test_test_decoding |
+| triggers, rules and foreign keys of the destination | here, test_moment |
+| large objects, unlogged tables, materialized views | test_function, test_moment |
+| a drain or a restore that is killed at any step; two at the same time; an advance that is lost | test_drain, test_moment |
+| a slot that is gone, lost, another program's, or of a server after a failover | test_slot, test_drain |
+| a server whose disk was put back | test_history |
+| clocks that were set back, times in other zones, moments that are not stored | test_moments, test_transactions |
+| segments that are damaged, missing or in another order | test_moment_tables, test_kit, test_verify_journals |
+"""
 
 from __future__ import annotations
 

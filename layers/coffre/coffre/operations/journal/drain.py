@@ -18,6 +18,7 @@ from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_i
 from coffre.operations.journal.guard import danger, drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.keeping import keep, note_failure, ownership
+from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
 from coffre.policy.journal import is_base
 from coffre.policy.journal_health import asks_for_base
@@ -90,11 +91,12 @@ class _Drain:
             state, ended = drop_for(self.job, self.session, state, why)
             self._note_end(interval, ended)
             return self._begin(state)
-        if (found.confirmed_lsn or 0) < state.stored_lsn:  # an advance was lost
-            slot.advance(self.session, ownership(state))
         try:
+            if (found.confirmed_lsn or 0) < state.stored_lsn:  # an advance was lost
+                require_same_history(self.job, self.session, state, found)
+                slot.advance(self.session, ownership(state))
             seen = look(self.session, self.job.pause, state.plugin)
-        except JournalError as error:  # the publication is gone, or has a part of what changes
+        except JournalError as error:  # a history that is not this one; a publication that is gone, or has a part
             return self._begin_again(state, error)
         if seen.publication != state.publication:
             return self._begin_again(state, _other_publication())

@@ -28,7 +28,7 @@ from coffre.vault.journal import read_definitions_of, read_lines
 
 _NAMED: Final = 10
 # A second look at the lines of a segment costs nothing as long as they are kept.
-_KEPT_LINES: Final = 50_000
+_KEPT_BYTES: Final = 16 << 20
 # After this number of lines it is asked whether the run is to be stopped or paused.
 _LINES: Final = 1_000
 
@@ -205,7 +205,7 @@ def _lines(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> L
 
     def lines() -> Iterator[Line]:
         nonlocal kept
-        if segment.lines > _KEPT_LINES:
+        if segment.size > _KEPT_BYTES:
             return read()
         if kept is None:
             kept = list(read())

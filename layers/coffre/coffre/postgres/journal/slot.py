@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,10 @@ from coffre.postgres.journal.slot_errors import lost, missing, translated
 
 # The server's limit for names is 63 bytes; "coffre_" and "_" with eight digits take sixteen.
 _MOST_OF_TARGET: Final = 47
-_FETCHED_ROWS: Final = 2000
+# Of rows that are fetched together, a few are asked for first: a row can have hundreds of megabytes.
+_FEWEST_ROWS: Final = 16
+_MOST_ROWS: Final = 1000
+_FETCHED_BYTES: Final = 1 << 20
 _OPTIONS: Final = {
     test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "on"),
     pgoutput.PLUGIN: ("proto_version", "1", "publication_names", PUBLICATION),
@@ -207,15 +210,23 @@ def peek(
         `JOURNAL_SLOT_BUSY`
     """
     with translated(name), session, session.cursor(name="coffre_journal") as cursor:
-        cursor.itersize = _FETCHED_ROWS
         statement = _PEEK_BINARY if plugin == pgoutput.PLUGIN else _PEEK
         cursor.execute(statement, (name, lsn_text(upto_lsn), list(_OPTIONS[plugin])))
         if plugin == pgoutput.PLUGIN:
             encoding = psycopg2.extensions.encodings[session.encoding]
-            yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in cursor), encoding)
+            yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in _rows(cursor)), encoding)
             return
-        for lsn, xid, data in cursor:
+        for lsn, xid, data in _rows(cursor):
             yield Line(lsn, xid, data)
+
+
+def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, str]]:
+    """Yield the rows of a cursor, as many at a time as the ones before say that memory has room for."""
+    count = _FEWEST_ROWS
+    while rows := cursor.fetchmany(count):
+        size = sum(len(data) for _, _, data in rows)
+        yield from rows
+        count = min(_MOST_ROWS, 4 * count, 1 + _FETCHED_BYTES * len(rows) // (size + 1))
 
 
 def advance(session: psycopg2.extensions.connection, ours: Ownership) -> None:

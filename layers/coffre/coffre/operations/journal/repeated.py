@@ -1,0 +1,59 @@
+"""An advance of the slot that was lost makes the server send again what is stored; anything else is another history."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Final
+
+import psycopg2.extensions
+
+from coffre.model.errors import JournalError, JournalTransientError, ObjectMissingError
+from coffre.model.journal import JournalState
+from coffre.operations.journal.job import JournalJob
+from coffre.operations.journal.keeping import ownership
+from coffre.operations.journal.segment import in_time
+from coffre.postgres.journal.slot import Slot
+from coffre.postgres.journal.transactions import outline
+from coffre.vault.journal import read_segment, segment_keys
+
+_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW")
+
+
+def require_same_history(
+    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, found: Slot
+) -> None:
+    """Look for the last commit of the newest segment among what the server sends again.
+
+    A server whose disk was put back to an earlier state (a snapshot of its storage) has the same name, timeline and
+    slot, and may have written more WAL since then than is stored: its positions mean other transactions then.
+
+    Raises
+    ------
+    JournalError
+        `JOURNAL_TIMELINE`
+    """
+    keys = segment_keys(job.vault, job.target, state.interval or "", after=None)
+    newest = [key for key in keys if key.number == state.number]
+    try:
+        segment = read_segment(job.vault, newest[0], None)[0] if newest else None
+    except ObjectMissingError:  # swept meanwhile
+        segment = None
+    # The first one also has what the slot had from before the interval.
+    if segment is None or segment.last_commit is None or segment.number == 1:
+        return
+    if (found.confirmed_lsn or 0) > segment.from_lsn:
+        return
+    try:
+        with closing(in_time(job, session, ownership(state), segment.to_lsn)) as lines:
+            if any(transaction.time == segment.last_commit for transaction in outline(lines)):
+                return
+    except (JournalError, JournalTransientError) as error:
+        if error.code not in _UNSEARCHABLE:
+            raise
+        return  # after a crash much can come again: that it is too much says nothing
+    raise JournalError(
+        f"The server of the replication slot {state.slot} has gone back in time: it sends other transactions than those"
+        " that are stored.",
+        code="JOURNAL_TIMELINE",
+        hint="Its disk was put back to an earlier state: the journal begins again with a new slot and a new base.",
+    )
