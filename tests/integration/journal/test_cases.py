@@ -4,7 +4,7 @@ Where each case that a journal can be trusted with is tested:
 
 | case | test |
 |---|---|
-| random workloads at random commits, with prepared transactions and savepoints; inheritance; partitions | test_workloads |
+| random workloads: prepared transactions, savepoints, inheritance, partitions | test_workloads |
 | the overlap of a base and the stream; transactions that are open over drains | here, test_drain, test_transactions |
 | values that are left out (TOAST), swapped and changed keys, generated columns and identities | here |
 | rows without an identity | here, test_drain, test_passing |
@@ -17,7 +17,7 @@ Where each case that a journal can be trusted with is tested:
 | names and values that the format uses itself | here, test_test_decoding |
 | triggers, rules and foreign keys of the destination | here, test_moment |
 | large objects, unlogged tables, materialized views | test_function, test_moment |
-| a drain or a restore that is killed at any step; two at the same time; an advance that is lost | test_drain, test_moment |
+| a drain or restore that is killed at any step; two at a time; a lost advance | test_drain, test_moment |
 | a slot that is gone, lost, another program's, or of a server after a failover | test_slot, test_drain |
 | a server whose disk was put back | test_history |
 | clocks that were set back, times in other zones, moments that are not stored | test_moments, test_transactions |
