@@ -17,7 +17,7 @@ from coffre.model.names import TableName
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import statements
 from coffre.postgres.journal.applying import Applier, Position
-from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate
+from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate, characters_of
 from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.firing import require_nothing_fires
 from coffre.postgres.journal.pending import Pending
@@ -29,6 +29,8 @@ from coffre.postgres.journal.transactions import Moment, choose, outline
 # A commit costs as much as dozens of rows; what is not committed is lost when the process is killed.
 _MOST_TRANSACTIONS: Final = 500
 _MOST_CHANGES: Final = 20_000
+# What waits is in memory here; a row can have hundreds of megabytes.
+_MOST_CHARACTERS: Final = 16 << 20
 _SETTINGS: Final = (
     # Keys are found by their index, whatever the statistics of a table that was loaded just now.
     "SET enable_seqscan = off",
@@ -61,6 +63,7 @@ class Replay:
         self._tables: dict[TableName, Pending] = {}
         self._transactions = 0
         self._changes = 0
+        self._characters = 0
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
         require_nothing_fires(session, source.changed)
@@ -131,8 +134,9 @@ class Replay:
             if not self._takes(change):
                 continue
             self._changes += 1
+            self._characters += characters_of(change)
             # Of a transaction that is larger than a commit should be, the rows go to the server all the same.
-            if self._changes % _MOST_CHANGES == 0:
+            if self._changes % _MOST_CHANGES == 0 or self._characters >= _MOST_CHARACTERS:
                 self._applier.run(self._take())
         if self._transactions:
             self._commit(last)
@@ -163,6 +167,7 @@ class Replay:
 
     def _take(self) -> list[Statement]:
         """Return what waits. Between tables the order is of no importance: no key or trigger connects them now."""
+        self._characters = 0
         return [statement for pending in self._tables.values() for statement in pending.take()]
 
     def _commit(self, lsn: int) -> None:
