@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg2.extensions
 
@@ -220,7 +220,7 @@ def peek(
             yield Line(lsn, xid, data)
 
 
-def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, str]]:
+def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, Any]]:
     """Yield the rows of a cursor, as many at a time as the ones before say that memory has room for."""
     count = _FEWEST_ROWS
     while rows := cursor.fetchmany(count):
