@@ -13,6 +13,7 @@ from hypothesis.internal.conjecture import providers
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
+from tests.quick_command import build_commands_once
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.quick_servers import keep_servers_in_memory
 from tests.shared_server import own_databases, without_leftovers
@@ -69,6 +70,14 @@ def quick_aws() -> Iterator[None]:
         read_expressions_once(patch)
         answer_without_web(patch)
         answer_one_at_a_time(patch)  # last, around them
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_command() -> Iterator[None]:
+    """Build each command of `coffre` once."""
+    with pytest.MonkeyPatch.context() as patch:
+        build_commands_once(patch)
         yield
 
 
