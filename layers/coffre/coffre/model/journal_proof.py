@@ -38,7 +38,7 @@ class JournalProof(BaseModel):
         Why nothing is proven.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     verdict: ProofVerdict
     target: str
@@ -85,7 +85,7 @@ class JournalProof(BaseModel):
 class JournalProofs(BaseModel):
     """The newest comparisons of a target's journal, the newest first."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     target: str
     proofs: tuple[JournalProof, ...] = ()
