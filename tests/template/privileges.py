@@ -50,6 +50,7 @@ PARTITIONS: Final = (
     "COPY",
     "POINT",
     "JOURNAL",
+    "DAMAGE",
     "PART",
     "SPREAD",
     "APIKEY",

@@ -316,6 +316,8 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("list", "APIKEY", {"console", "operator"}),
         ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
         ("update", "COPY", set()),
+        ("put", "DAMAGE", {"verify"}),
+        ("read", "DAMAGE", {"verify"}),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(
