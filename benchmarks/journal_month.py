@@ -24,10 +24,12 @@ from benchmarks.journal import into_a_vault
 from benchmarks.newest import newest
 from benchmarks.restore_job import restore
 from coffre.postgres.destination import marks
+from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.replay import Replay
 from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.transactions import BaseSnapshot
-from coffre.vault.codec import new_identity, public_key
+from coffre.vault.codec import FrameDecoder, new_identity, public_key
+from coffre.vault.journal import read_lines
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -97,8 +99,11 @@ def _run(running: ExitStack, played: Scene, arguments: argparse.Namespace) -> No
     marks.begin(copy, marks.SCHEMA, "a benchmark")
     began = time.perf_counter()
     replay = Replay(copy, Source(BaseSnapshot.parse(base.snapshot, base.lsn), played.definitions()))
-    for segment in journal.lines():
-        replay.apply(lambda segment=segment: segment)  # type: ignore[misc]
+    decoder = FrameDecoder([journal.identity])
+    for segment in journal.segments():
+        if segment.to_lsn > (base.lsn or 0):
+            lines = [Line(*line) for line in read_lines(journal.job.vault, segment, decoder)]
+            replay.apply(lambda lines=lines: lines)  # type: ignore[misc]
     with_journal = alone + time.perf_counter() - began
     changes = replay.position.changes
     print(f"restore of the last base {alone:.1f} s, with {changes:,} changes {with_journal:.1f} s", end="")
