@@ -20,6 +20,7 @@ from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.model.errors import EventError, JournalError, JournalTransientError, TargetUnknownError
 from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
+from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.policy.checks.journal import JournalServer
 from coffre.policy.journal_health import late_after
 from coffre.postgres.inspection.journal import read_journal_server
@@ -166,6 +167,28 @@ def test_a_journal_begins_asks_for_a_base_is_looked_after_and_ends(deployed: Dep
     ended = deployed.call(target="shop")
     assert [one["reason"] for one in ended["ended"]] == [JournalEnd.DEFINITIONS]
     assert deployed.heard() == ["Journal of shop: gap (definitions)"]
+
+    # When a drill finds that it is not equal, the next drain asks for a base, once
+    state = deployed.catalog.journals.find("shop")
+    assert state is not None
+    assert state.drained_at is not None
+    deployed.take()
+    doubtful = JournalProof(
+        verdict=ProofVerdict.NOT_EQUAL,
+        target="shop",
+        drill_id="D",
+        proven_at=utc_now(),
+        newer="B",
+        until=utc_now(),
+        interval=state.interval,
+    )
+    for interval, expected in (("another", []), (state.interval, [asked])):
+        proof = doubtful.model_copy(update={"interval": interval, "proven_at": utc_now()})
+        deployed.catalog.journal_proofs.note(proof)
+        deployed.call(target="shop")
+        assert deployed.take() == expected
+    deployed.call(target="shop")
+    assert deployed.take() == []
 
     # The hourly check has the slot looked after; one that is a danger is dropped
     deployed.take()

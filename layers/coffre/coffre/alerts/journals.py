@@ -117,7 +117,7 @@ def journal_not_equal(proof: JournalProof, *, request_id: str) -> Alert:
             "\n".join([what, *bullets(proof.differences)]),
             why="Rows were changed in a way that is not in the server's stream, or the stored journal was changed.",
             safe="The backups are not affected, nor are moments after the later one: they are made from it.",
-            hint="Find out what was done to these tables. A new base was asked for: the journal is compared again.",
+            hint="Find out what was done to these tables. The next drain asks for a new base, the next drill compares.",
             commands=[f"coffre journal list {proof.target}", f"coffre report {proof.newer}"],
         ),
         ids=ids_of(interval=proof.interval, request=request_id),

@@ -137,7 +137,7 @@ class DrillFindings(_Record):
     """What a drill has found so far: the fields of a report that grow from group to group of tables.
 
     `unreadable` are the oids of tables whose values the server cannot read, `code` is that of the worst problem.
-    `row_hashes` are of the tables that a proof of the journal compares.
+    `row_hashes` are of the tables that a proof of the journal compares, `compared` those that it is done with.
     """
 
     problems: tuple[str, ...] = ()
@@ -155,6 +155,8 @@ class DrillFindings(_Record):
     checks: tuple[CheckProof, ...] = ()
     server_version: str | None = None
     row_hashes: dict[str, str] = {}
+    compared: tuple[str, ...] = ()
+    journal: JournalProof | None = None
 
 
 class DrillState(_Record):

@@ -11,7 +11,6 @@ from ulid import ULID
 from coffre.model.backup import Backup
 from coffre.model.drill import DrillReport, Outcome
 from coffre.model.errors import BackupStateError, CoffreError
-from coffre.model.journal_proof import JournalProof
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.verify.job import record_finding
@@ -19,7 +18,6 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, record_copy
 from coffre.runtime.function import utc_now
-from coffre.runtime.journal_bases import ask_for_base
 from coffre.runtime.observability import count_drill, log_failure
 from coffre.vault.reports import DrillReports
 
@@ -31,7 +29,8 @@ def record_drill(services: Services, backup: Backup, report: DrillReport, copied
     DrillReports(services.vault.store).write(report, page_of(report))
     services.catalog.latest.note_drill(report.summary)
     if report.journal is not None:
-        note_proof(services, report.journal)
+        # By this time the next drain sees whether it knows of it.
+        services.catalog.journal_proofs.note(report.journal.model_copy(update={"proven_at": utc_now()}))
     if copied is not None:
         record_copy(services, copied, report)
         return
@@ -52,20 +51,6 @@ def record_drill(services: Services, backup: Backup, report: DrillReport, copied
     elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
         keeping.mark_verified(backup.id, None)
         _mark_verified(services, backup, None)
-
-
-def note_proof(services: Services, proof: JournalProof) -> None:
-    """Record what was proven of a journal. Where it is not equal, a new base bounds what is doubtful."""
-    services.catalog.journal_proofs.note(proof)
-    if not proof.is_doubtful:
-        return
-    options = next((one.journal for one in services.configuration().databases if one.name == proof.target), None)
-    if options is None:
-        return
-    try:
-        ask_for_base(services, proof.target, options, f"The journal is {proof.text}.")
-    except CoffreError as error:  # the alert says what to do, and the next scheduled backup is a base, too
-        log_failure(services.edge.logger, error, target=proof.target)
 
 
 def _mark_verified(services: Services, backup: Backup, at: datetime | None) -> None:

@@ -12,7 +12,7 @@ from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, EventError, JournalTransientError, TargetUnknownError, TransientError
-from coffre.model.journal import IntervalEnd, JournalEnd
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport, JournalJob
@@ -98,7 +98,10 @@ class JournalFunction:
     # --- one target ---
 
     def _drain(self, job: JournalJob) -> dict[str, Any]:
+        before = job.journals.find(job.target)
         report = drain(job)
+        if before is not None and self._is_doubted(before, report.state):
+            job.ask_for_base("A drill has found that the journal is not equal.")
         self._report_ends(job.target, report.ended)
         edge = self.services.edge
         if report.is_complete:
@@ -106,6 +109,13 @@ class JournalFunction:
         answer = _answer(report)
         edge.logger.info("journal drained", extra=answer)
         return answer
+
+    def _is_doubted(self, before: JournalState, state: JournalState) -> bool:
+        """Whether a drill has found, since the drain before, that the interval is not equal: a new base is needed."""
+        newest = next(iter(self.services.catalog.journal_proofs.of(state.target)), None)
+        if newest is None or before.drained_at is None:
+            return False
+        return newest.is_doubtful and newest.interval == state.interval and before.drained_at < newest.proven_at
 
     def _guard(self, job: JournalJob) -> dict[str, Any]:
         before = job.journals.find(job.target)

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.errors import ConfigurationError, IntegrityError, TargetUnknownError
+from coffre.model.errors import ConfigurationError, IntegrityError, SettingsError, TargetUnknownError
 from coffre.model.journal_options import JournalOptions
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.job import Guarding, JournalJob
@@ -22,14 +22,16 @@ from coffre.policy.journal_health import silent_after
 from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import checked_connection
+from coffre.runtime.events.backup import BackupDatabaseEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.journal_bases import ask_for_base
+from coffre.runtime.invocations import start
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_databases import with_databases
 from coffre.vault.codec import FrameEncoder
 
 # A base that the open interval can have is among the newest: it was asked for when the interval began.
 _BASES_LOOKED_AT: Final = 3
+_ACTOR: Final = "journal"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class JournalJobs:
                 recipients=recipients,
                 journals=self.services.catalog.journals,
                 bases=lambda: self._bases(target.name),
-                ask_for_base=lambda why: ask_for_base(self.services, target.name, options, why),
+                ask_for_base=lambda why: self._ask_for_base(target.name, options, why),
                 now=utc_now,
                 remaining_seconds=remaining_seconds(context),
                 plugin=options.plugin,
@@ -99,6 +101,18 @@ class JournalJobs:
             if content is not None and content.journal is not None:
                 found.append(content.journal)
         return found
+
+    def _ask_for_base(self, target: str, options: JournalOptions, why: str) -> None:
+        function = self.services.settings.backup_database_function
+        if function is None:
+            raise SettingsError(
+                "The function journal does not know which function backs databases up.",
+                hint="template.yaml sets COFFRE_BACKUP_DATABASE_FUNCTION: deploy the stack again.",
+            )
+        # Moments of the whole window need it, and rotation deletes it afterwards.
+        wanted = BackupDatabaseEvent(target=target, actor=_ACTOR, keep=f"{options.window_days + 1}d")
+        start(self.services.functions, function, wanted.for_target(target))
+        self.services.edge.logger.info("a base was asked for", extra={"target": target, "why": why})
 
 
 def usage_id(target: str, now: datetime) -> str:

@@ -161,7 +161,7 @@ def test_what_a_given_server_cannot_do_says_nothing_against_the_backup(error: Ex
     assert impossible.value.code == code
 
 
-def test_the_proof_of_a_journal_has_one_invocation_of_its_own() -> None:
+def test_the_proof_of_a_journal_has_invocations_of_its_own_as_long_as_each_does_a_part() -> None:
     found, tables = Found(Meter()), [table(1), table(2)]
     course = Course(FIRST)
     course.plan(content(*tables), 10_000, found)
@@ -183,6 +183,12 @@ def test_the_proof_of_a_journal_has_one_invocation_of_its_own() -> None:
         second.begin_proof(later)
         assert not second.may_continue_proof
         assert second.after_deadline() is None
+        # Unless this one has done a part of it.
+        later.compared.append("public.t1")
+        second.proven(later)
+        third = second.after_deadline()
+        assert third is not None
+        assert (third.invocation, third.findings.compared) == (3, ("public.t1",))
 
     # A group of which nothing is known fits; otherwise the rate decides.
     assert course.fits([], 41)

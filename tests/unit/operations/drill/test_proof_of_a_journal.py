@@ -17,7 +17,8 @@ from coffre.operations.drill import journal_proof
 from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation
-from coffre.operations.drill.journal_proof import Pair, prove_journal
+from coffre.operations.drill.journal_pair import Pair
+from coffre.operations.drill.journal_proof import prove_journal
 from coffre.operations.runs.progress import Meter
 from coffre.policy.journal_proof import pair_for
 
@@ -48,7 +49,8 @@ def proven(
 
     monkeypatch.setattr(journal_proof._Proof, "run", run)
     monkeypatch.setattr(journal_proof, "drop", lambda _: None)
-    found = Found(Meter(), problems=changes.get("problems", []))
+    named = ("problems", "journal", "compared")
+    found = Found(Meter(), **{name: changes[name] for name in named if name in changes})
     job = SimpleNamespace(
         id="D",
         backup=SimpleNamespace(id="B350", target="shop"),
@@ -62,6 +64,19 @@ def proven(
     pair = Pair(STRETCH, chosen, cast("Any", SimpleNamespace(id="B50")), dict(STRETCH.bases)["B350"])
     is_done = prove_journal(cast("Invocation", here), cast("Course", course), pair)
     return found.journal if is_done else None
+
+
+def test_what_earlier_invocations_compared_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = proven(monkeypatch, True, differences=["public.a: 1 rows by the journal, 2 in the backup."])
+    assert first is not None
+
+    again = proven(monkeypatch, True, journal=first, compared=["public.a", "public.b", "public.c"])
+    assert again is not None
+    assert again.differences == first.differences
+    # Of another pair nothing is.
+    other = proven(monkeypatch, True, journal=first.model_copy(update={"older": "B150"}), compared=["public.a"])
+    assert other is not None
+    assert other.is_equal
 
 
 def refused(cause: Exception) -> JournalError:

@@ -39,11 +39,14 @@ class Course:
         All tables are one group: what needs several tables can be checked.
     is_proving
         All groups are done: what is left is the proof of the journal.
+    has_compared
+        This invocation has done a part of that.
     """
 
     state: DrillState
     is_whole: bool = False
     is_proving: bool = False
+    has_compared: bool = False
     waiting: deque[list[TableContent]] = field(default_factory=deque)
     done: list[list[TableContent]] = field(default_factory=list)
     _current: list[TableContent] = field(default_factory=list)
@@ -78,9 +81,12 @@ class Course:
 
     def fits(self, tables: Iterable[TableContent], remaining_seconds: float) -> bool:
         """Return whether these tables can be restored in time, by the rate of the groups that are done."""
+        return sum(map(estimated_bytes, tables)) <= self.bytes_in(remaining_seconds)
+
+    def bytes_in(self, remaining_seconds: float) -> float:
+        """Return how much can be restored in time, by the rate of the groups that are done."""
         rate = self._size_bytes / max(self._seconds, 0.001)
-        needed = sum(map(estimated_bytes, tables)) * _TIME_FACTOR
-        return needed <= rate * (remaining_seconds - _RESERVE_SECONDS)
+        return rate * (remaining_seconds - _RESERVE_SECONDS) / _TIME_FACTOR
 
     def begin_proof(self, found: Found) -> None:
         """Say that all groups are done, and keep what was found."""
@@ -88,10 +94,19 @@ class Course:
         self.keep(found)
 
     @property
+    def is_of_proof(self) -> bool:
+        """Whether this invocation does nothing but the proof of the journal."""
+        return self.continues and not self.state.waiting
+
+    @property
     def may_continue_proof(self) -> bool:
-        """Whether another invocation, which does nothing else, has more time for the proof of the journal."""
-        has_own = self.continues and not self.state.waiting
-        return not has_own and self.state.invocation < MOST_INVOCATIONS
+        """Whether another invocation can do more of the proof of the journal."""
+        return (not self.is_of_proof or self.has_compared) and self.state.invocation < MOST_INVOCATIONS
+
+    def proven(self, found: Found) -> None:
+        """Keep what the proof of the journal has found so far."""
+        self.has_compared = True
+        self.keep(found)
 
     @contextmanager
     def group(self, found: Found) -> Iterator[list[TableContent]]:

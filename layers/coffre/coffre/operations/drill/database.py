@@ -26,7 +26,8 @@ from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation, drill_group
 from coffre.operations.drill.job import DrillJob
-from coffre.operations.drill.journal_proof import plan_proof, prove_journal
+from coffre.operations.drill.journal_pair import plan_proof
+from coffre.operations.drill.journal_proof import prove_journal
 from coffre.operations.drill.places import Server, database_of, drop, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import (
     for_drill,
@@ -121,13 +122,13 @@ def _prove(job: DrillJob, found: Found, servers: list[Server], course: Course) -
         restore = replace(restore, connection=server.connection(database_of(server), roles.restorer))
         source = _possible(server, source, found)
         stack.enter_context(gauging(server, found))
-        pair = plan_proof(job, source, found)
         if course.continues:
             found.unreadable = set(course.state.findings.unreadable)
         else:
             _look_for_unreadable(restore, server, source, found)
         readable = [table for table in source.content.tables if table.oid not in found.unreadable]
         course.plan(source.content.model_copy(update={"tables": tuple(readable)}), room_bytes(server), found)
+        pair = plan_proof(job, source, found)
         here = Invocation(job, restore, server, roles, source, found)
         while course.waiting:
             if not course.has_time(job.remaining_seconds()):

@@ -47,7 +47,8 @@ class Found:
     """Grows while a drill works.
 
     `phases_ms` is how long each phase took; `unreadable` are the oids of tables whose values the server cannot read.
-    `row_hashes` are taken of restored tables if the `journal` is to be proven; `hashes_rows` says so.
+    `row_hashes` are taken of restored tables if the `journal` is to be proven; `hashes_rows` says so. `compared` are
+    the tables that its proof is done with.
     """
 
     meter: Meter
@@ -72,6 +73,7 @@ class Found:
     code: str | None = None
     hashes_rows: bool = False
     row_hashes: dict[str, str] = field(default_factory=dict)
+    compared: list[str] = field(default_factory=list)
     journal: JournalProof | None = None
 
     def saved(self) -> DrillFindings:

@@ -2,124 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psycopg2
 
-from coffre.model.backup import Backup
-from coffre.model.errors import CoffreError, IntegrityError, JournalError, ObjectMissingError
-from coffre.model.journal import JournalInterval
+from coffre.model.errors import CoffreError, JournalError
 from coffre.model.journal_proof import JournalProof, ProofVerdict
-from coffre.model.kinds import TargetKind
-from coffre.model.manifest import JournalBase, TableContent
+from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.restore import Scope
 from coffre.operations.drill.course import Course
-from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation
-from coffre.operations.drill.job import DrillJob, Proving
+from coffre.operations.drill.journal_pair import Pair, words_of
 from coffre.operations.drill.journal_tables import hash_tables
 from coffre.operations.drill.places import drop, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import for_drill, groups_of, rows_alone
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
-from coffre.operations.restore_database.moments import stretch_of
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.operations.stored_backup.open import manifest_of
-from coffre.policy.journal import is_base
-from coffre.policy.journal_proof import behind, by_name, is_read_later, pair_for, values_by_journal
-from coffre.policy.moments import Chosen, Stretch
+from coffre.policy.journal_proof import behind, by_name, is_read_later, values_by_journal
 from coffre.postgres.journal.definitions_document import parse_definitions
 from coffre.postgres.journal.row_hashes import Directions, read_directions, rows_of
-from coffre.vault.journal import intervals, read_definitions_of
+from coffre.vault.journal import read_definitions_of
 
-_NO_TIME: Final = "it did not fit into the time of a function; coffre verify --level drill BACKUP --here has no limit"
+_NO_TIME: Final = "it did not fit into the time of a function: coffre verify --level drill BACKUP --here has no limit"
 _MOST_NAMES: Final = 20
 # Changes that are applied in a second, by far too few rather than too many.
 _CHANGES_A_SECOND: Final = 10_000
 # What says that the rows of the earlier base are not what the journal continues.
 _NOT_EQUAL: Final = ("JOURNAL_DIVERGED", "JOURNAL_UNKNOWN_TABLE", "JOURNAL_NO_IDENTITY")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The backup that is drilled, as a base, and how it is made from an earlier one of the same interval."""
-
-    stretch: Stretch[str]
-    chosen: Chosen[str]
-    older: Backup
-    newer: JournalBase
-
-
-def plan_proof(job: DrillJob, source: Source, found: Found) -> Pair | None:
-    """Return what is compared; None: nothing, and what was found says why if the target has a journal."""
-    proving, newer = job.proving, source.content.journal
-    if proving is None:
-        return None
-    try:
-        known = intervals(job.vault, job.backup.target)
-        if not known:
-            return None
-        if newer is None:
-            why: str | None = "the backup is no base of the journal"
-        else:
-            pair, why = _pair(job, proving, known, source, newer)
-            if pair is not None:
-                found.hashes_rows = True
-                return pair
-    except CoffreError as error:
-        job.children.check()
-        why = _words(error)
-    at = newer.at if newer is not None else job.backup.created_at
-    found.journal = JournalProof(
-        verdict=ProofVerdict.NOT_PROVEN,
-        target=job.backup.target,
-        drill_id=job.id,
-        proven_at=job.now(),
-        newer=job.backup.id,
-        until=at,
-        why=why,
-    )
-    return None
-
-
-def _pair(
-    job: DrillJob, proving: Proving, known: list[JournalInterval], source: Source, newer: JournalBase
-) -> tuple[Pair | None, str | None]:
-    content = source.content
-    for interval in reversed(known):
-        if interval.database != content.database or not is_base(newer, interval.fingerprint, interval.from_lsn):
-            continue
-        backups = {one.id: one for one in _usable(job.backup, proving.backups(), interval)}
-        bases = [(one.id, *_base(job, one)) for one in backups.values()]
-        stretch = stretch_of(job.vault, interval, bases, proving.state)
-        if job.backup.id not in dict(stretch.bases):
-            continue
-        pair = pair_for(stretch, job.backup.id, proving.before)
-        if pair.chosen is None:
-            return None, pair.why
-        return Pair(stretch, pair.chosen, backups[pair.chosen.backup], newer), None
-    return None, "the backup is no base of an interval of the journal"
-
-
-def _usable(own: Backup, backups: Iterable[Backup], interval: JournalInterval) -> Iterator[Backup]:
-    yield own
-    for one in backups:
-        is_sound = one.id != own.id and one.kind is TargetKind.DATABASE and one.is_healthy
-        if is_sound and one.created_at >= interval.started_at:
-            yield one
-
-
-def _base(job: DrillJob, backup: Backup) -> tuple[str, JournalBase | None]:
-    try:
-        content = manifest_of(job.vault, backup).database
-    except (IntegrityError, ObjectMissingError):
-        return "", None  # verification reports it
-    return content.database, content.journal
 
 
 def prove_journal(here: Invocation, course: Course, pair: Pair) -> bool:
@@ -130,6 +45,7 @@ def prove_journal(here: Invocation, course: Course, pair: Pair) -> bool:
     """
     course.begin_proof(here.found)
     proof = _Proof(here, course, pair)
+    proof.take_up()
     here.found.journal = proof.result(_NO_TIME)
     if here.found.problems:
         here.found.journal = proof.result("the backup that it is compared with is not as it was backed up")
@@ -142,10 +58,10 @@ def prove_journal(here: Invocation, course: Course, pair: Pair) -> bool:
         with suppress(CoffreError):
             drop(here.server)
         if _is_against(error):
-            proof.differences.append(_words(error))
+            proof.differences.append(words_of(error))
             here.found.journal = proof.result()
         else:
-            here.found.journal = proof.result(_words(_explained(here, error)))
+            here.found.journal = proof.result(words_of(_explained(here, error)))
         return True
     if not is_done:
         if course.may_continue_proof:
@@ -168,23 +84,41 @@ class _Proof:
     excluded: list[str] = field(default_factory=list)
     directions: Directions | None = None
 
+    def take_up(self) -> None:
+        """Begin with what an earlier invocation has compared."""
+        found = self.here.found
+        if found.journal is None or found.journal.older != self.pair.older.id:
+            found.compared.clear()
+        elif found.compared:
+            self.tables = found.journal.tables
+            self.differences, self.excluded = [*found.journal.differences], [*found.journal.excluded]
+
     def run(self) -> bool:
         """Compare group after group, then the sequences; False: there is no time for the next group."""
-        job, found = self.here.job, self.here.found
+        found = self.here.found
         restore = self._restore_job()
         source = self._source(restore)
         wanted = self._comparable(restore, source)
         older = {(one.schema_name, one.table_name): one for one in source.content.tables}
-        changes = sum(segment.lines for segment in self.pair.chosen.segments) / _CHANGES_A_SECOND
-        content = self.here.source.content.model_copy(update={"tables": tuple(wanted.values())})
-        for group in groups_of(content, room_bytes(self.here.server)):
-            if not self.course.fits(group, job.remaining_seconds() - changes):
+        left = tuple(table for name, table in wanted.items() if shown(*name) not in found.compared)
+        room = room_bytes(self.here.server)
+        if self.course.is_of_proof:  # what does not fit one invocation is divided
+            room = min(room, self.course.bytes_in(self._seconds()))
+        for group in groups_of(self.here.source.content.model_copy(update={"tables": left}), room):
+            if not self.course.fits(group, self._seconds()):
                 return False
             part = {(one.schema_name, one.table_name): older[one.schema_name, one.table_name] for one in group}
             self._compare(restore, rows_alone(source, part.values()), part)
+            found.compared += [shown(*name) for name in part]
             found.journal = self.result(_NO_TIME)
+            self.course.proven(found)
         self._compare_sequences(source)
         return True
+
+    def _seconds(self) -> float:
+        """Return the time that is left for rows: each group has all segments applied."""
+        lines = sum(segment.lines for segment in self.pair.chosen.segments)
+        return self.here.job.remaining_seconds() - lines / _CHANGES_A_SECOND
 
     def result(self, why: str | None = None) -> JournalProof:
         """Return what there is to say so far; `why` something is left to be proven."""
@@ -242,16 +176,20 @@ class _Proof:
         self._exclude("could not be restored and hashed here for both bases, or the configuration excludes them", lost)
         content = self.here.source.content
         if self.here.source.large_objects is not None:
-            self.excluded.append("Large objects are in no journal.")
+            self._say("Large objects are in no journal.")
         if content.materialized_views:
-            self.excluded.append("Materialized views are computed from the tables.")
+            self._say("Materialized views are computed from the tables.")
         return found
 
     def _exclude(self, why: str, names: list[TableName]) -> None:
         if names:
             more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
             listed = ", ".join(shown(*name) for name in names[:_MOST_NAMES])
-            self.excluded.append(f"Rows of {listed}{more} {why}.")
+            self._say(f"Rows of {listed}{more} {why}.")
+
+    def _say(self, excluded: str) -> None:
+        if excluded not in self.excluded:
+            self.excluded.append(excluded)
 
     def _compare(self, restore: RestoreJob, part: Source, tables: dict[TableName, TableContent]) -> None:
         """Restore some tables of the earlier base, apply the journal, and compare their rows."""
@@ -314,10 +252,3 @@ def _explained(here: Invocation, error: Exception) -> Exception:
     except CoffreError as impossible:
         return impossible
     return error
-
-
-def _words(error: Exception) -> str:
-    if not isinstance(error, CoffreError):
-        return str(error).strip()
-    detail = f" ({error.detail})" if error.detail else ""
-    return f"{error.message.rstrip('.')}{detail} [{error.code}]"
