@@ -50,11 +50,12 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
         "4. Restore",
         "5. Compare",
         "6. Restore no more than was lost",
-        "7. Prove it",
-        "8. Find damage",
-        "9. Notice what is unusual",
-        "10. Keep what is needed",
-        "11. The region is gone",
+        "7. Restore the minute before",
+        "8. Prove it",
+        "9. Find damage",
+        "10. Notice what is unusual",
+        "11. Keep what is needed",
+        "12. The region is gone",
     ):
         assert f"\n{chapter}\n" in said.out
     assert "One backup answers all three: " in said.out
@@ -64,10 +65,11 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing(fresh: Checkout, temp
     assert "\\n" not in said.out  # a line break of our own that was escaped as if a name had it
     assert "Equal again in casa: billing.payments and casa.reviews, every row." in said.out
     assert "Equal again: all 18 files, with their types and metadata." in said.out
+    assert "Equal again: casa.reviews, every row, those of this morning too." in said.out
     assert "Drill of casa: Restored and proven." in said.out
     assert "of casa is DAMAGED:" in said.out
     assert "Subject: The backup of casa-files has shrunk a lot" in said.out
-    assert "0 of 8 backups would be deleted." in said.out
+    assert "0 of 9 backups would be deleted." in said.out
     assert "Dropped the database casa." in said.out
     assert "Everything is restored." in said.out
     assert "Equal to what was backed up: " in said.out

@@ -166,7 +166,7 @@ def test_changes_that_are_damaged_or_do_not_fit_change_no_table_in_use(story: St
     assert refusal(story, tables=["word_m"], strict=True, **moment) == "OBJECT_TRUNCATED"
 
 
-@pytest.mark.parametrize("major", [14, 15, 16, 17])
+@pytest.mark.parametrize("major", [14, 17])
 def test_a_moment_of_a_server_of_each_major_is_restored_from_the_vault_alone(
     logical_server: Callable[[int], PostgresServer],
     round_trip_on: RoundTripOn,

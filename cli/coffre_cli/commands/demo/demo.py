@@ -15,6 +15,7 @@ from coffre.model.kinds import Tier
 from coffre.model.words import duration, size
 from coffre_cli.commands.backups.list_backups import list_backups
 from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files
+from coffre_cli.commands.demo.minute import restore_minute
 from coffre_cli.commands.demo.region import lose_region, take_offsite
 from coffre_cli.commands.demo.steps import Mailbox, Scene, title, typed
 from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly, show_rotation
@@ -94,6 +95,7 @@ def _lose_and_restore(scene: Scene, folder: Path, *, keep: bool) -> bool:
     equal = _compare(before, fingerprint(scene.url(_RESTORED)))
     equal = _restore_in_place(source, before, backup) and equal
     equal = restore_files(scene, files, backup_of_files) and equal
+    equal = restore_minute(scene, folder) and equal
     drill(backup)
     find_corruption(scene, backup)
     show_anomaly(scene, mailbox)

@@ -76,7 +76,7 @@ def lose_region(
     """
     from coffre_local.sample.files import make_bucket
 
-    title("11. The region is gone", "A disaster, and what is left of it: the disk, the kit, and this machine.")
+    title("12. The region is gone", "A disaster, and what is left of it: the disk, the kit, and this machine.")
     if not keep:
         for sentence in _lose(scene):
             say(f"  - {sentence}", style="red")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def drill(backup: Backup) -> None:
     """Restore the backup into a server inside the function, and prove it."""
     title(
-        "7. Prove it",
+        "8. Prove it",
         "A backup that was never restored is only a hope. The function drill has a PostgreSQL 18 of its own inside: it "
         "restores the backup, dumps every table again, and compares.",
     )
@@ -30,7 +30,7 @@ def drill(backup: Backup) -> None:
 
 def find_corruption(scene: Scene, backup: Backup) -> None:
     """Flip one byte of a pack, and let the verification find it."""
-    title("8. Find damage", "One stored byte is flipped:")
+    title("9. Find damage", "One stored byte is flipped:")
     from coffre.operations.stored_backup.open import manifest_of
 
     manifest = manifest_of(scene.deployed.vault, backup)
@@ -49,7 +49,7 @@ def show_anomaly(scene: Scene, mailbox: Mailbox) -> None:
     """Make a backup that is much smaller than those before it: an alert is sent."""
     from coffre_local import stack
 
-    title("9. Notice what is unusual", "Some ordinary backups make known what is usual.")
+    title("10. Notice what is unusual", "Some ordinary backups make known what is usual.")
     for _ in range(2):
         backup_buckets(stack.SAMPLE_FILES)
     console.print()
@@ -61,7 +61,7 @@ def show_anomaly(scene: Scene, mailbox: Mailbox) -> None:
 def show_rotation() -> None:
     """Show what a rotation would do, and why."""
     title(
-        "10. Keep what is needed",
+        "11. Keep what is needed",
         "Old backups are deleted when they have outlived their tiers. What a rotation would do now:",
     )
     typed("coffre rotate --dry-run")
