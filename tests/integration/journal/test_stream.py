@@ -52,11 +52,11 @@ def test_a_stream_has_the_lines_of_a_select_and_moves_nothing(
 def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Callable[..., Journal]) -> None:
     journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY, v text)")
     scene, run = journal.scene, journal.scene.run
-    journal.drain()
-    scene.take_base()
     run(
         f"ALTER DATABASE {scene.name} SET temp_file_limit = '1MB'", f"ALTER DATABASE {scene.name} SET work_mem = '64kB'"
     )
+    journal.drain()
+    scene.take_base()
     run("INSERT INTO one VALUES (1, 'before')")
     run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
     run("INSERT INTO one VALUES (2, 'after')")
