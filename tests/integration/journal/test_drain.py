@@ -154,6 +154,13 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     journal.catalog.journals.forget(journal.state)  # the catalog is another one: the vault has it all
     assert ended(journal.drain()) == []
     assert {mark.name for mark in journal.segments()[-1].marks} == {"one", "two"}
+    with scene.session.cursor() as cursor:  # the first step has no change, and stores nothing
+        cursor.execute("INSERT INTO one SELECT i, repeat('x', 1000) FROM generate_series(100, 200) i")
+    scene.session.rollback()
+    run("TRUNCATE two", "INSERT INTO two VALUES (3)")
+    assert ended(journal.drain(step_bytes=20_000)) == []
+    journal.catalog.journals.forget(journal.state)
+    assert ended(journal.drain()) == []
     assert (len(journal.intervals()), journal.state.seen_at) != (2, None)
     journal.replay_all()
 

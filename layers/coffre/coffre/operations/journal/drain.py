@@ -169,7 +169,8 @@ class _Drain:
                     break
                 state, seen = self._too_slow(state, error)
                 continue
-            marks = ()
+            if done.is_stored:  # a step without any change stores no marks either
+                marks = ()
             state = done.state
             self.steps.append(done)
             if done.cut is None:
