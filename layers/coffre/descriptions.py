@@ -30,8 +30,8 @@ def main(data: Path) -> None:
     for packed in sorted(data.glob("*/*/service-2.json.gz")):
         description = json.loads(gzip.decompress(packed.read_bytes()))
         prefixes.add(description["metadata"]["endpointPrefix"])
-        packed.with_suffix("").write_text(_short(without_documentation(description)))
-        packed.unlink()
+        shorter = _short(without_documentation(description)).encode()
+        packed.write_bytes(gzip.compress(shorter, mtime=0))
     endpoints = json.loads((data / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
         partition["services"] = {name: one for name, one in partition["services"].items() if name in prefixes}

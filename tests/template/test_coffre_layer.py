@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import json
 import os
 import re
@@ -237,7 +238,7 @@ def test_every_service_has_the_endpoint_that_botocore_knows_in_each_region(x86_6
         EndpointResolver(json.loads((data / "endpoints.json").read_text()))
         for data in (carried, Path(botocore.__file__).parent / "data")
     )
-    descriptions = [json.loads(path.read_text()) for path in carried.glob("*/*/service-2.json")]
+    descriptions = [json.loads(gzip.decompress(path.read_bytes())) for path in carried.glob("*/*/service-2.json.gz")]
     prefixes = {one["metadata"]["endpointPrefix"] for one in descriptions}
     assert prefixes >= {*services} - {"stepfunctions"} | {"states"}
     for region in ("eu-west-1", "us-east-1", "us-gov-west-1", "cn-north-1", "a-region-1"):
