@@ -16,6 +16,7 @@ from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
 
 if TYPE_CHECKING:
+    from coffre.model.errors import IntegrityError
     from coffre.model.journal import JournalState
     from coffre.model.journal_proof import JournalProof
     from coffre.operations.journal.overview import Stretch
@@ -83,13 +84,16 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
     from coffre.operations.journal.overview import stretches
 
     state, proofs = deployed.catalog.journals.find(target), deployed.catalog.journal_proofs.of(target)
-    found = stretches(deployed.catalog, deployed.vault, target)
+    damage: list[IntegrityError] = []
+    found = stretches(deployed.catalog, deployed.vault, target, damage.append)
     if as_json:
         shown = [_stretch_json(one) for one in found]
         proven = [proof.model_dump(mode="json") for proof in proofs]
-        print_json({"target": target, "state": _state_json(state), "proofs": proven, "intervals": shown})
+        words = [error.message for error in damage]
+        known = {"target": target, "state": _state_json(state), "proofs": proven}
+        print_json({**known, "intervals": shown, "damage": words})
         return
-    if state is None and not found:
+    if state is None and not found and not damage:
         say(f"{target} has no journal. docs/point-in-time.md says how one is switched on.")
         return
     if state is not None:
@@ -103,6 +107,8 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
         say(f"  last proof    {age(proofs[0].proven_at)}: {proofs[0].text}", style=_STYLES.get(proofs[0].verdict, ""))
         for difference in proofs[0].differences:
             say(f"                {difference}", style="red")
+    for error in damage:
+        say(f"  damage        {error.message} [{error.code}]", style="yellow")
     print_table(
         ["INTERVAL", "RESTORABLE FROM", "TO", "BASES", "PROVEN EQUAL UP TO", "END"],
         (_stretch_row(one, proofs) for one in found),
@@ -110,10 +116,16 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
 
 
 def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:
-    why = "open" if one.end is None else f"{one.end.reason}: {one.end.text}" if one.end.text else one.end.reason.value
+    why = one.damage or _end(one)
     since = _moment(one.since) if one.since else "no moment"
     proven = _proven([proof for proof in proofs if proof.interval == one.interval.id])
     return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, why]
+
+
+def _end(one: Stretch) -> str:
+    if one.end is None:
+        return "open"
+    return f"{one.end.reason}: {one.end.text}" if one.end.text else one.end.reason.value
 
 
 def _proven(proofs: Sequence[JournalProof]) -> str:
@@ -141,4 +153,5 @@ def _stretch_json(one: Stretch) -> dict[str, Any]:
         "bases": list(one.bases),
         "restorable_from": one.since.isoformat() if one.since else None,
         "restorable_to": one.until.isoformat() if one.until else None,
+        "damage": one.damage,
     }

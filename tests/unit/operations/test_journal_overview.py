@@ -1,0 +1,71 @@
+"""What `coffre journal list` promises of what is stored, and what it says of damage."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.unit.operations.conftest import Scene
+from tests.unit.operations.stored_journal import backup_of, journal_of
+
+from coffre.model.errors import IntegrityError
+from coffre.operations.journal.overview import Stretch, stretches
+from coffre.vault import journal
+from coffre.vault.layout import interval_key
+
+
+def test_only_moments_are_promised_whose_segments_exist(scene: Scene) -> None:
+    _, second = backup_of(scene, 7.5), backup_of(scene, 5.5)
+    interval = journal_of(scene, (8, 7, 6, 5), ended=4.5)
+    assert (since(scene), until(scene)) == (7.5, 4.5)
+
+    # What rotation has removed is no moment any more
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+    for key in keys[:2]:
+        scene.store.delete(key.key)
+    assert (since(scene), until(scene)) == (5.5, 4.5)
+    assert listed(scene)[0][0].bases == (second.id,)
+
+    # Nor is anything, where the last segments are lost too
+    scene.store.delete(keys[2].key)
+    [found], damage = listed(scene)
+    assert (found.since, found.damage, damage) == (None, "the segments from 1 to 3 are missing", [])
+
+
+def test_after_lost_segments_no_moment_is_promised(scene: Scene) -> None:
+    backup_of(scene, 7.5)
+    interval = journal_of(scene, (8, 7, 6, 5), ended=4.5)
+    scene.store.delete(journal.segment_keys(scene.vault, "shop", interval)[2].key)
+    assert (since(scene), until(scene)) == (7.5, 6)
+    assert listed(scene)[0][0].damage == "the segments from 3 to 3 are missing"
+
+
+def test_damage_of_one_interval_hides_no_other(scene: Scene) -> None:
+    backup_of(scene, 9.5)
+    backup_of(scene, 4.5, "e" * 64)
+    gap = journal_of(scene, (10, 9, 8, 7), ended=6.5)
+    journal_of(scene, (5, 4, 3), ended=2.5, print_="e" * 64)
+    broken = journal_of(scene, (2, 1))
+    scene.store.delete(journal.segment_keys(scene.vault, "shop", gap)[1].key)
+    (scene.root / interval_key("shop", broken)).write_bytes(b"{}")
+
+    (whole, torn), damage = listed(scene)
+    assert (whole.since, whole.damage) == (scene.now - timedelta(days=4.5), None)
+    assert (torn.since, torn.until, torn.damage) == (None, None, "damaged [JOURNAL_GAP]")
+    assert [error.code for error in damage] == ["JOURNAL_DAMAGED", "JOURNAL_GAP"]
+
+
+def listed(scene: Scene) -> tuple[list[Stretch], list[IntegrityError]]:
+    damage = list[IntegrityError]()
+    return stretches(scene.catalog, scene.vault, "shop", damage.append), damage
+
+
+def since(scene: Scene) -> float:
+    [found], _ = listed(scene)
+    assert found.since is not None
+    return (scene.now - found.since) / timedelta(days=1)
+
+
+def until(scene: Scene) -> float:
+    [found], _ = listed(scene)
+    assert found.until is not None
+    return (scene.now - found.until) / timedelta(days=1)
