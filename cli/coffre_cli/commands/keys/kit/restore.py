@@ -611,10 +611,13 @@ class Journal:
             if number is None and segment["from_lsn"] > self.base["before_lsn"]:
                 stop("the segments after this backup have been deleted: choose a later backup")
             number, previous = segment["number"], sha256(body)
+            if self.end and segment["from_lsn"] >= self.end["stored_lsn"]:
+                continue  # of a drain that did not know of the end: it may not fit the definitions
             if segment["is_complete"]:
                 self.until = max(self.until, time_of(segment["seen_at"]))
-            if segment["to_lsn"] > self.base["before_lsn"]:
-                self.segments.append(segment)
+            if segment["to_lsn"] <= self.base["before_lsn"]:
+                self.segments.clear()  # the last of these stays: what is in it may have been visible only later
+            self.segments.append(segment)
         self.lost = (number or 0) < self.end.get("number", 0)
         if not self.lost and self.end.get("seen_at"):
             self.until = max(self.until, time_of(self.end["seen_at"]))
