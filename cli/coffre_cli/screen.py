@@ -57,9 +57,9 @@ def say_command(text: str) -> None:
     console.print(Text(f"  {visible(text, breaks=True)}", style="bold"), soft_wrap=True)
 
 
-def remark(text: str) -> None:
+def remark(text: str, *, style: str = "") -> None:
     """Print plain words on stderr, which keeps stdout for JSON."""
-    _print_line(error_console, text)
+    _print_line(error_console, text, style=style)
 
 
 def _labelled(label: str, text: str, *, style: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault import journal
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
+from coffre.vault.layout import interval_key
 from coffre.vault.vault import Vault
 
 KEY = new_identity()
@@ -211,3 +213,21 @@ def test_what_lost_data_is_found_with_the_command_that_restores_it(
     account.backup(target="blog")
     assert "JOURNAL_NONE" in coffre("journal", "find-drop", "blog").err
     assert "needs a stack" in coffre("--vault", f"s3://{BUCKET}", "journal", "list").err
+
+
+def test_a_damaged_interval_is_named_and_the_others_are_read(coffre: Coffre, base: Backup) -> None:
+    store = S3Store(BUCKET, client=make_client())
+    store.delete(interval_key("shop", SECOND))
+    store.put(interval_key("shop", SECOND), b"{}", sha256=hashlib.sha256(b"{}").hexdigest())
+    find = ("journal", "find-drop", "shop", "--identity", "env:KEY", "--json")
+    said = coffre(*find)
+    assert (said.status, len(said.json())) == (0, 4)
+    assert f"Left out: {interval_key('shop', SECOND)} of a journal is damaged" in said.err
+    said = coffre("journal", "list", "shop")
+    assert (said.status, said.out.count(FIRST)) == (0, 1)
+    assert "it cannot be read. [JOURNAL_DAMAGED]" in " ".join(said.out.split())
+    assert len(coffre("journal", "list", "shop", "--json").json()["damage"]) == 1
+
+    # With nothing else it is an error, not a journal that does not exist
+    store.delete(interval_key("shop", FIRST))
+    assert "JOURNAL_DAMAGED" in coffre(*find).err

@@ -14,11 +14,13 @@ from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.identity import decoder_of
 from coffre_cli.place import Place
 from coffre_cli.reading import find_reading_place
+from coffre_cli.screen import remark
 from coffre_cli.since import since_time
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
+    from coffre.model.errors import IntegrityError
     from coffre.operations.restore_database.history import History, Period
     from coffre.policy.moments import Stretch
 
@@ -43,14 +45,14 @@ class Opened:
 
 
 def open_journal(target: str, stack: str | None, source: str | None, identity: str | None) -> Opened:
-    """Return what is stored of a target's journal.
+    """Return what is stored of a target's journal; intervals that are damaged are left out, and said on stderr.
 
     Raises
     ------
     JournalError
         `JOURNAL_NONE`
     IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+        `JOURNAL_DAMAGED`, `JOURNAL_GAP`: nothing else is stored.
     """
     from coffre.operations.restore_database.history import History, require_journal
     from coffre.operations.restore_database.losses import whole_stretches
@@ -59,7 +61,12 @@ def open_journal(target: str, stack: str | None, source: str | None, identity: s
     place.known_target(target)
     backups: Any = place.catalog.completed_backups(target)
     state = None if isinstance(place, StandaloneVault) else place.catalog.journals.find(target)
-    stretches = whole_stretches(place.vault, target, backups, state)
+    damage: list[IntegrityError] = []
+    stretches = whole_stretches(place.vault, target, backups, state, damage.append)
+    if damage and not stretches:
+        raise damage[0]
+    for error in damage:
+        remark(f"Left out: {error.message} [{error.code}]", style="yellow")
     require_journal(target, stretches)
     newest = resolve_backup(place, "latest", target, TargetKind.DATABASE)
     return Opened(place, newest, stretches, History(place.vault, stretches, decoder_of(place, newest, identity)))

@@ -276,8 +276,9 @@ def _read[T: (JournalInterval, JournalSegment, IntervalEnd)](
 
 
 def _damaged(key: str, code: str, why: str) -> IntegrityError:
+    target, _ = interval_of(key) or ("TARGET", "")
     return IntegrityError(
         f"{key} of a journal is damaged: {why}.",
         code=code,
-        hint="Moments before it can be restored, and those after the next base: coffre journal.",
+        hint=f"Moments of other intervals (`coffre journal list {target}`) and backups are not affected.",
     )

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import runpy
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import backup_of, journal_of, lsn_at
 
-from coffre.model.errors import RestoreError
+from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.moment import Moment
-from coffre.operations.restore_database.moments import base_for
+from coffre.operations.restore_database.moments import base_for, stretch_of
+from coffre.operations.stored_backup.open import manifest_of
+from coffre.policy.moments import Point, made_from
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
+from coffre_cli.commands.keys.recovery_kit import SCRIPT
 
 
 def test_where_the_last_segments_were_lost_the_journal_ends_before_them(scene: Scene) -> None:
@@ -48,3 +56,44 @@ def test_a_number_that_two_histories_of_the_server_have_is_no_moment(scene: Scen
     assert "2026-11-14 17:00:00.000000+00 and 2026-11-17 05:00:00.000000+00" in caught.value.message
     with pytest.raises(RestoreError, match="has no transaction 9"):
         base_before(9)
+
+
+def test_a_damaged_manifest_of_another_backup_prevents_no_moment(scene: Scene) -> None:
+    base, other = backup_of(scene, 7.5), backup_of(scene, 20)
+    journal_of(scene, (8, 7, 6, 5), ended=4.5)
+    (scene.root / (other.manifest_key or "")).write_bytes(b"{}")
+
+    def base_at(age: float) -> str:
+        moment = Moment(time=scene.now - timedelta(days=age))
+        return base_for(moment, scene.vault, "shop", [other, base], None, FrameDecoder).id
+
+    assert base_at(6) == base.id
+    with pytest.raises(IntegrityError):  # may be why there is none
+        base_at(15)
+
+
+@pytest.mark.parametrize("age", [7.9, 7, 6.5, 6, 5.5])
+def test_the_kit_applies_the_segments_that_a_restore_applies(scene: Scene, age: float) -> None:
+    base = backup_of(scene, age)
+    interval = journal_of(scene, (8, 7, 6, 5), ended=4.5)
+    # One that a drain stored which did not know of the end
+    last = journal.read_segment(scene.vault, journal.segment_keys(scene.vault, "shop", interval)[-1], None)[0]
+    previous = next(scene.root.glob("v1/journal/shop/*/00000003-*.json"))
+    late = {"number": 4, "from_lsn": lsn_at(5), "to_lsn": lsn_at(3), "seen_at": scene.now}
+    journal.commit_segment(scene.vault, "shop", last.model_copy(update={**late, "previous": sha256(previous)}))
+
+    manifest = manifest_of(scene.vault, base)
+    content = manifest.database
+    known = journal.read_interval(scene.vault, "shop", interval)
+    stretch = stretch_of(scene.vault, known, [(base.id, content.database, content.journal)], None)
+    assert content.journal is not None
+    chosen = made_from(Point(time=scene.now), stretch, base.id, content.journal)
+    kit = runpy.run_path(str(SCRIPT))["Journal"](
+        SimpleNamespace(manifest=json.loads(manifest.model_dump_json(exclude_none=True)), vault=scene.root), None
+    )
+    assert [one["number"] for one in kit.segments] == [one.number for one in chosen.segments]
+    assert kit.until == stretch.until(Point(time=scene.now)).time
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -81,16 +81,17 @@ class Losses:
 
 
 def whole_stretches(
-    vault: Vault, target: str, backups: Iterable[Backup], state: JournalState | None
+    vault: Vault,
+    target: str,
+    backups: Iterable[Backup],
+    state: JournalState | None,
+    on_damage: Callable[[IntegrityError], None],
 ) -> list[Stretch[Backup]]:
     """Return all that is stored of a target's journal, the oldest first, with the bases among its completed backups.
 
-    Raises
-    ------
-    IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+    Intervals that are damaged are left out, and the errors are given to `on_damage`.
     """
-    found: list[Stretch[Backup]] = stretches_of(vault, target, [], state)
+    found: list[Stretch[Backup]] = stretches_of(vault, target, [], state, on_damage)
     if not found:
         return []
     bases = []

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from coffre.model.backup import Backup
-from coffre.model.errors import IntegrityError, ObjectMissingError, RestoreError
+from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, JournalBase
@@ -75,20 +75,24 @@ def base_for(
     Raises
     ------
     RestoreError, IntegrityError
-        As `chosen_for`.
+        As `chosen_for`; a damaged manifest only where the others do not have the moment.
+    ObjectMissingError
+        As for a damaged manifest.
     """
-    usable = [one for one in backups if one.kind is TargetKind.DATABASE and one.is_healthy]
-    bases = [_base(one, open_manifest(vault, one).database) for one in usable]
-    damage = list[IntegrityError]()
+    bases, damage, unread = list[Base[Backup]](), list[CoffreError](), list[CoffreError]()
+    for one in backups:
+        if one.kind is TargetKind.DATABASE and one.is_healthy:
+            try:
+                bases.append(_base(one, open_manifest(vault, one).database))
+            except (IntegrityError, ObjectMissingError) as error:
+                unread.append(error)
     stretches = stretches_of(vault, target, bases, state, damage.append)
     keys = decoder() if at.before_transaction is not None and stretches else FrameDecoder(())
     point, stretches = point_of(at, vault, target, stretches, keys)
-    return _choose(target, point, stretches, damage).backup
+    return _choose(target, point, stretches, [*damage, *unread]).backup
 
 
-def _choose[B](
-    target: str, point: Point, stretches: Sequence[Stretch[B]], damage: Sequence[IntegrityError]
-) -> Chosen[B]:
+def _choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]], damage: Sequence[CoffreError]) -> Chosen[B]:
     """Choose from what is not damaged; if that does not have the moment, the damage may be why."""
     try:
         return choose(target, point, stretches, datetime.now(UTC))

@@ -60,6 +60,6 @@ def _unreadable(why: str) -> JournalError:
     return JournalError(
         f"The definitions of an interval of the journal cannot be read: {why}.",
         code="JOURNAL_UNREADABLE",
-        hint="Backups are not affected: choose a moment of another interval (coffre journal), or a backup. A newer"
-        " version of Coffre may have written it.",
+        hint="Backups are not affected: choose a moment of another interval (`coffre journal list TARGET`), or a"
+        " backup. A newer version of Coffre may have written it.",
     )
