@@ -89,9 +89,8 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
     if as_json:
         shown = [_stretch_json(one) for one in found]
         proven = [proof.model_dump(mode="json") for proof in proofs]
-        words = [error.message for error in damage]
         known = {"target": target, "state": _state_json(state), "proofs": proven}
-        print_json({**known, "intervals": shown, "damage": words})
+        print_json({**known, "intervals": shown, "damage": [error.message for error in damage]})
         return
     if state is None and not found and not damage:
         say(f"{target} has no journal. docs/point-in-time.md says how one is switched on.")
