@@ -85,7 +85,7 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
     last = f"up to {moment(ended.seen_at)}" if ended.seen_at else "that are stored"
     what = (
         f"A stretch of the journal of {target} has ended. Its moments {last} can be restored; those after it only from"
-        " the next backup on, which is under way."
+        " the next backup on, which is asked for."
     )
     return alert_of(
         AlertKind.JOURNAL_SLOT_LOST if is_slot else AlertKind.JOURNAL_GAP,
