@@ -164,8 +164,7 @@ def unreadable(line: Line, why: str) -> JournalError:
     return JournalError(
         f'The journal is not understood at {lsn_text(line.lsn)} ("{shown[:_SHOWN]}"): {why}.',
         code="JOURNAL_UNREADABLE",
-        hint="Only a slot with the plugin test_decoding can be read. If this is one, report it;"
-        " the next base is not affected.",
+        hint="Report it; the next base is not affected.",
     )
 
 
