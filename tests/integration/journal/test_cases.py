@@ -23,8 +23,8 @@ Where each case that a journal can be trusted with is tested:
 | clocks that were set back, times in other zones, moments that are not stored | test_moments, test_transactions |
 | segments that are damaged, missing or in another order | test_moment_tables, test_kit, test_verify_journals |
 
-Known to have no test, of the 25 cases that this follows: a major upgrade of the server; a slot that is synchronized to a
-standby; values of PostGIS, pgvector and hstore; a transaction of 5 million rows; a row of 500 MB.
+Known to have no test, of the 25 cases that this follows: a major upgrade of the server; a slot that is synchronized to
+a standby; values of PostGIS, pgvector and hstore; a transaction of 5 million rows; a row of 500 MB.
 """
 
 from __future__ import annotations

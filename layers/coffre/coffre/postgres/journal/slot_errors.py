@@ -72,7 +72,7 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
             f"The server cannot hold the changes that one step of the replication slot {name} would read.",
             code="JOURNAL_TOO_LARGE",
             detail=said,
-            hint="Smaller steps are read without your help. If one transaction alone is too large: raise temp_file_limit"
+            hint="A drain reads smaller steps by itself. If one transaction alone is too large: raise temp_file_limit"
             " for the role (as a superuser), or divide such transactions.",
         )
     if isinstance(error, psycopg2.errors.ObjectNotInPrerequisiteState) and "can no longer" in said:
