@@ -107,7 +107,10 @@ class _Again:
             self._report.tables += load_tables(self._job, self._source, contents, self._report.meter, how)
 
     def set_sequences(self) -> None:
-        names = {(entry.schema, entry.tag) for entry in self._plan.lines if entry.description == "SEQUENCE"}
+        # One that was refused, as its name is taken, is another one here: of a renamed table, in use.
+        lost = self._making.ledger.lost()
+        made = (one for one in self._plan.lines if one.description == "SEQUENCE" and one.dump_id not in lost)
+        names = {(entry.schema, entry.tag) for entry in made}
         with self._report.phase("sequences"), loading_session(self._job) as session:
             values = sequences_of(session, self._source, self._report, names)
             self._report.say_missing("sequence", set_sequences(session, values))
