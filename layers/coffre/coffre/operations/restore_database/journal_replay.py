@@ -123,6 +123,8 @@ def doubts(job: RestoreJob, source: RestoreSource) -> list[str]:
     chosen = source.chosen
     if chosen is None:
         return []
+    if job.proofs is None:
+        return ["What drills have found of the journal could not be read: see coffre journal list."]
 
     def is_concerned(proof: JournalProof) -> bool:
         since = Point(proof.since) if chosen.point.lsn is None else Point(lsn=proof.from_lsn)
