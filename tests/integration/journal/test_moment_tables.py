@@ -83,7 +83,12 @@ def test_tables_and_rows_get_what_they_had_at_a_moment(story: Story) -> None:
     run(source, *ACCIDENT)
     drain(story.job)
     # Definitions that have changed since then do not matter.
-    run(source, "ALTER TABLE whole DROP COLUMN gone", "ALTER TABLE named ALTER a TYPE bigint")
+    run(
+        source,
+        "ALTER TABLE whole DROP COLUMN gone",
+        "ALTER TABLE named ALTER a TYPE bigint",
+        "ALTER TABLE noted ADD later int",
+    )
     drain(story.job)
 
     # Next to the tables in use
@@ -103,6 +108,8 @@ def test_tables_and_rows_get_what_they_had_at_a_moment(story: Story) -> None:
     assert refusal(story, tables=["bill", "cached"], replace=True, **moment) == "JOURNAL_TABLES"
     assert refusal(story, tables=["nothing"], **moment) == "PATTERN_UNMATCHED"
     assert refusal(story, tables=["bill"], at={"time": "2020-01-01T00:00:00Z"}) == "JOURNAL_MOMENT"
+
+    assert refusal(story, tables=["noted"], rows={"where": "later > 0"}, **moment) == "ROWS_INVALID"
 
     # Some rows: those that the condition means as of the moment, also if they were others in the backup
     where = {"where": "n < 0"}

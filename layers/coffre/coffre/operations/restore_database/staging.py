@@ -94,7 +94,8 @@ def refuse_unmergeable(job: RestoreJob, staging: Staging, session: psycopg2.exte
                 hint="Restore it to a staging schema (without --apply and --replace) and copy what you need by hand.",
             )
         if job.scope.rows is not None:
-            _try_filter(session, pair.live, condition(job.scope.rows))
+            columns = (column.name for column in pair.live.columns)
+            try_filter(session, pair.live.name, pair.live.shown_name, columns, condition(job.scope.rows))
 
 
 def _why_no_key(pair: Pair) -> str:
@@ -104,18 +105,31 @@ def _why_no_key(pair: Pair) -> str:
     return f"The backup of {pair.live.shown_name} has no {names}, which is in its key now"
 
 
-def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
+def try_filter(
+    session: psycopg2.extensions.connection,
+    table: TableName,
+    shown_name: str,
+    columns: Iterable[str],
+    wanted: sql.Composable,
+) -> None:
+    """Let the server understand a filter of rows.
+
+    Raises
+    ------
+    EventError
+        `ROWS_INVALID`, with the columns that there are.
+    """
     try:
         with session.cursor() as cursor, owners_path(cursor):
-            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
+            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(sql.Identifier(*table), wanted))
     except psycopg2.Error as error:
         if session.closed:
             raise
         raise EventError(
-            f"The rows of {live.shown_name} cannot be chosen like this.",
+            f"The rows of {shown_name} cannot be chosen like this.",
             code="ROWS_INVALID",
             detail=one_line(error),
-            hint=f"{live.shown_name} has the columns {', '.join(column.name for column in live.columns)}.",
+            hint=f"The columns of {shown_name} are {', '.join(columns)}.",
         ) from error
 
 
