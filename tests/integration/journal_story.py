@@ -42,13 +42,13 @@ SOURCE = (
     "CREATE TABLE named (a int NOT NULL, b text)",
     "CREATE UNIQUE INDEX named_a ON named (a)",
     "ALTER TABLE named REPLICA IDENTITY USING INDEX named_a",
-    "CREATE UNLOGGED TABLE cached (id int PRIMARY KEY)",
+    "CREATE UNLOGGED TABLE cached (id serial PRIMARY KEY)",
     "CREATE MATERIALIZED VIEW owed AS SELECT customer, sum(cents) AS cents FROM bill GROUP BY 1",
     "INSERT INTO customer (name) SELECT 'c' || g FROM generate_series(1, 50) g",
     "INSERT INTO bill (customer, cents) SELECT 1 + g % 50, g FROM generate_series(1, 500) g",
     "INSERT INTO part SELECT g, 'x' FROM generate_series(1, 50) g",
     "INSERT INTO named SELECT g, 'y' FROM generate_series(1, 50) g",
-    "INSERT INTO cached VALUES (1)",
+    "INSERT INTO cached DEFAULT VALUES",
     "REFRESH MATERIALIZED VIEW owed",
 )
 CHANGES = (

@@ -35,4 +35,5 @@ def test_rows_are_equal_in_any_order_and_each_as_often(empty_database: str) -> N
         assert len({found["one"], found["less"], found["other"]}) == 3
         assert [rows_of(found[name]) for name in ("one", "less", "other")] == [4, 3, 4]
         assert rows_of(hash_rows(session, ("public", "nothing"), [])) == 0
-        assert read_directions(session) == Directions(frozenset({("public", "down")}), frozenset({("public", "round")}))
+        down, turning = frozenset({("public", "down")}), frozenset({("public", "round")})
+        assert read_directions(session) == Directions(down, turning, frozenset())

@@ -83,6 +83,16 @@ def test_keys_of_other_tables_that_went_with_a_table_are_said(shop: RoundTrip) -
     assert "foreign key public.orders orders_customer_fkey" in said
 
 
+def test_the_sequence_of_a_renamed_table_is_not_set_back(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    shop.fill("ALTER TABLE customers RENAME TO clients", "INSERT INTO clients (name) VALUES ('another')")
+
+    shop.restore_in_place(backup, tables=["customers"])
+
+    assert value(shop.source, "SELECT count(*) FROM customers") == 20
+    assert value(shop.source, "INSERT INTO clients (name) VALUES ('one more') RETURNING id") == 22
+
+
 def test_a_key_to_a_table_that_is_not_there_is_left_out_and_said(shop: RoundTrip) -> None:
     backup = shop.back_up()
     shop.fill("DROP VIEW sales", "DROP TABLE orders", "DROP TABLE customers")

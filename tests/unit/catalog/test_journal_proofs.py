@@ -38,3 +38,6 @@ def test_the_newest_proofs_are_kept_in_short(catalog: Catalog, raw_table: RawTab
     raw_table.put_item(Item={"pk": "DRILL", "sk": "proofs/shop", "record": "{"})
     with pytest.raises(IntegrityError):
         proofs.of("shop")
+    # Another drill can be noted all the same.
+    proofs.note(proof)
+    assert [one.drill_id for one in proofs.of("shop")] == ["D59"]

@@ -8,7 +8,7 @@ from tests.unit.policy.test_moments import NOON, at, base, interval, segment
 
 from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.manifest import SequenceValue
-from coffre.policy.journal_proof import behind, by_name, is_read_later, pair_for, values_by_journal
+from coffre.policy.journal_proof import behind, by_name, goes_back, is_read_later, pair_for, values_by_journal
 from coffre.policy.moments import Stretch
 
 SEGMENTS = (segment(1, 0, 100), segment(2, 100, 200), segment(3, 200, 300), segment(4, 300, 400))
@@ -81,6 +81,27 @@ def test_a_sequence_is_behind_if_no_drain_has_seen_its_value() -> None:
     assert not is_read_later(STRETCH, at(4.1))
 
 
+def test_a_sequence_that_was_set_back_around_the_backup_is_told_from_one_that_is_behind() -> None:
+    def goes(*read: int, descending: bool = False) -> tuple[bool, bool]:
+        segments = [one.model_copy(update={"sequences": (value(read[i]),)}) for i, one in enumerate(SEGMENTS)]
+        stretch = replace(STRETCH, segments=segments)
+        chosen = pair_for(stretch, "B250", ()).chosen
+        assert chosen is not None
+        own, names = [value(-90 if descending else 90)], {("public", "s")} if descending else set[tuple[str, str]]()
+        known = values_by_journal(stretch, chosen, own)
+        wanted = by_name([value(-250 if descending else 250)])
+        before = by_name([*own, *chosen.earlier])
+        return bool(list(behind(wanted, known, names))), goes_back(("public", "s"), [before, *known], names)
+
+    # The backup reads 250 after its snapshot; the drain that sees its position reads the third value.
+    assert goes(100, 240, 3, 9) == (True, True)
+    assert goes(100, 200, 240, 3) == (True, True)
+    assert goes(-100, -240, -3, -9, descending=True) == (True, True)
+    assert goes(100, 240, 245, 246) == (True, False)
+    # Earlier than that it says nothing about the backup.
+    assert goes(200, 3, 9, 12) == (True, False)
+
+
 def test_a_proof_says_what_it_came_to_and_what_it_makes_doubtful() -> None:
     told = proof("B2", since=NOON, from_lsn=10, to_lsn=20, tables=3)
     assert told.text == "proven equal from 2026-11-27 12:00:00 to 2026-11-27 12:00:00 UTC, 3 tables"
@@ -88,6 +109,7 @@ def test_a_proof_says_what_it_came_to_and_what_it_makes_doubtful() -> None:
     bad = told.model_copy(update={"verdict": ProofVerdict.NOT_EQUAL, "differences": ("a", "b")})
     assert bad.text.startswith("NOT EQUAL somewhere from")
     assert bad.text.endswith("2 differences")
-    assert [bad.doubts("I1", lsn) for lsn in (9, 10, 19, 20)] == [False, True, True, False]
+    # What is made from a base before both goes through the stretch, too.
+    assert [bad.doubts("I1", lsn) for lsn in (9, 10, 19, 20)] == [True, True, True, False]
     assert not bad.doubts("I2", 15)
     assert proof("B2", verdict=ProofVerdict.NOT_PROVEN, why="No time.").text == "not proven: No time"

@@ -11,6 +11,7 @@ from coffre.catalog.items import LatestItem
 from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import DynamoTable
 from coffre.model.document import describe_validation
+from coffre.model.errors import IntegrityError
 from coffre.model.journal_proof import JournalProof, JournalProofs
 
 # A year of weekly drills.
@@ -36,8 +37,12 @@ class ProofsOfJournals:
             raise damaged(raw, "; ".join(describe_validation(error))) from error
 
     def note(self, proof: JournalProof) -> None:
-        """Add the proof of a drill; that of a drill which is noted already replaces it."""
-        others = [one for one in self.of(proof.target) if one.drill_id != proof.drill_id]
+        """Add the proof of a drill; that of a drill which is noted already replaces it, as it does a damaged record."""
+        try:
+            before = self.of(proof.target)
+        except IntegrityError:
+            before = ()
+        others = [one for one in before if one.drill_id != proof.drill_id]
         short = proof.model_copy(update={"excluded": (), "differences": proof.differences[:_MOST_SAID]})
         kept = JournalProofs(target=proof.target, proofs=(short, *others)[:_MOST])
         item = LatestItem(

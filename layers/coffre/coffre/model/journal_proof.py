@@ -79,7 +79,7 @@ class JournalProof(BaseModel):
 
     def doubts(self, interval: str, base_lsn: int) -> bool:
         """Return whether moments that are made from a base of an interval may lack changes."""
-        return self.is_doubtful and self.interval == interval and self.from_lsn <= base_lsn < self.to_lsn
+        return self.is_doubtful and self.interval == interval and base_lsn < self.to_lsn
 
 
 class JournalProofs(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 from coffre.model.journal_proof import JournalProof
 from coffre.model.manifest import SequenceValue
@@ -74,10 +75,18 @@ def behind(
 ) -> Iterator[tuple[TableName, SequenceValue, SequenceValue | None]]:
     """Yield the sequences that are behind in all that is known, with the value that is wanted and the newest known."""
 
-    def place(name: TableName, value: SequenceValue) -> tuple[int, bool]:
-        return (-value.last_value if name in descending else value.last_value), value.is_called
-
     for name, value in wanted.items():
         found = [values[name] for values in known if name in values]
-        if not any(place(name, one) >= place(name, value) for one in found):
+        least = _place(name, value, descending)
+        if not any(_place(name, one, descending) >= least for one in found):
             yield name, value, found[-1] if found else None
+
+
+def goes_back(name: TableName, read: Sequence[Values], descending: Collection[TableName]) -> bool:
+    """Return whether a sequence was set back between two readings, before which a backup may have read it."""
+    places = [_place(name, values[name], descending) for values in read if name in values]
+    return any(after < before for before, after in pairwise(places))
+
+
+def _place(name: TableName, value: SequenceValue, descending: Collection[TableName]) -> tuple[int, bool]:
+    return (-value.last_value if name in descending else value.last_value), value.is_called

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from coffre.alerts.alert import Alert
@@ -14,7 +14,7 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillReport, DrillState, Rehearsal
-from coffre.model.errors import BackupStateError, EventError, RunCancelledError
+from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
 from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
@@ -200,11 +200,14 @@ class DrillFunction:
     def _proving(self, backup: Backup) -> Proving:
         """Return what is known of the target's journal. A drill from a copy proves none: bytes of two vaults mix."""
         catalog = self.services.catalog
-        return Proving(
-            lambda: catalog.completed_backups(backup.target),
-            catalog.journals.find(backup.target),
-            catalog.journal_proofs.of(backup.target),
-        )
+        proving = Proving(lambda: catalog.completed_backups(backup.target))
+        try:
+            state, before = catalog.journals.find(backup.target), catalog.journal_proofs.of(backup.target)
+        except CoffreError as error:  # the backup is drilled all the same
+            extra = {"target": backup.target, "code": error.code, "error": error.message}
+            self.services.edge.logger.warning("what is known of the journal cannot be read", extra=extra)
+            return proving
+        return replace(proving, state=state, before=before)
 
     @property
     def _reports(self) -> DrillReports:

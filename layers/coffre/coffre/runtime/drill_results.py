@@ -28,9 +28,13 @@ def record_drill(services: Services, backup: Backup, report: DrillReport, copied
     """Store the report next to the backup, then record in the catalog what it means for the backup or its copy."""
     DrillReports(services.vault.store).write(report, page_of(report))
     services.catalog.latest.note_drill(report.summary)
+    _record(services, backup, report, copied)
     if report.journal is not None:
         # By this time the next drain sees whether it knows of it.
         services.catalog.journal_proofs.note(report.journal.model_copy(update={"proven_at": utc_now()}))
+
+
+def _record(services: Services, backup: Backup, report: DrillReport, copied: DrilledCopy | None) -> None:
     if copied is not None:
         record_copy(services, copied, report)
         return

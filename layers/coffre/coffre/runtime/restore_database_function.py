@@ -11,7 +11,8 @@ from typing import Final
 from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Plan
 from coffre.model.database_target import Provider
-from coffre.model.errors import DeadlineError
+from coffre.model.errors import CoffreError, DeadlineError
+from coffre.model.journal_proof import JournalProof
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob, Sharing
@@ -159,7 +160,7 @@ class DatabaseRestores:
                 continues=attempt.continues,
                 sharing=attempt.sharing,
                 journal=self.services.catalog.journals.find(backup.target) if wanted.at else None,
-                proofs=self.services.catalog.journal_proofs.of(backup.target) if wanted.at else (),
+                proofs=self._proofs(backup.target) if wanted.at else (),
             )
             try:
                 with named_on_error(safety):
@@ -168,6 +169,12 @@ class DatabaseRestores:
                 if children.has_paused:
                     return None
                 raise
+
+    def _proofs(self, target: str) -> tuple[JournalProof, ...] | None:
+        try:
+            return self.services.catalog.journal_proofs.of(target)
+        except CoffreError:  # the report of the restore says it
+            return None
 
 
 def continued_by_hand(backup_id: str, restore_id: str, owner_id: str, scope: Scope) -> str:

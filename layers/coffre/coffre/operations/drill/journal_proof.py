@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -24,7 +24,7 @@ from coffre.operations.restore_database.job import RestoreJob, Source, open_sour
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.policy.journal_proof import behind, by_name, is_read_later, values_by_journal
+from coffre.policy.journal_proof import behind, by_name, goes_back, is_read_later, values_by_journal
 from coffre.postgres.journal.definitions_document import parse_definitions
 from coffre.postgres.journal.row_hashes import Directions, read_directions, rows_of
 from coffre.vault.journal import read_definitions_of
@@ -181,11 +181,11 @@ class _Proof:
             self._say("Materialized views are computed from the tables.")
         return found
 
-    def _exclude(self, why: str, names: list[TableName]) -> None:
+    def _exclude(self, why: str, names: Collection[TableName], what: str = "Rows of") -> None:
         if names:
             more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-            listed = ", ".join(shown(*name) for name in names[:_MOST_NAMES])
-            self._say(f"Rows of {listed}{more} {why}.")
+            listed = ", ".join(shown(*name) for name in sorted(names)[:_MOST_NAMES])
+            self._say(f"{what} {listed}{more} {why}.")
 
     def _say(self, excluded: str) -> None:
         if excluded not in self.excluded:
@@ -210,17 +210,24 @@ class _Proof:
 
     def _compare_sequences(self, source: Source) -> None:
         """Compare the values that the journal gives with those of the backup: less is not equal."""
-        directions = self.directions or Directions(frozenset(), frozenset())
-        manifest = self.here.source.manifest
+        directions = self.directions or Directions(frozenset(), frozenset(), frozenset())
+        manifest, own = self.here.source.manifest, source.content.sequences
         values = by_name(manifest.database.sequences)
-        wanted = {name: value for name, value in values.items() if name not in directions.cycling}
-        known = values_by_journal(self.pair.stretch, self.pair.chosen, source.content.sequences)
+        left_out = directions.cycling | directions.unlogged
+        wanted = {name: value for name, value in values.items() if name not in left_out}
+        self._exclude("are unlogged, so that no drain reads them", values.keys() & directions.unlogged, "Sequences")
+        known = values_by_journal(self.pair.stretch, self.pair.chosen, own)
         late = list(behind(wanted, known, directions.descending))
         if late and not is_read_later(self.pair.stretch, manifest.completed_at):
             names = [name for name, _, _ in late]
-            self._exclude("have values that no drain has read since the backup", names)
+            self._exclude("have values that no drain has read since the backup", names, "Sequences")
             return
+        read = [by_name([*own, *self.pair.chosen.earlier]), *known]
+        gone_back = [name for name, _, _ in late if goes_back(name, read, directions.descending)]
+        self._exclude("were set back around the backup", gone_back, "Sequences")
         for name, value, newest in late:
+            if name in gone_back:
+                continue
             has = "none" if newest is None else f"{newest.last_value:,}"
             self.differences.append(
                 f"The sequence {shown(*name)} is at {value.last_value:,} in the backup, by the journal at {has}."

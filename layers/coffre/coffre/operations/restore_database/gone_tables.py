@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import batched
 from typing import Final
 
+import psycopg2
+import psycopg2.errors
 from psycopg2 import sql
 
 from coffre.model.errors import CoffreError
@@ -15,7 +17,7 @@ from coffre.model.names import TableName
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import spoken
-from coffre.operations.restore_database.journal_replay import Followed, apply_journal
+from coffre.operations.restore_database.journal_replay import Followed, apply_journal, definitions_of
 from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.memory import Memory
@@ -27,7 +29,7 @@ from coffre.operations.restore_database.tables_plan import TablesPlan
 from coffre.policy.moments import Chosen
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.partition_routes import whole_table_hint
-from coffre.postgres.destination import marks
+from coffre.postgres.destination import marks, staging_schema
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.default_privileges import revoke_default_privileges
 from coffre.postgres.destination.live_tables import names_of, table_oids
@@ -55,7 +57,7 @@ def create_again(making: DefinitionRestore, memory: Memory, plan: TablesPlan) ->
         memory.step("rows", lambda: again.load(contents))
         memory.step("count", lambda: again.count(contents))
         if (chosen := making.source.chosen) is not None:
-            memory.step("identities", again.identify)
+            memory.step("identities", lambda: again.identify(chosen))
             memory.step("journal", lambda: again.replay(chosen, contents))
         memory.step("sequences", again.set_sequences)
         memory.step("indexes", again.index)
@@ -107,7 +109,10 @@ class _Again:
             self._report.tables += load_tables(self._job, self._source, contents, self._report.meter, how)
 
     def set_sequences(self) -> None:
-        names = {(entry.schema, entry.tag) for entry in self._plan.lines if entry.description == "SEQUENCE"}
+        # One that was refused, as its name is taken, is another one here: of a renamed table, in use.
+        lost = self._making.ledger.lost()
+        made = (one for one in self._plan.lines if one.description == "SEQUENCE" and one.dump_id not in lost)
+        names = {(entry.schema, entry.tag) for entry in made}
         with self._report.phase("sequences"), loading_session(self._job) as session:
             values = sequences_of(session, self._source, self._report, names)
             self._report.say_missing("sequence", set_sequences(session, values))
@@ -118,9 +123,35 @@ class _Again:
             loaded = loaded_of(contents, self._report.tables, self._report.missing_rows)
             check_counts(self._job, loaded, is_marked=self._memory.is_kept)
 
-    def identify(self) -> None:
+    def identify(self, chosen: Chosen[str]) -> None:
+        """Make what rows are found by. Where its name is taken, as by a table that was renamed, another index does."""
         with self._report.phase("indexes and constraints"):
             self._making.make_in_parallel(self._phases.identities)
+            if keys := self._keys_without_index(chosen):
+                with loading_session(self._job, lasts=self._memory.is_kept) as session, session.cursor() as cursor:
+                    for name, key in keys.items():
+                        self._job.check_time()
+                        # What the role may not index is brought to the moment all the same, slowly.
+                        with suppress(psycopg2.ProgrammingError, psycopg2.errors.ProgramLimitExceeded):
+                            staging_schema.add_finder(cursor, name, [key], self._finder)
+                            session.commit()
+                        session.rollback()
+
+    def _keys_without_index(self, chosen: Chosen[str]) -> dict[TableName, tuple[str, ...]]:
+        lost = self._making.ledger.lost()
+        needed = {one for entry in self._phases.identities if entry.dump_id in lost for one in entry.dependencies}
+        names = [
+            table.name
+            for table in self._plan.tables
+            if table.content and table.entry and table.entry.dump_id in needed - lost
+        ]
+        tables = definitions_of(self._job, chosen).tables if names else {}
+        return {name: tables[name].key for name in names if name in tables and tables[name].key}
+
+    @property
+    def _finder(self) -> str:
+        """A part of a name that no other index has."""
+        return f"_{self._job.owner_id.lower()}"
 
     def replay(self, chosen: Chosen[str], contents: dict[TableName, TableContent]) -> None:
         """Apply the journal to the tables that have all their rows of the base."""
@@ -129,6 +160,11 @@ class _Again:
         followed = Followed(whole, is_part=True, name="created")
         with self._report.phase("journal"):
             apply_journal(self._job, chosen, followed, lost, self._report)
+            if keys := self._keys_without_index(chosen):
+                with loading_session(self._job) as session, session.cursor() as cursor:
+                    for name, key in keys.items():
+                        staging_schema.drop_finder(cursor, name, [key], self._finder)
+                        session.commit()
 
     def index(self) -> None:
         with self._report.phase("indexes and constraints"):

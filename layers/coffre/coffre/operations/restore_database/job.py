@@ -74,7 +74,7 @@ class RestoreJob:
     was confirmed.
     `sharing` says whether other invocations load its rows; None: none can.
     `journal` is what the catalog knows of the target's journal: without it, its last segment is the last moment.
-    `proofs` are what drills have proven of it.
+    `proofs` are what drills have proven of it; None: that cannot be read.
     `on_whole` gets the report when all of a whole database is done but the removal of its mark.
     `provider` is whose server the destination is; `settings` are what each session at it sets; `marks_schema` is where
     it keeps the marks.
@@ -97,7 +97,7 @@ class RestoreJob:
     safety: Safety | None = None
     sharing: Sharing | None = None
     journal: JournalState | None = None
-    proofs: tuple[JournalProof, ...] = ()
+    proofs: tuple[JournalProof, ...] | None = ()
     remaining_seconds: Callable[[], float] = field(default=lambda: math.inf)
     consent: Callable[[Plan], Plan] = refuse_plan
     confirmed: Confirmed | None = None

@@ -8,6 +8,7 @@ from typing import Final
 
 from coffre.model.errors import IntegrityError, JournalError, ObjectMissingError, RestoreError
 from coffre.model.journal import JournalSegment
+from coffre.model.journal_proof import JournalProof
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
@@ -122,7 +123,14 @@ def doubts(job: RestoreJob, source: RestoreSource) -> list[str]:
     chosen = source.chosen
     if chosen is None:
         return []
-    found = [proof for proof in job.proofs if proof.doubts(chosen.interval.id, chosen.base.lsn)]
+    if job.proofs is None:
+        return ["What drills have found of the journal could not be read: see coffre journal list."]
+
+    def is_concerned(proof: JournalProof) -> bool:
+        since = Point(proof.since) if chosen.point.lsn is None else Point(lsn=proof.from_lsn)
+        return proof.doubts(chosen.interval.id, chosen.base.lsn) and not chosen.point.is_before(since)
+
+    found = filter(is_concerned, job.proofs)
     return [
         f"WARNING: this moment may lack changes. A drill has found the journal {proof.text}: "
         f"{' '.join(proof.differences)} Compare with the backups {proof.older} and {proof.newer}."

@@ -19,7 +19,7 @@ from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
-from coffre.operations.restore_database.staging import Staging, staging_schema_name
+from coffre.operations.restore_database.staging import Staging, staging_schema_name, try_filter
 from coffre.operations.restore_database.tables_moment import StagedMoment
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks, staging_schema
@@ -85,6 +85,11 @@ class _Work:
                 gone = self._moment.gone_types(pair.live.name) if self._moment else {}
                 staging_schema.create_staging_table(cursor, pair.side, columns, pair.live, gone)
                 session.commit()  # one by one: the server has room for a limited number of locks at the same time
+                if self._moment is not None and self._job.scope.rows is not None:
+                    # Rows are chosen when the journal is applied: what cannot be understood is known before that.
+                    name = f"the backup of {pair.live.shown_name}"
+                    try_filter(session, pair.side, name, columns, condition(self._job.scope.rows))
+                    session.commit()
 
     def load(self) -> None:
         job, rows = self._job, self._job.scope.rows if self._moment is None else None

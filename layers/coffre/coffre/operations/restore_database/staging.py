@@ -16,6 +16,7 @@ from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.policy.moments import Point
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import key_effects, staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
@@ -94,7 +95,8 @@ def refuse_unmergeable(job: RestoreJob, staging: Staging, session: psycopg2.exte
                 hint="Restore it to a staging schema (without --apply and --replace) and copy what you need by hand.",
             )
         if job.scope.rows is not None:
-            _try_filter(session, pair.live, condition(job.scope.rows))
+            columns = (column.name for column in pair.live.columns)
+            try_filter(session, pair.live.name, pair.live.shown_name, columns, condition(job.scope.rows))
 
 
 def _why_no_key(pair: Pair) -> str:
@@ -104,18 +106,31 @@ def _why_no_key(pair: Pair) -> str:
     return f"The backup of {pair.live.shown_name} has no {names}, which is in its key now"
 
 
-def _try_filter(session: psycopg2.extensions.connection, live: LiveTable, wanted: sql.Composable) -> None:
+def try_filter(
+    session: psycopg2.extensions.connection,
+    table: TableName,
+    shown_name: str,
+    columns: Iterable[str],
+    wanted: sql.Composable,
+) -> None:
+    """Let the server understand a filter of rows.
+
+    Raises
+    ------
+    EventError
+        `ROWS_INVALID`, with the columns that there are.
+    """
     try:
         with session.cursor() as cursor, owners_path(cursor):
-            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(live.identifier, wanted))
+            cursor.execute(sql.SQL("SELECT FROM {} WHERE {} LIMIT 0").format(sql.Identifier(*table), wanted))
     except psycopg2.Error as error:
         if session.closed:
             raise
         raise EventError(
-            f"The rows of {live.shown_name} cannot be chosen like this.",
+            f"The rows of {shown_name} cannot be chosen like this.",
             code="ROWS_INVALID",
             detail=one_line(error),
-            hint=f"{live.shown_name} has the columns {', '.join(column.name for column in live.columns)}.",
+            hint=f"The columns of {shown_name} are {', '.join(columns)}.",
         ) from error
 
 
@@ -127,8 +142,10 @@ def others_at_stake(job: RestoreJob, staging: Staging, session: psycopg2.extensi
         return key_effects.others_with_keys(cursor, staging.pairs(job))
 
 
-def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], outcome: ReportBuilder) -> None:
-    """Say what will be done."""
+def plan_staging(
+    job: RestoreJob, staging: Staging, at_stake: Sequence[str], moment: Point | None, outcome: ReportBuilder
+) -> None:
+    """Say what will be done, with the rows of the backup or those of a `moment`."""
     if at_stake:
         outcome.steps.append(
             f"Foreign keys of {', '.join(at_stake)} change rows there when rows of the chosen tables are deleted. If "
@@ -136,8 +153,9 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
         )
     for pair in staging.pairs(job):
         table = staging.contents[pair.live.name]
-        what = "the requested rows" if job.scope.rows else counted(table.rows, "row")
-        outcome.steps.append(f"Load {what} of {pair.live.shown_name} into the staging table {shown(*pair.side)}.")
+        what = "the requested rows" if job.scope.rows and moment is None else counted(table.rows, "row")
+        kept = f", and keep those that are requested as of {moment}" if job.scope.rows and moment is not None else ""
+        outcome.steps.append(f"Load {what} of {pair.live.shown_name} into the staging table {shown(*pair.side)}{kept}.")
         if lost := [column for column in table.columns if pair.live.column(column) is None]:
             outcome.exceptions.append(
                 f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
@@ -149,8 +167,8 @@ def plan_staging(job: RestoreJob, staging: Staging, at_stake: Sequence[str], out
             )
         elif job.scope.replace:
             outcome.steps.append(
-                f"Make the rows of {pair.live.shown_name} those of the backup: insert, set back and delete by key; "
-                "keep a copy of what that changes."
+                f"Make the rows of {pair.live.shown_name} those of {moment or 'the backup'}: insert, set back and "
+                "delete by key; keep a copy of what that changes."
             )
         elif job.scope.apply:
             outcome.steps.append(

@@ -67,7 +67,7 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
         missing = find_missing(source, existing, plan.known, looked.absent, back=job.scope.with_dependencies)
     _report(plan, outcome)
     missing.say_of_existing(job, outcome)
-    plan_staging(job, staging, at_stake, outcome)
+    plan_staging(job, staging, at_stake, source.chosen.point if source.chosen else None, outcome)
     created = [table.content for table in plan.tables if table.content]
     moment = plan_moment(job, source, created, staging, outcome)
     followers = [*plan.followers, *followers_of(making, missing)]

@@ -135,7 +135,8 @@ def plan_moment(
     if source.chosen is None:
         return None
     definitions, loads = definitions_of(job, source.chosen), staging.loads
-    lacking = [table for table in (*created, *loads.values()) if not _is_followed(definitions, table)]
+    lacking = [table for table in created if name_of(table) not in definitions.tables]
+    lacking += [table for table in loads.values() if not _is_followed(definitions, table)]
     if lacking and job.scope.touches:
         names = ", ".join(shown(*name_of(table)) for table in lacking[:3])
         raise RestoreError(
@@ -153,5 +154,6 @@ def plan_moment(
 
 
 def _is_followed(definitions: Definitions, content: TableContent) -> bool:
+    """Return whether the journal can change staged rows of a table: they have no generated columns."""
     table = definitions.tables.get(name_of(content))
     return table is not None and set(table.key) <= set(content.columns)

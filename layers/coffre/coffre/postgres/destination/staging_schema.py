@@ -120,22 +120,32 @@ def create_staging_table(
     return [column for column, type_name in types.items() if type_name is None]
 
 
-def add_finder(cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]]) -> None:
-    """Index a staging table by columns that find rows, unless it is: each in a statement of its own."""
+def add_finder(
+    cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]], by: str = ""
+) -> None:
+    """Index a table by columns that find rows, unless it is: each in a statement of its own.
+
+    Parameters
+    ----------
+    by
+        A part of the indexes' names, where other indexes can have such a name.
+    """
     for number, key in enumerate(keys):
-        index, columns = _finder(name, number), sql.SQL(", ").join(map(sql.Identifier, key))
+        index, columns = _finder(name, number, by), sql.SQL(", ").join(map(sql.Identifier, key))
         statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})")
         cursor.execute(statement.format(sql.Identifier(index), sql.Identifier(*name), columns))
 
 
-def drop_finder(cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]]) -> None:
+def drop_finder(
+    cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]], by: str = ""
+) -> None:
     """Drop these indexes."""
     for number, _ in enumerate(keys):
-        cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name[0], _finder(name, number))))
+        cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name[0], _finder(name, number, by))))
 
 
-def _finder(name: TableName, number: int) -> str:
-    return shortened(name[1], f"_finder_{number}")
+def _finder(name: TableName, number: int, by: str) -> str:
+    return shortened(name[1], f"{by}_finder_{number}")
 
 
 def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable, mark: bytes = b"") -> None:

@@ -14,10 +14,13 @@ from coffre.model.names import TableName
 
 @dataclass(frozen=True)
 class Directions:
-    """The sequences that count down, and those that begin again at their end, of which no value is behind another."""
+    """The sequences that count down, those that begin again at their end, of which no value is behind another, and
+    those that are unlogged, as those of unlogged tables are from PostgreSQL 15 on: no drain reads them.
+    """
 
     descending: frozenset[TableName]
     cycling: frozenset[TableName]
+    unlogged: frozenset[TableName]
 
 
 def hash_rows(session: psycopg2.extensions.connection, table: TableName, columns: Iterable[str]) -> str:
@@ -46,8 +49,9 @@ def read_directions(session: psycopg2.extensions.connection) -> Directions:
         found = cursor.fetchall()
     session.rollback()
     return Directions(
-        frozenset((schema, name) for schema, name, is_down, _ in found if is_down),
-        frozenset((schema, name) for schema, name, _, is_cycling in found if is_cycling),
+        frozenset((schema, name) for schema, name, is_down, _, _ in found if is_down),
+        frozenset((schema, name) for schema, name, _, is_cycling, _ in found if is_cycling),
+        frozenset((schema, name) for schema, name, _, _, is_unlogged in found if is_unlogged),
     )
 
 
@@ -59,7 +63,7 @@ FROM (
 ) AS hashed
 """
 _DIRECTIONS: Final = """
-SELECT n.nspname::text, c.relname::text, s.seqincrement < 0, s.seqcycle
+SELECT n.nspname::text, c.relname::text, s.seqincrement < 0, s.seqcycle, c.relpersistence = 'u'
 FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE s.seqincrement < 0 OR s.seqcycle
+WHERE s.seqincrement < 0 OR s.seqcycle OR c.relpersistence = 'u'
 """
