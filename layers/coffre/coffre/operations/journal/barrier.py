@@ -13,7 +13,7 @@ from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import ownership
+from coffre.operations.journal.keeping import ownership, two_drains
 from coffre.operations.journal.segment import in_time
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
@@ -55,9 +55,20 @@ def end(
     text: str,
     about: Sequence[TableName] = (),
 ) -> IntervalEnd | None:
-    """Write that the open interval has ended, if there is one; the first reason counts."""
+    """Write that the open interval has ended, if there is one; the first reason counts.
+
+    An end cannot be corrected: it is only written from what the catalog has.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_TWO_DRAINS`
+    """
     if state.interval is None:
         return None
+    kept = job.journals.find(job.target)
+    if kept is None or (kept.revision, kept.interval) != (state.revision, state.interval):
+        raise two_drains(job)
     return end_interval(
         job.vault,
         job.target,

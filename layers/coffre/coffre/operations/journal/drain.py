@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError
+from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError, ObjectMissingError
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.adopt import adopt
@@ -25,6 +25,7 @@ from coffre.policy.journal_health import asks_for_base
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
+from coffre.vault.journal import read_end
 
 # How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
 _SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
@@ -102,6 +103,9 @@ class _Drain:
             return self._begin_again(state, _other_publication())
         if None not in (seen.system, state.system) and seen.system != state.system:
             return self._begin_again(state, _other_system(state))
+        with suppress(ObjectMissingError):  # an end that a drain has written and not kept: it stays one
+            self._note_end(state.interval, read_end(self.job.vault, self.job.target, state.interval))
+            return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
         return state, seen
 
     def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
@@ -157,10 +161,15 @@ class _Drain:
             upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + pace.step_bytes))
             try:
                 done = store_segment(self.job, self.session, state, seen, upto, marks, by_stream=pace.by_stream)
+                state = done.state  # whatever ends the interval now, this is stored
+                self.steps.append(done)
+                if done.is_stored:  # a step without any change stores no marks either
+                    marks = ()
+                slot.advance(self.session, ownership(state))
             except JournalError as error:
                 if not pace.is_changed_for(error):
                     state, seen = self._begin_again(state, pace.cause or error)
-                    pace = _Pace(self.job.step_bytes, self.job.step_bytes)
+                    pace, marks = _Pace(self.job.step_bytes, self.job.step_bytes), ()
                 continue
             except JournalTransientError as error:
                 if error.code != "JOURNAL_TOO_SLOW":
@@ -169,10 +178,6 @@ class _Drain:
                     break
                 state, seen = self._too_slow(state, error)
                 continue
-            if done.is_stored:  # a step without any change stores no marks either
-                marks = ()
-            state = done.state
-            self.steps.append(done)
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
