@@ -30,6 +30,8 @@ def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Call
     loses_its_advance(2)
     loses_its_advance(3)  # and the one before has come again
     assert journal.drain().ended == ()
+    journal.scene.run("SELECT txid_current()")  # the slot moves on without a segment
+    assert journal.drain().segments == 0
     loses_its_advance(4)
     with patch.object(repeated, "outline", return_value=iter(())):  # its disk was put back: other commits come
         report = journal.drain()

@@ -38,10 +38,10 @@ def require_same_history(
         segment = read_segment(job.vault, newest[0], None)[0] if newest else None
     except ObjectMissingError:  # swept meanwhile
         segment = None
-    # The first one also has what the slot had from before the interval.
-    if segment is None or segment.last_commit is None or segment.number == 1:
+    # The first ones may only have what the slot had from before the interval.
+    if segment is None or segment.last_commit is None or segment.to_lsn <= state.from_lsn:
         return
-    if (found.confirmed_lsn or 0) > segment.from_lsn:
+    if (found.confirmed_lsn or 0) >= segment.to_lsn:  # nothing of it comes again
         return
     try:
         with closing(in_time(job, session, ownership(state), segment.to_lsn)) as lines:
