@@ -216,6 +216,7 @@ class _Drain:
     def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
         if ended is not None:
             self.ended.append((interval, ended))
+            self.job.report_end(interval, ended)
 
     def _report(self, state: JournalState, *, is_complete: bool) -> DrainReport:
         return DrainReport(
