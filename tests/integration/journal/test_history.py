@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
-from tests.integration.journal_vault import Journal, Killed
+from tests.integration.journal_vault import TARGET, Journal, Killed
 
 from coffre.model.errors import JournalTransientError
 from coffre.model.journal import JournalEnd
@@ -14,6 +15,8 @@ from coffre.operations.journal import drain, repeated
 from coffre.operations.journal.barrier import end
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot_errors import lost
+from coffre.vault.journal import segment_keys
+from coffre.vault.layout import interval_key
 
 
 def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Callable[..., Journal]) -> None:
@@ -68,3 +71,27 @@ def test_an_interval_ends_behind_what_was_stored_last_and_is_not_continued(
     report = journal.drain()
     assert [was.reason for _, was in report.ended] == [JournalEnd.DEFINITIONS]
     assert (len(report.begun), report.transactions, journal.drain().ended) == (1, 1, ())
+
+
+def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: Callable[..., Journal]) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    run, store = journal.scene.run, journal.job.vault.store
+
+    def damage(key: str) -> None:
+        store.delete(key)
+        store.put(key, b"{", sha256=hashlib.sha256(b"{").hexdigest())
+
+    journal.drain()
+    damage(interval_key(TARGET, journal.state.interval or ""))
+    run("ALTER TABLE one ADD COLUMN v int")
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.DEFINITIONS, True)
+
+    run("INSERT INTO one VALUES (1)")
+    with patch.object(slot, "advance"):
+        journal.drain()
+    state = journal.state
+    damage(segment_keys(journal.job.vault, TARGET, state.interval or "")[-1].key)
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.TIMELINE, True)
+    assert journal.drain().ended == ()

@@ -9,7 +9,13 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError, JournalError, JournalTransientError
+from coffre.model.errors import (
+    CoffreError,
+    IntegrityError,
+    JournalError,
+    JournalTransientError,
+    ObjectMissingError,
+)
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
@@ -111,11 +117,13 @@ def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> b
 class Compared:
     """The definitions that are seen now, compared with those of the interval.
 
-    `barriers` are why they cannot be followed. `marks` are those that a segment has to tell; None: they are known.
+    `barriers` are why they cannot be followed; `why` says more than their names do, if there is more. `marks` are those
+    that a segment has to tell; None: they are known.
     """
 
     barriers: tuple[Barrier, ...] = ()
     marks: tuple[DefinitionMark, ...] | None = None
+    why: str | None = None
 
 
 def compared(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look) -> Compared:
@@ -126,8 +134,12 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     """
     if seen.fingerprint == state.fingerprint and seen.marked == state.marked:
         return Compared()
-    first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
-    before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
+    try:
+        first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
+        before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
+    except (IntegrityError, ObjectMissingError) as error:  # it would be so in each drain
+        why = f"Definitions or files of tables have changed, and cannot be compared with those before: {error.message}"
+        return Compared((Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),), why=why)
     after = marks_of(seen.definitions)
     found = barriers(before, after)
     if seen.fingerprint != state.fingerprint:

@@ -70,7 +70,7 @@ class _Drain:
         state, seen = self._ready()
         difference = compared(self.job, self.session, state, seen)
         if difference.barriers:
-            state, seen = self._barrier(state, seen, difference.barriers)
+            state, seen = self._barrier(state, seen, difference.barriers, difference.why)
         elif difference.marks is None and state.marked != seen.marked:
             state = keep(self.job, state, marked=seen.marked)
         state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
@@ -147,10 +147,12 @@ class _Drain:
             f"The replication slot {state.slot} was left alone: the server keeps WAL for it until it is dropped."
         )
 
-    def _barrier(self, state: JournalState, seen: Look, found: Sequence[Barrier]) -> tuple[JournalState, Look]:
+    def _barrier(
+        self, state: JournalState, seen: Look, found: Sequence[Barrier], why: str | None = None
+    ) -> tuple[JournalState, Look]:
         """End the interval where it cannot be followed, and begin another one on the same slot."""
         reason, about, text = reason_and_names(found)
-        self._note_end(state.interval or "", end(self.job, state, reason, text, about))
+        self._note_end(state.interval or "", end(self.job, state, reason, why or text, about))
         state = begin_on_slot(self.job, without_interval(self.job, state), seen)
         return self._begun(state, seen)
 
