@@ -154,6 +154,11 @@ def test_the_bytes_of_what_is_new_are_read_and_damage_stays_known_until_it_is_me
     assert new.key in problem.text
     assert problem.text.endswith(lost(("18", "on")))
     assert len(read(ALL).journal_problems) == 2
+    # A record that cannot be read hides nothing that comes after it
+    record = scene.store.get(keys[3].key)
+    changed(keys[3].key, b"{}")
+    assert [new.key in one.text for one in read(ALL).journal_problems] == [False, True]
+    changed(keys[3].key, record)
     # Neither an inventory forgets it, nor a reading of what is new
     for report in (read(), verify(scene)):
         assert [one.key in text.text for one, text in zip((old, new), report.journal_problems, strict=True)] == [
