@@ -81,6 +81,7 @@ class _Drain:
         state = self.state
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
+        interval = state.interval
         if self.job.plugin not in ("auto", state.plugin):
             return self._begin_again(state, _other_plugin(state.plugin, self.job.plugin))
         try:
@@ -88,7 +89,6 @@ class _Drain:
         except JournalError as error:
             return self._begin_again(state, error)
         if why := danger(found, self.job.guarding):
-            interval = state.interval
             state, ended = drop_for(self.job, self.session, state, why)
             self._note_end(interval, ended)
             return self._begin(state)
@@ -103,10 +103,12 @@ class _Drain:
             return self._begin_again(state, _other_publication())
         if None not in (seen.system, state.system) and seen.system != state.system:
             return self._begin_again(state, _other_system(state))
-        with suppress(ObjectMissingError):  # an end that a drain has written and not kept: it stays one
-            self._note_end(state.interval, read_end(self.job.vault, self.job.target, state.interval))
-            return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
-        return state, seen
+        try:
+            written = read_end(self.job.vault, self.job.target, interval)
+        except ObjectMissingError:
+            return state, seen
+        self._note_end(interval, written)  # a drain has written it and not kept it: it stays an end
+        return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
 
     def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
         """Make a slot and an interval. A slot without an interval is that of a drain that was killed."""
