@@ -361,6 +361,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
         with pytest.raises(JournalTransientError) as caught:
             journal.drain()
         assert caught.value.code == "JOURNAL_TWO_DRAINS"
+        assert journal.state.error is None
     assert sum(one.transactions for one in journal.segments()) == 4
 
     # A server that does not answer: nothing changes but what is said of it.

@@ -284,6 +284,13 @@ def test_what_waits_is_answered_and_what_cannot_go_on_is_reported(deployed: Depl
     deployed.call(target="shop")
     assert deployed.heard() == ["Over: Journal of shop has STOPPED: JOURNAL_NOT_POSSIBLE"]
 
+    # An end is reported though the drain that wrote it could not begin again
+    slot.drop(deployed.scene.reader, deployed.slots()[0])
+    with patch.object(slot, "create", side_effect=JournalTransientError("Open.", code="JOURNAL_WAITS")):
+        assert deployed.call(target="shop")["waits"] == "JOURNAL_WAITS"
+    assert deployed.heard() == ["Journal of shop: slot lost (slot-missing)"]
+    assert deployed.call(target="shop")["ended"] == []
+
     # A dead host may come back: the hourly check reports it when it lasts
     state = deployed.catalog.journals.find("shop")
     assert state is not None

@@ -1,15 +1,22 @@
-"""A server that has gone back in time is not continued, though everything about it looks the same."""
+"""What an interval has is what its end says, and a server that has gone back in time is not continued."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from unittest.mock import patch
 
-from tests.integration.journal_vault import Journal
+import pytest
+from tests.integration.journal_vault import TARGET, Journal, Killed
 
+from coffre.model.errors import JournalTransientError
 from coffre.model.journal import JournalEnd
-from coffre.operations.journal import repeated
+from coffre.operations.journal import drain, repeated
+from coffre.operations.journal.barrier import end
 from coffre.postgres.journal import slot
+from coffre.postgres.journal.slot_errors import lost
+from coffre.vault.journal import segment_keys
+from coffre.vault.layout import interval_key
 
 
 def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Callable[..., Journal]) -> None:
@@ -26,9 +33,65 @@ def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Call
     loses_its_advance(2)
     loses_its_advance(3)  # and the one before has come again
     assert journal.drain().ended == ()
+    journal.scene.run("SELECT txid_current()")  # the slot moves on without a segment
+    assert journal.drain().segments == 0
     loses_its_advance(4)
     with patch.object(repeated, "outline", return_value=iter(())):  # its disk was put back: other commits come
         report = journal.drain()
     assert [end.reason for _, end in report.ended] == [JournalEnd.TIMELINE]
     assert "gone back in time" in report.ended[0][1].text
+    assert journal.drain().ended == ()
+
+
+def test_an_interval_ends_behind_what_was_stored_last_and_is_not_continued(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    run = journal.scene.run
+    journal.drain()
+    old = journal.state
+    run("INSERT INTO one VALUES (1)")
+    journal.drain()
+    with pytest.raises(JournalTransientError) as caught:  # a drain that knows less ends nothing
+        end(journal.job, old, JournalEnd.SLOT_LOST, "")
+    assert caught.value.code == "JOURNAL_TWO_DRAINS"
+
+    run("INSERT INTO one VALUES (2)")
+    with patch.object(slot, "advance", side_effect=[lost("slot"), None]):
+        [(ended, was)] = journal.drain().ended
+    last = journal.segments(journal.intervals()[-2])[-1]
+    assert (ended, was.reason) == (last.interval, JournalEnd.SLOT_LOST)
+    assert (was.number, was.stored_lsn, last.transactions) == (last.number, last.to_lsn, 1)
+
+    # An end that was written and not kept stays one, though the definitions are as they were again.
+    run("ALTER TABLE one ADD COLUMN v int")
+    with patch.object(drain, "without_interval", side_effect=Killed), pytest.raises(Killed):
+        journal.drain()
+    run("ALTER TABLE one DROP COLUMN v", "INSERT INTO one VALUES (3)")
+    report = journal.drain()
+    assert [was.reason for _, was in report.ended] == [JournalEnd.DEFINITIONS]
+    assert (len(report.begun), report.transactions, journal.drain().ended) == (1, 1, ())
+
+
+def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: Callable[..., Journal]) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    run, store = journal.scene.run, journal.job.vault.store
+
+    def damage(key: str) -> None:
+        store.delete(key)
+        store.put(key, b"{", sha256=hashlib.sha256(b"{").hexdigest())
+
+    journal.drain()
+    damage(interval_key(TARGET, journal.state.interval or ""))
+    run("ALTER TABLE one ADD COLUMN v int")
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.DEFINITIONS, True)
+
+    run("INSERT INTO one VALUES (1)")
+    with patch.object(slot, "advance"):
+        journal.drain()
+    state = journal.state
+    damage(segment_keys(journal.job.vault, TARGET, state.interval or "")[-1].key)
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.TIMELINE, True)
     assert journal.drain().ended == ()

@@ -24,6 +24,15 @@ def test_a_state_is_changed_only_as_it_was_seen(catalog: Catalog, raw_table: Raw
     assert second is not None
     assert journals.find("shop") == second
     assert journals.keep(first.model_copy(update={"slot": "late"}), first) is None
+    # A remark does not stop who has seen the state, and changes no later one.
+    journals.note(second.model_copy(update={"error": "JOURNAL_SLOT_BUSY"}))
+    noted = journals.find("shop")
+    assert noted is not None
+    assert (noted.error, noted.revision) == ("JOURNAL_SLOT_BUSY", second.revision)
+    second = journals.keep(second, second)
+    assert second is not None
+    journals.note(noted)
+    assert journals.find("shop") == second
     assert not journals.forget(first)
     assert journals.all() == {"shop": second, "other": other}
 

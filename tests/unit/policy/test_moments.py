@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -175,6 +176,9 @@ def test_what_a_drain_stored_beyond_the_end_of_its_interval_is_no_moment_of_it()
     assert numbers(chosen(Point(lsn=200), early)) == [1, 2]
     with pytest.raises(RestoreError, match="has ended before it"):
         chosen(Point(lsn=201), early)
+    state = JournalState(target="shop", interval="I1", stored_lsn=300, seen_at=at(3))
+    with pytest.raises(RestoreError, match="has ended before it"):
+        chosen(Point(at(2.5)), replace(early, segments=SEGMENTS[:2], state=state))
 
 
 def test_what_was_stored_without_changes_is_known_by_the_catalog_alone() -> None:

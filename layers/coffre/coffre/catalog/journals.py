@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -37,14 +38,16 @@ class Journals:
     def keep(self, state: JournalState, seen: JournalState | None) -> JournalState | None:
         """Replace the state that was seen (None: none), and return what is kept; None: it is another one by now."""
         kept = state.model_copy(update={"revision": 1 + (seen.revision if seen else 0)})
-        item = JournalItem(
-            pk=_PARTITION, sk=state.target, revision=kept.revision, record=kept.model_dump_json(exclude={"revision"})
-        )
         try:
-            self._table.put(item, _is_still(seen))
+            self._table.put(_item(kept), _is_still(seen))
         except ConditionFailedError:
             return kept if self.find(state.target) == kept else None  # the answer to our own attempt may have been lost
         return kept
+
+    def note(self, state: JournalState) -> None:
+        """Write a remark into a state whose revision stays the same: a drain that has seen it can still replace it."""
+        with suppress(ConditionFailedError):  # another drain has gone further since
+            self._table.put(_item(state), _is_still(state))
 
     def forget(self, seen: JournalState) -> bool:
         """Remove the state that was seen; False: it is another one by now."""
@@ -53,6 +56,11 @@ class Journals:
         except ConditionFailedError:
             return self.find(seen.target) is None
         return True
+
+
+def _item(state: JournalState) -> JournalItem:
+    record = state.model_dump_json(exclude={"revision"})
+    return JournalItem(pk=_PARTITION, sk=state.target, revision=state.revision, record=record)
 
 
 def _is_still(seen: JournalState | None) -> Condition:

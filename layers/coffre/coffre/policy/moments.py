@@ -88,8 +88,9 @@ class Stretch[B]:
 
     def until(self, point: Point) -> Point:
         """Return the last moment up to which everything is stored, in the kind of a point."""
-        known = [self.end, self.state if self.state and self.state.interval == self.interval.id else None]
-        stored = [one for one in known if one is not None]
+        state = self.state if self.state and self.state.interval == self.interval.id else None
+        known = self.end or state  # what was seen after an end is no moment of it
+        stored = [known] if known is not None else []
         if point.lsn is not None and self.end is not None:
             return Point(lsn=self.end.stored_lsn)
         if point.lsn is not None:

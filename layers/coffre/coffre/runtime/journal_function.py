@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from coffre.alerts.alert import AlertKind
@@ -99,10 +99,9 @@ class JournalFunction:
 
     def _drain(self, job: JournalJob) -> dict[str, Any]:
         before = job.journals.find(job.target)
-        report = drain(job)
+        report = drain(replace(job, report_end=lambda *ended: self._report_end(job.target, *ended)))
         if before is not None and self._is_doubted(before, report.state):
             job.ask_for_base("A drill has found that the journal is not equal.")
-        self._report_ends(job.target, report.ended)
         edge = self.services.edge
         if report.is_complete:
             edge.recovered(job.target, AlertKind.JOURNAL_LAG, target=job.target)
@@ -121,7 +120,7 @@ class JournalFunction:
         before = job.journals.find(job.target)
         ended = guard(job)
         if ended is not None and before is not None:
-            self._report_ends(job.target, [(before.interval or "", ended)])
+            self._report_end(job.target, before.interval or "", ended)
         return {"target": job.target, "dropped": ended is not None, "why": ended.text if ended else None}
 
     def _switch_off(self, job: JournalJob, wanted: JournalEvent) -> dict[str, Any]:
@@ -140,10 +139,9 @@ class JournalFunction:
         edge, action = self.services.edge, "journal.switched-off" if wanted.off else "journal.drained"
         edge.publish(edge.refused(self.services.actor(wanted), action, error, target=wanted.target))
 
-    def _report_ends(self, target: str, ended: Iterable[tuple[str, IntervalEnd]]) -> None:
-        for interval, end in ended:
-            if end.reason is not JournalEnd.SWITCHED_OFF:
-                self.services.edge.publish(journal_ended(target, interval, end), target=target)
+    def _report_end(self, target: str, interval: str, end: IntervalEnd) -> None:
+        if end.reason is not JournalEnd.SWITCHED_OFF:
+            self.services.edge.publish(journal_ended(target, interval, end), target=target)
 
 
 def _meant(

@@ -151,6 +151,22 @@ def test_an_interval_without_a_base_keeps_what_a_later_base_can_need(scene: Scen
     assert left(scene.store, interval) == WHOLE | numbers(2, 3, 4, 5)
 
 
+def test_a_base_that_the_catalog_does_not_list_keeps_what_it_needs(scene: Scene) -> None:
+    scene.backup(1)
+    interval = journal_of(scene, (20, 15, 12, 9, 6, 1))
+    unlisted = backup_of(scene, 14)
+    scene.catalog._table._connection.delete_item("BACKUP", range_key=unlisted.id)
+
+    scene.rotate()
+    assert left(scene.store, interval) == WHOLE | numbers(1, 2, 3, 4, 5)
+    backup_of(scene, 5)  # a later one does not have the moments since the window's begin
+    scene.rotate()
+    assert left(scene.store, interval) == WHOLE | numbers(1, 2, 3, 4, 5)
+    backup_of(scene, 8)
+    scene.rotate()
+    assert left(scene.store, interval) == WHOLE | numbers(2, 3, 4, 5)
+
+
 def test_what_was_left_open_goes_when_it_is_not_the_newest_and_nothing_more_came(scene: Scene) -> None:
     scene.backup(1)
     left_open = journal_of(scene, (20, 15, 10))

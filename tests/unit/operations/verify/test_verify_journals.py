@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import backup_of, journal_of
@@ -15,6 +16,7 @@ from coffre.alerts.alert import AlertKind
 from coffre.model.copies import Destination
 from coffre.model.rotation import Problem
 from coffre.model.verification import Level, Share, VerificationReport
+from coffre.operations.verify import journals
 from coffre.operations.verify.copies import inventory_of_copy
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
@@ -22,9 +24,10 @@ from coffre.operations.verify.read_back import read_target
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.verify_alerts import review_of_journals
 from coffre.stores.directory import DirectoryStore
+from coffre.stores.store import ObjectInfo
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.layout import interval_key, journal_prefix
+from coffre.vault.layout import interval_key, journal_part, journal_prefix
 from coffre.vault.vault import Vault
 
 NOTHING = Share(parts=10**9, day=0)
@@ -110,6 +113,29 @@ def test_a_last_segment_that_was_lost_is_found_by_the_end_of_its_interval(scene:
     assert problem.text.endswith(f"the segments from 2 to 2 are missing. {lost(('17', '19'))}")
 
 
+def test_what_a_drain_or_a_rotation_has_changed_since_the_listing_is_no_damage(scene: Scene) -> None:
+    scene.backup(1)
+    interval = journal_of(scene, (6, 5, 4, 3.5), ended=3)
+    first, _, last = journal.segment_keys(scene.vault, "shop", interval)
+    [(of, listed)] = journals.intervals_listed(scene.vault, None)
+
+    def found(own: list[ObjectInfo]) -> list[str]:
+        with patch.object(journals, "intervals_listed", return_value=[(of, own)]):
+            return [one.text for one in verify(scene).journal_problems]
+
+    assert found([info for info in listed if journal_part(info.key) != f"{last.number:08d}"]) == []
+    scene.store.delete(first.key)
+    assert found(listed) == []
+    body = scene.store.get(last.key)
+    scene.store.delete(last.key)
+    assert f"the record {last.key} is missing" in found(listed)[0]
+    scene.put(last.key, body)
+    for info in listed:
+        if info.key != first.key:
+            scene.store.delete(info.key)
+    assert found(listed) == []
+
+
 def test_the_alert_opens_and_an_inventory_of_the_target_ends_it(scene: Scene) -> None:
     backup_of(scene, 3)
     interval = journal_of(scene, (9, 7))
@@ -154,6 +180,11 @@ def test_the_bytes_of_what_is_new_are_read_and_damage_stays_known_until_it_is_me
     assert new.key in problem.text
     assert problem.text.endswith(lost(("18", "on")))
     assert len(read(ALL).journal_problems) == 2
+    # A record that cannot be read hides nothing that comes after it
+    record = scene.store.get(keys[3].key)
+    changed(keys[3].key, b"{}")
+    assert [new.key in one.text for one in read(ALL).journal_problems] == [False, True]
+    changed(keys[3].key, record)
     # Neither an inventory forgets it, nor a reading of what is new
     for report in (read(), verify(scene)):
         assert [one.key in text.text for one, text in zip((old, new), report.journal_problems, strict=True)] == [

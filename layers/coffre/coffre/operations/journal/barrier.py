@@ -9,11 +9,17 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError, JournalError, JournalTransientError
+from coffre.model.errors import (
+    CoffreError,
+    IntegrityError,
+    JournalError,
+    JournalTransientError,
+    ObjectMissingError,
+)
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import ownership
+from coffre.operations.journal.keeping import ownership, two_drains
 from coffre.operations.journal.segment import in_time
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
@@ -55,9 +61,20 @@ def end(
     text: str,
     about: Sequence[TableName] = (),
 ) -> IntervalEnd | None:
-    """Write that the open interval has ended, if there is one; the first reason counts."""
+    """Write that the open interval has ended, if there is one; the first reason counts.
+
+    An end cannot be corrected: it is only written from what the catalog has.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_TWO_DRAINS`
+    """
     if state.interval is None:
         return None
+    kept = job.journals.find(job.target)
+    if kept is None or (kept.revision, kept.interval) != (state.revision, state.interval):
+        raise two_drains(job)
     return end_interval(
         job.vault,
         job.target,
@@ -100,11 +117,13 @@ def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> b
 class Compared:
     """The definitions that are seen now, compared with those of the interval.
 
-    `barriers` are why they cannot be followed. `marks` are those that a segment has to tell; None: they are known.
+    `barriers` are why they cannot be followed; `why` says more than their names do, if there is more. `marks` are those
+    that a segment has to tell; None: they are known.
     """
 
     barriers: tuple[Barrier, ...] = ()
     marks: tuple[DefinitionMark, ...] | None = None
+    why: str | None = None
 
 
 def compared(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look) -> Compared:
@@ -115,8 +134,12 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     """
     if seen.fingerprint == state.fingerprint and seen.marked == state.marked:
         return Compared()
-    first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
-    before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
+    try:
+        first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
+        before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
+    except (IntegrityError, ObjectMissingError) as error:  # it would be so in each drain
+        why = f"Definitions or files of tables have changed, and cannot be compared with those before: {error.message}"
+        return Compared((Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),), why=why)
     after = marks_of(seen.definitions)
     found = barriers(before, after)
     if seen.fingerprint != state.fingerprint:

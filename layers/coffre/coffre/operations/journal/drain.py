@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError
+from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError, ObjectMissingError
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.adopt import adopt
@@ -25,6 +25,7 @@ from coffre.policy.journal_health import asks_for_base
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
+from coffre.vault.journal import read_end
 
 # How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
 _SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
@@ -69,7 +70,7 @@ class _Drain:
         state, seen = self._ready()
         difference = compared(self.job, self.session, state, seen)
         if difference.barriers:
-            state, seen = self._barrier(state, seen, difference.barriers)
+            state, seen = self._barrier(state, seen, difference.barriers, difference.why)
         elif difference.marks is None and state.marked != seen.marked:
             state = keep(self.job, state, marked=seen.marked)
         state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
@@ -80,6 +81,7 @@ class _Drain:
         state = self.state
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
+        interval = state.interval
         if self.job.plugin not in ("auto", state.plugin):
             return self._begin_again(state, _other_plugin(state.plugin, self.job.plugin))
         try:
@@ -87,7 +89,6 @@ class _Drain:
         except JournalError as error:
             return self._begin_again(state, error)
         if why := danger(found, self.job.guarding):
-            interval = state.interval
             state, ended = drop_for(self.job, self.session, state, why)
             self._note_end(interval, ended)
             return self._begin(state)
@@ -102,7 +103,12 @@ class _Drain:
             return self._begin_again(state, _other_publication())
         if None not in (seen.system, state.system) and seen.system != state.system:
             return self._begin_again(state, _other_system(state))
-        return state, seen
+        try:
+            written = read_end(self.job.vault, self.job.target, interval)
+        except ObjectMissingError:
+            return state, seen
+        self._note_end(interval, written)  # a drain has written it and not kept it: it stays an end
+        return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
 
     def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
         """Make a slot and an interval. A slot without an interval is that of a drain that was killed."""
@@ -143,10 +149,12 @@ class _Drain:
             f"The replication slot {state.slot} was left alone: the server keeps WAL for it until it is dropped."
         )
 
-    def _barrier(self, state: JournalState, seen: Look, found: Sequence[Barrier]) -> tuple[JournalState, Look]:
+    def _barrier(
+        self, state: JournalState, seen: Look, found: Sequence[Barrier], why: str | None = None
+    ) -> tuple[JournalState, Look]:
         """End the interval where it cannot be followed, and begin another one on the same slot."""
         reason, about, text = reason_and_names(found)
-        self._note_end(state.interval or "", end(self.job, state, reason, text, about))
+        self._note_end(state.interval or "", end(self.job, state, reason, why or text, about))
         state = begin_on_slot(self.job, without_interval(self.job, state), seen)
         return self._begun(state, seen)
 
@@ -157,10 +165,15 @@ class _Drain:
             upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + pace.step_bytes))
             try:
                 done = store_segment(self.job, self.session, state, seen, upto, marks, by_stream=pace.by_stream)
+                state = done.state  # whatever ends the interval now, this is stored
+                self.steps.append(done)
+                if done.is_stored:  # a step without any change stores no marks either
+                    marks = ()
+                slot.advance(self.session, ownership(state))
             except JournalError as error:
                 if not pace.is_changed_for(error):
                     state, seen = self._begin_again(state, pace.cause or error)
-                    pace = _Pace(self.job.step_bytes, self.job.step_bytes)
+                    pace, marks = _Pace(self.job.step_bytes, self.job.step_bytes), ()
                 continue
             except JournalTransientError as error:
                 if error.code != "JOURNAL_TOO_SLOW":
@@ -169,10 +182,6 @@ class _Drain:
                     break
                 state, seen = self._too_slow(state, error)
                 continue
-            if done.is_stored:  # a step without any change stores no marks either
-                marks = ()
-            state = done.state
-            self.steps.append(done)
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
@@ -211,6 +220,7 @@ class _Drain:
     def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
         if ended is not None:
             self.ended.append((interval, ended))
+            self.job.report_end(interval, ended)
 
     def _report(self, state: JournalState, *, is_complete: bool) -> DrainReport:
         return DrainReport(

@@ -62,6 +62,8 @@ class JournalJob:
         Until this process ends.
     plugin, provider
         As the target's configuration says.
+    report_end
+        Hears of each interval that ends, with why, as soon as it is written: what comes after it can fail.
     step_bytes
         Of WAL that one segment is made of, at most: the server keeps its text in temporary files meanwhile.
     """
@@ -79,6 +81,7 @@ class JournalJob:
     guarding: Guarding = field(default=Guarding())
     plugin: PluginChoice = "auto"
     provider: Provider = "auto"
+    report_end: Callable[[str, IntervalEnd], None] = lambda _, __: None
     step_bytes: int = 128 * _MIB
     pause: Callable[[float], None] = time.sleep
 

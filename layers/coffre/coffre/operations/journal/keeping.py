@@ -53,11 +53,18 @@ def two_drains(job: JournalJob) -> JournalTransientError:
 
 
 def note_failure(job: JournalJob, error: CoffreError) -> None:
-    """Write into the state why a drain failed; what was done before stays as it is."""
+    """Write into the state why a drain failed; what was done before stays as it is.
+
+    Another drain that works meanwhile is not disturbed; of two drains, the slower one has not failed.
+    """
+    if error.code == "JOURNAL_TWO_DRAINS":
+        return
     seen = job.journals.find(job.target)
-    before = seen or JournalState(target=job.target)
     failure = {"failed_at": job.now(), "error": error.code, "message": error.message}
-    job.journals.keep(before.model_copy(update=failure), seen)
+    if seen is None:
+        job.journals.keep(JournalState(target=job.target).model_copy(update=failure), None)
+    else:
+        job.journals.note(seen.model_copy(update=failure))
 
 
 def ownership(state: JournalState) -> Ownership:

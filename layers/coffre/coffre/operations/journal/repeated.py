@@ -7,7 +7,7 @@ from typing import Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import JournalError, JournalTransientError, ObjectMissingError
+from coffre.model.errors import IntegrityError, JournalError, JournalTransientError, ObjectMissingError
 from coffre.model.journal import JournalState
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import ownership
@@ -32,16 +32,22 @@ def require_same_history(
     JournalError
         `JOURNAL_TIMELINE`
     """
-    keys = segment_keys(job.vault, job.target, state.interval or "", after=None)
-    newest = [key for key in keys if key.number == state.number]
     try:
+        keys = segment_keys(job.vault, job.target, state.interval or "", after=None)
+        newest = [key for key in keys if key.number == state.number]
         segment = read_segment(job.vault, newest[0], None)[0] if newest else None
     except ObjectMissingError:  # swept meanwhile
         segment = None
-    # The first one also has what the slot had from before the interval.
-    if segment is None or segment.last_commit is None or segment.number == 1:
+    except IntegrityError as error:  # it would be so in each drain
+        raise JournalError(
+            f"What the server sends again cannot be compared with what is stored: {error.message}",
+            code="JOURNAL_TIMELINE",
+            hint="The journal begins again with a new slot and a new base.",
+        ) from error
+    # The first ones may only have what the slot had from before the interval.
+    if segment is None or segment.last_commit is None or segment.to_lsn <= state.from_lsn:
         return
-    if (found.confirmed_lsn or 0) > segment.from_lsn:
+    if (found.confirmed_lsn or 0) >= segment.to_lsn:  # nothing of it comes again
         return
     try:
         with closing(in_time(job, session, ownership(state), segment.to_lsn)) as lines:

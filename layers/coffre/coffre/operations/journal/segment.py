@@ -50,7 +50,7 @@ def store_segment(
     *,
     by_stream: bool = False,
 ) -> Step:
-    """Store what was committed up to a position, keep that, and advance the slot; without any change only the latter.
+    """Store what was committed up to a position, and keep that: the slot can be advanced then.
 
     Parameters
     ----------
@@ -86,7 +86,6 @@ def store_segment(
     elif upto > state.stored_lsn or is_complete:
         changes = {"seen_at": seen.durable.at} if is_complete else {}
         state = keep(job, state, stored_lsn=upto, slow=0, **changes)
-    slot.advance(session, ownership(state))
     return Step(state, is_stored, stored, passed, cut)
 
 

@@ -57,7 +57,7 @@ class JournalWalk:
     ----------
     bases, damaged
         By target, what the manifests of its living backups say; of good ones, and of those that are known to be
-        damaged, which may be mended.
+        damaged, which may be mended, or that the catalog does not list, which it may again.
     blocked
         Why nothing of a target is deleted.
     """
@@ -102,11 +102,10 @@ class JournalWalk:
             return None
         try:
             for interval, end, is_past in ends_of(self._job.vault, target, since):
-                needed = needed_base(bases_of(interval, end, self._bases.get(target, ())), since)
-                # What comes before the first base that an interval will ever have makes no moment.
-                may_have_one = bool(bases_of(interval, end, self._damaged.get(target, ())))
-                before = needed[1].before_lsn if needed else 0 if may_have_one else _ANYWHERE
-                rules[interval.id] = _Rule(is_past, before, since)
+                good = bases_of(interval, end, self._bases.get(target, ()))
+                rules[interval.id] = _Rule(
+                    is_past, _needed_from(good, bases_of(interval, end, self._damaged.get(target, ())), since), since
+                )
         except IntegrityError as error:
             text = f"{error.message} Until this is corrected, nothing of the journal of {target} is deleted."
             self._tally.note_problem(error.code, target, text)
@@ -170,6 +169,17 @@ class JournalWalk:
                 self._remover.remove_soon(info.key)
             self._tally.journal_removed = self._tally.journal_removed.plus(info.size)
         return True
+
+
+def _needed_from(
+    good: Sequence[tuple[str, JournalBase]], damaged: Sequence[tuple[str, JournalBase]], since: datetime
+) -> int:
+    """Return the position that moments since a time need everything from, also if what is damaged is mended."""
+    needed = needed_base(good, since)
+    if needed is None:  # What comes before the first base that an interval will ever have makes no moment.
+        return 0 if damaged else _ANYWHERE
+    mended = needed_base([*good, *damaged], since)
+    return min(one[1].before_lsn for one in (needed, mended) if one is not None)
 
 
 def _has_record(group: Sequence[ObjectInfo]) -> bool:

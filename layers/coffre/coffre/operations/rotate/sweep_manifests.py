@@ -177,8 +177,9 @@ class RecordsWalk:
         is_recorded = known is None or known.manifest_sha256 in (None, committed.sha256)
         if not (is_its_own and is_recorded):
             self._doubt("MANIFEST_SWAPPED", target, f"The manifest {committed.key} is not the one that was written.")
-        elif known is not None and isinstance(manifest.content, DatabaseContent):
-            content, bases = manifest.content, self.bases if known.is_healthy else self.damaged_bases
+        elif isinstance(manifest.content, DatabaseContent):
+            is_good = known is not None and known.is_healthy
+            content, bases = manifest.content, self.bases if is_good else self.damaged_bases
             bases.setdefault(target, []).append((backup_id, content.database, content.journal))
         if known is None or known.status is Status.FAILED:
             self._unlisted.append((target, backup_id))

@@ -116,7 +116,7 @@ class JournalLook:
                 end = read_end(self.job.vault, target, interval_id)
             interval, sha256 = read_begin(self.job.vault, target, interval_id)
         except ObjectMissingError:
-            if keys:
+            if keys and self._keys_now(target, interval_id):  # no rotation has removed it just now
                 text = (
                     f"The record of the interval {interval_id} of the journal of {target} is missing: no moment of it"
                 )
@@ -138,6 +138,8 @@ class JournalLook:
                 yield lost(interval, looked.why, begin, until(interval, end, bases, looked.behind))
             if looked.segment is not None:
                 older, good = good, looked.segment.seen_at
+        if _last_is_missing(end, keys, since) is not None:  # or a drain has stored them since they were listed
+            keys = self._keys_now(target, interval_id)
         if (why := _last_is_missing(end, keys, since)) is not None:
             yield lost(interval, why, good, end.seen_at if end else None)
 
@@ -150,7 +152,7 @@ class JournalLook:
             except IntegrityError as error:
                 return _Looked(key, why=error.message)
             except ObjectMissingError:
-                return _Looked(key, why=f"the record {key.key} is missing")
+                return _Looked(key, why=self._missing(key))
             why = _lacks(sizes, {pack.key: pack.length for pack in segment.packs})
             return _Looked(key, segment, sha256, why or self._changed(segment))
 
@@ -166,6 +168,15 @@ class JournalLook:
                 follows, why = False, f"{key.key} does not follow the one before it"
             yield _Looked(key, segment, looked.sha256, why, follows)
             number, known, before = key.number + 1, looked.sha256, segment
+
+    def _keys_now(self, target: str, interval: str) -> list[SegmentKey]:
+        found = (segment_of(info.key) for info in self.job.vault.store.list(journal_prefix(target, interval)))
+        return sorted((key for key in found if key is not None), key=lambda key: key.number)
+
+    def _missing(self, key: SegmentKey) -> str | None:
+        """Say that a record is missing; None: a rotation has removed it just now, and all that came before it."""
+        first = next(iter(self._keys_now(*(interval_of(key.key) or ("", "")))), None)
+        return None if first is None or first.number > key.number else f"the record {key.key} is missing"
 
     def _changed(self, segment: JournalSegment) -> str | None:
         """Read what an earlier look found damaged: only its own bytes can show that it was mended."""

@@ -87,8 +87,7 @@ class JournalReading:
             self._read_segment, wanted, cost_of=lambda _: 1, width=_READERS, memory_bytes=_READ_BYTES
         ):
             if segment is None:
-                self.unfinished = f"The time was over before the journal of {self.target} was read."
-                return
+                continue
             for pack in segment.packs:
                 self.packs = self.packs.plus(pack.length)
                 self._read.add(pack.key)
@@ -99,10 +98,14 @@ class JournalReading:
                 yield lost(interval, damages[0].text.rstrip("."), since, behind)
 
     def _read_segment(self, key: SegmentKey) -> tuple[JournalSegment | None, list[Damage]]:
-        """Return a segment with the damage of its packs; None: there is no time."""
+        """Return a segment with the damage of its packs; None: there is no time, or its record cannot be read."""
         if self.is_over():
+            self.unfinished = f"The time was over before the journal of {self.target} was read."
             return None, []
-        segment = read_segment(self.job.vault, key, None)[0]
+        try:
+            segment = read_segment(self.job.vault, key, None)[0]
+        except (ObjectMissingError, IntegrityError):  # the inventory reports it
+            return None, []
         found = (read_pack(self.job.vault, pack.key, pack.length, pack.sha256) for pack in segment.packs)
         return segment, [damage for damage in found if damage is not None]
 
@@ -121,4 +124,6 @@ class JournalReading:
     def _seen_before(self, keys: Sequence[SegmentKey], segment: JournalSegment) -> datetime | None:
         """Return the last moment that the segment before one makes."""
         found = [key for key in keys if key.number == segment.number - 1]
-        return read_segment(self.job.vault, found[0], None)[0].seen_at if found else None
+        with suppress(ObjectMissingError, IntegrityError):
+            return read_segment(self.job.vault, found[0], None)[0].seen_at if found else None
+        return None

@@ -20,6 +20,9 @@ _NOT_POSSIBLE: Final = (
     "55000",  # object_not_in_prerequisite_state: wal_level
 )
 
+# What servers say of a slot that is lost: when it is read, and when it is advanced (14 to 17).
+_LOST: Final = ("can no longer", "cannot be advanced")
+
 
 def missing(name: str) -> JournalError:
     """Return the error of a slot that does not exist."""
@@ -75,7 +78,7 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
             hint="A drain reads smaller steps by itself. If one transaction alone is too large: raise temp_file_limit"
             " for the role (as a superuser), or divide such transactions.",
         )
-    if isinstance(error, psycopg2.errors.ObjectNotInPrerequisiteState) and "can no longer" in said:
+    if isinstance(error, psycopg2.errors.ObjectNotInPrerequisiteState) and any(words in said for words in _LOST):
         return lost(name, said)
     if error.pgcode in _NOT_POSSIBLE:
         return JournalError(
