@@ -347,7 +347,10 @@ def test_what_would_fire_is_refused_and_a_role_that_may_not_silence_it_needs_a_b
     make_scene: Callable[[int], Scene],
 ) -> None:
     scene = make_scene(18)
-    scene.begin("CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (id int PRIMARY KEY REFERENCES up, v text)")
+    scene.begin(
+        "CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (id int PRIMARY KEY REFERENCES up, v text)",
+        "CREATE SCHEMA hidden; CREATE TYPE hidden.mood AS ENUM ('a'); CREATE TABLE other (m hidden.mood)",
+    )
     scene.take_base()
     scene.run("INSERT INTO up VALUES (1)", "INSERT INTO down VALUES (1, 'x')", "UPDATE down SET v = 'y'")
     scene.drain()
