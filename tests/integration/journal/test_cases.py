@@ -290,7 +290,7 @@ def test_what_cannot_be_applied_is_refused_and_nothing_of_it_stays(make_scene: C
     replace = marks.replace
 
     def held(*given: Any) -> None:
-        with pytest.raises(JournalTransientError, match="ended") as waits:
+        with patch.object(marks, "replace", replace), pytest.raises(JournalTransientError, match="ended") as waits:
             other.apply(lambda: scene.segments[0])
         assert "lock timeout" in (waits.value.detail or "")
         replace(*given)
