@@ -1,4 +1,4 @@
-"""Leaves out of botocore's descriptions what no function reads. The layer's build runs it.
+"""Shortens botocore's descriptions by what no function reads. The layer's build runs it.
 
 A client is made from the description of its service, half of which is documentation, and from the endpoints of all 400
 services: to read both was a tenth of a cold start.
@@ -14,13 +14,16 @@ from typing import Any
 
 
 def without_documentation(value: Any) -> Any:
-    """Return a description without the texts about its operations, shapes and members.
+    """Return a description with empty texts about its operations, shapes and members.
 
-    A member may be called `documentation` too: that one is no text.
+    They stay where they are: botocore asks for some of them with every call. A member may be called `documentation`
+    too: that one is no text.
     """
     if isinstance(value, dict):
-        kept = (one for one in value.items() if not (one[0] == "documentation" and isinstance(one[1], str)))
-        return {name: without_documentation(inner) for name, inner in kept}
+        return {
+            name: "" if name == "documentation" and isinstance(inner, str) else without_documentation(inner)
+            for name, inner in value.items()
+        }
     return [without_documentation(inner) for inner in value] if isinstance(value, list) else value
 
 

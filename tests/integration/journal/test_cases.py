@@ -31,14 +31,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.journal_scene import Scene
 
-from coffre.model.errors import JournalError
+from coffre.model.errors import JournalError, JournalTransientError
 from coffre.model.names import qualified
+from coffre.postgres.destination import marks
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Delete, Insert, Update
 from coffre.postgres.journal.replay import Replay
@@ -280,11 +283,23 @@ def test_what_cannot_be_applied_is_refused_and_nothing_of_it_stays(make_scene: C
 
     scene.run("ALTER TABLE keyed DROP w", "DELETE FROM keyed", "INSERT INTO keyed VALUES (1, 'a')")
     scene.drain()
-    scene.run("INSERT INTO keyed VALUES (7, 'b')")
+    scene.run("INSERT INTO bare VALUES ('b')")
     scene.segments.clear()
     scene.drain()
-    one, other = scene.replay(), Replay(scene.connect(f"{scene.name}_copy"), scene.source)
-    assert not one.apply(lambda: scene.segments[0])
+    session = scene.connect(f"{scene.name}_copy")
+    one, other = scene.replay(), Replay(session, scene.source)
+    with session, session.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    replace = marks.replace
+
+    def held(*given: Any) -> None:
+        with patch.object(marks, "replace", replace), pytest.raises(JournalTransientError, match="ended") as waits:
+            other.apply(lambda: scene.segments[0])
+        assert "lock timeout" in (waits.value.detail or "")
+        replace(*given)
+
+    with patch.object(marks, "replace", side_effect=held):
+        assert not one.apply(lambda: scene.segments[0])
     with pytest.raises(JournalError) as caught:
         other.apply(lambda: scene.segments[0])
     assert caught.value.code == "JOURNAL_TWO_REPLAYS"
@@ -335,7 +350,10 @@ def test_what_would_fire_is_refused_and_a_role_that_may_not_silence_it_needs_a_b
     make_scene: Callable[[int], Scene],
 ) -> None:
     scene = make_scene(18)
-    scene.begin("CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (id int PRIMARY KEY REFERENCES up, v text)")
+    scene.begin(
+        "CREATE TABLE up (id int PRIMARY KEY); CREATE TABLE down (id int PRIMARY KEY REFERENCES up, v text)",
+        "CREATE SCHEMA hidden; CREATE TYPE hidden.mood AS ENUM ('a'); CREATE TABLE other (m hidden.mood)",
+    )
     scene.take_base()
     scene.run("INSERT INTO up VALUES (1)", "INSERT INTO down VALUES (1, 'x')", "UPDATE down SET v = 'y'")
     scene.drain()

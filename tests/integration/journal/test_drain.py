@@ -13,7 +13,7 @@ import pytest
 from tests.integration.backup_database.killed_run import backup_job, one_run
 from tests.integration.journal_vault import Journal, Killed, killed_at
 
-from coffre.model.errors import ConnectError, JournalError, JournalTransientError
+from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
@@ -323,8 +323,16 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     report = again(JournalEnd.TOO_SLOW, journal.drain(remaining_seconds=slow_once()))
     assert (report.state.error, report.state.slow) == (None, 0)
 
+    # What has emptied a table can be read in neither way; not in time; not for now
     run("TRUNCATE one")
-    with patch.object(barrier, "in_time", side_effect=JournalError("too much", code="JOURNAL_TOO_LARGE")):
+    large = patch.object(barrier, "in_time", side_effect=JournalError("too much", code="JOURNAL_TOO_LARGE"))
+    refused = ConnectTransientError("Not now.")
+    with large, patch.object(stream, "connect_replicating", side_effect=refused), pytest.raises(ConnectTransientError):
+        journal.drain()
+    with pytest.raises(JournalTransientError):
+        journal.drain(remaining_seconds=lambda: 5.0)
+    assert journal.state.slow == 1
+    with large, patch.object(stream, "connect_replicating", side_effect=pooled):
         assert ended(journal.drain()) == [(JournalEnd.REWRITTEN, ("public.one",))]
 
     # The guard, in a drain and on its own.

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.journal_scene import TABLES, Scene, Workload
 from tests.integration.journal_vault import Journal
 
-from coffre.model.errors import ConnectError, JournalError, JournalTransientError
+from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
 from coffre.postgres.journal import slot
 from coffre.postgres.journal import stream as stream_module
 from coffre.postgres.journal.changes import Line
@@ -57,7 +57,8 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
     )
     journal.drain()
     scene.take_base()
-    run("INSERT INTO one VALUES (1, 'before')")
+    # What has emptied a table is searched for in the same way
+    run("TRUNCATE one", "INSERT INTO one VALUES (1, 'before')")
     run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
     run("INSERT INTO one VALUES (2, 'after')")
     report = journal.drain()
@@ -81,3 +82,23 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
     with patch.object(stream_module, "connect_replicating", side_effect=pooled):
         report = journal.drain()
     assert (report.transactions, report.ended, report.state.slow) == (1, (), 0)
+
+    # What passes ends nothing: the next drain may have a stream
+    run("INSERT INTO one VALUES (4, 'x')")
+    large = patch.object(slot, "peek", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE"))
+    passing = ConnectTransientError("Not now.", code="CONNECTION_LOST")
+    with (
+        large,
+        patch.object(stream_module, "connect_replicating", side_effect=passing),
+        pytest.raises(ConnectTransientError),
+    ):
+        journal.drain()
+    limit = "SELECT %s, %s; DO $$ BEGIN RAISE SQLSTATE '53400' USING MESSAGE = 'all slots are in use'; END $$"
+    with (
+        large,
+        patch.object(stream_module, "_COPY", limit),
+        pytest.raises(JournalTransientError, match="No replication slot is free"),
+    ):
+        journal.drain()
+    report = journal.drain()
+    assert (report.transactions, report.ended) == (1, ())

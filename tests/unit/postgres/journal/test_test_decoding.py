@@ -1,10 +1,12 @@
 """The text of test_decoding is read as PostgreSQL's source writes it, and nothing else is guessed."""
 
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import pytest
 
 from coffre.model.errors import JournalError
+from coffre.postgres.journal import test_decoding
 from coffre.postgres.journal.changes import (
     Begin,
     Change,
@@ -60,6 +62,16 @@ def test_rows_of_the_same_form_and_of_another_one_are_read_in_turn() -> None:
     rows = [change.new for change in found if isinstance(change, Insert)]
     assert rows == [Row(("a",), ("1",)), Row(("a",), ("2",)), Row(("a", "b"), ("3", "x")), Row(("a",), ("4",))]
     assert rows[0].names is rows[1].names
+
+
+def test_a_form_is_made_once_and_not_for_a_row_alone() -> None:
+    head = "table public.t: DELETE:"
+    lines = [f"{head} a[integer]:1", f"{head} b[text]:'x'", f"{head} a[integer]:3 b[text]:'x'"] * 20
+    with patch.object(test_decoding, "_form_of", side_effect=test_decoding._form_of) as made:
+        found = decoded(*lines, *[lines[0]] * 3, *[lines[1]] * 3, *[lines[0]] * 3)
+    assert made.call_count == 2
+    names = [change.old.names for change in found if isinstance(change, Delete) and change.old]
+    assert names == [("a",), ("b",), ("a", "b")] * 20 + [("a",)] * 3 + [("b",)] * 3 + [("a",)] * 3
 
 
 def test_old_keys_missing_rows_and_truncates_are_read() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import psycopg2.extensions
@@ -15,12 +16,13 @@ from coffre.model.errors import (
     JournalError,
     JournalTransientError,
     ObjectMissingError,
+    TransientError,
 )
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import ownership, two_drains
-from coffre.operations.journal.segment import in_time
+from coffre.operations.journal.keeping import keep, ownership, two_drains
+from coffre.operations.journal.segment import in_time, streamed
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
@@ -46,7 +48,7 @@ _OF_SLOT: Final = {
     "JOURNAL_PUBLICATION": JournalEnd.DEFINITIONS,
     "JOURNAL_PLUGIN": JournalEnd.SWITCHED_OFF,
 }
-_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABLE")
+_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABLE", "JOURNAL_NO_STREAM")
 
 
 def reason_of(error: CoffreError) -> JournalEnd | None:
@@ -149,13 +151,35 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
         upto = until_on_disk(session, job.pause).lsn  # not before what is seen
-        try:
-            with closing(in_time(job, session, ownership(state), upto)) as lines:
-                found = barriers(before, after, emptied_tables(lines))
-        except (JournalError, JournalTransientError) as error:
-            if error.code not in _UNSEARCHABLE:  # it would be so in the next drain: the new files are not explained
-                raise
+        found = barriers(before, after, _emptied(job, session, state, upto))
     return Compared(tuple(found), tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark))
+
+
+def _emptied(
+    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, upto: int
+) -> set[TableName]:
+    """Return the tables that were emptied up to a position; none if no drain can read it: new files are barriers then.
+
+    Raises
+    ------
+    TransientError
+        Another drain may read it. One that had no time begins with the stream.
+    """
+    ours = ownership(state)
+    ways = [partial(in_time, job, session, ours, upto), partial(streamed, job, ours, upto)]
+    for way in reversed(ways) if state.slow else ways:
+        try:
+            with closing(way()) as lines:
+                return emptied_tables(lines)
+        except (JournalError, JournalTransientError) as error:
+            if error.code not in _UNSEARCHABLE:
+                raise
+            if isinstance(error.__cause__, TransientError) and error.code == "JOURNAL_NO_STREAM":
+                raise error.__cause__ from error
+            if error.code == "JOURNAL_TOO_SLOW" and not state.slow:
+                keep(job, state, slow=1)
+                raise
+    return set()
 
 
 def _by_name(marks: Iterable[DefinitionMark]) -> dict[TableName, DefinitionMark]:

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 import psycopg2.extensions
 
-from coffre.model.errors import CatalogError, CoffreError, JournalError, JournalTransientError, ObjectMissingError
+from coffre.model.errors import (
+    CatalogError,
+    CoffreError,
+    JournalError,
+    JournalTransientError,
+    ObjectMissingError,
+    TransientError,
+)
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.adopt import adopt
@@ -172,6 +179,7 @@ class _Drain:
                 slot.advance(self.session, ownership(state))
             except JournalError as error:
                 if not pace.is_changed_for(error):
+                    pace.require_stream()
                     state, seen = self._begin_again(state, pace.cause or error)
                     pace, marks = _Pace(self.job.step_bytes, self.job.step_bytes), ()
                 continue
@@ -180,6 +188,7 @@ class _Drain:
                     raise
                 if self.steps:
                     break
+                pace.require_stream()
                 state, seen = self._too_slow(state, error)
                 continue
             if done.cut is None:
@@ -240,7 +249,7 @@ class _Drain:
 class _Pace:
     """How much WAL a step reads, and by which way: a stream has room for any transaction, and begins to send sooner.
 
-    `cause` is why the other way was taken, or why there is no other.
+    `cause` is why the other way was taken, or why there is no other; `passing` is why there is no stream for now.
     """
 
     step_bytes: int
@@ -248,11 +257,13 @@ class _Pace:
     by_stream: bool = False
     has_stream: bool = True
     cause: JournalError | None = None
+    passing: TransientError | None = None
 
     def is_changed_for(self, error: JournalError) -> bool:
         """Take a smaller step, or the other way, after an error; False: nothing is left to try."""
         if error.code == "JOURNAL_NO_STREAM" and self.has_stream:
             self.by_stream = self.has_stream = False
+            self.passing = error.__cause__ if isinstance(error.__cause__, TransientError) else None
             return self.cause is None  # a SELECT has failed before
         if self.step_bytes > _SMALLEST_STEP_BYTES.get(error.code, self.step_bytes):
             self.step_bytes = max(self.step_bytes // 8, 1)
@@ -262,6 +273,11 @@ class _Pace:
             self.step_bytes, self.by_stream, self.cause = self.most_bytes, True, error
             return True
         return False
+
+    def require_stream(self) -> None:
+        """Raise why there is no stream for now: the next drain may have one, and nothing ends before."""
+        if self.passing is not None:
+            raise self.passing
 
 
 def _other_publication() -> JournalError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,7 +30,7 @@ from coffre.policy.moments import Chosen
 from coffre.postgres.destination import staging_schema
 from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.row_merge import Pair, condition
-from coffre.postgres.journal.definitions import Definitions, Table, read_definitions
+from coffre.postgres.journal.definitions import BY_INDEX, Definitions, Table, read_definitions
 
 _BOOLEAN: Final = "pg_catalog.bool"
 
@@ -96,11 +97,24 @@ class StagedMoment:
     def _relocated(self, job: RestoreJob) -> dict[TableName, Table]:
         with loading_session(job) as session:
             here = read_definitions(session).tables
-        known = dict[Table, Table]()
         made = ((name, place) for name, place in self.places.items() if name in self.definitions.tables)
-        moved = {name: relocated(self.definitions.tables[name], here[place]) for name, place in made}
-        # Partitions whose rows have the same form are one table.
-        return {name: known.setdefault(table, table) for name, table in moved.items()}
+        return together({name: relocated(self.definitions.tables[name], here[place]) for name, place in made})
+
+
+def together(moved: Mapping[TableName, Table]) -> dict[TableName, Table]:
+    """Return partitions whose rows have the same form as one table.
+
+    An index that identifies the rows of one partition alone can find those of another one too: then the number of
+    rows that a statement has changed says so, as long as no change is merged with one of another partition.
+    """
+    known = dict[Table, Table]()
+    names = Counter(table.name for table in moved.values())
+    found = dict[TableName, Table]()
+    for name, table in moved.items():
+        is_shared = names[table.name] > 1 and table.replica_identity == BY_INDEX
+        one = replace(table, has_further_keys=True) if is_shared else table
+        found[name] = known.setdefault(one, one)
+    return found
 
 
 def relocated(table: Table, here: Table) -> Table:

@@ -59,10 +59,11 @@ def journal_publication(found: JournalPublication) -> Iterator[Finding]:
         )
     if found.keyless:
         yield Finding(
-            "Tables without a key, or with a generated one, cannot be in the publication: a restore to a moment has "
+            "Tables without a key, or with one that is generated or deferrable, cannot be in the publication, nor, "
+            "since PostgreSQL 18, those with REPLICA IDENTITY FULL and a generated column: a restore to a moment has "
             "them as in the backup before.",
             evidence=names(found.keyless),
-            cure="Give them primary keys, then add them to the publication.",
+            cure="Give them primary keys (and REPLICA IDENTITY DEFAULT), then add them to the publication.",
             subject="keys",
             severity=Severity.NOTE,
         )

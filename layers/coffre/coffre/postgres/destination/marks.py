@@ -107,6 +107,12 @@ def add(cursor: psycopg2.extensions.cursor, kind: str, said: Mapping[str, Said],
         cursor.execute(statement)
 
 
+def ensure(cursor: psycopg2.extensions.cursor, kind: str, name: str, said: Said, schema: str = SCHEMA) -> None:
+    """Add a mark where none of its name exists, in the open transaction: `locked` has something to lock then."""
+    statement = "INSERT INTO {} VALUES (%s, %s, %s) ON CONFLICT (kind, name) DO NOTHING"
+    cursor.execute(sql.SQL(statement).format(_table(schema)), (kind, _key(name), json.dumps(said)))
+
+
 def replace(cursor: psycopg2.extensions.cursor, kind: str, name: str, said: Said, schema: str = SCHEMA) -> None:
     """Add a mark, or change it, in the open transaction."""
     statement = "INSERT INTO {} VALUES (%s, %s, %s) ON CONFLICT (kind, name) DO UPDATE SET said = excluded.said"

@@ -44,9 +44,11 @@ class Applier:
         self._session = session
         self._name = name
         self._schema = schema
-        with session:
+        with session, session.cursor() as cursor:
+            # Of two replays that begin, one waits for the other.
+            marks.ensure(cursor, marks.JOURNAL, name, asdict(Position()), schema)
             found = marks.read(session, marks.JOURNAL, schema)
-        self._position = Position(**found[name]) if name in found else Position()  # type: ignore[arg-type]
+        self._position = Position(**found[name])  # type: ignore[arg-type]
         self._is_open = False
         self._thread: ThreadPoolExecutor
         self._working: Future[None] | None = None

@@ -13,6 +13,8 @@ import psycopg2.extensions
 
 from coffre.model.names import TableName
 
+BY_INDEX: Final = "i"
+"""The replica identity of a table that an index was chosen for."""
 _FULL: Final = "f"
 _ALWAYS: Final = "a"
 _PARTITIONED: Final = "p"

@@ -20,6 +20,8 @@ from coffre.postgres.journal.statements import Statement, not_identified
 # A statement with more rows gains nothing, and its text takes memory here and at the server.
 _MOST_ROWS: Final = 2000
 _MOST_CHARACTERS: Final = 1024 * 1024
+# Rows with all columns as their identity are without those that are NULL.
+_MOST_FORMS: Final = 4096
 
 type _Values = tuple[Value, ...]
 type _Given = tuple[tuple[str, ...], _Values]
@@ -188,6 +190,8 @@ class Pending:
     def _form(self, names: tuple[str, ...]) -> _Form:
         form = self._forms.get(names)
         if form is None:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
             written = [place for place, name in enumerate(names) if name not in self._generated]
             left_out = {*self._table.key, *self._always}
             sets = [place for place in written if names[place] not in left_out]

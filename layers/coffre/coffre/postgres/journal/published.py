@@ -32,15 +32,19 @@ def read_journal_publication(query: Query) -> JournalPublication:
 
 
 _EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %(name)s)"
-# A partition is published with its parent, if that can be.
+# A partition is published with its parent, if that can be. A deferrable key identifies no row; nor does, since
+# PostgreSQL 18, a whole row with a generated column, which a publication does not have.
 _PUBLISHED: Final = """
 WITH ours AS (
     SELECT c.oid, n.nspname, c.relname, c.relkind, CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END AS root,
            CASE WHEN k.indexrelid IS NULL THEN c.relreplident = 'f' AND c.relkind = 'r'
            ELSE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (k.indkey)
-                            AND a.attgenerated <> '') END AS finds
+                            AND a.attgenerated <> '') END
+           AND NOT (c.relreplident = 'f' AND current_setting('server_version_num')::int >= 180000
+                    AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
+                                AND a.attgenerated <> '')) AS finds
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisvalid
+    LEFT JOIN pg_index k ON k.indrelid = c.oid AND k.indisvalid AND k.indimmediate
           AND CASE c.relreplident WHEN 'i' THEN k.indisreplident WHEN 'n' THEN false ELSE k.indisprimary END
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_'
       AND n.nspname <> 'information_schema'

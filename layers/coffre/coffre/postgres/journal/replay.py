@@ -67,7 +67,7 @@ class Replay:
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
         require_nothing_fires(session, source.changed)
-        self._array_types = statements.array_types(session, source.definitions)
+        self._array_types = statements.array_types(session, source.followed)
         self._applier = Applier(session, schema, name)
         self._given = self.position  # what the applier has been given
 

@@ -33,10 +33,15 @@ class Source:
     is_part: bool = False
 
     @property
-    def changed(self) -> set[TableName]:
+    def followed(self) -> list[Table]:
         """The tables here that changes can be of."""
-        names = [name for name in self.definitions.tables if name not in self.without]
-        return {self.places[name].name if name in self.places else name for name in names}
+        tables = self.definitions.tables.items()
+        return [self.places.get(name, table) for name, table in tables if name not in self.without]
+
+    @property
+    def changed(self) -> set[TableName]:
+        """Their names."""
+        return {table.name for table in self.followed}
 
     def table(self, name: TableName) -> Table | None:
         """Return the table here that a change of this one is made to; None: it is left out.

@@ -7,7 +7,7 @@ printed, and the column's own type reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import psycopg2.extensions
@@ -15,7 +15,7 @@ import psycopg2.extensions
 from coffre.model.errors import JournalError
 from coffre.model.names import TableName, qualified, quoted, shown
 from coffre.postgres.journal.changes import Row, Truncate, Unchanged, Value
-from coffre.postgres.journal.definitions import Definitions, Table
+from coffre.postgres.journal.definitions import Table
 
 type Values = Sequence[Value]
 
@@ -23,9 +23,11 @@ _BOOLEAN: Final = "pg_catalog.bool"
 
 
 # An array of composite values would become a column for each of their fields.
+# Not by to_regtype: the role may lack USAGE on a schema.
 _ARRAY_TYPES: Final = """
-SELECT given.name FROM unnest(%s::text[]) AS given (name) JOIN pg_type t ON t.oid = to_regtype(given.name)
-WHERE t.typarray <> 0 AND t.typdelim = ',' AND t.typtype IN ('b', 'e', 'r', 'm')
+SELECT format('%%I.%%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE format('%%I.%%I', n.nspname, t.typname) = ANY(%s) AND t.typarray <> 0 AND t.typdelim = ','
+  AND t.typtype IN ('b', 'e', 'r', 'm')
 """
 
 
@@ -47,9 +49,9 @@ class Statement(NamedTuple):
     one_by_one: Callable[[], list[Statement]] | None = None
 
 
-def array_types(session: psycopg2.extensions.connection, definitions: Definitions) -> frozenset[str]:
+def array_types(session: psycopg2.extensions.connection, tables: Iterable[Table]) -> frozenset[str]:
     """Return the types of columns of which `unnest` makes a column of an array."""
-    names = {column.type_name for table in definitions.tables.values() for column in table.columns}
+    names = {column.type_name for table in tables for column in table.columns}
     with session, session.cursor() as cursor:
         cursor.execute(_ARRAY_TYPES, (list(names),))
         return frozenset(name for (name,) in cursor)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Final
 
+import psycopg2.errors
 import psycopg2.extensions
 from psycopg2.extras import ReplicationCursor
 
-from coffre.model.errors import CoffreError, JournalError
+from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.connect import connect_replicating
+from coffre.postgres.connection.connect import connect_replicating, one_line
 from coffre.postgres.journal import pgoutput, slot
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.pgoutput import Message
@@ -43,7 +44,8 @@ def stream(connection: Connection, ours: slot.Ownership, upto_lsn: int, check: C
     Raises
     ------
     JournalError
-        `JOURNAL_NO_STREAM`: the address, the server or the role does not allow it; `JOURNAL_UNREADABLE`.
+        `JOURNAL_NO_STREAM`: the address, the server or the role does not allow it, or not now: then its cause is a
+        `TransientError`; `JOURNAL_UNREADABLE`.
     JournalTransientError
         The session was cut.
     """
@@ -67,7 +69,14 @@ def _start(cursor: ReplicationCursor, ours: slot.Ownership) -> None:
     options = slot.OPTIONS[ours.plugin]
     with translated(ours.name):
         copy = slot.new_name("stream")
-        cursor.execute(_COPY, (ours.name, copy))
+        try:
+            cursor.execute(_COPY, (ours.name, copy))
+        except psycopg2.errors.ConfigurationLimitExceeded as error:  # ours is one of those: it has worked before
+            raise JournalTransientError(
+                f"No replication slot is free for a copy of {ours.name}.",
+                detail=one_line(error),
+                hint="It is tried again. Drop a slot that is not used, or raise max_replication_slots.",
+            ) from error
         cursor.start_replication(
             slot_name=copy, options=dict(zip(options[::2], options[1::2], strict=True)), decode=False
         )

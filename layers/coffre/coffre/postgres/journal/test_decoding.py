@@ -182,6 +182,9 @@ class _Reader:
     def __init__(self) -> None:
         self._heads: dict[str, _Head] = {}
         self._forms: dict[str, _Form] = {}
+        # Of the row before that had another form; an expression costs as much as hundreds of rows.
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._made: dict[tuple[str, tuple[str, ...]], _Form] = {}
 
     def change(self, line: Line) -> RowChange | Truncate:
         data = line.data
@@ -236,10 +239,20 @@ class _Reader:
         row, end = self._columns(line, start)
         if end != len(data):
             raise unreadable(line, "a column is not understood")
-        if form is None or form.names != row.names:
-            if len(self._forms) >= _MOST_FORMS:
+        if form is not None and form.names == row.names:
+            return Row(form.names, row.values)
+        if self._names.get(head) != row.names:
+            if len(self._names) >= _MOST_FORMS:
+                self._names.clear()
                 self._forms.clear()
-            form = self._forms[head] = _form_of(data, start, row.names)
+            self._names[head] = row.names
+            return row
+        form = self._made.get((head, row.names))
+        if form is None:
+            if len(self._made) >= _MOST_FORMS:
+                self._made.clear()
+            form = self._made[head, row.names] = _form_of(data, start, self._names[head])
+        self._forms[head] = form
         return Row(form.names, row.values)
 
     def _columns(self, line: Line, start: int) -> tuple[Row, int]:
