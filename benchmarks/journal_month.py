@@ -3,7 +3,7 @@
     python -m benchmarks.journal_month [--rows 2000000] [--days 30] [--drains 24]
 
 The database is (b) of `benchmarks.incremental`: 1 % of the rows updated a day, all among the newest 5 %, and 1 % new
-rows. A day has so many drains, with the same share of its changes before each.
+rows. A day has `--drains` drains, with the same share of its changes before each.
 """
 
 from __future__ import annotations
