@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coffre.model.errors import (
     ApiKeyError,
@@ -108,6 +108,14 @@ def of_wrong_fields(errors: Iterable[Mapping[str, Any]]) -> ProblemError:
         "docs/api.md and /api/v1/openapi.json say which fields exist. Nothing was changed.",
         errors=found,
     )
+
+
+def checked[M: BaseModel](model: type[M], fields: Mapping[str, Any]) -> M:
+    """Return what a form's fields say; raises ProblemError, naming each that is wrong."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise of_wrong_fields(error.errors()) from None
 
 
 def _words(one: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.openapi.params import Query
@@ -150,18 +151,15 @@ def register(routes: Routes) -> None:
     def delete(backup_id: BackupId, body: Deletion) -> Deleted:
         visit = routes.visit
         visit.backup(backup_id, Permission.DELETE)
-        asked = {"backup_id": backup_id, "force": body.force, "dry_run": body.dry_run}
-        event: dict[str, object] = {"delete": {name: value for name, value in asked.items() if value}}
-        if body.confirmation is not None:
-            event["confirmation"] = body.confirmation.model_dump(exclude_none=True)
-        elif not body.dry_run:
+        confirmation = body.confirmation.model_dump(exclude_none=True) if body.confirmation is not None else None
+        if confirmation is None and not body.dry_run:
             raise ProblemError(
                 409,
                 "CONFIRMATION_NEEDED",
                 "A deletion needs a confirmation.",
                 'Send {"dry_run": true} first; its answer has the plan and a token. Nothing was deleted.',
             )
-        answer = visit.console.functions.ask("rotate", event, visit.actor)
+        answer = ask_deletion(visit, backup_id, body.dry_run, body.force, confirmation)
         return Deleted.model_validate({name: answer[name] for name in Deleted.model_fields if name in answer})
 
     def keep(backup_id: str, event: dict[str, object], permission: Permission) -> Asked:
@@ -191,6 +189,17 @@ def start_backup(visit: Visit, target: str, *, keep: str | None = None, full: bo
     kind = visit.target(target, Permission.BACKUP).kind
     backup_id = visit.begin_backup(target, kind, tier=Tier.MANUAL.value, keep=keep, full=full)
     return accepted(backup_id, f"{PATH}/{backup_id}")
+
+
+def ask_deletion(
+    visit: Visit, backup_id: str, dry_run: bool, force: bool, confirmation: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Ask the function rotate for the plan of a deletion; or delete what a confirmed plan says."""
+    asked = {"backup_id": backup_id, "force": force, "dry_run": dry_run}
+    event: dict[str, object] = {"delete": {name: value for name, value in asked.items() if value}}
+    if confirmation is not None:
+        event["confirmation"] = dict(confirmation)
+    return visit.console.functions.ask("rotate", event, visit.actor)
 
 
 def ask_rotate(visit: Visit, run_id: str, event: dict[str, object]) -> Asked:

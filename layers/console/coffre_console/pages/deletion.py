@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from coffre.model.backup import Backup
+from coffre_console.api.backups import ask_deletion
 from coffre_console.pages.asked import sent_of, wrong
 from coffre_console.pages.show import Html, see_other, show
 from coffre_console.pages.wizard import last_page, with_losses
@@ -24,26 +25,20 @@ def act(visit: Visit, backup: Backup) -> Html:
     sent = sent_of(visit, *_FIELDS, "token")
     line = _command(backup, sent)
     if sent["step"] == "plan":
-        plan = with_losses(_rotate(visit, backup, sent)["plan"])
+        plan = with_losses(_ask(visit, backup, sent)["plan"])
         return show(visit, "delete", command=line, backup=backup, sent=sent, plan=plan)
     if sent["step"] == "confirm":
-        answer = _rotate(visit, backup, sent)
+        answer = _ask(visit, backup, sent)
         values = {"what": "delete", "stop": f"/backups/{backup.id}", "fields": {"force": sent["force"]}}
         return last_page(visit, answer["plan"], answer["token"], sent["name"], line, **values)
     if sent["step"] != "run":
         raise wrong("step", "expected one of plan, confirm, run")
-    _rotate(visit, backup, sent, {"token": sent["token"], "name": sent["name"]})
+    _ask(visit, backup, sent, {"token": sent["token"], "name": sent["name"]})
     return see_other(visit, f"/backups/{backup.id}", done="delete")
 
 
-def _rotate(
-    visit: Visit, backup: Backup, sent: Mapping[str, str], confirmation: Mapping[str, str] | None = None
-) -> Any:
-    """Ask the function for a plan; with a confirmation, delete."""
-    asked = {"backup_id": backup.id, **({"force": True} if sent["force"] else {})}
-    further = {"confirmation": dict(confirmation)} if confirmation else {}
-    event = {"delete": asked if confirmation else {**asked, "dry_run": True}, **further}
-    return visit.console.functions.ask("rotate", event, visit.actor)
+def _ask(visit: Visit, backup: Backup, sent: Mapping[str, str], confirmation: Mapping[str, str] | None = None) -> Any:
+    return ask_deletion(visit, backup.id, confirmation is None, bool(sent["force"]), confirmation)
 
 
 def _command(backup: Backup, sent: Mapping[str, str]) -> str:

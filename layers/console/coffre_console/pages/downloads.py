@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from coffre.model.backup import Backup
 from coffre.model.errors import BackupStateError
 from coffre.model.export import ExportScope, how_to_open
@@ -16,7 +14,7 @@ from coffre_console.api.downloads import DownloadShown, export_of, exports_of, s
 from coffre_console.pages.asked import id_of, sent_of
 from coffre_console.pages.restore_choice import lines_of
 from coffre_console.pages.show import Html, command, see_other, show
-from coffre_console.problems import ProblemError, of_wrong_fields
+from coffre_console.problems import ProblemError, checked
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("recipients", "tables", "format", "prefix", "export_id", "step")
@@ -46,10 +44,7 @@ def act(visit: Visit, backup: Backup) -> Html:
 
 def _scope(sent: Mapping[str, str]) -> ExportScope:
     asked: dict[str, Any] = {name: lines_of(sent[name]) for name in ("recipients", "tables")}
-    try:
-        return ExportScope.model_validate({**asked, "format": sent["format"] or "custom", "prefix": sent["prefix"]})
-    except ValidationError as error:
-        raise of_wrong_fields(error.errors()) from None
+    return checked(ExportScope, {**asked, "format": sent["format"] or "custom", "prefix": sent["prefix"]})
 
 
 def _page(

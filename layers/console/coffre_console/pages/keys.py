@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from coffre.model.api_key import ApiScope
 from coffre_console.api.keys import KeyWanted, Rotation, all_keys, create_key, revoke_key, rotate_key
 from coffre_console.api.sessions import end_sessions, seen_sessions
 from coffre_console.pages.asked import sent_of, wrong
 from coffre_console.pages.show import Html, command, see_other, show
-from coffre_console.problems import NOT_FOUND, of_wrong_fields
+from coffre_console.problems import NOT_FOUND, checked
 from coffre_console.routing import Visit
 
 _FIELDS: Final = ("label", "scope", "target", "days")
@@ -28,10 +26,7 @@ def keys(visit: Visit) -> Html:
 def create(visit: Visit) -> Html:
     sent = sent_of(visit, *_FIELDS)
     scope = f"{sent['scope']}:{sent['target']}" if sent["target"] else sent["scope"]
-    try:
-        wanted = KeyWanted.model_validate({"label": sent["label"], "scopes": [scope], "days": sent["days"] or 90})
-    except ValidationError as error:
-        raise of_wrong_fields(error.errors()) from None
+    wanted = checked(KeyWanted, {"label": sent["label"], "scopes": [scope], "days": sent["days"] or 90})
     return _keys(visit, sent, secret=create_key(visit, wanted).secret)
 
 

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from pydantic import ValidationError
-
 from coffre.model.backup import Backup
 from coffre_console.api.restores import RestoreWanted
 from coffre_console.pages.show import command
-from coffre_console.problems import of_wrong_fields
+from coffre_console.problems import checked, of_wrong_fields
 
 FIELDS: Final = (
     "what",
@@ -41,10 +39,7 @@ def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> Restor
     if len(urlencode(sent)) > LONGEST:
         where = "keys" if backup.kind.has_objects else "tables"
         raise of_wrong_fields([{"loc": (where,), "type": "too_long", "msg": "too much for one page: use the command"}])
-    try:
-        return RestoreWanted.model_validate({**found, **further, "source": sent["source"] or None})
-    except ValidationError as error:
-        raise of_wrong_fields(error.errors()) from None
+    return checked(RestoreWanted, {**found, **further, "source": sent["source"] or None})
 
 
 def _of_tables(sent: Mapping[str, str]) -> dict[str, Any]:
