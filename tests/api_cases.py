@@ -47,7 +47,7 @@ def serve(client: Client) -> HTTPServer:
                 one.partition("=")[::2] for one in map(unquote, parts.query.split("&")) if one
             )
             event["requestContext"]["http"]["path"] = path
-            found = client.app.handle(event, None)
+            found = client.app.handle(event)
             text = (found.get("body") or "").encode()
             self.send_response(found["statusCode"])
             for name, value in found["headers"].items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -89,6 +89,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: str
+    cookies: Sequence[str] = ()
 
     @property
     def json(self) -> Any:
@@ -139,8 +140,8 @@ class Client:
 
     def send(self, method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         text = body if isinstance(body, str) else None if body is None else json.dumps(body)
-        answer = self.app.handle(event_of(method, url, text, headers), None)
-        return Reply(answer["statusCode"], answer["headers"], answer.get("body") or "")
+        answer = self.app.handle(event_of(method, url, text, headers))
+        return Reply(answer["statusCode"], answer["headers"], answer.get("body") or "", answer.get("cookies") or ())
 
 
 def event_of(

@@ -75,7 +75,7 @@ def served(scene: ConsoleScene) -> Iterator[Web]:
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             with lock:
-                answer = client.app.handle(_event(self, body.decode()), None)
+                answer = client.app.handle(_event(self, body.decode()))
             text = (answer.get("body") or "").encode()
             self.send_response(answer["statusCode"])
             for name, value in {**answer["headers"], "content-length": str(len(text))}.items():

@@ -18,4 +18,4 @@ app = once(make_app)
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a request (payload format 2.0)."""
-    return app().handle(event, context)
+    return app().handle(event)

@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from aws_lambda_powertools.event_handler.openapi.exceptions import (
-    RequestUnsupportedContentType,
-    RequestValidationError,
-)
-
 from coffre.model.errors import CoffreError
 from coffre.runtime.failed_answer import FunctionFailedError
 from coffre.runtime.function import utc_now
@@ -25,11 +19,9 @@ from coffre_console.console import Console
 from coffre_console.problems import (
     CONTENT_TYPE,
     DEFECT,
-    NOT_FOUND,
     ProblemError,
     of_error,
     of_refused,
-    of_wrong_fields,
 )
 from coffre_console.routing import API, Gate, Routes, Visit
 
@@ -43,7 +35,7 @@ class Pages(Protocol):
     def register(self, routes: Routes) -> None:
         """Register the routes of pages."""
 
-    def error(self, problem: ProblemError, request: Request | None) -> dict[str, Any]:
+    def error(self, problem: ProblemError, request: Request | None) -> Response:
         """Return the answer that shows an error as a page."""
 
     def signed_out(self, request: Request, place: str) -> str:
@@ -77,7 +69,7 @@ class App:
             pages.register(routes)
         return cls(console, gate, routes, pages, now)
 
-    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer an event of an HTTP API (payload format 2.0)."""
         now = self.now()
         path = str(event.get("rawPath") or "/")
@@ -88,7 +80,7 @@ class App:
             _refuse_forms(request)
             if (request.method, path) in _SIGNING_IN:
                 return self._sign_in(request, now)
-            answer = self.routes.resolve(_at(event, path), context, Visit(self.console, self.gate, request, now))
+            answer = self.routes.resolve(Visit(self.console, self.gate, request, now))
         except Exception as error:  # noqa: BLE001 - what is no refusal is logged with its traceback
             problem = problem_of(error)
             if problem.status >= 500:
@@ -113,9 +105,8 @@ class App:
 
     def _failed(self, problem: ProblemError, path: str, request: Request | None) -> dict[str, Any]:
         if self.pages is not None and not path.startswith(API):
-            return self.pages.error(problem, request)
-        headers = {"content-type": CONTENT_TYPE, **problem.headers}
-        return {"statusCode": problem.status, "headers": headers, "body": problem.body, "isBase64Encoded": False}
+            return self.pages.error(problem, request).as_event()
+        return Response(problem.status, problem.body, {"content-type": CONTENT_TYPE, **problem.headers}).as_event()
 
     def _log(self, error: Exception) -> None:
         log_failure(self.console.services.edge.logger, error)
@@ -133,15 +124,9 @@ def problem_of(error: Exception) -> ProblemError:
         return error
     if isinstance(error, BadRequestError):
         return ProblemError(400, "REQUEST_UNREADABLE", str(error))
-    if isinstance(error, RequestUnsupportedContentType):
-        return ProblemError(415, "MEDIA_TYPE", "The body has to be JSON.", "Send content-type: application/json.")
-    if isinstance(error, RequestValidationError):
-        return of_wrong_fields(error.errors())
     if isinstance(error, FunctionFailedError):
         return of_function(error)
-    if isinstance(error, CoffreError):
-        return of_error(error)
-    return NOT_FOUND if isinstance(error, NotFoundError) else DEFECT
+    return of_error(error) if isinstance(error, CoffreError) else DEFECT
 
 
 def of_function(error: FunctionFailedError) -> ProblemError:
@@ -157,13 +142,6 @@ def _refuse_forms(request: Request) -> None:
     """Refuse a body in parts, which no route takes: powertools raises what no one expects at one without a boundary."""
     if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
         raise ProblemError(415, "MEDIA_TYPE", "The body has to be JSON.", "Send content-type: application/json.")
-
-
-def _at(event: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return an event with the path below the console's address, whatever stage or mapping led to it."""
-    outer = event["requestContext"]
-    inner = {**outer, "stage": "$default", "http": {**outer["http"], "path": path}}
-    return {**event, "rawPath": path, "requestContext": inner}
 
 
 def _with_headers(answer: dict[str, Any], path: str) -> dict[str, Any]:

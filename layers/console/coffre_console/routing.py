@@ -1,4 +1,8 @@
-"""Routes, each with its permission: one that the table of permissions does not have cannot be registered."""
+"""Routes, each with its permission: one that the table of permissions does not have cannot be registered.
+
+What checks and describes the API's fields is of the API alone (`api/routes.py`): a start that shows a page has no use
+for it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from http import HTTPStatus
 from threading import Lock
-from types import UnionType
-from typing import Any, Protocol, get_args, get_origin, get_type_hints
-
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-from aws_lambda_powertools.event_handler import Response as Answer
-from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
-from pydantic import BaseModel
+from typing import Any, Final, Protocol
 
 from coffre.catalog.run_kinds import BACKUP, RESTORE
 from coffre.catalog.runs import unknown_run
@@ -29,13 +26,12 @@ from coffre_console.access.identify import Refused
 from coffre_console.access.permissions import Permission, needed_for
 from coffre_console.access.request import Request, Response
 from coffre_console.console import Console
-from coffre_console.problems import NOT_FOUND, Problem, ProblemError, WrongField, of_refused
+from coffre_console.problems import NOT_FOUND, of_refused
 from coffre_console.reading.source import May, Source, everyone
 from coffre_console.starting import begin_backup
 
-API = "/api/"
-_KEY = "visit"
-_DOCUMENTED = (400, 401, 403, 404, 409, 415, 422, 429, 500, 503)
+API: Final = "/api/"
+_PART: Final = re.compile(r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+")  # what the API's resolver takes, too
 
 
 class Gate(Protocol):
@@ -64,14 +60,13 @@ class Gate(Protocol):
 
 @dataclass(frozen=True)
 class Visit:
-    """One request with who sent it (`known`: once that is known), and what it raised."""
+    """One request with who sent it (`known`: once that is known)."""
 
     console: Console
     gate: Gate
     request: Request
     now: datetime
     known: list[Caller] = field(default_factory=list)
-    errors: list[Exception] = field(default_factory=list)
 
     @property
     def caller(self) -> Caller:
@@ -142,49 +137,49 @@ class Visit:
         return self.gate.demand(self.caller, permission, target, self.request, self.now) is None
 
 
+type Answering = Callable[[Visit, Mapping[str, str]], dict[str, Any]]
+"""Answers a request whose path has these parts, in the payload format 2.0 of an HTTP API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route; `path` is as in the table of permissions: `/backups/<backup_id>`."""
+
+    method: str
+    path: str
+    answer: Answering
+
+    def parts_of(self, path: str) -> dict[str, str] | None:
+        """Return what a path has in the places of the names; None: it is another route's."""
+        names, texts = self.path.split("/"), path.split("/")
+        if len(names) != len(texts):
+            return None
+        parts = {}
+        for name, text in zip(names, texts, strict=True):
+            if name.startswith("<") and _PART.fullmatch(text):
+                parts[name[1:-1]] = text
+            elif name != text:
+                return None
+        return parts
+
+
 class Routes:
-    """Registers handlers. They ask for `visit`, and what they return is checked against their annotations."""
+    """The routes of pages and of the API."""
 
     def __init__(self) -> None:
-        self.resolver = APIGatewayHttpResolver(enable_validation=True)
-        self.resolver.exception_handler(Exception)(self._keep)
-        self._rules: list[tuple[str, str, re.Pattern[str]]] = []
+        self._routes: list[Route] = []
         self._later: dict[str, Callable[[Routes], None] | None] = {}
         self._lock = Lock()
 
     @property
-    def visit(self) -> Visit:
-        """The request that is answered now."""
-        visit: Visit = self.resolver.context[_KEY]
-        return visit
+    def registered(self) -> frozenset[str]:
+        """The routes that are registered by now: `GET /backups`."""
+        return frozenset(f"{one.method} {one.path}" for one in self._routes)
 
-    def resolve(self, event: dict[str, Any], context: Any, visit: Visit) -> dict[str, Any]:
-        """Answer a request, and raise what its route raises.
-
-        Who sent it is asked before anything of it is looked at: who may do nothing learns nothing about fields.
-        """
-        method, path = self._rule_of(visit.request)
-        if needed_for(method, path) is not None:
-            self._enter(visit, method, path)
-        self.resolver.context[_KEY] = visit
-        answer = self.resolver.resolve(event, context)
-        if visit.errors:
-            raise visit.errors[0]
-        return answer
-
-    def _rule_of(self, request: Request) -> tuple[str, str]:
-        """Return the route of a request; one without dynamic parts comes first, as the resolver does it."""
-        with self._lock:
-            found = self._fitting(request)
-            if not found:
-                self._complete(request.path)
-                found = self._fitting(request)
-        if not found:
-            raise NOT_FOUND
-        return request.method, min(found, key=lambda path: "<" in path)
-
-    def _fitting(self, request: Request) -> list[str]:
-        return [path for method, path, rule in self._rules if method == request.method and rule.match(request.path)]
+    def add(self, method: str, path: str, answer: Answering) -> None:
+        """Register a route; raises RouteUnknownError where the table of permissions has no entry."""
+        needed_for(method, path)
+        self._routes.append(Route(method, path, answer))
 
     def later(self, below: str, register: Callable[[Routes], None]) -> None:
         """Register more routes when a path below `below` is first asked for that is not known until then.
@@ -193,117 +188,43 @@ class Routes:
         """
         self._later[below] = register
 
+    def resolve(self, visit: Visit) -> dict[str, Any]:
+        """Answer a request, and raise what its route raises.
+
+        Who sent it is asked before anything of it is looked at: who may do nothing learns nothing about fields.
+        """
+        route, parts = self.of(visit.request)
+        if needed_for(route.method, route.path) is not None:
+            _enter(visit, route)
+        return route.answer(visit, parts)
+
+    def of(self, request: Request) -> tuple[Route, Mapping[str, str]]:
+        """Return the route of a request, one without names first, and the parts of the path; raises ProblemError."""
+        with self._lock:
+            found = self._fitting(request)
+            if not found:
+                self._complete(request.path)
+                found = self._fitting(request)
+        if not found:
+            raise NOT_FOUND
+        return min(found, key=lambda one: len(one[1]))
+
+    def _fitting(self, request: Request) -> list[tuple[Route, Mapping[str, str]]]:
+        fitting = ((route, route.parts_of(request.path)) for route in self._routes if route.method == request.method)
+        return [(route, parts) for route, parts in fitting if parts is not None]
+
     def _complete(self, path: str) -> None:
         below = max((one for one in self._later if path.startswith(one)), key=len, default="")
         if (register := self._later.get(below)) is not None:
             register(self)
             self._later[below] = None
 
-    def _keep(self, error: Exception) -> Answer[Any]:
-        """Keep an error for `resolve`: the resolver would log each with a traceback, or describe it in its own way."""
-        self.visit.errors.append(error)
-        return Answer(500)
 
-    def add[F: Callable[..., Any]](
-        self,
-        method: str,
-        path: str,
-        *,
-        summary: str = "",
-        tag: str = "",
-        status: HTTPStatus = HTTPStatus.OK,
-        also: Mapping[int, type[BaseModel]] | None = None,
-        kind: str = "application/json",
-    ) -> Callable[[F], F]:
-        """Register a handler.
-
-        Parameters
-        ----------
-        path
-            As in the table of permissions: `/api/v1/backups/<backup_id>`.
-        status
-            Of the answer when all is well.
-        also
-            Further answers of the handler, by status.
-        kind
-            The content type of the answer when all is well.
-
-        Raises
-        ------
-        RouteUnknownError
-            The table of permissions has no entry.
-        """
-        needed = needed_for(method, path)
-        is_api = path.startswith(API)
-        self._rules.append((method, path, self.resolver._compile_regex(path)))
-
-        def checked(app: Any, next_middleware: NextMiddleware) -> Answer[Any]:
-            if is_api:
-                self._refuse_unknown_fields()
-            return next_middleware(app)
-
-        def register(handler: F) -> F:
-            documented = {
-                code: _documented("application/problem+json", HTTPStatus(code), Problem) for code in _DOCUMENTED
-            }
-            documented |= {
-                code: _documented("application/json", HTTPStatus(code), model) for code, model in (also or {}).items()
-            }
-            documented[int(status)] = _documented(kind, status, _returned(handler, tuple((also or {}).values())))
-            decorate = self.resolver.route(
-                path,
-                method=method,
-                summary=summary or None,
-                description=f"Needs the permission `{needed}`." if needed else "Open.",
-                tags=[tag] if tag else None,
-                include_in_schema=is_api,
-                status_code=int(status),
-                responses=documented if is_api else None,
-                enable_validation=is_api,
-                middlewares=[checked],
-            )
-            return decorate(handler)
-
-        return register
-
-    @staticmethod
-    def _enter(visit: Visit, method: str, path: str) -> None:
-        found = visit.gate.caller(visit.request, visit.now)
-        if isinstance(found, Refused):
-            raise of_refused(found)
-        refused = visit.gate.enter(found, method, path, visit.request, visit.now)
-        if refused is not None:
-            raise of_refused(refused)
-        visit.known.append(found)
-
-    def _refuse_unknown_fields(self) -> None:
-        """Refuse a field of the query that the route does not have: a filter that is misspelt shows everything."""
-        route = self.resolver.context["_route"]
-        known = {param.alias for param in route.dependant.query_params}
-        wrong = tuple(
-            WrongField(where=f"query.{name}", what="this field is not known")
-            for name in self.visit.request.query
-            if name not in known
-        )
-        if wrong:
-            raise ProblemError(
-                422,
-                "REQUEST_INVALID",
-                "The request has fields that this route does not know.",
-                f"Known fields: {', '.join(sorted(known)) or 'none'}.",
-                errors=wrong,
-            )
-
-
-def _returned(handler: Callable[..., Any], others: tuple[type, ...]) -> Any:
-    """Return what a handler's body is when all is well, by its annotation; `others` are documented already."""
-    returned = get_type_hints(handler)["return"]
-    if get_origin(returned) is Answer:
-        [returned] = get_args(returned)
-    kept = [one for one in get_args(returned) if one not in others] if isinstance(returned, UnionType) else [returned]
-    [found] = kept
-    return found
-
-
-def _documented(kind: str, status: HTTPStatus, model: Any) -> Any:
-    return {"description": status.phrase, "content": {kind: {"model": model}}}
+def _enter(visit: Visit, route: Route) -> None:
+    found = visit.gate.caller(visit.request, visit.now)
+    if isinstance(found, Refused):
+        raise of_refused(found)
+    refused = visit.gate.enter(found, route.method, route.path, visit.request, visit.now)
+    if refused is not None:
+        raise of_refused(refused)
+    visit.known.append(found)

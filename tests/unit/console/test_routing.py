@@ -17,6 +17,6 @@ def test_a_path_registers_the_nearest_group_alone_and_once() -> None:
     for path in ("/api/v1/unknown", "/api/v1/unknown", "/unknown", "/unknown"):
         event = {"rawPath": path, "requestContext": {"http": {"method": "GET", "path": path}}}
         with pytest.raises(ProblemError):
-            routes._rule_of(Request.of_event(event, base="https://backups.example.com"))
+            routes.of(Request.of_event(event, base="https://backups.example.com"))
 
     assert registered == ["api", "pages"]

@@ -16,13 +16,16 @@ from coffre_console.api import (
     sessions,
     triggers,
 )
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.routing import Routes
 
 _READ = (overview, backups, runs, records, metrics, schema)
 _DONE = (downloads, restores, approvals, keys, sessions, triggers)
 
 
-def register_api(routes: Routes) -> None:
-    """Register every route of the API."""
+def register_api(routes: Routes) -> ApiRoutes:
+    """Register every route of the API, and return them."""
+    found = ApiRoutes(routes)
     for module in (*_READ, *_DONE):
-        module.register(routes)
+        module.register(found)
+    return found

@@ -19,9 +19,10 @@ from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Body, Listed, Shown, Started, accepted
 from coffre_console.api.backups import PATH
 from coffre_console.api.restores import RestoreWanted, permission_of, restore_or_plan
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.problems import ProblemError
 from coffre_console.reading.damaged import unread_of
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _TAG = "approvals"
 _PLANS = "/api/v1/approvals"
@@ -83,7 +84,7 @@ class Named(Body):
     name: str = Field(min_length=1, max_length=1000)
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", _PLANS, summary="Plans that wait for a second person", tag=_TAG)

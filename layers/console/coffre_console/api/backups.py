@@ -34,11 +34,12 @@ from coffre_console.api.answers import (
     Versions,
     accepted,
 )
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE, Filter, count_backups, list_backups
 from coffre_console.reading.damaged import unread_of
 from coffre_console.reading.one_backup import OneBackup, one_backup
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 from coffre_console.starting import LateError
 
 PATH = "/api/v1/backups"
@@ -96,7 +97,7 @@ class Deleted(Shown):
     token: str | None = None
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", PATH, summary="List backups, newest first", tag=_TAG)
@@ -159,7 +160,7 @@ def register(routes: Routes) -> None:
                 "A deletion needs a confirmation.",
                 'Send {"dry_run": true} first; its answer has the plan and a token. Nothing was deleted.',
             )
-        answer = ask_deletion(visit, backup_id, body.dry_run, body.force, confirmation)
+        answer = ask_deletion(visit, backup_id, dry_run=body.dry_run, force=body.force, confirmation=confirmation)
         return Deleted.model_validate({name: answer[name] for name in Deleted.model_fields if name in answer})
 
     def keep(backup_id: str, event: dict[str, object], permission: Permission) -> Asked:
@@ -192,7 +193,7 @@ def start_backup(visit: Visit, target: str, *, keep: str | None = None, full: bo
 
 
 def ask_deletion(
-    visit: Visit, backup_id: str, dry_run: bool, force: bool, confirmation: Mapping[str, str] | None
+    visit: Visit, backup_id: str, *, dry_run: bool, force: bool, confirmation: Mapping[str, str] | None
 ) -> dict[str, Any]:
     """Ask the function rotate for the plan of a deletion; or delete what a confirmed plan says."""
     asked = {"backup_id": backup_id, "force": force, "dry_run": dry_run}

@@ -16,10 +16,11 @@ from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import BackupId, Shown, Started, accepted, new_id
 from coffre_console.api.backups import PATH
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.fields import ULID_PATTERN
 from coffre_console.problems import ProblemError
 from coffre_console.reading.runs import list_restores
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _TAG = "backups"
 _ONE = f"{PATH}/<backup_id>/download"
@@ -39,7 +40,7 @@ class DownloadShown(Shown):
     how_to_open: str
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("POST", _ONE, summary="Export a backup to a file, in the background", tag=_TAG, status=_ACCEPTED)

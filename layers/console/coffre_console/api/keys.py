@@ -14,8 +14,9 @@ from coffre.model.errors import IntegrityError
 from coffre.operations.admin.api_keys import KeyAdmin, SecretOfKey
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Body, Listed, Shown
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.reading.damaged import unread_of
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _TAG = "keys"
 _KEYS = "/api/v1/keys"
@@ -71,7 +72,7 @@ class NewSecret(Shown):
     secret: str
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", _KEYS, summary="List keys", tag=_TAG)

@@ -11,15 +11,15 @@ from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.status import Standing, StatusReport, TargetStatus
 from coffre_console.access.permissions import Permission
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.reading.overview import read_status
-from coffre_console.routing import Routes
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 type _Sample = tuple[dict[str, str], float]
 type _Value = Callable[[TargetStatus, datetime], float | None]
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the route."""
 
     @routes.add(

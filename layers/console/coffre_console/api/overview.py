@@ -7,8 +7,8 @@ from datetime import datetime
 from coffre.model.kinds import TargetKind
 from coffre.model.status import Measured, Standing, StatusReport
 from coffre_console.api.answers import Shown
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.reading.overview import read_status
-from coffre_console.routing import Routes
 
 _TAG = "status"
 
@@ -47,7 +47,7 @@ class GoalList(Shown):
     objectives: tuple[Goal, ...]
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", "/api/v1/status", summary="Whether all targets are safe, and what is not", tag=_TAG)

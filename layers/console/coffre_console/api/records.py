@@ -12,11 +12,12 @@ from coffre.model.incident import Incident
 from coffre.model.report import Period, PeriodReport
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Listed, Shown, Since, Size, TargetQuery, Until
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.records import list_alerts, list_audit
 from coffre_console.reading.reports import kept_reports, report_now
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 from coffre_console.starting import LateError
 
 _TAG = "records"
@@ -59,7 +60,7 @@ class AuditList(Listed):
     has_more: bool
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", "/api/v1/reports", summary="The report of a period until now, and those kept", tag=_TAG)

@@ -36,11 +36,12 @@ from coffre_console.api.answers import (
     new_id,
 )
 from coffre_console.api.backups import PATH, StatusQuery
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.fields import ULID_PATTERN
 from coffre_console.problems import ProblemError
 from coffre_console.reading.backups import PAGE_SIZE
 from coffre_console.reading.runs import list_restores, one_restore
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 RESTORES = "/api/v1/restores"
 _TAG = "restores"
@@ -92,7 +93,7 @@ class PlanShown(Shown):
     token: str | None
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", RESTORES, summary="List restores, newest first", tag=_TAG)

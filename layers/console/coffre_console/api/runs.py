@@ -13,8 +13,8 @@ from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Asked, BackupId, Body, Listed, RestoreId, Shown, Started, accepted
 from coffre_console.api.backups import PATH, ask_rotate
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.reading.runs import list_running
-from coffre_console.routing import Routes
 
 _TAG = "runs"
 
@@ -48,7 +48,7 @@ class Verification(Body):
     level: Literal["read", "inventory"] = "read"
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", "/api/v1/runs", summary="Backups and restores in progress", tag=_TAG)

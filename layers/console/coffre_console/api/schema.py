@@ -8,12 +8,12 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre import __version__
-from coffre_console.routing import Routes
+from coffre_console.api.routes import ApiRoutes
 
 _DESCRIPTION = "What the command `coffre` does with a stack, over HTTP. docs/api.md has examples."
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the route."""
 
     @routes.add("GET", "/api/v1/openapi.json", summary="This document", tag="api")
@@ -21,7 +21,7 @@ def register(routes: Routes) -> None:
         return Answer(200, "application/json", schema_of(routes))
 
 
-def schema_of(routes: Routes) -> dict[str, Any]:
+def schema_of(routes: ApiRoutes) -> dict[str, Any]:
     """Return the document."""
     # Here, for it is a twelfth of a start, which only this document needs.
     from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer

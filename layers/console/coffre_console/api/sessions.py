@@ -13,9 +13,10 @@ from coffre.model.session import Session
 from coffre_console.access.permissions import Permission
 from coffre_console.access.sessions import is_of, running_sessions, sessions_for
 from coffre_console.api.answers import Listed, Shown
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.problems import ProblemError
 from coffre_console.reading.damaged import unread_of
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _TAG = "sessions"
 _SESSIONS = "/api/v1/sessions"
@@ -41,7 +42,7 @@ class SessionList(Listed):
     sessions: tuple[SessionShown, ...]
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
 
     @routes.add("GET", _SESSIONS, summary="Where people are signed in", tag=_TAG)

@@ -11,8 +11,9 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Started, TargetQuery, accepted
 from coffre_console.api.backups import PATH, start_backup
+from coffre_console.api.routes import ApiRoutes
 from coffre_console.problems import ProblemError
-from coffre_console.routing import Routes, Visit
+from coffre_console.routing import Visit
 
 _TAG = "triggers"
 _TRIGGER = "/api/v1/trigger"
@@ -20,7 +21,7 @@ _KEEP = r"^[1-9][0-9]{0,4}[hdw]$"
 KeepQuery = Annotated[str | None, Query(pattern=_KEEP, description="12h, 7d, 4w: rotation may delete it after that.")]
 
 
-def register(routes: Routes) -> None:
+def register(routes: ApiRoutes) -> None:
     """Register the routes."""
     in_background = HTTPStatus.ACCEPTED
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from coffre.model.errors import BackupStateError
 from coffre.runtime.events.approval import LONGEST_REASON
@@ -29,21 +30,17 @@ def register(routes: Routes, pages: Mapping[str, Page]) -> None:
     """Register pages by their routes: `GET /backups/<backup_id>`."""
     for route, page in pages.items():
         method, path = route.split(" ")
-        routes.add(method, path)(_handler(routes, page, needed_for(method, path)))
+        routes.add(method, path, partial(_answer, page, needed_for(method, path)))
 
 
-def _handler(routes: Routes, page: Page, needed: Permission | None) -> Page:
-    def handle(**path: str) -> Html:
-        visit = routes.visit
-        try:
-            found = [_of_path(visit, name, text, needed) for name, text in path.items()]
-        except BackupStateError:
-            if visit.request.query.get("done") != "start":
-                raise
-            return show(visit, "starting", command=f"coffre show {next(iter(path.values()))}")
-        return page(visit, *found)
-
-    return handle
+def _answer(page: Page, needed: Permission | None, visit: Visit, parts: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        found = [_of_path(visit, name, text, needed) for name, text in parts.items()]
+    except BackupStateError:
+        if visit.request.query.get("done") != "start":
+            raise
+        return show(visit, "starting", command=f"coffre show {next(iter(parts.values()))}").as_event()
+    return page(visit, *found).as_event()
 
 
 def _of_path(visit: Visit, name: str, text: str, needed: Permission | None) -> object:

@@ -38,7 +38,8 @@ def act(visit: Visit, backup: Backup) -> Html:
 
 
 def _ask(visit: Visit, backup: Backup, sent: Mapping[str, str], confirmation: Mapping[str, str] | None = None) -> Any:
-    return ask_deletion(visit, backup.id, confirmation is None, bool(sent["force"]), confirmation)
+    is_plan, force = confirmation is None, bool(sent["force"])
+    return ask_deletion(visit, backup.id, dry_run=is_plan, force=force, confirmation=confirmation)
 
 
 def _command(backup: Backup, sent: Mapping[str, str]) -> str:

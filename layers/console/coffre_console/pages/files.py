@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre_console.access.cookies import set_cookie
 from coffre_console.access.headers import headers_of
 from coffre_console.access.language import LANGUAGE_COOKIE, LANGUAGES
 from coffre_console.access.login import local_path
+from coffre_console.access.request import Response
 from coffre_console.problems import NOT_FOUND
 from coffre_console.routing import Visit
 
@@ -44,20 +43,18 @@ def files() -> Mapping[str, File]:
     return found
 
 
-def asset(_: Visit, name: str) -> Answer[str]:
+def asset(_: Visit, name: str) -> Response:
     served = next((file for file in files().values() if file.name == name), None)
     if served is None:
         raise NOT_FOUND
-    return Answer(200, served.kind, served.body, headers=headers_of("asset"))
+    return Response(200, served.body, {"content-type": served.kind, **headers_of("asset")})
 
 
-def language(visit: Visit) -> Answer[str]:
+def language(visit: Visit) -> Response:
     """Keep the chosen language in a cookie, and lead back."""
     request, chosen = visit.request, visit.request.query.get("to", "")
-    headers: dict[str, str | list[str]] = {"location": request.prefix + local_path(request.query.get("next", "/"))}
-    if chosen in LANGUAGES:
-        headers["set-cookie"] = set_cookie(LANGUAGE_COOKIE, chosen, seconds=_YEAR_SECONDS)
-    return Answer(303, "text/html; charset=utf-8", "", headers=headers)
+    kept = (set_cookie(LANGUAGE_COOKIE, chosen, seconds=_YEAR_SECONDS),) if chosen in LANGUAGES else ()
+    return Response(303, "", {"location": request.prefix + local_path(request.query.get("next", "/"))}, kept)
 
 
 PAGES: Final = {"GET /assets/<name>": asset, "GET /language": language}

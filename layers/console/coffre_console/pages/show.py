@@ -9,13 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from aws_lambda_powertools.event_handler import Response as Answer
-
 from coffre.model.names import visible
 from coffre_console.access.caller import Caller
 from coffre_console.access.csrf import TOKEN_FIELD
 from coffre_console.access.permissions import Permission
-from coffre_console.access.request import Request
+from coffre_console.access.request import Request, Response
 from coffre_console.pages.files import files
 from coffre_console.pages.texts import words_of
 from coffre_console.reading.runs import running
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HTML: Final = "text/html; charset=utf-8"
-type Html = Answer[str]
+type Html = Response
 
 
 class Link(NamedTuple):
@@ -69,7 +67,7 @@ def show(visit: Visit, template: str, *, command: str, **values: Any) -> Html:
         command=command,
         now=visit.now,
     )
-    return Answer(200, HTML, text)
+    return Response(200, text, {"content-type": HTML})
 
 
 def rendered(request: Request | None, template: str, **values: Any) -> str:
@@ -102,7 +100,7 @@ def command(*words: str, **options: str) -> str:
 
 def see_other(visit: Visit, path: str, **query: object) -> Html:
     """Lead a browser to a page after a form: to load that page again repeats nothing."""
-    return Answer(303, HTML, "", headers={"location": f"{visit.request.prefix}{address(path, query)}"})
+    return Response(303, headers={"location": f"{visit.request.prefix}{address(path, query)}"})
 
 
 @cache

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from coffre_console.access.csrf import TOKEN_FIELD
-from coffre_console.access.request import BadRequestError, Request
+from coffre_console.access.request import BadRequestError, Request, Response
 from coffre_console.pages import asked, dashboard, files
 from coffre_console.pages.show import HTML, address, rendered
 from coffre_console.problems import ProblemError
@@ -27,7 +27,7 @@ class Site:
             asked.register(routes, page.PAGES)
         routes.later("/", _register_others)
 
-    def error(self, problem: ProblemError, request: Request | None) -> dict[str, Any]:
+    def error(self, problem: ProblemError, request: Request | None) -> Response:
         """Return the answer that shows an error as a page.
 
         What a form has sent is not lost: the page leads back to the form with its fields, by way of the sign-in if the
@@ -36,8 +36,7 @@ class Site:
         template = "sign_in" if problem.status == 401 else "error"
         known = problem.status if problem.status in (400, 403, 404, 409, 422, 429, 503) else 500
         body = rendered(request, template, problem=problem, kind=known, back=_back(request))
-        headers = {"content-type": HTML, **problem.headers}
-        return {"statusCode": problem.status, "headers": headers, "body": body, "isBase64Encoded": False}
+        return Response(problem.status, body, {"content-type": HTML, **problem.headers})
 
     def signed_out(self, request: Request, place: str) -> str:
         """Return the page after a sign-out; `place` is where the identity provider ends its own session."""

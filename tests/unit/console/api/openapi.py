@@ -15,9 +15,7 @@ PATH: Final = Path(__file__).parents[4] / "docs" / "openapi.json"
 
 def document() -> str:
     """Return the description of the API as it is committed."""
-    routes = Routes()
-    register_api(routes)
-    return json.dumps(schema_of(routes), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(schema_of(register_api(Routes())), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

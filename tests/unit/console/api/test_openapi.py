@@ -31,7 +31,7 @@ def test_it_is_served_to_everyone(client: Client) -> None:
 
 
 def test_signing_in_is_the_gates_own_answer(client: Client) -> None:
-    login = client.app.handle(event_of("GET", "/login"), None)
+    login = client.app.handle(event_of("GET", "/login"))
     callback = client.get("/callback?state=x")
 
     assert (login["statusCode"], login["cookies"]) == (302, ["__Host-login=x"])

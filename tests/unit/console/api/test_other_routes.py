@@ -215,7 +215,7 @@ def test_a_stage_in_the_path_changes_no_route(client: Client, scene: ConsoleScen
         "roles": [{"group": "dba", "role": "admin"}],
     }
 
-    assert client.app.handle(event, None)["statusCode"] == 200
+    assert client.app.handle(event)["statusCode"] == 200
 
 
 def test_sessions_are_listed_and_ended_by_their_owner_or_an_admin(client: Client, scene: ConsoleScene) -> None:

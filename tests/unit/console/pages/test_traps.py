@@ -214,7 +214,7 @@ def test_a_session_that_ends_in_the_middle_leads_back_to_the_same_step(scene: Co
         )
 
     def sign_in() -> Callable[..., Reply]:
-        answer = client.app.handle(event_of("GET", "/login"), None)
+        answer = client.app.handle(event_of("GET", "/login"))
         return tab(answer["cookies"][0].partition(";")[0])
 
     url = f"/backups/{backup.id}/restore"
