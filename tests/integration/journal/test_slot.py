@@ -12,7 +12,7 @@ from psycopg2.extras import LogicalReplicationConnection
 from tests.integration.journal_scene import Scene
 
 from coffre.model.errors import CoffreError
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import peek, slot
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def test_a_slot_is_read_in_steps_and_holds_nothing_that_is_stored(scene: Scene) 
     with refused("JOURNAL_SLOT_MISSING"):
         slot.require_ours(scene.reader, scene.ours)
     with refused("JOURNAL_SLOT_MISSING"):
-        list(slot.peek(scene.reader, scene.ours.name, scene.ours.stored_lsn))
+        list(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn))
 
 
 def test_a_slot_that_is_not_as_it_was_left_is_refused(scene: Scene) -> None:
@@ -144,4 +144,4 @@ def test_a_slot_whose_wal_is_gone_is_lost(scene: Scene) -> None:
     with refused("JOURNAL_SLOT_LOST"):
         slot.require_ours(scene.reader, scene.ours)
     with refused("JOURNAL_SLOT_LOST"):
-        list(slot.peek(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 20)))
+        list(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 20)))

@@ -10,7 +10,7 @@ from tests.integration.journal_scene import TABLES, Scene, Workload
 from tests.integration.journal_vault import Journal
 
 from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import peek, slot
 from coffre.postgres.journal import stream as stream_module
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.stream import stream
@@ -34,7 +34,7 @@ def test_a_stream_has_the_lines_of_a_select_and_moves_nothing(
     work.empty()
     scene.run("INSERT INTO doc (own, body) SELECT i, repeat('é', 9000) FROM generate_series(1, 20) i")
     for upto in (before.flush_lsn + 30_000, slot.require_ours(scene.reader, scene.ours).flush_lsn):
-        expected = list(slot.peek(scene.reader, scene.ours.name, upto, plugin))
+        expected = list(peek.lines(scene.reader, scene.ours.name, upto, plugin))
         found = streamed(scene, upto)
         assert found[: len(expected)] == expected
         # Where a transaction ends is known at its beginning by pgoutput alone.
@@ -69,7 +69,7 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
     run("DELETE FROM one WHERE id = 2")
     with pytest.raises(JournalTransientError):
         journal.drain(remaining_seconds=lambda: 5.0)
-    with patch.object(slot, "peek", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")):
+    with patch.object(peek, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")):
         report = journal.drain()
     assert (report.transactions, report.ended, report.state.slow) == (1, (), 0)
     journal.replay_all()
@@ -85,7 +85,7 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
 
     # What passes ends nothing: the next drain may have a stream
     run("INSERT INTO one VALUES (4, 'x')")
-    large = patch.object(slot, "peek", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE"))
+    large = patch.object(peek, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE"))
     passing = ConnectTransientError("Not now.", code="CONNECTION_LOST")
     with (
         large,

@@ -24,6 +24,7 @@ from tests.shared_server import own_databases
 from coffre.model import manifest as model
 from coffre.model.backup import Tier
 from coffre.model.journal import JournalInterval, JournalSegment
+from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.postgres.connection import connect
 from coffre.postgres.journal.changes import Begin, Commit, Delete, Line, Row, Unchanged, Update
@@ -32,7 +33,6 @@ from coffre.postgres.journal.transactions import BaseSnapshot, outline
 from coffre.stores.store import MAX_OBJECT_BYTES
 from coffre.vault.codec import new_identity
 from coffre.vault.entries import FRAME_SIZE_BYTES
-from coffre.vault.journal import pieces_of
 from coffre.vault.pack import PACK_SIZE_BYTES
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint, load, sequences

@@ -13,6 +13,7 @@ from tests.unit.cli.test_journal import BEGAN, FIRST, HOUR, SECOND, interval
 
 from coffre.model.backup import Backup
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalSegment
+from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import JournalBase
 from coffre.postgres.journal.definitions import Column, Definitions, Table
 from coffre.postgres.journal.definitions_document import definitions_document
@@ -50,7 +51,7 @@ def store(vault: Vault, name: str, print_: str, tables: Sequence[Table], *segmen
     )
     previous, position = journal.begin_interval(vault, begun), 100
     for number, (to_lsn, lines) in enumerate(segments, 1):
-        stored = journal.store_lines(vault, "shop", name, number, encoder, journal.pieces_of(lines))
+        stored = journal.store_lines(vault, "shop", name, number, encoder, pieces_of(lines))
         segment = JournalSegment(
             interval=name,
             number=number,

@@ -11,6 +11,7 @@ from ulid import ULID
 
 from coffre.model.backup import Backup
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalSegment
+from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import JournalBase
 from coffre.operations.stored_backup.record import completed
 from coffre.stores.store import Store
@@ -71,7 +72,7 @@ def journal_of(
     dated(scene, interval, first)
     for number, age in enumerate(others, 1):
         lines = [(lsn_at(age), number, data) for data in transaction(scene, number, age)]
-        stored = journal.store_lines(vault, target, interval, number, encoder, journal.pieces_of(lines))
+        stored = journal.store_lines(vault, target, interval, number, encoder, pieces_of(lines))
         segment = JournalSegment(
             interval=interval,
             number=number,

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -39,7 +38,6 @@ from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
-_PIECE_CHARACTERS: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -209,19 +207,6 @@ def read_lines(vault: Vault, segment: JournalSegment, decoder: FrameDecoder) -> 
         yield from map(json.loads, lines)
     if rest:
         raise _damaged(segment.frames[-1].pack, "JOURNAL_DAMAGED", "its last line has no end")
-
-
-def pieces_of(lines: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
-    """Yield lines (`lsn, xid, data`) as they are stored, many in a piece."""
-    waiting, size = list[str](), 0
-    for lsn, xid, data in lines:
-        text = f"[{lsn},{xid},{encode_basestring(data)}]\n"
-        waiting.append(text)
-        size += len(text)
-        if size >= _PIECE_CHARACTERS:
-            yield "".join(waiting).encode()
-            waiting, size = [], 0
-    yield "".join(waiting).encode()
 
 
 def _store(vault: Vault, prefix: str, encoder: FrameEncoder, pieces: Iterable[bytes]) -> Stored:

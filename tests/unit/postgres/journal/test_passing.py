@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from coffre.model.errors import JournalError
+from coffre.model.journal_lines import pieces_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Line
 from coffre.postgres.journal.definitions import Definitions, Table
 from coffre.postgres.journal.passing import Cut, Passing, emptied_tables
@@ -34,7 +35,11 @@ def transaction(number: int, *changes: str) -> list[Line]:
 def passed(*transactions: list[Line], snapshot: BaseSnapshot = EVERYTHING, after: int = 0) -> Passing:
     passing = Passing(DEFINITIONS, snapshot, after)
     lines = [line for lines in transactions for line in lines]
-    assert list(passing.through(lines)) == lines[: passing.lines]
+    pieces = [piece for line in lines for piece in pieces_of([line])]
+    assert list(passing.through(pieces)) == pieces[: passing.lines]
+    whole = Passing(DEFINITIONS, snapshot, after)
+    assert list(whole.through(pieces_of(lines))) == ([] if whole.cut else [b"".join(pieces)])
+    assert (whole.transactions, whole.lines, whole.end_lsn) == (passing.transactions, passing.lines, passing.end_lsn)
     return passing
 
 
@@ -48,7 +53,7 @@ def test_a_stream_is_cut_before_what_cannot_be_followed() -> None:
         """table public."a: INSERT: ""x": UPDATE: id[integer]:1""",
         """table public."a: other": INSERT: t[text]:': UPDATE:'""",
         "table public.keyed, public.bare: TRUNCATE: restart_seqs cascade",
-        "message: transactional: 1 prefix: x, sz: 1 content:y",
+        "message: transactional: 1 prefix: x, sz: 1 content:y,",
     )
     whole = passed(good, transaction(2))
     assert (whole.cut, whole.transactions, whole.lines, whole.end_lsn) == (None, 2, 12, 20)
@@ -87,11 +92,11 @@ def test_a_stream_is_cut_before_what_cannot_be_followed() -> None:
             assert cut.error is not None
             assert cut.error.code == "JOURNAL_UNREADABLE"
 
-    def refused() -> Line:
+    def refused() -> bytes:
         raise JournalError("no text", code="JOURNAL_UNREADABLE")
 
     with pytest.raises(JournalError, match="no text"):  # of an answer that the server does not begin
-        list(Passing(DEFINITIONS, EVERYTHING, 0).through(iter(refused, good[0])))
+        list(Passing(DEFINITIONS, EVERYTHING, 0).through(iter(refused, b"")))
 
     assert emptied_tables([*good, *transaction(2, """table public."a: other": INSERT: t[text]:': TRUNCATE:'""")]) == {
         KEYED.name,

@@ -23,7 +23,7 @@ from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, ownership, two_drains
 from coffre.operations.journal.segment import in_time, streamed
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import peek, slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.look import Look, until_on_disk
@@ -166,7 +166,7 @@ def _emptied(
         Another drain may read it. One that had no time begins with the stream.
     """
     ours = ownership(state)
-    ways = [partial(in_time, job, session, ours, upto), partial(streamed, job, ours, upto)]
+    ways = [partial(in_time, job, session, ours, upto, peek.lines), partial(streamed, job, ours, upto)]
     for way in reversed(ways) if state.slow else ways:
         try:
             with closing(way()) as lines:

@@ -12,6 +12,7 @@ from coffre.model.journal import JournalState
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import ownership
 from coffre.operations.journal.segment import in_time
+from coffre.postgres.journal import peek
 from coffre.postgres.journal.slot import Slot
 from coffre.postgres.journal.transactions import outline
 from coffre.vault.journal import read_segment, segment_keys
@@ -50,7 +51,7 @@ def require_same_history(
     if (found.confirmed_lsn or 0) >= segment.to_lsn:  # nothing of it comes again
         return
     try:
-        with closing(in_time(job, session, ownership(state), segment.to_lsn)) as lines:
+        with closing(in_time(job, session, ownership(state), segment.to_lsn, peek.lines)) as lines:
             if any(transaction.time == segment.last_commit for transaction in outline(lines)):
                 return
     except (JournalError, JournalTransientError) as error:

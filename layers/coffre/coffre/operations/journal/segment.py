@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,19 +13,20 @@ import psycopg2.extensions
 
 from coffre.model.errors import JournalTransientError, StoreError
 from coffre.model.journal import DefinitionMark, JournalSegment, JournalState
+from coffre.model.journal_lines import pieces_of
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, ownership, two_drains, with_segment
-from coffre.postgres.journal import slot
+from coffre.postgres.journal import peek
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.look import Look, hash_of
 from coffre.postgres.journal.passing import Cut, Passing
 from coffre.postgres.journal.slot import Ownership
 from coffre.postgres.journal.stream import stream
-from coffre.vault.journal import Stored, commit_segment, pieces_of, store_lines
+from coffre.vault.journal import Stored, commit_segment, store_lines
 
 RESERVE_SECONDS: Final = 15.0
 """Before the end of the process: what is left then is for the records."""
-_LOOK_EVERY: Final = 2000
+_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -139,14 +142,24 @@ def _store(
     passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
     ours = ownership(state)
     # Whatever stops it, the session is free for what follows.
-    with closing(streamed(job, ours, upto) if by_stream else in_time(job, session, ours, upto)) as lines:
-        pieces = pieces_of(passed.through(lines))
-        stored = store_lines(job.vault, job.target, state.interval or "", state.number + 1, job.encoder, pieces)
+    with ExitStack() as stack:
+        if by_stream:
+            pieces = pieces_of(stack.enter_context(closing(streamed(job, ours, upto))))
+        else:
+            pieces = stack.enter_context(closing(in_time(job, session, ours, upto, peek.pieces)))
+        prefix = (job.vault, job.target, state.interval or "", state.number + 1)
+        stored = store_lines(*prefix, job.encoder, passed.through(pieces))
     return stored, passed
 
 
-def in_time(job: JournalJob, session: psycopg2.extensions.connection, ours: Ownership, upto: int) -> Generator[Line]:
-    """Yield the lines of a slot up to a position, while there is time.
+def in_time[T](
+    job: JournalJob,
+    session: psycopg2.extensions.connection,
+    ours: Ownership,
+    upto: int,
+    read: Callable[[psycopg2.extensions.connection, str, int, str], Generator[T]],
+) -> Generator[T]:
+    """Yield what a slot has up to a position, as `peek.lines` or `peek.pieces`, while there is time.
 
     Raises
     ------
@@ -159,8 +172,8 @@ def in_time(job: JournalJob, session: psycopg2.extensions.connection, ours: Owne
     with session, session.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(seconds * 1000) + 1),))
     try:
-        with closing(slot.peek(session, ours.name, upto, ours.plugin)) as lines:
-            yield from _while_there_is_time(job, lines)
+        with closing(read(session, ours.name, upto, ours.plugin)) as found:
+            yield from _while_there_is_time(job, found)
     except JournalTransientError as error:
         if error.code != "JOURNAL_WAITS":
             raise
@@ -192,11 +205,14 @@ def streamed(job: JournalJob, ours: Ownership, upto: int) -> Generator[Line]:
         yield from _while_there_is_time(job, lines)
 
 
-def _while_there_is_time(job: JournalJob, lines: Iterable[Line]) -> Iterator[Line]:
-    for number, line in enumerate(lines):
-        if number % _LOOK_EVERY == 0 and job.remaining_seconds() < RESERVE_SECONDS:
-            raise _too_slow(job)
-        yield line
+def _while_there_is_time[T](job: JournalJob, found: Iterable[T]) -> Iterator[T]:
+    looked_at = -math.inf
+    for one in found:
+        if (now := time.monotonic()) - looked_at > _LOOK_SECONDS:
+            if job.remaining_seconds() < RESERVE_SECONDS:
+                raise _too_slow(job)
+            looked_at = now
+        yield one
 
 
 def _too_slow(job: JournalJob) -> JournalTransientError:

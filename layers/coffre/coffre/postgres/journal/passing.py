@@ -1,7 +1,9 @@
-"""What a drain learns of a stream while it is stored, line by line, without decoding rows."""
+"""What a drain learns of a stream while it is stored, by how its lines begin, without decoding rows."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
@@ -14,9 +16,15 @@ from coffre.postgres.journal.definitions import Definitions
 from coffre.postgres.journal.test_decoding import begin_of, commit_of, head_of, unreadable
 from coffre.postgres.journal.transactions import BaseSnapshot, Transaction
 
-_END: Final = ": "
 _TRUNCATE: Final = ": TRUNCATE:"
-_ADDING: Final = ("INSERT:", "TRUNCATE:")
+_INSERT: Final = b": INSERT:"
+_MESSAGE: Final = b"message: "
+# How a line begins in its stored form, up to the kind of the change of a row; nothing of any other. A comma and a quote
+# stand together before the text alone, and at its end if a comma is its last character.
+_NAME: Final = rb'(?:[a-z_][a-z0-9_]*+|\\"(?:[^"\\]++|\\[^"]|\\"\\")*+\\")'
+_BEGINNING: Final = re.compile(
+    rb',"(?!\]\n)(table %b\.%b: (?:INSERT|UPDATE|DELETE):|BEGIN|COMMIT |message: |)' % (_NAME, _NAME)
+)
 
 
 class Cut(NamedTuple):
@@ -32,7 +40,7 @@ class Cut(NamedTuple):
 
 
 class Passing:
-    """Lines that pass by on their way into the vault.
+    """Lines in their stored form that pass by on their way into the vault.
 
     Parameters
     ----------
@@ -44,8 +52,10 @@ class Passing:
         self._definitions = definitions
         self._snapshot = snapshot
         self._after = after_lsn
-        # How lines of tables begin, and what prevents that their changes are followed.
-        self._known: dict[str, Barrier | None] = {}
+        # How lines with a change of a row begin, and what prevents that it is followed.
+        self._known: dict[bytes, Barrier | None] = {_MESSAGE: None}
+        self._begun: Begin | None = None
+        self._barrier: Barrier | None = None
         self.cut: Cut | None = None
         self.transactions = 0
         self.lines = 0
@@ -53,10 +63,15 @@ class Passing:
         self.first_commit: datetime | None = None
         self.last_commit: datetime | None = None
 
-    def through(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """Yield the lines up to the first transaction that cannot be followed: then there is a `cut`.
+    def through(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of a stream up to the first transaction that cannot be followed: then there is a `cut`.
 
-        Lines of that transaction may have been yielded.
+        Lines of that transaction, and of the one before, may have been yielded or not.
+
+        Parameters
+        ----------
+        pieces
+            Lines as they are stored. One that comes in several pieces begins one (`peek.LONG_LINE_BYTES`).
 
         Raises
         ------
@@ -64,7 +79,7 @@ class Passing:
             `JOURNAL_UNREADABLE`: the server does not give the first line. It keeps a whole answer before that, so one
             value that it cannot print costs all of them: less has to be asked for.
         """
-        ahead = iter(lines)
+        ahead = iter(pieces)
         first = list(islice(ahead, 1))
         try:
             yield from self._through(chain(first, ahead))
@@ -73,25 +88,47 @@ class Passing:
                 raise
             self.cut = Cut(self.end_lsn, None, error)
 
-    def _through(self, lines: Iterable[Line]) -> Iterator[Line]:
-        begun: Begin | None = None
-        barrier: Barrier | None = None
-        for line in lines:
-            data = line.data
-            if data.startswith("table "):
-                barrier = barrier or self._barrier_of(line)
-            elif data.startswith("BEGIN"):
-                begun, barrier = begin_of(line), None
-            elif data.startswith("COMMIT "):
-                commit = commit_of(line)
-                if begun is None or begun.xid != commit.xid:
-                    raise unreadable(line, f"the transaction {commit.xid} has not begun")
-                transaction = Transaction(commit.xid, begun.lsn, commit.lsn, commit.time)
-                begun = None
-                if self._stops(transaction, barrier):
-                    return
-            yield line
+    def _through(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        is_within = False
+        for piece in pieces:
+            if not is_within and self._stops_in(piece):
+                return
+            is_within = not piece.endswith(b"\n")
+            yield piece
+
+    def _stops_in(self, piece: bytes) -> bool:
+        """Look at the lines that begin in a piece."""
+        for beginning, line in zip(_BEGINNING.findall(piece), piece.split(b"\n"), strict=False):
+            if beginning in self._known:
+                self._barrier = self._barrier or self._known[beginning]
+            elif self._stops_at(beginning, line):
+                return True
             self.lines += 1
+        return False
+
+    def _stops_at(self, beginning: bytes, line: bytes) -> bool:
+        if beginning.startswith(b"table "):  # changes of a row, of a table and kind that were not seen before
+            text = json.loads(b'"%b"' % beginning)
+            barrier = self._reason(head_of(Line(int(line[1 : line.index(b",")]), 0, text))[1])
+            if barrier is not None and barrier.kind is BarrierKind.NO_IDENTITY and beginning.endswith(_INSERT):
+                barrier = None
+            self._known[beginning] = barrier
+            self._barrier = self._barrier or barrier
+            return False
+        found = Line(*json.loads(line))
+        if beginning.startswith(b"BEGIN"):
+            self._begun, self._barrier = begin_of(found), None
+        elif beginning.startswith(b"COMMIT "):
+            commit = commit_of(found)
+            begun, self._begun = self._begun, None
+            if begun is None or begun.xid != commit.xid:
+                raise unreadable(found, f"the transaction {commit.xid} has not begun")
+            return self._stops(Transaction(commit.xid, begun.lsn, commit.lsn, commit.time), self._barrier)
+        elif found.data.startswith("table "):  # they were emptied
+            barrier = self._reason(head_of(found)[1])
+            if barrier is not None and barrier.kind is BarrierKind.UNKNOWN_TABLE:
+                self._barrier = self._barrier or barrier
+        return False
 
     def _stops(self, transaction: Transaction, barrier: Barrier | None) -> bool:
         if transaction.commit_lsn > self._after:
@@ -106,21 +143,6 @@ class Passing:
         self.first_commit = min(self.first_commit or transaction.time, transaction.time)
         self.last_commit = max(self.last_commit or transaction.time, transaction.time)
         return False
-
-    def _barrier_of(self, line: Line) -> Barrier | None:
-        data = line.data
-        end = data.find(_END)
-        head = data[:end]
-        if head.count('"') % 2:  # within a name
-            end, tables = head_of(line)
-            barrier = self._reason(tables)
-        elif head in self._known:
-            barrier = self._known[head]
-        else:
-            barrier = self._known[head] = self._reason(head_of(line)[1])
-        if barrier is None or barrier.kind is BarrierKind.UNKNOWN_TABLE:
-            return barrier
-        return None if data.startswith(_ADDING, end + len(_END)) else barrier
 
     def _reason(self, tables: Iterable[TableName]) -> Barrier | None:
         """Return why changes of tables cannot be followed; of one without an identity, those that need it."""

@@ -1,33 +1,22 @@
-"""A permanent logical replication slot, by SQL alone: made, looked at, read in bounded steps, advanced, dropped.
-
-The answer of `pg_logical_slot_peek_changes` is kept whole by the server before its first row comes, in temporary files
-beyond `work_mem`: the bound is how far a step may read, and a cursor only bounds what this process holds. A single
-transaction is never divided.
-"""
+"""A permanent logical replication slot, by SQL alone: made, looked at, advanced, dropped. `peek.py` reads it."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import psycopg2.extensions
 
 from coffre.model.errors import JournalError, JournalTransientError
 from coffre.model.journal_options import PUBLICATION
 from coffre.postgres.journal import pgoutput, test_decoding
-from coffre.postgres.journal.changes import Line, lsn_text, parse_lsn
-from coffre.postgres.journal.pgoutput import Message
+from coffre.postgres.journal.changes import lsn_text, parse_lsn
 from coffre.postgres.journal.slot_errors import lost, missing, translated
 
 # The server's limit for names is 63 bytes; "coffre_" and "_" with eight digits take sixteen.
 _MOST_OF_TARGET: Final = 47
-# Of rows that are fetched together, a few are asked for first: a row can have hundreds of megabytes.
-_FEWEST_ROWS: Final = 16
-_MOST_ROWS: Final = 1000
-_FETCHED_BYTES: Final = 1 << 20
 OPTIONS: Final = {
     test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "on"),
     pgoutput.PLUGIN: ("proto_version", "1", "publication_names", PUBLICATION),
@@ -196,40 +185,6 @@ def bound(slot: Slot, most_bytes: int) -> int:
     return min(slot.flush_lsn, (slot.confirmed_lsn or slot.flush_lsn) + most_bytes)
 
 
-def peek(
-    session: psycopg2.extensions.connection, name: str, upto_lsn: int, plugin: str = test_decoding.PLUGIN
-) -> Generator[Line]:
-    """Yield the lines of all transactions that were committed up to a position, and leave the slot where it is.
-
-    The last transaction can end behind the position. The session is in a transaction of its own until the end.
-
-    Raises
-    ------
-    JournalError
-        `JOURNAL_TOO_LARGE`: the server may not keep so large an answer.
-    JournalTransientError
-        `JOURNAL_SLOT_BUSY`
-    """
-    with translated(name), session, session.cursor(name="coffre_journal") as cursor:
-        statement = _PEEK_BINARY if plugin == pgoutput.PLUGIN else _PEEK
-        cursor.execute(statement, (name, lsn_text(upto_lsn), list(OPTIONS[plugin])))
-        if plugin == pgoutput.PLUGIN:
-            encoding = psycopg2.extensions.encodings[session.encoding]
-            yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in _rows(cursor)), encoding)
-            return
-        for lsn, xid, data in _rows(cursor):
-            yield Line(lsn, xid, data)
-
-
-def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, Any]]:
-    """Yield the rows of a cursor, as many at a time as the ones before say that memory has room for."""
-    count = _FEWEST_ROWS
-    while rows := cursor.fetchmany(count):
-        size = sum(len(data) for _, _, data in rows)
-        yield from rows
-        count = min(_MOST_ROWS, 4 * count, 1 + _FETCHED_BYTES * len(rows) // (size + 1))
-
-
 def advance(session: psycopg2.extensions.connection, ours: Ownership) -> None:
     """Let the server forget what is in the vault: what comes up to `stored_lsn`, also where that was nothing.
 
@@ -281,10 +236,6 @@ SELECT confirmed_flush_lsn::text, pg_current_wal_flush_lsn()::text, plugin::text
        {two_phase}, left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)
 FROM pg_replication_slots WHERE slot_name = %s AND slot_type = 'logical'
 """
-_PEEK: Final = """
-SELECT (lsn - '0/0')::bigint, xid::text::bigint, data FROM pg_logical_slot_peek_changes(%s, %s, NULL, VARIADIC %s)
-"""
-_PEEK_BINARY: Final = _PEEK.replace("_peek_changes", "_peek_binary_changes")
 # A position that the slot has reached already is an error to the server.
 _ADVANCE: Final = """
 SELECT pg_replication_slot_advance(slot_name, %(lsn)s) FROM pg_replication_slots

@@ -13,11 +13,13 @@ from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.query_errors import is_too_big
 from coffre.postgres.journal.publication import unusable
+from coffre.postgres.source.copy_out import QueryFailedError
 
+_NOT_IN_STATE: Final = "55000"  # object_not_in_prerequisite_state
 _NOT_POSSIBLE: Final = (
     "42501",  # insufficient_privilege
     "53400",  # configuration_limit_exceeded: no slot is free
-    "55000",  # object_not_in_prerequisite_state: wal_level
+    _NOT_IN_STATE,  # wal_level
 )
 
 # What servers say of a slot that is lost: when it is read, and when it is advanced (14 to 17).
@@ -43,34 +45,19 @@ def translated(name: str) -> Iterator[None]:
     """Turn the server's errors about a slot into ones that say what to do."""
     try:
         yield
-    except psycopg2.errors.ObjectInUse as error:
-        raise JournalTransientError(
-            f"The replication slot {name} is in use by another session.",
-            code="JOURNAL_SLOT_BUSY",
-            detail=one_line(error),
-            hint="It is tried again. If no drain runs, end that session: pg_terminate_backend.",
-        ) from error
-    except psycopg2.errors.QueryCanceled as error:
-        raise JournalTransientError(
-            f"The replication slot {name} could not be used in time.",
-            code="JOURNAL_WAITS",
-            detail=one_line(error),
-            hint="A new slot waits for every transaction that is open when it is made: end the oldest ones"
-            " (pg_stat_activity, pg_prepared_xacts), and try again.",
-        ) from error
-    except psycopg2.errors.UndefinedObject as error:
-        if "publication" in str(error.diag.message_primary):
-            raise unusable("did not exist when rows were changed") from error
-        raise missing(name) from error
     except UnicodeDecodeError as error:  # its text would quote a row
         raise _unreadable(name, f"a text is not {error.encoding}") from error
+    except QueryFailedError as error:
+        raise _explained(name, error.sqlstate, str(error)) from error
     except psycopg2.Error as error:
-        raise _explained(name, error) from error
+        raise _explained(name, error.pgcode or "", one_line(error), type(error)) from error
 
 
-def _explained(name: str, error: psycopg2.Error) -> CoffreError:
-    said = one_line(error)
-    if "temp_file_limit" in said or is_too_big(error.pgcode or "", said):
+def _explained(name: str, sqlstate: str, said: str, kind: type[psycopg2.Error] | None = None) -> CoffreError:
+    """Return the error of what the server, or the driver, has said; `kind` is the driver's for it."""
+    if sqlstate in _OF_STATE:
+        return _OF_STATE[sqlstate](name, said)
+    if "temp_file_limit" in said or is_too_big(sqlstate, said):
         return JournalError(
             f"The server cannot hold the changes that one step of the replication slot {name} would read.",
             code="JOURNAL_TOO_LARGE",
@@ -78,9 +65,9 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
             hint="A drain reads smaller steps by itself. If one transaction alone is too large: raise temp_file_limit"
             " for the role (as a superuser), or divide such transactions.",
         )
-    if isinstance(error, psycopg2.errors.ObjectNotInPrerequisiteState) and any(words in said for words in _LOST):
+    if sqlstate == _NOT_IN_STATE and any(words in said for words in _LOST):
         return lost(name, said)
-    if error.pgcode in _NOT_POSSIBLE:
+    if sqlstate in _NOT_POSSIBLE:
         return JournalError(
             f"The server does not allow the replication slot {name}.",
             code="JOURNAL_NOT_POSSIBLE",
@@ -88,9 +75,9 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
             hint="It needs wal_level = logical, a free slot (max_replication_slots), and a role with REPLICATION (on"
             " RDS: GRANT rds_replication TO the role).",
         )
-    if (error.pgcode or "").startswith(_DATA_EXCEPTION):
+    if sqlstate.startswith(_DATA_EXCEPTION):
         return _unreadable(name, said)
-    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+    if issubclass(kind or _kind_of(sqlstate), psycopg2.OperationalError | psycopg2.InterfaceError):
         return JournalTransientError(
             f"The session that used the replication slot {name} was ended.",
             detail=said,
@@ -101,6 +88,40 @@ def _explained(name: str, error: psycopg2.Error) -> CoffreError:
         detail=said,
         hint="The detail is the server's own words. Backups are not affected.",
     )
+
+
+def _kind_of(sqlstate: str) -> type[psycopg2.Error]:
+    """Return what the driver makes of an SQLSTATE."""
+    try:
+        return psycopg2.errors.lookup(sqlstate)
+    except KeyError:
+        return psycopg2.DatabaseError
+
+
+def _in_use(name: str, said: str) -> CoffreError:
+    return JournalTransientError(
+        f"The replication slot {name} is in use by another session.",
+        code="JOURNAL_SLOT_BUSY",
+        detail=said,
+        hint="It is tried again. If no drain runs, end that session: pg_terminate_backend.",
+    )
+
+
+def _cancelled(name: str, said: str) -> CoffreError:
+    return JournalTransientError(
+        f"The replication slot {name} could not be used in time.",
+        code="JOURNAL_WAITS",
+        detail=said,
+        hint="A new slot waits for every transaction that is open when it is made: end the oldest ones"
+        " (pg_stat_activity, pg_prepared_xacts), and try again.",
+    )
+
+
+def _undefined(name: str, said: str) -> CoffreError:
+    return unusable("did not exist when rows were changed") if "publication" in said else missing(name)
+
+
+_OF_STATE: Final = {"55006": _in_use, "57014": _cancelled, "42704": _undefined}
 
 
 def _unreadable(name: str, detail: str) -> JournalError:
