@@ -6,6 +6,7 @@ import pytest
 
 from coffre.model.errors import JournalError
 from coffre.postgres.journal.changes import Delete, Insert, Row, Unchanged, Update, Value
+from coffre.postgres.journal.column_types import ColumnTypes
 from coffre.postgres.journal.definitions import Column, Table
 from coffre.postgres.journal.pending import Pending
 
@@ -15,7 +16,9 @@ TYPES = {"id": "pg_catalog.int4", "t": "pg_catalog.text", "n": "pg_catalog.int4"
 
 def pending(*, has_further_keys: bool = False) -> Pending:
     columns = tuple(Column(number, name, TYPES[name], -1, "", "", 1) for number, name in enumerate(TYPES, 1))
-    return Pending(Table(1, NAME, "r", 1, 1, "d", ("id",), has_further_keys, columns), set(TYPES.values()))
+    return Pending(
+        Table(1, NAME, "r", 1, 1, "d", ("id",), has_further_keys, columns), ColumnTypes(frozenset(TYPES.values()))
+    )
 
 
 def row(*values: Value) -> Row:
@@ -34,9 +37,10 @@ def delete(key: str) -> Delete:
     return Delete(NAME, Row(("id",), (key,)))
 
 
-UPDATE = 'UPDATE ONLY "public"."item" AS t SET "t" = v.c0, "n" = v.c1 FROM {} AS v (c0, c1, c2) WHERE t."id" = v.c2'
+FOUND = 'WHERE t."id" OPERATOR(pg_catalog.=) v.{}'
+UPDATE = 'UPDATE ONLY "public"."item" AS t SET "t" = v.c0, "n" = v.c1 FROM {} AS v (c0, c1, c2) ' + FOUND.format("c2")
 COPIED = 'COPY "public"."item" ("id", "t", "n") FROM STDIN (FORMAT csv, QUOTE \'\'\'\', NULL \'NULL\')'
-DELETE = 'DELETE FROM ONLY "public"."item" AS t USING (VALUES (\'1\'::pg_catalog.int4)) AS v (c0) WHERE t."id" = v.c0'
+DELETE = 'DELETE FROM ONLY "public"."item" AS t USING (VALUES (\'1\'::pg_catalog.int4)) AS v (c0) ' + FOUND.format("c0")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,9 @@ DELETE = 'DELETE FROM ONLY "public"."item" AS t USING (VALUES (\'1\'::pg_catalog
             [update("1", "a", "2"), update("2", '"\\', None), update("1", "it's", "3")],
             [
                 (
-                    UPDATE.format("unnest({}, {}, {})").format(
+                    UPDATE.format(
+                        "ROWS FROM (pg_catalog.unnest({}), pg_catalog.unnest({}), pg_catalog.unnest({}))"
+                    ).format(
                         '\'{"it\'\'s","\\"\\\\"}\'::pg_catalog.text[]',
                         "'{\"3\",NULL}'::pg_catalog.int4[]",
                         '\'{"1","2"}\'::pg_catalog.int4[]',

@@ -157,7 +157,7 @@ class _Again:
         """Apply the journal to the tables that have all their rows of the base."""
         whole = loaded_of(contents, self._report.tables).keys() - self._report.missing_rows.keys()
         lost = [table for name, table in contents.items() if name not in whole]
-        followed = Followed(whole, is_part=True, name="created")
+        followed = Followed(whole, is_part=True, name="created", search_paths=self._making.search_paths)
         with self._report.phase("journal"):
             apply_journal(self._job, chosen, followed, lost, self._report)
             if keys := self._keys_without_index(chosen):

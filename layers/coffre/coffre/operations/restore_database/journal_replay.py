@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+import psycopg2.extensions
 
 from coffre.model.errors import IntegrityError, JournalError, ObjectMissingError, RestoreError
 from coffre.model.journal import JournalSegment
@@ -18,9 +20,11 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.policy.moments import Chosen, Point
 from coffre.postgres.destination import marks
+from coffre.postgres.destination.owners_code import default_path
 from coffre.postgres.journal.changes import Line, Lines
 from coffre.postgres.journal.definitions import Definitions, Table
 from coffre.postgres.journal.definitions_document import parse_definitions
+from coffre.postgres.journal.paths import Paths
 from coffre.postgres.journal.replay import Replay
 from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.transactions import BaseSnapshot, Moment
@@ -48,12 +52,15 @@ class Followed:
         They are in a database with others.
     name
         Of the mark that says how far they are.
+    search_paths
+        Returns the source's own for a table: code of theirs that fails is tried with them too.
     """
 
     tables: Collection[TableName]
     places: Mapping[TableName, Table] = field(default_factory=dict)
     is_part: bool = False
     name: str = "position"
+    search_paths: Callable[[TableName], Sequence[str]] = lambda _: ()
 
 
 def apply_journal(
@@ -82,13 +89,14 @@ def apply_journal(
     with loading_session(job) as session:
         if not marks.exist(session, job.marks_schema):
             raise no_marks(job)
-        session.commit()
+        paths = _paths(session, followed)
         definitions: Definitions | None = None
         replay: Replay | None = None
         done: JournalSegment | None = None
         try:
             definitions = definitions_of(job, chosen)
-            replay = Replay(session, _source(chosen, definitions, followed), job.marks_schema, followed.name)
+            source = _source(chosen, definitions, followed)
+            replay = Replay(session, source, job.marks_schema, followed.name, paths)
             for segment in chosen.segments:
                 job.check_time()
                 if replay.apply(_lines(job, segment, decoder), _moment(chosen)):
@@ -109,6 +117,11 @@ def apply_journal(
             (one for one in contents if name_of(one) not in followed.tables or name_of(one) not in definitions.tables),
             report,
         )
+    report.notes += [
+        f"Changes of {shown(*name)} were applied with the search_path {path}: a function that they need names things"
+        " without their schema."
+        for name, path in paths.taken.items()
+    ]
     if replay is not None:
         position = replay.position
         report.notes.append(
@@ -193,6 +206,13 @@ def _source(chosen: Chosen[str], definitions: Definitions, followed: Followed) -
     own = {name for name, table in definitions.tables.items() if followed.is_part or not table.is_partitioned}
     without = frozenset(own.difference(followed.tables))
     return Source(base, definitions, without, followed.places, followed.is_part)
+
+
+def _paths(session: psycopg2.extensions.connection, followed: Followed) -> Paths:
+    """Return the paths that code may need: in a database that is in use first that of its sessions."""
+    with session, session.cursor() as cursor:
+        own = [default_path(cursor)] if followed.is_part else []
+    return Paths(lambda table: [*own, *followed.search_paths(table)])
 
 
 def _moment(chosen: Chosen[str]) -> Moment:

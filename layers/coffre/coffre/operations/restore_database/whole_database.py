@@ -249,7 +249,8 @@ class _Restore:
         without = self._memory.lost | self._memory.kept_out | self._called.keys()
         replayed = {name for name in self._tables.keys() & possible.keys() if name not in without}
         with self._report.phase("journal"):
-            apply_journal(self._job, chosen, Followed(replayed), self._source.content.tables, self._report)
+            how = Followed(replayed, search_paths=self._making.search_paths)
+            apply_journal(self._job, chosen, how, self._source.content.tables, self._report)
             say_large_objects(chosen, self._source, self._report)
             with loading_session(self._job) as session:
                 values = sequences_of(session, self._source, self._report)

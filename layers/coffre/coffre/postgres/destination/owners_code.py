@@ -60,3 +60,10 @@ def our_path(cursor: psycopg2.extensions.cursor) -> Iterator[None]:
     cursor.execute("SET LOCAL search_path = pg_catalog")
     yield
     cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (before,))
+
+
+def default_path(cursor: psycopg2.extensions.cursor) -> str:
+    """Return the path that a fresh session of the role has in this database."""
+    cursor.execute("SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'")
+    ((path,),) = cursor.fetchall()
+    return str(path)

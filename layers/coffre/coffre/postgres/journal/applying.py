@@ -19,6 +19,7 @@ from coffre.model.names import TableName, shown
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.journal.changes import lsn_text
+from coffre.postgres.journal.paths import Paths
 from coffre.postgres.journal.statements import Statement
 
 _COPIED_CHARACTERS: Final = 64 * 1024
@@ -40,10 +41,11 @@ class Applier:
     stopped them.
     """
 
-    def __init__(self, session: psycopg2.extensions.connection, schema: str, name: str) -> None:
+    def __init__(self, session: psycopg2.extensions.connection, schema: str, name: str, paths: Paths) -> None:
         self._session = session
         self._name = name
         self._schema = schema
+        self._paths = paths
         with session, session.cursor() as cursor:
             # Of two replays that begin, one waits for the other.
             marks.ensure(cursor, marks.JOURNAL, name, asdict(Position()), schema)
@@ -68,6 +70,8 @@ class Applier:
             `JOURNAL_DIVERGED`, `JOURNAL_REPLAY`, `JOURNAL_TWO_REPLAYS`
         JournalTransientError
             The session was cut.
+        AnotherPath
+            What is not committed is to be given again.
         """
         try:
             with ThreadPoolExecutor(1, "journal") as self._thread:
@@ -99,9 +103,14 @@ class Applier:
     def _run(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
             try:
-                changed = self._execute(statement)
+                with self._session.cursor() as cursor:
+                    if not self._is_open:
+                        self._open(cursor)
+                    with self._paths.under(cursor, statement.table):
+                        changed = self._execute(statement)
             except psycopg2.Error as error:
-                raise _explained(error, statement.table) from error
+                refusal = self._paths.refused(statement.table, error)
+                raise _explained(refusal, statement.table) from refusal
             if statement.rows is not None and changed != statement.rows:
                 raise JournalError(
                     f"The restored table {shown(*statement.table)} is not what the journal continues: a"
@@ -114,8 +123,6 @@ class Applier:
     def _execute(self, statement: Statement) -> int:
         """Return how many rows were changed."""
         with self._session.cursor() as cursor:
-            if not self._is_open:
-                self._open(cursor)
             if statement.data is not None:
                 cursor.copy_expert(statement.sql, StringIO(statement.data), _COPIED_CHARACTERS)
             elif statement.one_by_one is None:

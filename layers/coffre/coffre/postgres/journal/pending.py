@@ -7,13 +7,14 @@ between was never seen by anyone. Elsewhere a second change of a key closes what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from coffre.postgres.journal import statements
 from coffre.postgres.journal.changes import Delete, Insert, Row, RowChange, Unchanged, Update, Value
+from coffre.postgres.journal.column_types import NOTHING_KNOWN, ColumnTypes
 from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.statements import Statement, not_identified
 
@@ -49,13 +50,13 @@ class Pending:
 
     Parameters
     ----------
-    array_types
-        The types of which the server has arrays of values that `unnest` makes rows of.
+    types
+        What the server knows of the columns' types.
     """
 
-    def __init__(self, table: Table, array_types: Collection[str] = ()) -> None:
+    def __init__(self, table: Table, types: ColumnTypes = NOTHING_KNOWN) -> None:
         self._table = table
-        self._array_types = array_types
+        self._types = types
         self._generated = {column.name for column in table.columns if column.generated}
         self._always = {column.name for column in table.columns if column.is_always_identity}
         self._merges = not table.has_further_keys
@@ -113,7 +114,9 @@ class Pending:
         key = form.key(new.values)
         if not self._table.key or not self._finds_by_key or (change.old and self._is_moved(change.old, key)):
             self._close()
-            self._closed.append(statements.update_one(self._table, change.old or Row(self._table.key, key), new))
+            self._closed.append(
+                statements.update_one(self._table, change.old or Row(self._table.key, key), new, self._types)
+            )
             return
         if key in self._inserts:
             if self._is_merged_with_insert(key, form.names, form.written(new.values)):
@@ -153,7 +156,7 @@ class Pending:
             raise not_identified(self._table.name, "a DELETE")
         if not self._table.key:
             self._close()
-            self._closed.append(statements.delete_one(self._table, old))
+            self._closed.append(statements.delete_one(self._table, old, self._types))
             return
         key = self._form(old.names).key(old.values)
         if self._merges:
@@ -171,10 +174,10 @@ class Pending:
 
     def _close(self) -> None:
         if self._deletes:
-            self._closed.append(statements.delete(self._table, list(self._deletes), self._array_types))
+            self._closed.append(statements.delete(self._table, list(self._deletes), self._types))
         updates = ((names, (*values, *key)) for key, (names, values) in self._updates.items())
         for names, rows in self._by_columns(updates):
-            self._closed.append(statements.update(self._table, names, rows, self._array_types))
+            self._closed.append(statements.update(self._table, names, rows, self._types))
         for names, rows in self._by_columns(self._inserts.values()):
             self._closed += statements.insert(self._table, names, rows)
         self._deletes, self._updates, self._inserts = {}, {}, {}

@@ -8,6 +8,7 @@ says when a transaction was committed only at its end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import psycopg2.extensions
@@ -18,8 +19,10 @@ from coffre.postgres.destination import marks
 from coffre.postgres.journal import statements
 from coffre.postgres.journal.applying import Applier, Position
 from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate, characters_of
+from coffre.postgres.journal.column_types import read_column_types
 from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.firing import require_nothing_fires
+from coffre.postgres.journal.paths import AnotherPath, Paths
 from coffre.postgres.journal.pending import Pending
 from coffre.postgres.journal.replay_source import Source
 from coffre.postgres.journal.statements import Statement
@@ -57,6 +60,7 @@ class Replay:
         source: Source,
         schema: str = marks.SCHEMA,
         name: str = "position",
+        paths: Paths | None = None,
     ) -> None:
         """Continue where an earlier one with the same `schema` of marks and `name` has come to."""
         self._source = source
@@ -67,8 +71,8 @@ class Replay:
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
         require_nothing_fires(session, source.changed)
-        self._array_types = statements.array_types(session, source.followed)
-        self._applier = Applier(session, schema, name)
+        self._types = read_column_types(session, source.followed)
+        self._applier = Applier(session, schema, name, paths or Paths())
         self._given = self.position  # what the applier has been given
 
     @property
@@ -92,6 +96,11 @@ class Replay:
         JournalTransientError
             The session was cut: another one continues.
         """
+        while True:
+            with suppress(AnotherPath):  # from what is committed
+                return self._apply_once(lines, moment)
+
+    def _apply_once(self, lines: Lines, moment: Moment | None) -> bool:
         choice = choose(outline(lines()), self._source.base, moment or Moment(), self.position.lsn)
         wanted = {transaction.begin_lsn for transaction in choice.transactions}
 
@@ -156,7 +165,7 @@ class Replay:
         if pending is None or pending.table is not table:
             if pending is not None:
                 self._applier.run(pending.take())
-            pending = self._tables[table.name] = Pending(table, self._array_types)
+            pending = self._tables[table.name] = Pending(table, self._types)
         return pending
 
     def _truncate(self, change: Truncate) -> bool:

@@ -2,33 +2,24 @@
 """Changes as statements for a restored database.
 
 A session that runs them has the settings of `connect`. Every value is a string literal, in the text that the source
-printed, and the column's own type reads it.
+printed, and the column's own type reads it. Every name has its schema, so that a statement says the same under any
+`search_path` (`paths.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
-
-import psycopg2.extensions
 
 from coffre.model.errors import JournalError
 from coffre.model.names import TableName, qualified, quoted, shown
 from coffre.postgres.journal.changes import Row, Truncate, Unchanged, Value
+from coffre.postgres.journal.column_types import EQUAL, ColumnTypes
 from coffre.postgres.journal.definitions import Table
 
 type Values = Sequence[Value]
 
 _BOOLEAN: Final = "pg_catalog.bool"
-
-
-# An array of composite values would become a column for each of their fields.
-# Not by to_regtype: the role may lack USAGE on a schema.
-_ARRAY_TYPES: Final = """
-SELECT format('%%I.%%I', n.nspname, t.typname) FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-WHERE format('%%I.%%I', n.nspname, t.typname) = ANY(%s) AND t.typarray <> 0 AND t.typdelim = ','
-  AND t.typtype IN ('b', 'e', 'r', 'm')
-"""
 
 
 class Statement(NamedTuple):
@@ -49,14 +40,6 @@ class Statement(NamedTuple):
     one_by_one: Callable[[], list[Statement]] | None = None
 
 
-def array_types(session: psycopg2.extensions.connection, tables: Iterable[Table]) -> frozenset[str]:
-    """Return the types of columns of which `unnest` makes a column of an array."""
-    names = {column.type_name for table in tables for column in table.columns}
-    with session, session.cursor() as cursor:
-        cursor.execute(_ARRAY_TYPES, (list(names),))
-        return frozenset(name for (name,) in cursor)
-
-
 def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[Statement]:
     """Return the statements that add rows, of which all have these columns."""
     if not names:
@@ -66,49 +49,49 @@ def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[S
     return [Statement(copy, len(rows), table.name, "".join([f"{_literals(row)}\n" for row in rows]))]
 
 
-def update(table: Table, names: Sequence[str], rows: Sequence[Values], arrays: Collection[str]) -> Statement:
+def update(table: Table, names: Sequence[str], rows: Sequence[Values], types: ColumnTypes) -> Statement:
     """Return the statement that sets columns of rows with different keys; each has its values, then its key.
 
     The order matters where another column is unique too: a row may take the value that the one before it has left.
     """
-    given = _given(table, [*names, *table.key], rows, arrays)
+    given = _given(table, [*names, *table.key], rows, types)
     sets = ", ".join(f"{quoted(name)} = v.c{place}" for place, name in enumerate(names))
-    where = _where_given(table, len(names))
+    where = _where_given(table, len(names), types)
     return Statement(
         f"UPDATE ONLY {qualified(*table.name)} AS t SET {sets} FROM {given} WHERE {where}",
         len(rows),
         table.name,
-        one_by_one=(lambda: [update(table, names, [row], ()) for row in rows])
+        one_by_one=(lambda: [update(table, names, [row], types) for row in rows])
         if table.has_further_keys and len(rows) > 1
         else None,
     )
 
 
-def delete(table: Table, keys: Sequence[Values], arrays: Collection[str]) -> Statement:
+def delete(table: Table, keys: Sequence[Values], types: ColumnTypes) -> Statement:
     """Return the statement that removes the rows with these keys."""
-    given = _given(table, table.key, keys, arrays)
-    where = _where_given(table, 0)
+    given = _given(table, table.key, keys, types)
+    where = _where_given(table, 0, types)
     return Statement(
         f"DELETE FROM ONLY {qualified(*table.name)} AS t USING {given} WHERE {where}", len(keys), table.name
     )
 
 
-def update_one(table: Table, old: Row, new: Row) -> Statement:
+def update_one(table: Table, old: Row, new: Row, types: ColumnTypes) -> Statement:
     """Return the statement that changes one row, its key too if that is another one."""
     name = qualified(*table.name)
     always = {column.name for column in table.columns if column.is_always_identity}
     given = [(name, value) for name, value in _stored(table, new) if value is not Unchanged.TOAST]
     if any(_is_changed(old, name, value) for name, value in given if name in always):
-        return _replaced(table, old, new)
+        return _replaced(table, old, new, types)
     sets = ", ".join(f"{quoted(name)} = {_literal(value)}" for name, value in given if name not in always)
     if not sets:
-        return Statement(f"SELECT FROM ONLY {name} WHERE {_where(table, old)}", 1, table.name)
-    return Statement(f"UPDATE ONLY {name} SET {sets} WHERE {_where(table, old)}", 1, table.name)
+        return Statement(f"SELECT FROM ONLY {name} WHERE {_where(table, old, types)}", 1, table.name)
+    return Statement(f"UPDATE ONLY {name} SET {sets} WHERE {_where(table, old, types)}", 1, table.name)
 
 
-def delete_one(table: Table, old: Row) -> Statement:
+def delete_one(table: Table, old: Row, types: ColumnTypes) -> Statement:
     """Return the statement that removes one row; of several equal ones, any."""
-    return Statement(f"DELETE FROM ONLY {qualified(*table.name)} WHERE {_where(table, old)}", 1, table.name)
+    return Statement(f"DELETE FROM ONLY {qualified(*table.name)} WHERE {_where(table, old, types)}", 1, table.name)
 
 
 def truncate(change: Truncate, tables: Sequence[Table], *, may_cascade: bool) -> Statement | None:
@@ -125,18 +108,18 @@ def truncate(change: Truncate, tables: Sequence[Table], *, may_cascade: bool) ->
     return Statement(f"TRUNCATE {', '.join(names)}{cascade}", None, tables[0].name)
 
 
-def _replaced(table: Table, old: Row, new: Row) -> Statement:
+def _replaced(table: Table, old: Row, new: Row, types: ColumnTypes) -> Statement:
     """Remove the row and add it again: an UPDATE cannot set the column, and an INSERT can."""
     name = qualified(*table.name)
     values = _stored(table, new)
     columns = ", ".join(quoted(name) for name, _ in values)
-    types = {column.name: column.type_name for column in table.columns}
+    names = {column.name: column.type_name for column in table.columns}
     selected = ", ".join(
-        f"gone.{quoted(name)}" if value is Unchanged.TOAST else f"{_literal(value)}::{types[name]}"
+        f"gone.{quoted(name)}" if value is Unchanged.TOAST else f"{_literal(value)}::{names[name]}"
         for name, value in values
     )
     return Statement(
-        f"WITH gone AS (DELETE FROM ONLY {name} WHERE {_where(table, old)} RETURNING *) "
+        f"WITH gone AS (DELETE FROM ONLY {name} WHERE {_where(table, old, types)} RETURNING *) "
         f"INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {selected} FROM gone",
         1,
         table.name,
@@ -154,38 +137,42 @@ def _is_changed(old: Row, name: str, value: Value) -> bool:
     return name not in old.names or old.values[old.names.index(name)] != value
 
 
-def _where(table: Table, old: Row) -> str:
+def _where(table: Table, old: Row, types: ColumnTypes) -> str:
     known = dict(zip(old.names, old.values, strict=True))
     if table.key:
-        types = {column.name: column.type_name for column in table.columns}
-        return " AND ".join(f"{quoted(name)} = {_literal(known.get(name))}::{types[name]}" for name in table.key)
+        names = {column.name: column.type_name for column in table.columns}
+        return " AND ".join(
+            f"{quoted(name)} {types.equal(names[name])} {_literal(known.get(name))}::{names[name]}"
+            for name in table.key
+        )
     same = " AND ".join(
         _same(column.name, column.type_name, known.get(column.name)) for column in table.columns if not column.generated
     )
-    return f"ctid = (SELECT ctid FROM ONLY {qualified(*table.name)} WHERE {same or 'true'} LIMIT 1)"
+    return f"ctid {EQUAL} (SELECT ctid FROM ONLY {qualified(*table.name)} WHERE {same or 'true'} LIMIT 1)"
 
 
 def _same(name: str, type_name: str, value: Value) -> str:
     """Compare by the printed text: not every type can be compared, and equal numbers need not be the same."""
     if value is None:
-        return f"num_nulls({quoted(name)}) = 1"  # a composite value of NULLs alone `IS NULL` as well
+        return f"pg_catalog.num_nulls({quoted(name)}) {EQUAL} 1"  # a composite value of NULLs alone `IS NULL` as well
     if type_name == _BOOLEAN:  # printed as t and f here, as true and false in the stream
-        return f"{quoted(name)} = {_literal(value)}"
-    same = f"format('%s', {quoted(name)}) = {_literal(value)} COLLATE \"C\""
-    return same if value else f"{same} AND num_nulls({quoted(name)}) = 0"
+        return f"{quoted(name)} {EQUAL} {_literal(value)}"
+    same = f"pg_catalog.format('%s', {quoted(name)}) {EQUAL} {_literal(value)} COLLATE pg_catalog.\"C\""
+    return same if value else f"{same} AND pg_catalog.num_nulls({quoted(name)}) {EQUAL} 0"
 
 
-def _given(table: Table, names: Sequence[str], rows: Sequence[Values], arrays: Collection[str]) -> str:
+def _given(table: Table, names: Sequence[str], rows: Sequence[Values], types: ColumnTypes) -> str:
     """Return rows as a table: of arrays, where the types of all columns have them, because these are read faster."""
-    types = {column.name: column.type_name for column in table.columns}
+    typed = {column.name: column.type_name for column in table.columns}
     columns = ", ".join(f"c{place}" for place in range(len(names)))
-    if len(rows) > 1 and all(types[name] in arrays for name in names):
+    if len(rows) > 1 and all(typed[name] in types.arrays for name in names):
         given = (
-            f"{_array(column)}::{types[name]}[]" for name, column in zip(names, zip(*rows, strict=True), strict=True)
+            f"pg_catalog.unnest({_array(column)}::{typed[name]}[])"
+            for name, column in zip(names, zip(*rows, strict=True), strict=True)
         )
-        return f"unnest({', '.join(given)}) AS v ({columns})"
+        return f"ROWS FROM ({', '.join(given)}) AS v ({columns})"
     # The types of the first row are those of all.
-    first = ", ".join(f"{_literal(value)}::{types[name]}" for name, value in zip(names, rows[0], strict=True))
+    first = ", ".join(f"{_literal(value)}::{typed[name]}" for name, value in zip(names, rows[0], strict=True))
     further = [f"({_literals(row)})" for row in rows[1:]]
     return f"(VALUES {', '.join([f'({first})', *further])}) AS v ({columns})"
 
@@ -200,8 +187,11 @@ def _element(value: str) -> str:
     return f'"{quoted}"'
 
 
-def _where_given(table: Table, first: int) -> str:
-    return " AND ".join(f"t.{quoted(name)} = v.c{first + place}" for place, name in enumerate(table.key))
+def _where_given(table: Table, first: int, types: ColumnTypes) -> str:
+    typed = {column.name: column.type_name for column in table.columns}
+    return " AND ".join(
+        f"t.{quoted(name)} {types.equal(typed[name])} v.c{first + place}" for place, name in enumerate(table.key)
+    )
 
 
 def _literals(values: Values) -> str:
