@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 app = once(make_app)
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer a request (payload format 2.0)."""
     return app().handle(event)

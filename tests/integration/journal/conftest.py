@@ -52,7 +52,7 @@ def make_scene(
 
 
 @pytest.fixture
-def make_journal(make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Journal]]:
+def journal_catalog(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
@@ -60,10 +60,14 @@ def make_journal(make_scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPat
     with mock_aws():
         catalog = Catalog("journals")
         create(catalog._table)
+        yield catalog
 
-        def make(major: int, *statements: str, plugin: str = test_decoding.PLUGIN, **changes: Any) -> Journal:
-            scene = make_scene(major, plugin, **changes)
-            scene.run(*statements)
-            return journal_of(scene, catalog)
 
-        yield make
+@pytest.fixture
+def make_journal(make_scene: Callable[..., Scene], journal_catalog: Catalog) -> Callable[..., Journal]:
+    def make(major: int, *statements: str, plugin: str = test_decoding.PLUGIN, **changes: Any) -> Journal:
+        scene = make_scene(major, plugin, **changes)
+        scene.run(*statements)
+        return journal_of(scene, journal_catalog)
+
+    return make

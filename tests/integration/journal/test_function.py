@@ -246,7 +246,7 @@ def test_doctor_sees_what_a_journal_needs_and_cannot_follow(deployed: Deployed) 
     def seen() -> JournalServer:
         with scene.connect() as session, reading(session) as query:
             query("SELECT set_config('role', %(role)s, false)", {"role": role if is_weak else "none"})
-            return read_journal_server(query, 1 << 30)
+            return read_journal_server(query, JournalOptions())
 
     is_weak = False
     before = seen()

@@ -21,10 +21,12 @@ FIXTURES: Final = (
             ({"wal_level": "replica"}, {"wal_level": "logical"}),
             ({"may_replicate": False}, {"role": "another"}),
             ({"slots": 10}, {"slots": 10, "has_slot": True}),
+            ({"is_standby": True}, {"large_objects": 0}),
         )
     ),
     Fixture("JOURNAL_WAL_LIMIT", (replace(_SERVER, kept_bytes=None),), (_SERVER,)),
     Fixture("JOURNAL_WAL_LIMIT", (replace(_SERVER, kept_bytes=1 << 20),), (replace(_SERVER, kept_bytes=1 << 28),)),
+    Fixture("JOURNAL_WAL_LIMIT", (replace(_SERVER, idle_seconds=60),), (replace(_SERVER, idle_seconds=900),)),
     Fixture("JOURNAL_NO_IDENTITY", (replace(_SERVER, without_identity=("public.log",)),), (_SERVER,)),
     Fixture("JOURNAL_LEFT_OUT", (replace(_SERVER, unlogged=("public.cache",)),), (_SERVER,)),
     Fixture("JOURNAL_LEFT_OUT", (replace(_SERVER, large_objects=1),), (_SERVER,)),

@@ -111,10 +111,8 @@ class DatabaseLook:
         yield Reader((Activity,), lambda: [read_activity(way.query)])
         journal = self.target.journal
         if journal is not None:
-            is_published, most_bytes = self._plugin(way, journal) == pgoutput.PLUGIN, journal.maximum_lag_bytes
-            yield Reader(
-                (JournalServer,), lambda: [read_journal_server(way.query, most_bytes, is_published=is_published)]
-            )
+            is_published = self._plugin(way, journal) == pgoutput.PLUGIN
+            yield Reader((JournalServer,), lambda: [read_journal_server(way.query, journal, is_published=is_published)])
             if is_published:
                 yield Reader((JournalPublication,), lambda: [read_journal_publication(way.query)])
         yield Reader((Runs,), lambda: [self._runs()])

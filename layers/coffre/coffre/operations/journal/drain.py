@@ -25,6 +25,7 @@ from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_i
 from coffre.operations.journal.guard import danger, drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.keeping import keep, note_failure, ownership
+from coffre.operations.journal.other_server import other_system, require_primary
 from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
 from coffre.policy.journal import is_base
@@ -85,12 +86,14 @@ class _Drain:
 
     def _ready(self) -> tuple[JournalState, Look]:
         """Return the state of a journal whose slot is as it was left, and what there is to follow."""
-        state = self.state
+        state, system = self.state, require_primary(self.session)
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
         interval = state.interval
         if self.job.plugin not in ("auto", state.plugin):
             return self._begin_again(state, _other_plugin(state.plugin, self.job.plugin))
+        if None not in (system, state.system) and system != state.system:
+            return self._begin_again(state, other_system(state))
         try:
             found = slot.require_ours(self.session, ownership(state))
         except JournalError as error:
@@ -108,8 +111,6 @@ class _Drain:
             return self._begin_again(state, error)
         if seen.publication != state.publication:
             return self._begin_again(state, _other_publication())
-        if None not in (seen.system, state.system) and seen.system != state.system:
-            return self._begin_again(state, _other_system(state))
         try:
             written = read_end(self.job.vault, self.job.target, interval)
         except ObjectMissingError:
@@ -290,11 +291,3 @@ def _other_publication() -> JournalError:
 
 def _other_plugin(before: str, now: str) -> JournalError:
     return JournalError(f"The plugin of the journal was {before}, and is {now} now.", code="JOURNAL_PLUGIN")
-
-
-def _other_system(state: JournalState) -> JournalError:
-    return JournalError(
-        f"The server is not the one that the replication slot {state.slot} was made on.",
-        code="JOURNAL_TIMELINE",
-        hint="In a copy of the server changes may be missing: the journal begins again with a new slot and a new base.",
-    )

@@ -13,6 +13,8 @@ from coffre.policy.checks.check import Finding, check, names
 
 _MIB: Final = 1 << 20
 _ENOUGH_BYTES: Final = 256 * _MIB
+# Drains that may fail in a row before a slot is given up.
+_MISSED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class JournalServer:
         A journal of Coffre's has a slot for this database.
     kept_bytes
         WAL that the server keeps for a slot at most (`max_slot_wal_keep_size`); None: without a limit.
+    idle_seconds
+        After which time without use the server gives up a slot (`idle_replication_slot_timeout` of PostgreSQL 18); 0:
+        never.
     without_identity
         Tables of which an UPDATE or DELETE names no row, as `schema.name`, sorted.
     """
@@ -40,6 +45,9 @@ class JournalServer:
     without_identity: tuple[str, ...] = ()
     unlogged: tuple[str, ...] = ()
     large_objects: int = 0
+    is_standby: bool = False
+    idle_seconds: int = 0
+    every_minutes: int = 5
 
 
 @check(
@@ -51,6 +59,12 @@ class JournalServer:
 )
 def journal_not_possible(server: JournalServer) -> Iterator[Finding]:
     """Find what keeps a slot from being made."""
+    if server.is_standby:
+        yield Finding(
+            "The journal stores nothing: the server is a standby, and a journal reads the primary.",
+            cure="Give the target the address of the primary (the writer).",
+            subject="standby",
+        )
     if server.wal_level != "logical":
         yield Finding(
             "The journal stores nothing: the server's log does not have the rows.",
@@ -78,11 +92,11 @@ def journal_not_possible(server: JournalServer) -> Iterator[Finding]:
     "JOURNAL_WAL_LIMIT",
     Severity.WARNING,
     JournalServer,
-    fine="The server limits the log that it keeps for slots, and has enough of it.",
+    fine="The server limits the log that it keeps for slots, has enough of it, and leaves a slot that is used alone.",
     cure="Set max_slot_wal_keep_size to a part of the disk that is free.",
 )
 def journal_wal_limit(server: JournalServer) -> Iterator[Finding]:
-    """Find a server that keeps any amount of its log for a slot, or next to nothing."""
+    """Find a server that keeps any amount of its log for a slot, next to nothing, or only for a short time."""
     if server.kept_bytes is None:
         yield Finding(
             "The server keeps its log for a slot without a limit. If Coffre cannot drop the slot of the journal, the "
@@ -95,6 +109,14 @@ def journal_wal_limit(server: JournalServer) -> Iterator[Finding]:
             "The server keeps little of its log for a slot: the journal loses its slot when more is written between "
             "two drains.",
             evidence=f"max_slot_wal_keep_size = {size(server.kept_bytes)}",
+        )
+    if 0 < server.idle_seconds < _MISSED * server.every_minutes * 60:
+        yield Finding(
+            "The server gives up a slot that nothing has used for a short time: the journal loses its slot when a few "
+            "drains fail.",
+            evidence=f"idle_replication_slot_timeout = {server.idle_seconds} s; every_minutes = {server.every_minutes}",
+            cure="Raise idle_replication_slot_timeout.",
+            subject="idle",
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from coffre.model.journal_options import JournalOptions
 from coffre.policy.checks.journal import JournalServer
 from coffre.postgres.inspection.sessions import Query
 
 _MIB: Final = 1 << 20
 
 
-def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: bool = False) -> JournalServer:
+def read_journal_server(query: Query, options: JournalOptions, *, is_published: bool = False) -> JournalServer:
     """Return what the server says about slots, and what a journal cannot follow.
 
     Parameters
@@ -18,7 +19,7 @@ def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: b
     is_published
         The journal follows what a publication has: other tables cannot end it.
     """
-    ((level, role, may_replicate, slots, most, has_slot, kept_mib, large_objects),) = query(_SERVER)
+    ((level, role, may_replicate, slots, most, has_slot, kept_mib, large_objects, is_standby, idle),) = query(_SERVER)
     tables = [(str(name), bool(is_unlogged)) for name, is_unlogged in query(_TABLES)]
     return JournalServer(
         wal_level=level,
@@ -28,10 +29,13 @@ def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: b
         most_slots=int(most),
         has_slot=bool(has_slot),
         kept_bytes=None if kept_mib is None or int(kept_mib) < 0 else int(kept_mib) * _MIB,
-        maximum_lag_bytes=maximum_lag_bytes,
+        maximum_lag_bytes=options.maximum_lag_bytes,
         without_identity=() if is_published else tuple(name for name, is_unlogged in tables if not is_unlogged),
         unlogged=tuple(name for name, is_unlogged in tables if is_unlogged),
         large_objects=int(large_objects),
+        is_standby=bool(is_standby),
+        idle_seconds=int(idle or 0),
+        every_minutes=options.every_minutes,
     )
 
 
@@ -45,7 +49,8 @@ SELECT current_setting('wal_level'), r.rolname::text,
                WHERE slot_name ~ '^coffre_' AND plugin IN ('test_decoding', 'pgoutput')
                  AND database = current_database()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
-       (SELECT count(*) FROM (SELECT FROM pg_largeobject_metadata LIMIT 1) AS any_of_them)
+       (SELECT count(*) FROM (SELECT FROM pg_largeobject_metadata LIMIT 1) AS any_of_them),
+       pg_is_in_recovery(), (SELECT setting::bigint FROM pg_settings WHERE name = 'idle_replication_slot_timeout')
 FROM pg_roles r WHERE r.rolname = current_user
 """
 # An index that identifies rows (relreplident = i) exists as long as it is named there.

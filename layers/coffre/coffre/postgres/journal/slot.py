@@ -13,7 +13,7 @@ from coffre.model.errors import JournalError, JournalTransientError
 from coffre.model.journal_options import PUBLICATION
 from coffre.postgres.journal import pgoutput, test_decoding
 from coffre.postgres.journal.changes import lsn_text, parse_lsn
-from coffre.postgres.journal.slot_errors import lost, missing, translated
+from coffre.postgres.journal.slot_errors import lost, missing, reason_of_loss, translated
 
 # The server's limit for names is 63 bytes; "coffre_" and "_" with eight digits take sixteen.
 _MOST_OF_TARGET: Final = 47
@@ -153,7 +153,7 @@ def require_ours(session: psycopg2.extensions.connection, ours: Ownership) -> Sl
     if slot is None:
         raise missing(ours.name)
     if slot.wal_status == "lost" or slot.confirmed_lsn is None:
-        raise lost(slot.name)
+        raise lost(slot.name, reason=reason_of_loss(session, slot.name))
     wrong = _differences(slot, ours)
     if wrong:
         raise JournalError(

@@ -8,6 +8,7 @@ from typing import Final
 
 import psycopg2
 import psycopg2.errors
+import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.connect import one_line
@@ -33,6 +34,15 @@ def missing(name: str) -> JournalError:
         code="JOURNAL_SLOT_MISSING",
         hint="It was dropped, or the server is a copy or a new major version, which have none: begin again with a new"
         " slot and a new base.",
+    )
+
+
+def standby() -> JournalError:
+    """Return the error of a server that only follows another one."""
+    return JournalError(
+        "The server is a standby, and a journal reads the primary.",
+        code="JOURNAL_NOT_POSSIBLE",
+        hint="Give the target the address of the primary (the writer). After a failover: it is tried again.",
     )
 
 
@@ -67,6 +77,8 @@ def _explained(name: str, sqlstate: str, said: str, kind: type[psycopg2.Error] |
         )
     if sqlstate == _NOT_IN_STATE and any(words in said for words in _LOST):
         return lost(name, said)
+    if sqlstate == _NOT_IN_STATE and "recovery" in said:
+        return standby()
     if sqlstate in _NOT_POSSIBLE:
         return JournalError(
             f"The server does not allow the replication slot {name}.",
@@ -133,12 +145,39 @@ def _unreadable(name: str, detail: str) -> JournalError:
     )
 
 
-def lost(name: str, detail: str | None = None) -> JournalError:
-    """Return the error of a slot whose WAL is gone."""
+def lost(name: str, detail: str | None = None, reason: str | None = None) -> JournalError:
+    """Return the error of a slot whose WAL is gone, or that the server has given up for a reason of its own."""
+    said, hint = _GIVEN_UP.get(reason or "", _WAL_REMOVED)
     return JournalError(
-        f"The replication slot {name} is lost: the server has removed the WAL that it needed.",
+        f"The replication slot {name} is lost: {said}.",
         code="JOURNAL_SLOT_LOST",
         detail=detail,
-        hint="Drop the slot, and begin again with a new one and a new base. Raise max_slot_wal_keep_size, or drain it"
-        " more often.",
+        hint=f"Drop the slot, and begin again with a new one and a new base. {hint}",
     )
+
+
+def reason_of_loss(session: psycopg2.extensions.connection, name: str) -> str | None:
+    """Return why the server has given up a slot; None: it does not say so (before PostgreSQL 17)."""
+    if session.server_version < _SAYS_WHY:
+        return None
+    with translated(name), session, session.cursor() as cursor:
+        cursor.execute("SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = %s", (name,))
+        return next((reason for (reason,) in cursor), None)
+
+
+_SAYS_WHY: Final = 170000
+_WAL_REMOVED: Final = (
+    "the server has removed the WAL that it needed",
+    "Raise max_slot_wal_keep_size, or drain it more often.",
+)
+# `invalidation_reason`: what happened, and what to do.
+_GIVEN_UP: Final = {
+    "idle_timeout": (
+        "nothing used it for longer than the server's idle_replication_slot_timeout",
+        "Drain it more often than that, or raise idle_replication_slot_timeout.",
+    ),
+    "wal_level_insufficient": (
+        "the server's wal_level was no longer logical",
+        "Set wal_level = logical again.",
+    ),
+}
