@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from coffre.model.journal_options import JournalOptions
 from coffre.policy.checks.journal import JournalServer
 from coffre.postgres.inspection.sessions import Query
 
 _MIB: Final = 1 << 20
 
 
-def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: bool = False) -> JournalServer:
+def read_journal_server(
+    query: Query, options: JournalOptions, *, is_published: bool = False, wanted_slots: int = 1
+) -> JournalServer:
     """Return what the server says about slots, and what a journal cannot follow.
 
     Parameters
     ----------
     is_published
         The journal follows what a publication has: other tables cannot end it.
+    wanted_slots
+        How many slots are to be made.
     """
-    ((level, role, may_replicate, slots, most, has_slot, kept_mib, large_objects),) = query(_SERVER)
+    ((level, role, may_replicate, slots, most, has_slot, kept_mib, idle_seconds, large_objects),) = query(_SERVER)
     tables = [(str(name), bool(is_unlogged)) for name, is_unlogged in query(_TABLES)]
     return JournalServer(
         wal_level=level,
@@ -28,14 +33,18 @@ def read_journal_server(query: Query, maximum_lag_bytes: int, *, is_published: b
         most_slots=int(most),
         has_slot=bool(has_slot),
         kept_bytes=None if kept_mib is None or int(kept_mib) < 0 else int(kept_mib) * _MIB,
-        maximum_lag_bytes=maximum_lag_bytes,
+        maximum_lag_bytes=options.maximum_lag_bytes,
         without_identity=() if is_published else tuple(name for name, is_unlogged in tables if not is_unlogged),
         unlogged=tuple(name for name, is_unlogged in tables if is_unlogged),
         large_objects=int(large_objects),
+        every_minutes=options.every_minutes,
+        idle_seconds=float(idle_seconds),
+        wanted_slots=wanted_slots,
     )
 
 
-# max_slot_wal_keep_size since PostgreSQL 13; the role of RDS stands for the right REPLICATION.
+# max_slot_wal_keep_size since PostgreSQL 13, idle_replication_slot_timeout since 18. The role of RDS stands for
+# the right REPLICATION.
 _SERVER: Final = """
 SELECT current_setting('wal_level'), r.rolname::text,
        r.rolsuper OR r.rolreplication OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication'
@@ -45,6 +54,7 @@ SELECT current_setting('wal_level'), r.rolname::text,
                WHERE slot_name ~ '^coffre_' AND plugin IN ('test_decoding', 'pgoutput')
                  AND database = current_database()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+       coalesce(extract(epoch FROM current_setting('idle_replication_slot_timeout', true)::interval), 0),
        (SELECT count(*) FROM (SELECT FROM pg_largeobject_metadata LIMIT 1) AS any_of_them)
 FROM pg_roles r WHERE r.rolname = current_user
 """
