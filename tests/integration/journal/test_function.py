@@ -149,6 +149,7 @@ def test_a_journal_begins_asks_for_a_base_is_looked_after_and_ends(deployed: Dep
     assert deployed.take() == [{"function": "coffre-journal", "target": "shop"}]
     begun = deployed.call(target="shop")
     assert (len(begun["begun"]), begun["is_complete"], len(deployed.slots())) == (1, True, 1)
+    assert deployed.heard() == ["Journal of shop: what limits it (1)"]  # WAL without a limit; said once
     [asked] = deployed.take()
     assert asked == {
         "function": "coffre-backup-database",
@@ -267,6 +268,7 @@ def test_what_waits_is_answered_and_what_cannot_go_on_is_reported(deployed: Depl
     deployed.configure(shop={"journal": {}})
     deployed.call(target="shop")
     deployed.take()
+    deployed.heard()
 
     # A session that reads the slot: the next drain tries again
     with patch.object(slot, "require_ours", side_effect=JournalTransientError("In use.", code="JOURNAL_SLOT_BUSY")):

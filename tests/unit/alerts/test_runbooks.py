@@ -27,7 +27,7 @@ from coffre.alerts.approvals import approval_needed
 from coffre.alerts.audit import audit_anchored, audit_broken, audit_failed, request_refused
 from coffre.alerts.console import console_refused
 from coffre.alerts.copies import copy_failed, copy_overdue
-from coffre.alerts.journals import journal_ended, journal_late, journal_not_equal, journal_stopped
+from coffre.alerts.journals import journal_ended, journal_late, journal_limited, journal_not_equal, journal_stopped
 from coffre.alerts.objectives import objective_missed
 from coffre.alerts.report import report_mail
 from coffre.alerts.runs import SAFE_UNKNOWN, restore_completed, safe_backups
@@ -189,11 +189,21 @@ def journals() -> list[Alert]:
         journal_stopped("shop", FAILURE, request_id="r"),
         journal_late("shop", of_database, TAKEN),
         journal_late("shop", None, TAKEN),
+        journal_limited("shop", [LIMIT, LIMIT.model_copy(update={"evidence": None})]),
         journal_not_equal(NOT_EQUAL, request_id="r"),
         *(journal_ended("shop", "01KB3M7Q0000000000000000A1", end) for end in ends),
     ]
 
 
+LIMIT = CheckResult(
+    code="JOURNAL_NO_IDENTITY",
+    severity=Severity.WARNING,
+    state=State.FINDING,
+    sentence="An UPDATE or DELETE in one of 1 tables ends what the journal can restore.",
+    evidence='public."o\u202edd"',
+    cure="Give the tables a primary key.",
+    docs="docs/doctor.md#journal_no_identity",
+)
 NOT_EQUAL = JournalProof(
     verdict=ProofVerdict.NOT_EQUAL,
     target="shop",

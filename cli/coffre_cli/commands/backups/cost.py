@@ -228,11 +228,11 @@ def _journals(found: MonthCost, prices: Prices) -> str:
     """Return what journals cost, without storage; where none was drained, what one would."""
     from coffre.model.journal_options import JournalOptions
     from coffre.policy.cost import dollars
-    from coffre.policy.journal_cost import ASSUMED, expected_month
+    from coffre.policy.journal_cost import ASSUMED, expected_month, journal_months
 
-    drained = [one for one in found.targets if one.name is not None and one.journal_cost.total]
-    if drained and found.elapsed:
-        listed = ", ".join(f"{one.name} {dollars(one.journal_cost.total / found.elapsed)}" for one in drained)
+    months = journal_months(found)
+    if months:
+        listed = ", ".join(f"{name} {dollars(month)}" for name, month in months.items())
         return f"Journals, of it, for a whole month and without storage: about {listed}."
     options = JournalOptions()
     month = dollars(expected_month(options, prices).total)

@@ -10,6 +10,7 @@ import typer
 
 from coffre.model.words import counted
 from coffre_cli.commands.config.documents import any_document, in_effect, remark_template
+from coffre_cli.commands.config.journals import undrained
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -53,9 +54,9 @@ def check(
     secrets = {name: _state(deployed, name) for name in sorted(set(_secrets(configuration)))} if live else {}
     wrong = {name: state for name, state in secrets.items() if state != _EXISTS}
     slow = unreachable(configuration, datetime.now(UTC))
-    undrained = _undrained(deployed, configuration)
+    idle = undrained(deployed, configuration)
     if as_json:
-        warnings = [*slow.values(), *undrained]
+        warnings = [*slow.values(), *idle]
         print_json({"document": found.label, "valid": True, "secrets": secrets, "warnings": warnings})
     else:
         remark_template(current)
@@ -65,25 +66,12 @@ def check(
             say("Backups are NOT encrypted by Coffre.", style="yellow")
         for sentence in slow.values():
             say(f"{sentence} Back it up more often (schedule), or promise less.", style="yellow")
-        for sentence in undrained:
+        for sentence in idle:
             say(f"{sentence} Deploy it with Journal=on (docs/point-in-time.md).", style="yellow")
         for name, state in secrets.items():
             say(f"The secret {name}: {state}.", style="red" if name in wrong else "")
     if wrong:
         raise typer.Exit(Exit.FAILED)
-
-
-def _undrained(deployed: DeployedStack, configuration: Configuration) -> list[str]:
-    """Return a sentence if targets have a journal that nothing in the stack drains."""
-    from coffre.model.status import JOURNAL_SCHEDULE
-    from coffre.operations.status.schedules import rules_of
-    from coffre.policy.journal_health import has_journal
-
-    names = [target.name for target in configuration.databases if has_journal(target)]
-    rules = deployed.outputs.get("Schedules")
-    if not names or rules is None or JOURNAL_SCHEDULE in rules_of(rules):
-        return []
-    return [f"The journal of {', '.join(names)} does nothing: the stack's parameter Journal is off."]
 
 
 def _secrets(configuration: Configuration) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from coffre.model.errors import CoffreError, ConfigurationError, PermanentError
-from coffre_cli.commands.config.change import NoteOption, YesOption, put_in_effect
+from coffre_cli.commands.config.change import ForceOption, How, NoteOption, YesOption, put_in_effect
 from coffre_cli.commands.config.compare import show_difference
 from coffre_cli.commands.config.documents import NamedDocument, file_document, in_effect, laid_out, remark_template
 from coffre_cli.confirming import is_interactive, refuse_without_terminal
@@ -44,6 +44,7 @@ class EditorError(PermanentError):
 def edit(
     note: NoteOption = None,
     yes: YesOption = False,
+    force: ForceOption = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +65,7 @@ def edit(
             say("Nothing was changed in the editor; nothing was written.")
             return
         try:
-            put_in_effect(deployed, wanted, note, dry_run=False, yes=yes, as_json=as_json)
+            put_in_effect(deployed, wanted, note, How(yes=yes, force=force, as_json=as_json))
         except CoffreError as error:
             if error.code == "CONFIGURATION_CHANGED":
                 _show_other_change(deployed, current)

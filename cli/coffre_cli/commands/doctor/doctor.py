@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coffre.model.errors import CoffreError
 from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli.commands.doctor.here import find, look_here
 from coffre_cli.commands.doctor.show import show_checkups
+from coffre_cli.commands.journal.price import journal_lines
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -54,31 +56,34 @@ def doctor(
     if as_json:
         print_json([one.model_dump(mode="json") for one in checkups])
     else:
-        show_checkups(checkups)
+        show_checkups(checkups, journal_lines(deployed, names))
     if status := exit_of(checkups, strict=strict):
         raise typer.Exit(status)
 
 
 def look_at_targets(deployed: DeployedStack, names: Sequence[str], *, probe: bool, quiet: bool) -> Iterator[Checkup]:
     """Yield what the function that backs up each target sees there."""
+    for name in names:
+        yield look_at_target(deployed, name, {"probe": probe}, quiet=quiet)
+
+
+def look_at_target(deployed: DeployedStack, name: str, options: Mapping[str, Any], *, quiet: bool) -> Checkup:
+    """Return what the function that backs up a target sees there; a function that fails could not look."""
     from coffre.model.checkup import Checkup
 
-    for name in names:
-        kind = deployed.configuration.target(name).kind
-        event = {"doctor": True, "target": name, "probe": probe}
-        with error_console.status(f"Looking at {name}", spinner="dots") as status:
-            if quiet:
-                status.stop()
-            try:
-                answer = deployed.ask(kind.function, event)
-            except FunctionFailedError as error:
-                yield _stopped(name, error)
-            else:
-                yield Checkup.model_validate(answer)
+    event = {"doctor": True, "target": name, **options}
+    with error_console.status(f"Looking at {name}", spinner="dots") as status:
+        if quiet:
+            status.stop()
+        try:
+            answer = deployed.ask(deployed.configuration.target(name).kind.function, event)
+        except FunctionFailedError as error:
+            return stopped(name, error)
+        return Checkup.model_validate(answer)
 
 
-def _stopped(target: str, error: FunctionFailedError) -> Checkup:
-    """Return the checkup of a function that failed before it could look."""
+def stopped(target: str, error: CoffreError) -> Checkup:
+    """Return the checkup of a target that could not be looked at."""
     from coffre.model.checkup import CheckResult, Checkup, Severity, State
 
     result = CheckResult(

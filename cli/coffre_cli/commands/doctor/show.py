@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.words import counted
@@ -16,10 +16,10 @@ _STYLES: Final = {"blocker": "bold red", "warning": "yellow", "note": ""}
 _CODES_SHOWN: Final = 5
 
 
-def show_checkups(checkups: Sequence[Checkup]) -> None:
-    """Show all checkups; the last line says what all of them mean."""
+def show_checkups(checkups: Sequence[Checkup], remarks: Mapping[str, str]) -> None:
+    """Show all checkups; the last line says what all of them mean. `remarks` are sentences about targets."""
     for checkup in checkups:
-        _show(checkup)
+        _show(checkup, remarks.get(checkup.target or ""))
     blocked = [one.target or "the stack" for one in checkups if one.blockers]
     unseen = [one.target or "the stack" for one in checkups if one.is_uncertain and not one.blockers]
     if blocked:
@@ -32,7 +32,7 @@ def show_checkups(checkups: Sequence[Checkup]) -> None:
         say("No target is configured.", style="yellow")
 
 
-def _show(checkup: Checkup) -> None:
+def _show(checkup: Checkup, remark: str | None) -> None:
     counts = [
         counted(number, word)
         for number, word in (
@@ -45,6 +45,8 @@ def _show(checkup: Checkup) -> None:
     fine = len(checkup.results) - len(checkup.findings) - len(checkup.unseen)
     say(f"{checkup.target or 'The stack'}: {', '.join([*counts, f'{fine} ok'])}", style="bold")
     show_findings(checkup)
+    if remark:
+        say(remark, style="dim")
     say("")
 
 

@@ -1,14 +1,15 @@
-"""The texts of alerts about journals: one that stopped or is late, and moments that cannot be restored."""
+"""The texts of alerts about journals: one that is limited, stopped or late, and moments that cannot be restored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.alert import Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Failure
+from coffre.model.checkup import CheckResult
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.model.journal_proof import JournalProof
 
@@ -52,6 +53,23 @@ def journal_stopped(target: str, failure: Failure, *, request_id: str) -> Alert:
         ),
         ids=ids_of(request=request_id),
         fingerprint=failure.code,
+    )
+
+
+def journal_limited(target: str, found: Sequence[CheckResult]) -> Alert:
+    """Report, once, what a journal that begins lacks, or what keeps it from beginning."""
+    listed = [f"{one.sentence} ({one.evidence}) {one.cure or ''}" if one.evidence else one.sentence for one in found]
+    return alert_of(
+        AlertKind.JOURNAL_LIMITED,
+        target,
+        f"Journal of {target}: what limits it ({len(found)})",
+        body_of(
+            "\n".join([f"The journal of {target} was switched on. This was seen at its server:", *bullets(listed)]),
+            safe="The backups are not affected.",
+            hint="Mend what matters to you, or leave it: this is reported once. doctor has the commands to paste.",
+            commands=[f"coffre doctor {target}"],
+        ),
+        fingerprint=digest_of(*(f"{one.code} {one.subject}" for one in found)),
     )
 
 

@@ -36,7 +36,7 @@ from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import checked_connection
-from coffre.runtime.doctor import see_doctor
+from coffre.runtime.doctor import look_once, see_doctor
 from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
@@ -159,6 +159,9 @@ class BackupDatabaseFunction:
                 streams=target.limits.streams or default_streams(os.cpu_count() or 1),
                 now=utc_now,
             )
+            if wanted.journal is not None:
+                needed = look.journal_readers(stack, wanted.journal, wanted.slots)
+                return look_once(self.services, wanted, needed, context.aws_request_id)
             readers = (
                 *look.readers(stack),
                 *readers_of_every_target(self.services, target, probe=wanted.probe),

@@ -23,7 +23,7 @@ def see_doctor(services: Services, wanted: DoctorEvent, readers: Iterable[Reader
     """
     edge, target = services.edge, wanted.target
     ids = {"request_id": request_id, "target": target}
-    checkup = examine(target, readers, utc_now(), lambda error: log_failure(edge.logger, error, **ids))
+    checkup = _examine(services, wanted, readers, request_id)
     edge.attempt("checkup", lambda: services.catalog.checkups.keep(checkup))
     edge.review(lambda: review_of(checkup, target, request_id, is_reported=wanted.report), **ids)
     edge.logger.info(
@@ -36,6 +36,16 @@ def see_doctor(services: Services, wanted: DoctorEvent, readers: Iterable[Reader
         },
     )
     return checkup.model_dump(mode="json")
+
+
+def look_once(services: Services, wanted: DoctorEvent, readers: Iterable[Reader], request_id: str) -> dict[str, Any]:
+    """Look at what a target would need that it does not have yet: the `Checkup` is returned, not kept or reported."""
+    return _examine(services, wanted, readers, request_id).model_dump(mode="json")
+
+
+def _examine(services: Services, wanted: DoctorEvent, readers: Iterable[Reader], request_id: str) -> Checkup:
+    ids = {"request_id": request_id, "target": wanted.target}
+    return examine(wanted.target, readers, utc_now(), lambda error: log_failure(services.edge.logger, error, **ids))
 
 
 def review_of(checkup: Checkup, target: str, request_id: str, *, is_reported: bool) -> Review:

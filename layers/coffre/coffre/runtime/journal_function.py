@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from coffre.alerts.alert import AlertKind
-from coffre.alerts.journals import journal_ended, journal_stopped
+from coffre.alerts.journals import journal_ended, journal_limited, journal_stopped
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, EventError, JournalTransientError, TargetUnknownError, TransientError
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport, JournalJob
@@ -23,6 +24,7 @@ from coffre.runtime.events.journal import JournalEvent
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.journal_jobs import JournalJobs, usage_id
+from coffre.runtime.journal_limits import limits_of
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import log_failure
 from coffre.runtime.settings import Settings
@@ -60,7 +62,7 @@ class JournalFunction:
             with jobs.job(configuration, target, context) as job:
                 if wanted.off:
                     return self._switch_off(job, wanted)
-                return self._guard(job) if wanted.guard else self._drain(job)
+                return self._guard(job) if wanted.guard else self._drain(job, target)
         except JournalTransientError as error:
             return self._waits(target.name, error)
         except Exception as error:
@@ -97,8 +99,10 @@ class JournalFunction:
 
     # --- one target ---
 
-    def _drain(self, job: JournalJob) -> dict[str, Any]:
+    def _drain(self, job: JournalJob, target: DatabaseTarget) -> dict[str, Any]:
         before = job.journals.find(job.target)
+        if before is None:
+            self._report_limits(job, target.journal or JournalOptions())
         report = drain(replace(job, report_end=lambda *ended: self._report_end(job.target, *ended)))
         if before is not None and self._is_doubted(before, report.state):
             job.ask_for_base("A drill has found that the journal is not equal.")
@@ -108,6 +112,13 @@ class JournalFunction:
         answer = _answer(report)
         edge.logger.info("journal drained", extra=answer)
         return answer
+
+    def _report_limits(self, job: JournalJob, options: JournalOptions) -> None:
+        """Say once what a journal that begins lacks: not every way to configure one has looked at its server."""
+        edge = self.services.edge
+        found = limits_of(job, options, edge.logger)
+        if found:
+            edge.publish(journal_limited(job.target, found), target=job.target)
 
     def _is_doubted(self, before: JournalState, state: JournalState) -> bool:
         """Whether a drill has found, since the drain before, that the interval is not equal: a new base is needed."""

@@ -109,13 +109,32 @@ class DatabaseLook:
         yield Reader((Managed,), lambda: [read_managed(way.query, _chosen_by(self.target), way.profile)])
         yield Reader((Sealed,), lambda: [read_sealed(way.query)])
         yield Reader((Activity,), lambda: [read_activity(way.query)])
-        journal = self.target.journal
-        if journal is not None:
-            is_published = self._plugin(way, journal) == pgoutput.PLUGIN
-            yield Reader((JournalServer,), lambda: [read_journal_server(way.query, journal, is_published=is_published)])
-            if is_published:
-                yield Reader((JournalPublication,), lambda: [read_journal_publication(way.query)])
+        if self.target.journal is not None:
+            yield from self._of_journal(way, self.target.journal)
         yield Reader((Runs,), lambda: [self._runs()])
+
+    def journal_readers(self, stack: ExitStack, journal: JournalOptions, slots: int) -> Iterator[Reader]:
+        """Yield the readers of what a journal needs that the target does not have yet.
+
+        Parameters
+        ----------
+        slots
+            How many slots are to be made on the server, if not all exist: for its other databases, too.
+        """
+        way = _Way(self)
+        yield Reader((DatabaseSecret, Address), way.read_address)
+        yield Reader((Login, Sharing, Encryption), lambda: way.read_login(stack))
+        yield Reader((Provider,), lambda: [Provider(way.profile.name, way.connection.host)])
+        yield from self._of_journal(way, journal, slots)
+
+    def _of_journal(self, way: _Way, journal: JournalOptions, slots: int = 1) -> Iterator[Reader]:
+        is_published = self._plugin(way, journal) == pgoutput.PLUGIN
+        yield Reader(
+            (JournalServer,),
+            lambda: [read_journal_server(way.query, journal, is_published=is_published, wanted_slots=slots)],
+        )
+        if is_published:
+            yield Reader((JournalPublication,), lambda: [read_journal_publication(way.query)])
 
     def _several(self, way: _Way) -> Iterator[object]:
         export, endpoint = several(way.connection, way.query, self.streams)

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from coffre.model.checkup import Severity
+from coffre.model.checkup import CheckResult, Severity, State
+from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import quoted
 from coffre.model.words import size
+from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.check import Finding, check, names
 
 _MIB: Final = 1 << 20
 _ENOUGH_BYTES: Final = 256 * _MIB
 # Drains that may fail in a row before a slot is given up.
 _MISSED: Final = 3
+# After so long without a connection Neon suspends a compute.
+_AWAKE_MINUTES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class JournalServer:
     idle_seconds
         After which time without use the server gives up a slot (`idle_replication_slot_timeout` of PostgreSQL 18); 0:
         never.
+    every_minutes
+        How often the journal is drained.
+    wanted_slots
+        How many more slots the server is to have, if this database has none: one for each journal that is switched on.
     without_identity
         Tables of which an UPDATE or DELETE names no row, as `schema.name`, sorted.
     """
@@ -48,6 +56,7 @@ class JournalServer:
     is_standby: bool = False
     idle_seconds: int = 0
     every_minutes: int = 5
+    wanted_slots: int = 1
 
 
 @check(
@@ -79,10 +88,13 @@ def journal_not_possible(server: JournalServer) -> Iterator[Finding]:
             cure=f"ALTER ROLE {role} REPLICATION; (RDS: GRANT rds_replication TO {role};)",
             subject="role",
         )
-    if not server.has_slot and server.slots >= server.most_slots:
+    if not server.has_slot and server.slots + server.wanted_slots > server.most_slots:
+        more = f", and {server.wanted_slots} are needed" if server.wanted_slots > 1 else ""
         yield Finding(
-            "The journal stores nothing: all slots of the server are in use.",
-            evidence=f"{server.slots} of max_replication_slots = {server.most_slots}",
+            "The journal stores nothing: the server has no free slot."
+            if server.slots >= server.most_slots
+            else "Some of the journals store nothing: the server has too few free slots.",
+            evidence=f"{server.slots} of max_replication_slots = {server.most_slots} are in use{more}",
             cure="Drop slots that nothing reads, or raise max_replication_slots and restart the server.",
             subject="slots",
         )
@@ -115,8 +127,29 @@ def journal_wal_limit(server: JournalServer) -> Iterator[Finding]:
             "The server gives up a slot that nothing has used for a short time: the journal loses its slot when a few "
             "drains fail.",
             evidence=f"idle_replication_slot_timeout = {server.idle_seconds} s; every_minutes = {server.every_minutes}",
-            cure="Raise idle_replication_slot_timeout.",
+            cure="Raise idle_replication_slot_timeout (0: never), or drain more often (every_minutes).",
             subject="idle",
+        )
+
+
+@check(
+    "JOURNAL_AWAKE",
+    Severity.NOTE,
+    Provider,
+    JournalServer,
+    fine="The journal keeps no server awake that would sleep.",
+    cure="If losing more minutes is acceptable: drain less often, such as each 60 minutes (every_minutes).",
+)
+def journal_awake(provider: Provider, server: JournalServer) -> Iterator[Finding]:
+    """Find a compute that would be suspended without connections, and is not because of the drains."""
+    if provider.name == "neon":
+        often = server.every_minutes <= _AWAKE_MINUTES
+        yield Finding(
+            "Neon suspends a compute after five minutes without connections: with these drains it never sleeps, and "
+            "is paid for all day."
+            if often
+            else "Neon suspends a compute without connections: each drain wakes it, and is paid for.",
+            evidence=f"a drain each {server.every_minutes} minutes",
         )
 
 
@@ -153,3 +186,11 @@ def journal_left_out(server: JournalServer) -> Iterator[Finding]:
             "in the backup before.",
             evidence=names(left_out),
         )
+
+
+def prevents_journal(result: CheckResult) -> bool:
+    """Return whether a journal stores nothing as long as this is so; other findings only say what it lacks."""
+    if result.state is not State.FINDING:
+        return False
+    unusable = result.code == "JOURNAL_PUBLICATION" and result.subject == PUBLICATION
+    return unusable or result.is_blocker or result.code == journal_not_possible.code

@@ -11,13 +11,17 @@ from coffre.postgres.inspection.sessions import Query
 _MIB: Final = 1 << 20
 
 
-def read_journal_server(query: Query, options: JournalOptions, *, is_published: bool = False) -> JournalServer:
+def read_journal_server(
+    query: Query, options: JournalOptions, *, is_published: bool = False, wanted_slots: int = 1
+) -> JournalServer:
     """Return what the server says about slots, and what a journal cannot follow.
 
     Parameters
     ----------
     is_published
         The journal follows what a publication has: other tables cannot end it.
+    wanted_slots
+        How many slots are to be made.
     """
     ((level, role, may_replicate, slots, most, has_slot, kept_mib, large_objects, is_standby, idle),) = query(_SERVER)
     tables = [(str(name), bool(is_unlogged)) for name, is_unlogged in query(_TABLES)]
@@ -36,10 +40,12 @@ def read_journal_server(query: Query, options: JournalOptions, *, is_published: 
         is_standby=bool(is_standby),
         idle_seconds=int(idle or 0),
         every_minutes=options.every_minutes,
+        wanted_slots=wanted_slots,
     )
 
 
-# max_slot_wal_keep_size since PostgreSQL 13; the role of RDS stands for the right REPLICATION.
+# max_slot_wal_keep_size since PostgreSQL 13, idle_replication_slot_timeout since 18. The role of RDS stands for
+# the right REPLICATION.
 _SERVER: Final = """
 SELECT current_setting('wal_level'), r.rolname::text,
        r.rolsuper OR r.rolreplication OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication'
@@ -50,7 +56,8 @@ SELECT current_setting('wal_level'), r.rolname::text,
                  AND database = current_database()),
        (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
        (SELECT count(*) FROM (SELECT FROM pg_largeobject_metadata LIMIT 1) AS any_of_them),
-       pg_is_in_recovery(), (SELECT setting::bigint FROM pg_settings WHERE name = 'idle_replication_slot_timeout')
+       pg_is_in_recovery(),
+       extract(epoch FROM current_setting('idle_replication_slot_timeout', true)::interval)::bigint
 FROM pg_roles r WHERE r.rolname = current_user
 """
 # An index that identifies rows (relreplident = i) exists as long as it is named there.

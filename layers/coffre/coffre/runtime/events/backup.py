@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from coffre.model.backup import Tier
+from coffre.model.journal_options import JournalOptions
 from coffre.model.setting import Sealed, SettingFileName
 from coffre.model.target import TargetName
 from coffre.runtime.events.event import Event, SentEvent, Span, Ulid, Utc
@@ -79,12 +80,16 @@ class DoctorEvent(SentEvent):
     """Look for what prevents backups of a target, where its backups run (docs/doctor.md). It takes no backup.
 
     `probe` allows checks that write to the vault. `report` sends an alert about a blocker: for the weekly check.
+    `journal` looks for what a journal with these options would need, and for nothing else; `slots` is how many journals
+    are to be switched on together on the target's server. That look is not kept.
     """
 
     doctor: Literal[True]
     target: TargetName
     probe: bool = False
     report: bool = False
+    journal: JournalOptions | None = None
+    slots: int = Field(default=1, ge=1)
 
 
 class HandedInFile(Event):
