@@ -15,6 +15,7 @@ from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
 from tests.quick_command import build_commands_once
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
+from tests.quick_initdb import copy_clusters
 from tests.quick_servers import keep_servers_in_memory
 from tests.shared_server import own_databases, without_leftovers
 from tests.web import Web, web_server
@@ -83,10 +84,11 @@ def quick_command() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def servers_in_memory() -> Iterator[None]:
-    """Keep what servers write off the disk."""
+    """Keep what servers write off the disk, and copy their first files."""
     with pytest.MonkeyPatch.context() as patch:
         keep_servers_in_memory(patch)
-        yield
+        with copy_clusters(patch):
+            yield
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,17 @@ def test_a_stopped_server_leaves_no_process_and_no_directory(toolchain: Toolchai
     assert all(is_gone(process) for process in processes)
 
 
+def test_servers_that_are_made_alike_have_identities_and_passwords_of_their_own(toolchain: Toolchain) -> None:
+    identities = set()
+    for password in ("one", "an'other"):
+        with PostgresServer(toolchain.embedded_postgresql(), ServerOptions(password=password)) as server:
+            identities.add(ask(server.dsn(), "SELECT system_identifier FROM pg_control_system()"))
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                psycopg2.connect(server.dsn(password=f"not {password}"))
+
+    assert len(identities) == 2
+
+
 def test_a_server_that_cannot_start_says_why_and_leaves_nothing(toolchain: Toolchain, tmp_path: Path) -> None:
     server = PostgresServer(toolchain.embedded_postgresql(), ServerOptions(settings={"shared_buffers": "1 parsec"}))
 
