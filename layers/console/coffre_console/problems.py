@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import (
     ApiKeyError,
     BackupStateError,
@@ -28,19 +29,15 @@ _UNKNOWN: Final = ("BACKUP_UNKNOWN", "RESTORE_UNKNOWN", "RUN_UNKNOWN", "API_KEY_
 _FORBIDDEN: Final = ("APPROVAL_REFUSED", "ACTOR_UNVERIFIED")
 
 
-class WrongField(BaseModel):
+class WrongField(FrozenModel):
     """One field of a request: where it is (`body.target`), and what is wrong with it."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     where: str
     what: str
 
 
-class Problem(BaseModel):
+class Problem(FrozenModel):
     """An error: `title` says what happened, `detail` the other side's words, `hint` what to do. `code` is stable."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     type: str
     title: str

@@ -17,7 +17,6 @@ from coffre.policy.cost import (
     Cost,
     MonthCost,
     cost_of,
-    counts_of,
     dollars,
     estimated_usage,
     month_cost,
@@ -115,14 +114,6 @@ def test_more_never_costs_less(some: Counts, more: Counts) -> None:
     for kind, amount in vars(before).items():
         assert amount >= 0
         assert getattr(after, kind) >= amount
-
-
-@given(USAGES)
-def test_counts_of_several_runs_are_their_sums(usages: list[Usage]) -> None:
-    together = counts_of(usages)
-
-    assert together.vault_writes == sum(used.vault_writes for used in usages)
-    assert together.function_mb_ms == sum(used.function_mb_ms for used in usages)
 
 
 def test_a_spread_backup_without_counts_is_taken_for_all_of_its_functions() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from coffre.model.addresses import parse_address
+from coffre.model.document import FrozenModel
 from coffre_cli import aws
 from coffre_cli.commands.keys.known import encrypted_backups, manifest_of, new_recipients
 from coffre_cli.deployed import DeployedStack
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class VaultFacts(_Facts):
+class VaultFacts(FrozenModel):
     """Where the stored bytes are."""
 
     address: str
@@ -51,7 +48,7 @@ class VaultFacts(_Facts):
         return f"aws s3 sync {shlex.quote(self.address)} vault{options}"
 
 
-class CopyFacts(_Facts):
+class CopyFacts(FrozenModel):
     """Where a copy of the vault is (`copies` in the configuration). `secret` names the secret with its access key."""
 
     name: str
@@ -61,7 +58,7 @@ class CopyFacts(_Facts):
     secret: str | None = None
 
 
-class TargetFacts(_Facts):
+class TargetFacts(FrozenModel):
     """What is backed up, and its newest backup when the kit was written."""
 
     name: str
@@ -73,7 +70,7 @@ class TargetFacts(_Facts):
     client_version: str | None = None
 
 
-class KeyFacts(_Facts):
+class KeyFacts(FrozenModel):
     """A public key, the targets whose backups it opens, and whether the kit contains its private key."""
 
     recipient: str
@@ -81,7 +78,7 @@ class KeyFacts(_Facts):
     is_included: bool
 
 
-class ContactFacts(_Facts):
+class ContactFacts(FrozenModel):
     """A person to call."""
 
     name: str
@@ -90,7 +87,7 @@ class ContactFacts(_Facts):
     phone: str | None = None
 
 
-class KitFacts(_Facts):
+class KitFacts(FrozenModel):
     """Everything. `is_of_all`: it was not asked for some targets alone."""
 
     kit: Literal[1] = 1
@@ -99,7 +96,7 @@ class KitFacts(_Facts):
     format: int
     vault: VaultFacts
     copies: tuple[CopyFacts, ...] = ()
-    stack: dict[str, str] = {}
+    stack: dict[str, str] = Field({})
     contacts: tuple[ContactFacts, ...] = ()
     targets: tuple[TargetFacts, ...]
     keys: tuple[KeyFacts, ...]

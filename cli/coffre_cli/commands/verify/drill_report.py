@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.words import counted, size
+from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
@@ -148,7 +148,7 @@ def show_report(found: DrillReport) -> None:
         say(f"  check     {check.name}: {_answer(check)}", style="" if check.passed else "red")
     if found.sample is None:
         _show_structure(found.structure)
-    phases = ", ".join(f"{name} {_took(spent / 1000)}" for name, spent in found.phases_ms.items())
+    phases = ", ".join(f"{name} {duration(spent)}" for name, spent in found.phases_ms.items())
     say(f"  phases    {phases}")
     if found.sample is None:
         _show_tables(found)
@@ -223,6 +223,4 @@ def _limit(found: DrillReport) -> str:
 
 
 def _took(seconds: float) -> str:
-    from coffre.operations.drill.report_page import seconds_shown
-
-    return seconds_shown(seconds)
+    return duration(round(1000 * seconds))

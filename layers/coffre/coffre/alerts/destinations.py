@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from coffre.alerts.alert import AlertKind, Severity, State
 from coffre.alerts.message import Message
-from coffre.model.document import describe_validation, parse_json
+from coffre.model.document import Document, describe_validation, parse_json
 from coffre.model.errors import SecretError
 
 _HINT: Final = (
@@ -27,13 +27,11 @@ _LOOKS_LIKE_A_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 Url = Annotated[str, Field(min_length=1, max_length=4000, pattern=_LOOKS_LIKE_A_URL.pattern, repr=False)]
 
 
-class AlertDestination(BaseModel):
+class AlertDestination(Document):
     """One URL, and which alerts it gets: those that match every list that is not empty.
 
     `format` is `slack` when the URL accepts Slack's message format but is not recognized as a Slack URL.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     url: Url
     kinds: tuple[AlertKind, ...] = ()

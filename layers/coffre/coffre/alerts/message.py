@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from coffre.alerts.alert import EVERY_TARGET, AlertKind, Severity, State
-from coffre.model.document import parse_json
+from coffre.model.document import Document, FrozenModel, parse_json
 
 
-class Message(BaseModel):
+class Message(Document):
     """One alert as a chat shows it. `kind` is that of an alert, or `ALARM`; `function` sent it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     kind: str
     severity: str
@@ -49,10 +47,8 @@ class Message(BaseModel):
         )
 
 
-class _Alarm(BaseModel):
+class _Alarm(FrozenModel):
     """What CloudWatch publishes when an alarm changes its state."""
-
-    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     AlarmName: str
     AlarmDescription: str | None = None

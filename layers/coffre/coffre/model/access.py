@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from coffre.model.document import FrozenModel
 
 
 class AccessAction(StrEnum):
@@ -21,13 +21,11 @@ class AccessAction(StrEnum):
     LOOK = "look"
 
 
-class AccessRecord(BaseModel):
+class AccessRecord(FrozenModel):
     """One line of a log: who did what when. `key` is None for requests about the whole bucket.
 
     `succeeded` is False only if no reading of the line says that the request succeeded.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     at: datetime
     principal: str
@@ -38,7 +36,7 @@ class AccessRecord(BaseModel):
     succeeded: bool
 
 
-class AccessGroup(BaseModel):
+class AccessGroup(FrozenModel):
     """What one principal did by one kind of action: on one `day` (UTC), or, without it, in the whole period.
 
     `requests` includes the `refused` ones: S3 refused them, or found nothing. `keys` and `ips` are the first few that
@@ -57,7 +55,7 @@ class AccessGroup(BaseModel):
     ips: tuple[str, ...] = ()
 
 
-class AccessReport(BaseModel):
+class AccessReport(FrozenModel):
     """What the logs of a period say.
 
     `own` and `aws` are the numbers of requests of Coffre's functions and of AWS itself (its lifecycle rules), which are

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from coffre.model.document import Document
 from coffre.model.target import TARGET_NAME
 
 LONGEST_LIFE: Final = timedelta(days=366)
@@ -56,13 +57,11 @@ class KeyScope:
         return self.scope if self.target is None else f"{self.scope}:{self.target}"
 
 
-class ApiKey(BaseModel):
+class ApiKey(Document):
     """What is kept of a key: never its secret, which has 256 random bits, but the SHA-256 of it.
 
     A rotated key has two secrets for a day: the one before is known by `previous_sha256` until `previous_until`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     id: str
     label: str

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
+
+from coffre.model.document import Document
 
 type AuditResult = Literal["done", "refused", "failed"]
 
@@ -75,11 +77,7 @@ class AuditEvent:
     hash: str | None = None
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-
-class Head(_Document):
+class Head(Document):
     """How far a chain is: its newest event's number and hash."""
 
     shard: str
@@ -87,7 +85,7 @@ class Head(_Document):
     hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Anchor(_Document):
+class Anchor(Document):
     """The heads of all chains at one time, kept where the writers of the chains cannot change them.
 
     `id` is a ULID; `previous` is that of the anchor before, None for the first.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
-
+from coffre.model.document import FrozenModel
 from coffre.model.errors import CoffreError
 from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
@@ -28,11 +27,7 @@ NO_POINT: Final = "No restore point was taken of"
 """How the exception of a database's backup begins whose point could not be begun: an alert reports it."""
 
 
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Failure(Record):
+class Failure(FrozenModel):
     """Why a run failed, in the words of `CoffreError`."""
 
     code: str
@@ -58,7 +53,7 @@ class Failure(Record):
         return self.code not in (RUN_DIED, OUTCOME_UNKNOWN)
 
 
-class Progress(Record):
+class Progress(FrozenModel):
     """How much of a run is done. Bytes are plaintext; `total_bytes` is an estimate until the end.
 
     Of a spread backup, `workers` functions read now, and the snapshot is `snapshot_seconds` and `snapshot_transactions`
@@ -78,7 +73,7 @@ class Progress(Record):
     snapshot_transactions: int = 0
 
 
-class HoldProgress(Record):
+class HoldProgress(FrozenModel):
     """How many objects of a backup have got their legal hold, or (`released`) have lost it, in batches.
 
     `refused` are the batches of which not every object did, each by the number of its first object; `done` counts them
@@ -91,7 +86,7 @@ class HoldProgress(Record):
     refused: tuple[int, ...] = ()
 
 
-class Backup(Record):
+class Backup(FrozenModel):
     """One restore point. Times are UTC; sizes are bytes; `duration_ms` is from start to the commit.
 
     `verified_at` is when it was last read back or restored with success; `deletion` says why it was deleted.
@@ -167,7 +162,7 @@ class Backup(Record):
         return self.tiers == (Tier.SAFETY,)
 
 
-class Restore(Record):
+class Restore(FrozenModel):
     """One run of `restore`. `destination` names host, port and database, never a password.
 
     `invocation` is the number of the last one that worked on it: a restore of objects can take several.

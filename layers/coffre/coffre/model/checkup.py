@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
+from coffre.model.document import FrozenModel
 from coffre.model.names import visible
 
 VERSION: Final = 1
@@ -40,11 +41,7 @@ class State(StrEnum):
     COULD_NOT_LOOK = "could_not_look"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class CheckResult(_Record):
+class CheckResult(FrozenModel):
     """What one check said.
 
     `subject` is what it is about, if that is less than the target. `evidence` is what was seen, `cure` the command or
@@ -72,7 +69,7 @@ class CheckResult(_Record):
         return self.state is State.FINDING and self.severity is Severity.BLOCKER
 
 
-class Checkup(_Record):
+class Checkup(FrozenModel):
     """One look at a target, or (`target` is None) at what all targets share. The results come worst first."""
 
     version: Literal[1] = VERSION

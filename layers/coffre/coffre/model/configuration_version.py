@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from coffre.model.audit import Actor
+from coffre.model.document import Document
 
 LONGEST_DOCUMENT_BYTES: Final = 350_000
 """DynamoDB holds 400 KB in one item (AWS, 2026-11); the rest is for who, when and what changed."""
@@ -22,7 +23,7 @@ TEMPLATE: Final = 0
 """The number that stands for the template's document."""
 
 
-class ConfigurationVersion(BaseModel):
+class ConfigurationVersion(Document):
     """One version, which is never changed.
 
     `number` counts from 1 without gaps; 0 is the template's document, of which the vault has a copy too. `actor` wrote
@@ -30,8 +31,6 @@ class ConfigurationVersion(BaseModel):
     version before. `sha256` is of `document` in UTF-8, `template_sha256` of the template's document at that time (None:
     it could not be read).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     number: int = Field(ge=0)
     at: AwareDatetime

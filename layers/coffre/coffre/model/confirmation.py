@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from coffre.model.audit import Actor
-from coffre.model.document import Document
+from coffre.model.document import Document, FrozenModel
 from coffre.model.words import size
 
 TOKEN_LIFETIME: Final = timedelta(minutes=10)
@@ -66,10 +66,6 @@ class Confirmation(Document):
         return self.plan or token_id(self.token or "")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
 class Act(StrEnum):
     """What is confirmed. The values begin the actions of audit events: `restore.confirmed`."""
 
@@ -78,7 +74,7 @@ class Act(StrEnum):
     CONFIGURATION = "configuration"
 
 
-class Request(_Record):
+class Request(FrozenModel):
     """What decides what is overwritten, apart from the state of the destination.
 
     `scope` is the event's, without `dry_run`; defaults are left out.
@@ -88,7 +84,7 @@ class Request(_Record):
     target: str
     backup_id: str
     manifest_sha256: str
-    scope: dict[str, Any] = {}
+    scope: dict[str, Any] = Field({})
 
     @classmethod
     def of(cls, act: Act, target: str, backup_id: str, manifest_sha256: str | None, scope: BaseModel) -> Self:
@@ -102,16 +98,16 @@ class Request(_Record):
         return canonical_sha256(self.model_dump(mode="json"))
 
 
-class Facts(_Record):
+class Facts(FrozenModel):
     """The state of a destination, by what a person calls each fact.
 
     `exact` facts have to stay as they are. `sizes` (bytes) may change as ordinary traffic changes them. `least` are
     numbers that must not fall.
     """
 
-    exact: dict[str, str] = {}
-    sizes: dict[str, int] = {}
-    least: dict[str, int] = {}
+    exact: dict[str, str] = Field({})
+    sizes: dict[str, int] = Field({})
+    least: dict[str, int] = Field({})
 
     @property
     def fingerprint(self) -> str:
@@ -145,7 +141,7 @@ class Facts(_Record):
         ]
 
 
-class Overwritten(_Record):
+class Overwritten(FrozenModel):
     """What a person loses, or sees kept under another name. Everything that is unknown is None.
 
     `rows_estimate` is the server's estimate. `newest_row` is the time in the newest row that an index leads to, and
@@ -170,7 +166,7 @@ class Overwritten(_Record):
     weakens: tuple[str, ...] | None = None
 
 
-class Seen(_Record):
+class Seen(FrozenModel):
     """What a look at the destination found: where it is, the name that a person types, its state, what is lost."""
 
     destination: str
@@ -179,7 +175,7 @@ class Seen(_Record):
     overwrites: Overwritten = Overwritten()
 
 
-class Plan(_Record):
+class Plan(FrozenModel):
     """What would be overwritten by what."""
 
     request: Request
@@ -200,7 +196,7 @@ class Plan(_Record):
         return self.request.act is Act.DELETION or bool(scope.get("replace")) or mode in ("overwrite", "mirror")
 
 
-class IssuedPlan(_Record):
+class IssuedPlan(FrozenModel):
     """A plan whose token was given out. `id` is the SHA-256 of the token, which only its receiver knows.
 
     `approvals` is how many other people have to approve it, or one of them declines it. `further` are the fields of the
@@ -220,7 +216,7 @@ class IssuedPlan(_Record):
     declined_by: str | None = None
     declined_at: datetime | None = None
     declined_because: str | None = None
-    further: dict[str, Any] = {}
+    further: dict[str, Any] = Field({})
 
     @property
     def maker(self) -> Actor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from coffre.model.bucket_target import ObjectStore
-from coffre.model.document import Document
+from coffre.model.document import Document, FrozenModel
 from coffre.model.locks import LockProgress
 from coffre.model.protection import Retention
 from coffre.model.target import TargetName
@@ -172,7 +172,7 @@ class CopyStatus(StrEnum):
     DELETED = "DELETED"
 
 
-class Copy(BaseModel):
+class Copy(FrozenModel):
     """The record of one backup in one destination.
 
     `packs` and `bytes` are what this copy had to send, `requests` what it asked of the destination. `verified_at` is
@@ -181,8 +181,6 @@ class Copy(BaseModel):
     `locked_until`, where the destination has locks, and `lock_progress` is an extension of that which is not finished.
     `by_command`: a command made it where the functions see nothing.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     destination: str
     backup_id: str
@@ -204,15 +202,13 @@ class Copy(BaseModel):
     by_command: bool = False
 
 
-class ReadFrom(BaseModel):
+class ReadFrom(FrozenModel):
     """What a restore read from another place than the first choice.
 
     `place` is `vault` or the name of a copy. `objects` is the number of stored objects (packs, lists of entries,
     manifests) that were read there, at least in part; `keys` are the first of them. `because` is the error of the first
     choice.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     place: str
     objects: int

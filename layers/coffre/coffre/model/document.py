@@ -1,4 +1,4 @@
-"""Documents that people write: strict, frozen, and with errors that name the wrong field."""
+"""The bases of all models. Documents that people write are strict, with errors that name the wrong field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ def parse_json(text: str | bytes) -> Any:
         raise json.JSONDecodeError(why, "", 0) from None
 
 
+class FrozenModel(BaseModel):
+    """What Coffre writes for itself. A later version's fields are ignored: an old restore has to read them."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
 class Document(BaseModel):
+    """What comes from outside. It may be wrong, and hold a secret in a wrong field, which no error may repeat."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 

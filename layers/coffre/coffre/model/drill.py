@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from coffre.model.backup import Failure, Progress, Status
+from coffre.model.document import FrozenModel
 from coffre.model.journal_proof import JournalProof
 from coffre.model.verification import Damage, DamageReport, Level
 
@@ -41,11 +42,7 @@ class Verdict(StrEnum):
     NOT_LOADED = "not_loaded"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
-class DrillRun(_Record):
+class DrillRun(FrozenModel):
     """A drill that runs or ran, as records of other runs: FAILED is one without a report, cancelled for example."""
 
     id: str
@@ -58,7 +55,7 @@ class DrillRun(_Record):
     failure: Failure | None = None
 
 
-class DrillWish(_Record):
+class DrillWish(FrozenModel):
     """A person's wish that a drill ends."""
 
     id: str
@@ -66,7 +63,7 @@ class DrillWish(_Record):
     at: datetime
 
 
-class TableProof(_Record):
+class TableProof(FrozenModel):
     """One table of the backup, compared.
 
     `rows` and `sha256` are the backup's, `rows_found` and `sha256_found` the restored table's. A table of several
@@ -85,7 +82,7 @@ class TableProof(_Record):
     detail: str | None = None
 
 
-class CheckProof(_Record):
+class CheckProof(FrozenModel):
     """One of the owner's checks: what was asked, what should come, and what came. `error` instead when nothing did."""
 
     name: str
@@ -97,7 +94,7 @@ class CheckProof(_Record):
     duration_ms: int = 0
 
 
-class ObjectProof(_Record):
+class ObjectProof(FrozenModel):
     """One object of the backup, restored and read again. `sha256` is the backup's, `sha256_found` what was read."""
 
     name: str
@@ -108,7 +105,7 @@ class ObjectProof(_Record):
     detail: str | None = None
 
 
-class Sample(_Record):
+class Sample(FrozenModel):
     """How much of a backup of buckets was restored: `chosen` of its `objects`, `chosen_bytes` of its `size_bytes`."""
 
     objects: int
@@ -122,7 +119,7 @@ class Sample(_Record):
         return self.chosen == self.objects
 
 
-class Structure(_Record):
+class Structure(FrozenModel):
     """How much of what else makes a database right was looked at. `amcheck` says what checked indexes and pages."""
 
     indexes: int = 0
@@ -133,7 +130,7 @@ class Structure(_Record):
     amcheck: str | None = None
 
 
-class DrillFindings(_Record):
+class DrillFindings(FrozenModel):
     """What a drill has found so far: the fields of a report that grow from group to group of tables.
 
     `unreadable` are the oids of tables whose values the server cannot read, `code` is that of the worst problem.
@@ -147,19 +144,19 @@ class DrillFindings(_Record):
     limits: tuple[str, ...] = ()
     tables: tuple[TableProof, ...] = ()
     structure: Structure = Structure()
-    phases_ms: dict[str, int] = {}
+    phases_ms: dict[str, int] = Field({})
     restore_seconds: float | None = None
     scratch_bytes: int = 0
     unreadable: frozenset[int] = frozenset()
     code: str | None = None
     checks: tuple[CheckProof, ...] = ()
     server_version: str | None = None
-    row_hashes: dict[str, str] = {}
+    row_hashes: dict[str, str] = Field({})
     compared: tuple[str, ...] = ()
     journal: JournalProof | None = None
 
 
-class DrillState(_Record):
+class DrillState(FrozenModel):
     """A drill between two invocations.
 
     Parameters
@@ -187,7 +184,7 @@ class DrillState(_Record):
     findings: DrillFindings = DrillFindings()
 
 
-class DrillSummary(_Record):
+class DrillSummary(FrozenModel):
     """How a drill ended: what the catalog keeps of the newest one of each target.
 
     `restore_seconds` and `restore_limit_seconds` are as in the report; `problem` is the worst one.
@@ -203,7 +200,7 @@ class DrillSummary(_Record):
     problem: str | None = None
 
 
-class Rehearsal(_Record):
+class Rehearsal(FrozenModel):
     """The newest rehearsal of a recovery that restored a target (`coffre recover --rehearse`).
 
     `seconds` are from the start of the command to the end of the last check of this target. `id` is the recovery's.
@@ -215,7 +212,7 @@ class Rehearsal(_Record):
     seconds: float = Field(ge=0)
 
 
-class DrillReport(_Record):
+class DrillReport(FrozenModel):
     """The whole result of a drill.
 
     Parameters
@@ -273,7 +270,7 @@ class DrillReport(_Record):
     problems: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
-    phases_ms: dict[str, int] = {}
+    phases_ms: dict[str, int] = Field({})
     restore_seconds: float | None = None
     restore_limit_seconds: int | None = None
     groups: int = 1

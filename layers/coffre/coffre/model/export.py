@@ -5,22 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from coffre.model.document import Document
 from coffre.model.kinds import TargetKind
 from coffre.model.target import AgeRecipient
 
 _DESTINATION: Final = "a file to download: "
 
 
-class ExportScope(BaseModel):
+class ExportScope(Document):
     """What is exported. `recipients` can open the file; without any they are those of the backup's target.
 
     `tables` (patterns) and `format` are for databases: `custom` is for pg_restore, `plain` for psql. `prefix` is for
     objects, which become a tar archive. All files are compressed with zstd, then encrypted with age.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     recipients: tuple[AgeRecipient, ...] = Field(default=(), max_length=20)
     tables: tuple[Annotated[str, Field(min_length=1, max_length=300)], ...] = Field(default=(), max_length=1000)

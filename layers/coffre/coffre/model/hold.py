@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from coffre.model.backup import Backup, Failure
+from coffre.model.document import FrozenModel
 
 
-class PinReport(BaseModel):
+class PinReport(FrozenModel):
     """One pin that was set or removed.
 
     `backup` is the record afterwards. `failure` says why the request was refused: then nothing was changed.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup: Backup | None = None
     failure: Failure | None = None

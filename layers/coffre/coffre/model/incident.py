@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from coffre.model.document import FrozenModel
 
 
-class Incident(BaseModel):
+class Incident(FrozenModel):
     """One problem: the same kind, target and fingerprint, from when it was first seen until it is over.
 
     `seen` is how often it was noticed since then. An invocation claims it before it sends the alert (`claimed_at`);
     `told_at` is when the alert was sent. `version` counts the changes of the record. `recorded` of the `seen` are in
     the audit since `recorded_at`, where it counts them.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     target: str
     kind: str

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from coffre.model.document import FrozenModel
 from coffre.model.manifest import Frame, PackReference, SequenceValue, Sha256
-
-
-class _Stored(BaseModel):
-    # Readers ignore fields that a later minor version may add; writers only know these.
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class JournalEnd(StrEnum):
@@ -38,7 +34,7 @@ class JournalEnd(StrEnum):
     GAP = "gap"
 
 
-class IntervalEnd(_Stored):
+class IntervalEnd(FrozenModel):
     """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it, whatever is stored.
 
     `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
@@ -56,7 +52,7 @@ class IntervalEnd(_Stored):
     text: str = ""
 
 
-class DefinitionMark(_Stored):
+class DefinitionMark(FrozenModel):
     """One table or type among the definitions: a drain, which cannot read what is encrypted, finds what has changed.
 
     `shape` is part of a hash of what its rows have to fit. `file` and `version` of a table change when it is emptied,
@@ -70,7 +66,7 @@ class DefinitionMark(_Stored):
     version: int = 0
 
 
-class JournalInterval(_Stored):
+class JournalInterval(FrozenModel):
     """The beginning of an interval, written once.
 
     `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, whose snapshot
@@ -97,7 +93,7 @@ class JournalInterval(_Stored):
     left_out: tuple[str, ...] = ()
 
 
-class JournalSegment(_Stored):
+class JournalSegment(FrozenModel):
     """The record of a segment: with it, the segment exists.
 
     `previous` is the SHA-256 of the record before it, of the interval's record for the first. The transactions are
@@ -127,7 +123,7 @@ class JournalSegment(_Stored):
     marks: tuple[DefinitionMark, ...] = ()
 
 
-class JournalState(_Stored):
+class JournalState(FrozenModel):
     """What the catalog knows of a target's journal. The vault is the truth about what is stored.
 
     `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its

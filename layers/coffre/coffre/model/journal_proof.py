@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from coffre.model.document import FrozenModel
 from coffre.model.words import counted
 
 
@@ -17,7 +18,7 @@ class ProofVerdict(StrEnum):
     NOT_PROVEN = "not_proven"
 
 
-class JournalProof(BaseModel):
+class JournalProof(FrozenModel):
     """One comparison.
 
     Parameters
@@ -37,8 +38,6 @@ class JournalProof(BaseModel):
     why
         Why nothing is proven.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     verdict: ProofVerdict
     target: str
@@ -82,10 +81,8 @@ class JournalProof(BaseModel):
         return self.is_doubtful and self.interval == interval and base_lsn < self.to_lsn
 
 
-class JournalProofs(BaseModel):
+class JournalProofs(FrozenModel):
     """The newest comparisons of a target's journal, the newest first."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     target: str
     proofs: tuple[JournalProof, ...] = ()

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from coffre.model.document import FrozenModel
 
 
 class LockMode(StrEnum):
@@ -30,14 +30,12 @@ class Lock:
     until: datetime
 
 
-class LockProgress(BaseModel):
+class LockProgress(FrozenModel):
     """How many of a backup's objects rotations have locked until then, in batches.
 
     `refused` are the batches of which not every object was locked, each by the number of its first object. `done`
     counts them too.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     until: datetime
     done: int = 0

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 
 from coffre.model.backup import Tier
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Contents, TargetKind
 from coffre.model.locks import LockMode
@@ -19,16 +20,11 @@ _MOST_FRAME_BYTES = 64 * 1024 * 1024
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class _Stored(BaseModel):
-    # Readers ignore fields that a later minor version may add; writers only know these.
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
 def _is_none(value: object) -> bool:
     return value is None
 
 
-class Frame(_Stored):
+class Frame(FrozenModel):
     """`length` bytes at `offset` of the object `pack`, which decrypt and decompress to `size` bytes.
 
     `sha256` is of those plaintext bytes.
@@ -51,14 +47,14 @@ class EntryKind(StrEnum):
     OBJECT = "object"
 
 
-class RelationName(_Stored):
+class RelationName(FrozenModel):
     """A relation by its raw names (no quotes)."""
 
     schema_name: str
     relation_name: str
 
 
-class ObjectFacts(_Stored):
+class ObjectFacts(FrozenModel):
     """What a bucket says about an object besides its bytes; what it does not say is None or empty.
 
     `etag` (without quotes), `last_modified`, `version_id` and the entry's `size` tell whether an object changed; the
@@ -91,7 +87,7 @@ class ObjectFacts(_Stored):
     dangling: str | None = None
 
 
-class Entry(_Stored):
+class Entry(FrozenModel):
     """One named thing in a backup. Its bytes are those of its frames, one after another.
 
     An object's name is `<bucket>/<key>`; a bucket's name has no slash, a key may be anything.
@@ -111,7 +107,7 @@ class Entry(_Stored):
     start: int = Field(default=0, ge=0)
 
 
-class SequenceValue(_Stored):
+class SequenceValue(FrozenModel):
     """A sequence's state as the dump read it; `setval(name, last_value, is_called)` restores it."""
 
     schema_name: str
@@ -120,7 +116,7 @@ class SequenceValue(_Stored):
     is_called: bool
 
 
-class TableContent(_Stored):
+class TableContent(FrozenModel):
     """One table of a backup, over all its slices.
 
     `oid` is the source's, which the entry of the table in the schema archive has too, in whatever encoding its name is.
@@ -147,14 +143,14 @@ class TableContent(_Stored):
     through: RelationName | None = None
 
 
-class SearchPath(_Stored):
+class SearchPath(FrozenModel):
     """A `search_path` that was set at the source: for one role, or (None) for every session of the database."""
 
     role: str | None = None
     path: str
 
 
-class JournalBase(_Stored):
+class JournalBase(FrozenModel):
     """What a manifest says so that its backup can be the base of a journal.
 
     `snapshot` is the text of `pg_current_snapshot()`. The server's WAL was on disk up to `before_lsn` before it was
@@ -168,7 +164,7 @@ class JournalBase(_Stored):
     fingerprint: str = Sha256
 
 
-class DatabaseContent(_Stored):
+class DatabaseContent(FrozenModel):
     """What a database backup holds besides its entries.
 
     `contents` says what was asked for: with `schema` it has no rows, values of sequences and large objects, with
@@ -194,13 +190,13 @@ class DatabaseContent(_Stored):
     materialized_views: tuple[RelationName, ...] = ()
     extensions: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
-    policy_roles: dict[int, tuple[str, ...]] = {}
+    policy_roles: dict[int, tuple[str, ...]] = Field({})
     search_paths: tuple[SearchPath, ...] = ()
     knows_roots: bool = False
     journal: JournalBase | None = Field(default=None, exclude_if=_is_none)
 
 
-class BucketSummary(_Stored):
+class BucketSummary(FrozenModel):
     """What a backup took of one bucket. `size` is in bytes."""
 
     name: str
@@ -211,7 +207,7 @@ class BucketSummary(_Stored):
     size: int
 
 
-class StorageContent(_Stored):
+class StorageContent(FrozenModel):
     """What a backup of buckets holds besides its entries.
 
     `added`, `changed` and `removed` objects are compared with the backup before (`previous`); `unread` ones are in the
@@ -230,13 +226,13 @@ class StorageContent(_Stored):
     unread: int = 0
     previous: str | None = None
     invocations: int = 1
-    requests: dict[str, int] = {}
+    requests: dict[str, int] = Field({})
     compared: int = 0
     attributes_changed: int = 0
     compare_turn: int = 0
 
 
-class EntriesFile(_Stored):
+class EntriesFile(FrozenModel):
     """A file of entries that the manifest names.
 
     `sha256` is of its compressed bytes, `first` the name of its first entry. Older files have an empty `first`.
@@ -249,7 +245,7 @@ class EntriesFile(_Stored):
     first: str = ""
 
 
-class PackReference(_Stored):
+class PackReference(FrozenModel):
     """A pack that this backup needs, its own or an earlier one's: `live_bytes` of `length` are in use.
 
     `locked_until` is the end of the longest lock that backups have set on it, and `lock_mode` the mode; its real lock
@@ -264,7 +260,7 @@ class PackReference(_Stored):
     lock_mode: LockMode | None = Field(default=None, exclude_if=_is_none)
 
 
-class Manifest(_Stored):
+class Manifest(FrozenModel):
     """The self-describing record of one backup; it is written last and commits the backup.
 
     The files of `entries` follow one another in the order of the names.

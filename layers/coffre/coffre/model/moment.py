@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from coffre.model.document import Document
 
 # A day before or after fits the calendar too, whatever the zone.
 _YEARS: Final = range(2000, 9999)
 
 
-class Moment(BaseModel):
+class Moment(Document):
     """One of: a time of the server's clock, a position in its WAL, or what was before a transaction.
 
     Parameters
@@ -24,8 +26,6 @@ class Moment(BaseModel):
         The transaction's number, as `txid_current()`, `xmin` or the server's log have it. It and all that was
         committed after it are left out.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     time: AwareDatetime | None = None
     lsn: str | None = Field(default=None, pattern="^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from coffre.model.document import Document
+from coffre.model.document import Document, FrozenModel
 from coffre.model.kinds import TargetKind
 
 POINT_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -104,18 +104,14 @@ class Point(Document):
         return (self.database, *self.buckets)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
-class PartOf(_Record):
+class PartOf(FrozenModel):
     """Which point a backup is a part of: the point's name and its id, a ULID."""
 
     name: str
     id: str
 
 
-class PointCounts(_Record):
+class PointCounts(FrozenModel):
     """What a backup of buckets found of the references of its point.
 
     `references` are objects that rows refer to, in the buckets of the target. Of those, `dangling` ones are not in the
@@ -135,7 +131,7 @@ class ManifestPoint(PartOf):
     counts: PointCounts | None = None
 
 
-class ReferenceList(_Record):
+class ReferenceList(FrozenModel):
     """A file of references in the vault: as a file of entries (`EntriesFile`)."""
 
     key: str
@@ -145,7 +141,7 @@ class ReferenceList(_Record):
     first: str = ""
 
 
-class PointPart(_Record):
+class PointPart(FrozenModel):
     """One backup of a point."""
 
     target: str
@@ -155,7 +151,7 @@ class PointPart(_Record):
     counts: PointCounts | None = None
 
 
-class PointRecord(_Record):
+class PointRecord(FrozenModel):
     """One point: begun when the database's snapshot was taken, sealed when all its parts are COMPLETED.
 
     `taken_at` is the time of the snapshot by the function's clock. `references` is the number of objects that its rows

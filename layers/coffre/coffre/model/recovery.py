@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from coffre.model.document import FrozenModel
 from coffre.model.kinds import TargetKind
 
 JOURNAL: Final = "recovery.json"
@@ -38,11 +39,7 @@ class StepState(StrEnum):
     LEFT_OUT = "left out"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
-class Step(_Record):
+class Step(FrozenModel):
     """One step of a recovery.
 
     Parameters
@@ -114,7 +111,7 @@ class Step(_Record):
         return (self.ended_at - self.started_at).total_seconds()
 
 
-class Recovery(_Record):
+class Recovery(FrozenModel):
     """The journal of a recovery, and its report in the end. Nothing of it is secret.
 
     Parameters

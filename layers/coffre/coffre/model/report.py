@@ -9,12 +9,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from coffre.model.audit import AuditEvent
 from coffre.model.backup import Backup, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Copy
+from coffre.model.document import FrozenModel
 from coffre.model.objectives import Contact
 from coffre.model.status import Measured, StatusReport
 from coffre.model.usage import Usage
@@ -38,19 +39,15 @@ class Period(StrEnum):
         return self.value.removesuffix("ly")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Money(_Record):
+class Money(FrozenModel):
     """What this month cost until now, what all of it costs if it continues like this, and by kind; US dollars."""
 
     until_now: Decimal
     whole_month: Decimal
-    kinds: dict[str, Decimal] = {}
+    kinds: dict[str, Decimal] = Field({})
 
 
-class TargetReport(_Record):
+class TargetReport(FrozenModel):
     """One target. `sizes` are bytes of plaintext of its good backups in the period, the oldest first.
 
     `verified` counts its backups that were verified in the period; `failures` are the last few, a sentence each.
@@ -67,7 +64,7 @@ class TargetReport(_Record):
     stored_bytes: int = 0
 
 
-class CopyReport(_Record):
+class CopyReport(FrozenModel):
     """One destination: how many of the vault's good backups it has, and how many were verified there."""
 
     name: str
@@ -78,14 +75,14 @@ class CopyReport(_Record):
     overdue: int = 0
 
 
-class Jobs(_Record):
+class Jobs(FrozenModel):
     """How often a job ran in the period."""
 
     job: str
     runs: int
 
 
-class Act(_Record):
+class Act(FrozenModel):
     """Who did something, and how often in the period. `verified`: AWS says so; otherwise the request claims it."""
 
     actor: str
@@ -94,7 +91,7 @@ class Act(_Record):
     count: int
 
 
-class Todo(_Record):
+class Todo(FrozenModel):
     """What a person does once in a period, by this command. `done` is the fact that shows that it was done."""
 
     period: Period
@@ -103,7 +100,7 @@ class Todo(_Record):
     done: str | None = None
 
 
-class PeriodReport(_Record):
+class PeriodReport(FrozenModel):
     """The report. `version` changes when a field goes, or means something else. `periods` are those of `todos`."""
 
     version: Literal[1] = 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from coffre.model.document import Document
 from coffre.model.kinds import Contents
 from coffre.model.moment import Moment
 
@@ -21,11 +22,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class RowFilter(_Choice):
+class RowFilter(Document):
     """Which rows of a table: those of a period of one column, or those for which an SQL expression is true.
 
     Parameters
@@ -67,7 +64,7 @@ class RowFilter(_Choice):
         return self
 
 
-class Scope(_Choice):
+class Scope(Document):
     """Which part of a backup is restored, and what may happen to existing objects.
 
     Parameters

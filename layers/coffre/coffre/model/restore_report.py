@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from coffre.model.backup import Record
 from coffre.model.confirmation import Plan
 from coffre.model.copies import ReadFrom
+from coffre.model.document import FrozenModel
 from coffre.model.safety import Safety
 from coffre.model.storage import StorageResult
 
 
-class RestoredTable(Record):
+class RestoredTable(FrozenModel):
     """What a restore did for one table. Bytes are plaintext."""
 
     table: str
@@ -18,7 +18,7 @@ class RestoredTable(Record):
     duration_ms: int
 
 
-class Comparison(Record):
+class Comparison(FrozenModel):
     """How a table in use and the staged version of the backup differ, in rows, and what was done about it.
 
     `missing` rows are in the backup only, `extra` ones in the table only; `columns` are those in which changed rows
@@ -38,14 +38,14 @@ class Comparison(Record):
     before: str | None = None
 
 
-class Kept(Record):
+class Kept(FrozenModel):
     """Something that a restore made and left: `remove` is the SQL that removes it when it is not needed any more."""
 
     what: str
     remove: str
 
 
-class LeftOut(Record):
+class LeftOut(FrozenModel):
     """Something of the backup that could not be restored.
 
     `what` names it for a person, `reason` has the server's words where the server refused it, and `sql` makes it once
@@ -61,7 +61,7 @@ class LeftOut(Record):
         return f"Not restored: {self.what}: {self.reason.rstrip('.')}."
 
 
-class RestoreReport(Record):
+class RestoreReport(FrozenModel):
     """The whole result of a restore, kept in the vault: `phases_ms` says how long each phase took.
 
     `steps` are what it did, of a dry run what it would do. `dependents` are the objects that were

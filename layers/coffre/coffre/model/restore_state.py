@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from coffre.model.confirmation import Facts
+from coffre.model.document import Document
 from coffre.model.names import TableName
 from coffre.model.safety import Safety
 
 
-class DatabaseState(BaseModel):
+class DatabaseState(Document):
     """What was confirmed: the state of the destination then, the tables that may change, and what holds both.
 
     `tables` is None when all may change. `safety` is about the backup of what is overwritten. `destination` is the
     place and the role that a person was shown; None: of a version that did not keep it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     facts: Facts
     tables: tuple[TableName, ...] | None = None

@@ -5,13 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
 from coffre.model.backup import Tier
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
+from coffre.model.document import FrozenModel
 
 
 class Action(StrEnum):
@@ -21,7 +16,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-class Decision(_Record):
+class Decision(FrozenModel):
     """What becomes of one backup, and why, in words for a person.
 
     `held_back` says that its tiers would let it go, and that something safer than age keeps it. `size_bytes` is what
@@ -39,7 +34,7 @@ class Decision(_Record):
     waits_until: datetime | None = None
 
 
-class Problem(_Record):
+class Problem(FrozenModel):
     """Something that a person has to look at, and on whose account packs of the target are kept."""
 
     code: str
@@ -47,7 +42,7 @@ class Problem(_Record):
     text: str
 
 
-class Amount(_Record):
+class Amount(FrozenModel):
     """A number of objects and their bytes."""
 
     objects: int = 0
@@ -62,7 +57,7 @@ class Amount(_Record):
         return Amount(objects=self.objects + other.objects, size_bytes=self.size_bytes + other.size_bytes)
 
 
-class SweepReport(_Record):
+class SweepReport(FrozenModel):
     """What is in the vault, and what was (or would be) removed.
 
     `wasted_bytes` are in packs that some backup needs, and are used by none as far as the manifests say: at most half
@@ -97,7 +92,7 @@ class SweepReport(_Record):
         return self.packs.size_bytes - self.packs_removed.size_bytes + self.journal_bytes
 
 
-class VaultUse(_Record):
+class VaultUse(FrozenModel):
     """What the vault held when a sweep measured it: what the catalog keeps of its report.
 
     `size_bytes` are in packs, of which some backup needs `used_bytes`; `needed_bytes` and `plaintext_bytes` are as in
@@ -136,7 +131,7 @@ class VaultUse(_Record):
         return max(0, self.needed_bytes - self.used_bytes)
 
 
-class JournalDamage(_Record):
+class JournalDamage(FrozenModel):
     """The packs of a target's journal that were damaged when they were read last."""
 
     target: str
@@ -144,7 +139,7 @@ class JournalDamage(_Record):
     packs: tuple[str, ...] = ()
 
 
-class LockReport(_Record):
+class LockReport(FrozenModel):
     """The locks that a rotation extended: of how many objects, which this number of backups refer to.
 
     The next rotation continues with those of `unfinished` backups, for which there was no time.
@@ -155,7 +150,7 @@ class LockReport(_Record):
     unfinished: int = 0
 
 
-class RotationReport(_Record):
+class RotationReport(FrozenModel):
     """One rotation.
 
     `not_configured` are targets with backups, of which nothing goes because no retention is known. `sweep` is None when

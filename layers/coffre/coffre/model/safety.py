@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
+from coffre.model.document import FrozenModel
 from coffre.model.kinds import SafetyState as SafetyState
 
 
-class Safety(BaseModel):
+class Safety(FrozenModel):
     """The backup of what a restore overwrites.
 
     Parameters
@@ -25,8 +24,6 @@ class Safety(BaseModel):
     lacks
         What is at stake and not in such a backup, as the target's configuration is now; in words.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     state: SafetyState
     text: str

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
+
+from coffre.model.document import Document
 
 
-class Session(BaseModel):
+class Session(Document):
     """One session. `id` is the SHA-256 of what the browser has, in lower-case hex: the table opens no session.
 
     `name` is who it is (stable, unique), `shown` what a page calls the person, `groups` what the identity provider said
     at the sign-in: which roles they give is decided at each request. `issuer` and `client_id` say where that was, for
     groups of another provider mean something else. `browser` is its name and system.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     id: str
     name: str

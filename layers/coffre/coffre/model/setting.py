@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError
 
 _SALT_BYTES: Final = 32
@@ -23,10 +24,8 @@ SettingFileName = Annotated[str, Field(max_length=200, pattern=SETTING_FILE_NAME
 MOST_SEALED_BYTES: Final = 4 * 1024 * 1024
 
 
-class Sealed(BaseModel):
+class Sealed(FrozenModel):
     """A value that was encrypted before it was handed in: `size` and `sha256` are of the line and value inside."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     size: int = Field(ge=0, le=MOST_SEALED_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

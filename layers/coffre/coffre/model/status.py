@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
 from coffre.model.database_target import DatabaseTarget
+from coffre.model.document import FrozenModel
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
@@ -32,11 +33,7 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Reason(_Record):
+class Reason(FrozenModel):
     """Why targets are not safe, or why that is unknown; `cure` is a command or the page that says what to do."""
 
     code: str
@@ -61,7 +58,7 @@ class Source(StrEnum):
     JOURNALS = "journals"
 
 
-class CheckupSummary(_Record):
+class CheckupSummary(FrozenModel):
     """What doctor found last: the codes of blockers and warnings, and how many checks could not look.
 
     `target` is None for what all targets share.
@@ -74,7 +71,7 @@ class CheckupSummary(_Record):
     unseen: int = 0
 
 
-class Unread(_Record):
+class Unread(FrozenModel):
     """Something that could not be read, and why: never a reason to call anything safe.
 
     `cure` is what to do about a damaged record; None: the reader may lack a permission.
@@ -85,7 +82,7 @@ class Unread(_Record):
     cure: str | None = None
 
 
-class OpenAlert(_Record):
+class OpenAlert(FrozenModel):
     """A problem that was reported and is not over. `target` is `-` when it is about no single one."""
 
     kind: str
@@ -108,7 +105,7 @@ _ENDINGS: Final = {
 }
 
 
-class Schedule(_Record):
+class Schedule(FrozenModel):
     """A rule that starts a job: `daily-databases`, `weekly-drill`. `next_at` is unknown when the expression does not
     say it."""
 
@@ -229,7 +226,7 @@ class Facts:
 # --- what is answered ---
 
 
-class Gap(_Record):
+class Gap(FrozenModel):
     """The time between two consecutive good backups: what would have been lost, at most, by a failure in it."""
 
     since: datetime
@@ -241,7 +238,7 @@ class Gap(_Record):
         return self.until - self.since
 
 
-class Measured(_Record):
+class Measured(FrozenModel):
     """What happened to one target, next to its objectives.
 
     `age` is that of the newest good backup, `worst` the longest gap. `rpo_missed` and `rto_missed` are None when there
@@ -257,7 +254,7 @@ class Measured(_Record):
     rto_missed: bool | None = None
 
 
-class TargetStatus(_Record):
+class TargetStatus(FrozenModel):
     """One target. Times are UTC, sizes bytes of plaintext but for `stored_bytes`; None: there is none, or unknown.
 
     `age_hours` is that of the newest good backup, and `limit_hours` what it may be. `sizes` are those of the last
@@ -284,11 +281,11 @@ class TargetStatus(_Record):
     next_run_at: datetime | None = None
     recipients: tuple[str, ...] = ()
     keys_since: datetime | None = None
-    keys_opened: dict[str, datetime | None] = {}
+    keys_opened: dict[str, datetime | None] = Field({})
     measured: Measured | None = None
 
 
-class CopyState(_Record):
+class CopyState(FrozenModel):
     """One copy of the vault: `sentence` says that it is complete and since when it is verified, or what is missing.
 
     `verified_at` is when the newest backup of each target was found complete there: of the target that was looked at
@@ -301,7 +298,7 @@ class CopyState(_Record):
     verified_at: datetime | None = None
 
 
-class JournalStatus(_Record):
+class JournalStatus(FrozenModel):
     """The journal of one target. `until` is the newest moment that can be restored (None: none is known), and
     `lag_seconds` its age; `window_days` is how far back moments are kept. `problem` says what is wrong; None: nothing.
     """
@@ -314,7 +311,7 @@ class JournalStatus(_Record):
     problem: str | None = None
 
 
-class StatusReport(_Record):
+class StatusReport(FrozenModel):
     """The answer. `version` changes when a field goes, or means something else."""
 
     version: Literal[1] = 1

@@ -5,21 +5,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from coffre.model.bucket_target import BucketName
+from coffre.model.document import Document, FrozenModel
 from coffre.model.kinds import Mode as Mode
 from coffre.model.safety import Safety
 
 
-class ObjectChoice(BaseModel):
+class ObjectChoice(Document):
     """Which objects of a backup: all, those of one bucket, those whose keys start with `prefix`, or `keys`.
 
     `prefix` and `keys` are of the one bucket, which has to be named when the backup has several. `names` are keys of
     lists in the vault with whole names (`<bucket>/<key>`), sorted, each list before the next.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     bucket: BucketName | None = None
     prefix: str = ""
@@ -71,11 +70,7 @@ class StorageScope(ObjectChoice):
         return self
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Objects(_Record):
+class Objects(FrozenModel):
     """A number of objects and their bytes."""
 
     count: int = 0
@@ -93,7 +88,7 @@ class StorageOutcome(StrEnum):
     DELETED = "deleted"
 
 
-class StorageResult(_Record):
+class StorageResult(FrozenModel):
     """What a restore of objects did so far, or would do.
 
     `store_secret` names the secret with the destination's store, None: the target's own.
@@ -112,7 +107,7 @@ class StorageResult(_Record):
     left: Objects = Objects()
     failed: Objects = Objects()
     deleted: Objects = Objects()
-    examples: dict[StorageOutcome, tuple[str, ...]] = {}
+    examples: dict[StorageOutcome, tuple[str, ...]] = Field({})
     failures: tuple[str, ...] = ()
     failed_lists: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
@@ -132,14 +127,14 @@ class StorageStep(StrEnum):
     DELETE = "delete"
 
 
-class UploadedPart(_Record):
+class UploadedPart(FrozenModel):
     """A part of an upload that the store has; `checksum` is its SHA-256 in base 64, where the store keeps that."""
 
     etag: str
     checksum: str | None = None
 
 
-class BegunUpload(_Record):
+class BegunUpload(FrozenModel):
     """An upload of a large object that one invocation could not finish: its parts so far, each of `part_bytes`.
 
     `name` is the object's in the backup, `bucket` and `key` are where it goes.
@@ -158,7 +153,7 @@ class BegunUpload(_Record):
         return len(self.parts) * self.part_bytes
 
 
-class StorageState(_Record):
+class StorageState(FrozenModel):
     """How far a restore is that continues in another invocation; it is kept in the vault meanwhile.
 
     Everything up to the name `after` is done in this step, in the buckets and the store that `destination` names.
@@ -173,7 +168,7 @@ class StorageState(_Record):
     after: str = ""
     destination: str = ""
     result: StorageResult
-    phases_ms: dict[str, int] = {}
+    phases_ms: dict[str, int] = Field({})
     most_overwritten: int = 0
     most_deleted: int = 0
     safety: Safety | None = None

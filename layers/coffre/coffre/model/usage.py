@@ -7,7 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from coffre.model.document import FrozenModel
 
 
 class Job(StrEnum):
@@ -22,7 +24,7 @@ class Job(StrEnum):
     JOURNAL = "journal"
 
 
-class Counts(BaseModel):
+class Counts(FrozenModel):
     """What is counted, attempts that were repeated included.
 
     `function_mb_ms` is memory (MB) times duration (ms). Writes are PUT, COPY, POST and LIST requests, reads GET, HEAD
@@ -31,8 +33,6 @@ class Counts(BaseModel):
     requests for which the vault asks KMS: none without a key, or with an S3 bucket key. `transitions` are those of a
     state machine that spreads a run over several functions.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     invocations: int = Field(default=0, ge=0)
     function_mb_ms: int = Field(default=0, ge=0)
@@ -77,10 +77,8 @@ class Usage(Counts):
         return Decimal(self.function_mb_ms) / (1_024 * 1_000)
 
 
-class Spent(BaseModel):
+class Spent(FrozenModel):
     """What a month cost until now, and what all of it costs if it continues like this, in US dollars."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     until_now: Decimal
     whole_month: Decimal

@@ -7,8 +7,9 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import Level as Level
 from coffre.model.rotation import Amount, Problem
@@ -18,11 +19,7 @@ _LISTED = 20
 FOUND_BY_RESTORING = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-
-class Share(_Record):
+class Share(FrozenModel):
     """One of `parts` about equal shares of all packs: another one each day, so that `parts` days see every pack."""
 
     parts: int = Field(ge=1)
@@ -41,7 +38,7 @@ class Share(_Record):
         return "all" if self.parts == 1 else f"1/{self.parts}"
 
 
-class Damage(_Record):
+class Damage(FrozenModel):
     """Something of a backup that is not as it was recorded.
 
     With `offset` and `length`, one frame of `pack`; with `pack` alone, all of that pack; without, the backup's own
@@ -63,7 +60,7 @@ class Damage(_Record):
         return cls.model_validate({"code": error.code, "text": text, "pack": error.pack, **where})
 
 
-class DamageReport(_Record):
+class DamageReport(FrozenModel):
     """Everything that is known to be wrong with one backup. The vault keeps it with the backup's records.
 
     `packs` are those that later backups do not point at; `damages` are the first of `total`.
@@ -118,7 +115,7 @@ class Checked(StrEnum):
     OFFSITE = "offsite"
 
 
-class Check(_Record):
+class Check(FrozenModel):
     """One question and its answer. `last_backup` and its `age_hours` are of the backup that the answer is about.
 
     `limit_hours` is the age from which it fails; `text` says what is wrong, or why nothing can be asked yet.
@@ -143,7 +140,7 @@ class Check(_Record):
         return self.status == "ok"
 
 
-class Settled(_Record):
+class Settled(FrozenModel):
     """A run that died silently, and what its record says now."""
 
     id: str
@@ -152,7 +149,7 @@ class Settled(_Record):
     status: str
 
 
-class Component(_Record):
+class Component(FrozenModel):
     """All checks of one component together: `failed` when one is.
 
     `last_backup_at` and `age_hours` are of the newest good backup: of the target, or the copy, whose is the oldest.
@@ -164,7 +161,7 @@ class Component(_Record):
     age_hours: float | None = None
 
 
-class FreshReport(_Record):
+class FreshReport(FrozenModel):
     """The answer of the level `fresh`: 200 when every check is ok, else 500.
 
     `statusCode` is the same number, under the name that monitors of HTTP expect. The components are None in answers of
@@ -185,7 +182,7 @@ class FreshReport(_Record):
 # --- inventory and read ----------------------------------------------------------------------------------------------
 
 
-class Examined(_Record):
+class Examined(FrozenModel):
     """A backup of which all was read, or as much as time allowed."""
 
     backup_id: str
@@ -194,7 +191,7 @@ class Examined(_Record):
     text: str | None = None
 
 
-class VerificationReport(_Record):
+class VerificationReport(FrozenModel):
     """The answer of the levels `inventory` and `read`: 200 when nothing is wrong, else 500.
 
     `packs` are those that were looked for, or of which something was read; `checksums` is how many were compared by the
@@ -218,13 +215,13 @@ class VerificationReport(_Record):
     checksums_not_kept: int = 0
     entries: int = 0
     frames: Amount = Amount()
-    living: dict[str, Amount] = {}
+    living: dict[str, Amount] = Field({})
     examined: tuple[Examined, ...] = ()
     damaged: tuple[DamageReport, ...] = ()
     problems: tuple[Problem, ...] = ()
     lock_problems: tuple[Problem, ...] = ()
     journal: Amount = Amount()
     journal_problems: tuple[Problem, ...] = ()
-    healthy: dict[str, str | None] = {}
+    healthy: dict[str, str | None] = Field({})
     unfinished: str | None = None
     duration_ms: int = 0

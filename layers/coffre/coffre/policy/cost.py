@@ -14,7 +14,7 @@ from typing import Final, Self
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.rotation import VaultUse
-from coffre.model.usage import Counts, Job, Spent, Usage
+from coffre.model.usage import Job, Spent, Usage
 from coffre.policy.prices import GB, Prices
 
 _ZERO: Final = Decimal(0)
@@ -290,11 +290,3 @@ def dollars(amount: Decimal) -> str:
     if places > 6:
         return "$0.00"
     return f"${amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
-
-
-def counts_of(usages: Iterable[Usage]) -> Counts:
-    """Return the counts of several runs together."""
-    total = Counts()
-    for used in usages:
-        total = total.plus(used.counts)
-    return total

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from coffre.model.backup import Backup, Failure, Restore
+from coffre.model.document import FrozenModel
 from coffre.model.drill import DrillRun
 from coffre.model.errors import CoffreError
 from coffre.operations.admin.cancel import Cancelling
@@ -14,10 +13,8 @@ from coffre.runtime.function import utc_now
 from coffre.runtime.observability import log_failure
 
 
-class CancelReport(BaseModel):
+class CancelReport(FrozenModel):
     """A run that was asked to end: its record. `failure` says why it was not asked."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup: Backup | None = None
     restore: Restore | None = None

@@ -7,7 +7,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from coffre.model.document import describe_validation, parse_json
+from coffre.model.document import Document, describe_validation, parse_json
 from coffre.model.errors import SecretError
 
 _GOOGLE_HINT: Final = "Store the JSON key of a service account as Google gives it (docs/destinations.md)."
@@ -22,10 +22,8 @@ class _GoogleKey(BaseModel):
     private_key: str = Field(min_length=1, repr=False)
 
 
-class AzureSecret(BaseModel):
+class AzureSecret(Document):
     """The account's key, or a SAS token: exactly one of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     account_key: str | None = Field(default=None, min_length=1, repr=False)
     sas_token: str | None = Field(default=None, min_length=1, repr=False)

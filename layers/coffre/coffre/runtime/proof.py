@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from coffre.model.document import Document
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
@@ -28,14 +30,12 @@ _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _AUTHORIZATION: Final = re.compile(rf"{_ALGORITHM} Credential=([^/, ]+)/.*, ?Signature=([0-9a-f]{{64}})")
 
 
-class Proof(BaseModel):
+class Proof(Document):
     """The parts of a signature that the function cannot know by itself; everything else of the request it writes.
 
     `date` is when it was signed, `token` the session token of temporary credentials. No part can hold a character that
     would add a header, or end the part that it stands in.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     key_id: str = Field(pattern=r"^[A-Za-z0-9_]{1,128}$", repr=False)
     date: str = Field(pattern=r"^[0-9]{8}T[0-9]{6}Z$")

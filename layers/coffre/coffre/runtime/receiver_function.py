@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import botocore.session
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from ulid import ULID
 
 from coffre.alerts.copy_care import copy_inconsistent, copy_rotation_failed
 from coffre.alerts.publish import Publisher
 from coffre.model.backup import Failure
-from coffre.model.document import describe_validation
+from coffre.model.document import FrozenModel, describe_validation
 from coffre.model.errors import EventError, SettingsError
 from coffre.model.locks import LockMode
 from coffre.model.protection import Retention
@@ -33,10 +33,8 @@ _PREFIX: Final = "COFFRE_"
 _NAME: Final = "receiver"
 
 
-class ReceiverSettings(BaseModel):
+class ReceiverSettings(FrozenModel):
     """The variables of the function: where the copies are, and how long they stay. Ages are days."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     bucket: str = Field(min_length=1)
     object_lock: str = Field(default="off", pattern="^(off|governance|compliance)$")

@@ -36,7 +36,6 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.spread_steps import BEAT_SECONDS, Invocation, SpreadSteps, over, request_of
 
-_EARLIER_RUNS: Final = 5
 # A holder whose session broke asks for another one: not faster than this.
 _PAUSE_SECONDS: Final = 2.0
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile, Frame, PackReference
 from coffre.policy.ranges import NameRange
@@ -16,13 +17,11 @@ from coffre.vault.vault import Vault
 _LIMIT_BYTES: Final = 256 * 1024 * 1024
 
 
-class UnreadGroup(BaseModel):
+class UnreadGroup(FrozenModel):
     """Objects of a bucket that could not be read for the same reason: their number, and the names of the first.
 
     `is_stored`: they are in the backup, in another version than the rows of its restore point mean.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     bucket: str
     code: str
@@ -32,21 +31,19 @@ class UnreadGroup(BaseModel):
     is_stored: bool = False
 
 
-class Counts(BaseModel):
+class Counts(FrozenModel):
     """What was counted so far. `objects` and `sizes` are by bucket."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-    objects: dict[str, int] = {}
-    sizes: dict[str, int] = {}
+    objects: dict[str, int] = Field({})
+    sizes: dict[str, int] = Field({})
     added: int = 0
     changed: int = 0
     removed: int = 0
     unread: int = 0
     vanished: int = 0
-    requests: dict[str, int] = {}
-    notes: dict[str, int] = {}
-    missing: dict[str, int] = {}
+    requests: dict[str, int] = Field({})
+    notes: dict[str, int] = Field({})
+    missing: dict[str, int] = Field({})
     compared: int = 0
     uncompared: int = 0
     attributes_changed: int = 0
@@ -54,17 +51,15 @@ class Counts(BaseModel):
     dangling: int = 0
     replaced: int = 0
     orphans: int = 0
-    denied: dict[str, int] = {}
+    denied: dict[str, int] = Field({})
 
 
-class BegunObject(BaseModel):
+class BegunObject(FrozenModel):
     """An object that one invocation could not read to its end: the frames that are stored, and which object it was.
 
     It is continued only while the store has the object with this `etag` and `size`. `hash_state` is that of its SHA-256
     after the bytes of `frames`.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     etag: str
@@ -73,26 +68,22 @@ class BegunObject(BaseModel):
     frames: tuple[Frame, ...]
 
 
-class RecordNames(BaseModel):
+class RecordNames(FrozenModel):
     """A record of an unfinished run: its number, and the first and the last name in it."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     number: int
     first: str
     last: str
 
 
-class EarlierRun(BaseModel):
+class EarlierRun(FrozenModel):
     """An unfinished run whose records are read as history, and where they are: no step reads more than it needs."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     records: tuple[RecordNames, ...]
 
 
-class BucketProgress(BaseModel):
+class BucketProgress(FrozenModel):
     """Everything that the next invocation has to know.
 
     `position` is the name of the last entry that is stored, or of what was found to be removed after it: the next
@@ -104,8 +95,6 @@ class BucketProgress(BaseModel):
     `unfinished` are runs since the previous backup whose stored objects are pointed at. `packs` has those packs of
     theirs too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     invocations: int
     position: str
@@ -122,14 +111,12 @@ class BucketProgress(BaseModel):
     unfinished: tuple[EarlierRun, ...] = ()
 
 
-class RangeRecord(BaseModel):
+class RangeRecord(FrozenModel):
     """What one function has stored of a range of names: the second line of its record (docs/format/buckets.md).
 
     The range ends at `end`; without `is_over` the rest of it, after the position of `progress`, is left to others.
     The packs are in the first line.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     after: str
     end: str | None

@@ -294,11 +294,6 @@ def point_of(key: str) -> PointKey | None:
     return PointKey(found[1], found[2], found[3] == ".json") if found else None
 
 
-def is_journal(key: str) -> bool:
-    """Return whether a key is that of anything of a journal."""
-    return _JOURNAL.fullmatch(key) is not None
-
-
 def interval_of(key: str) -> tuple[str, str] | None:
     """Return the target and the id of the interval of a journal that a key belongs to; None: to none."""
     found = _JOURNAL.fullmatch(key)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from coffre.model.backup import Tier
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError
 from coffre.stores.store import Store, put_new, put_small
 from coffre.vault.layout import hold_mark_key, marks_prefix, pin_mark_key, tier_mark_key, verified_mark_key
@@ -31,7 +32,7 @@ class Marks:
     verified_at: datetime | None = None
 
 
-class _Mark(BaseModel):
+class _Mark(FrozenModel):
     tier: Tier | None = None
     pinned_at: AwareDatetime | None = None
     held_at: AwareDatetime | None = None

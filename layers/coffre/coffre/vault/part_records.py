@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from backports import zstd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.model.manifest import PackReference
 from coffre.stores.body import sha256_of
@@ -40,10 +41,8 @@ class StoredPart:
     notes: tuple[str, ...] = ()
 
 
-class _Head(BaseModel):
+class _Head(FrozenModel):
     """The first line of a record."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     backup_id: str
     number: int = Field(ge=0)

@@ -88,7 +88,3 @@ class Caller:
         if permission in WHOLE_STACK:
             return self.may(permission)
         return any(permission in grant.permissions and grant.targets != frozenset() for grant in self.grants)
-
-    def targets_for(self, permission: Permission, known: Iterable[str]) -> tuple[str, ...]:
-        """Return those of the known targets to which the caller may do something, in the given order."""
-        return tuple(name for name in known if self.may(permission, name))

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from ulid import ULID
 
 from coffre.model.backup import Backup, Restore
+from coffre.model.document import Document, FrozenModel
 from coffre.model.target import TARGET_NAME
 from coffre_console.fields import ULID_PATTERN, within_calendar
 from coffre_console.reading.backups import LARGEST_PAGE
@@ -28,16 +29,12 @@ Since = Annotated[_Time | None, Query(description="Not before this time, with it
 Until = Annotated[_Time | None, Query(description="Before this time, with its zone.")]
 
 
-class Body(BaseModel):
+class Body(Document):
     """A request's body: an unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
-
-class Shown(BaseModel):
+class Shown(FrozenModel):
     """An answer."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Listed(Shown):

@@ -62,7 +62,7 @@ def test_a_report_says_what_was_proven_and_what_was_not(account: Account, coffre
         "Drill of shop: Restored and proven.",
         backup.id,
         "PostgreSQL 14.23 at the source, 18.6 here",
-        "1 min 1 s, MORE than the 1 min 0 s that are allowed",
+        "1 min 01 s, MORE than the 1 min 00 s that are allowed",
         "check     paid: passed",
         "Owners and rights",
         "2 indexes, 1 constraint, 1 sequence; pg_amcheck",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from coffre.model.drill import DrillReport, Outcome, Verdict
 from coffre.model.names import visible
+from coffre.model.words import duration, size
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -27,7 +28,6 @@ VERDICTS: Final = {
     Verdict.DIFFERENT: "DIFFERENT",
     Verdict.NOT_LOADED: "not restored here",
 }
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def page_of(report: DrillReport) -> str:
@@ -50,22 +50,6 @@ def heading_of(report: DrillReport) -> str:
         number = len(report.exceptions)
         return f"{heading}, except for {number} thing{'s' if number > 1 else ''} that could not be proven here"
     return heading
-
-
-def bytes_shown(count: int) -> str:
-    """Return a size with three digits or so."""
-    size, unit = float(count), 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {_UNITS[unit]}"
-
-
-def seconds_shown(seconds: float) -> str:
-    """Return a time as a person says it."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Lines(str):
@@ -91,9 +75,9 @@ def _template() -> Template:
         finalize=_shown,
     )
     environment.filters |= {
-        "bytes": bytes_shown,
+        "bytes": size,
         "lines": _Lines,
-        "seconds": seconds_shown,
+        "seconds": lambda seconds: duration(round(1000 * seconds)),
         "value": json.dumps,
         "number": lambda number: f"{number:,}",
         "moment": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",

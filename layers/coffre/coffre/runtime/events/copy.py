@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from coffre.model.copies import DestinationName
+from coffre.model.document import Document
 from coffre.model.target import TargetName
 from coffre.runtime.events.event import SentEvent, Ulid
 
 
-class CopiedElsewhere(BaseModel):
+class CopiedElsewhere(Document):
     """Backups that a command has copied into a directory of the configuration, and found complete."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     to: DestinationName
     backups: tuple[Ulid, ...] = Field(min_length=1, max_length=1000)

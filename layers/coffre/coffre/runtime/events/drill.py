@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from coffre.model.copies import DestinationName
+from coffre.model.document import Document
 from coffre.model.drill import DrillState
 from coffre.model.target import TargetName
 from coffre.runtime.events.event import SentEvent, Ulid
@@ -15,10 +16,8 @@ from coffre.runtime.events.event import SentEvent, Ulid
 _REHEARSAL_SECONDS: Final = 31 * 86_400
 
 
-class Rehearsed(BaseModel):
+class Rehearsed(Document):
     """A rehearsal of a recovery: its id, and by target the seconds until it was restored and checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: Ulid
     seconds: dict[TargetName, Annotated[float, Field(ge=0, le=_REHEARSAL_SECONDS)]] = Field(min_length=1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, PrivateAttr, ValidationError
 
 from coffre.model.audit import Actor
-from coffre.model.document import describe_validation
+from coffre.model.document import Document, describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.times import in_utc, parse_span
@@ -35,9 +35,7 @@ Line = Annotated[str, Field(min_length=1, max_length=LONGEST_ACTOR), AfterValida
 Utc = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
-class Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
-
+class Event(Document):
     @classmethod
     def parse(cls, event: object) -> Self:
         """Validate an event.

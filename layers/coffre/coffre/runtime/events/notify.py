@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field, model_validator
 
 from coffre.alerts.message import Message
+from coffre.model.document import FrozenModel
 from coffre.runtime.events.event import Event
 
 
-class _SnsValue(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
+class _SnsValue(FrozenModel):
     Value: str = ""
 
 
-class _SnsMessage(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
+class _SnsMessage(FrozenModel):
     Subject: str | None = None
     Message: str
-    MessageAttributes: dict[str, _SnsValue] = {}
+    MessageAttributes: dict[str, _SnsValue] = Field({})
 
 
-class _SnsRecord(BaseModel):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
-
+class _SnsRecord(FrozenModel):
     Sns: _SnsMessage
 
 

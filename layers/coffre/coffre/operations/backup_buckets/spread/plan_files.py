@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.policy.ranges import PlannedRange
 from coffre.stores.store import put_new
@@ -32,7 +33,7 @@ _HINT: Final = (
 )
 
 
-class RangesHeader(BaseModel):
+class RangesHeader(FrozenModel):
     """What every step of a run needs to know.
 
     `source` says what is backed up, and from where; `previous` is the id of the backup that this one is compared with;
@@ -40,8 +41,6 @@ class RangesHeader(BaseModel):
     smaller than time demands. `unfinished` are runs since then that did not finish, with the records that can be read
     of them, and `notes` say what of them cannot be used.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     backup_id: str
     target: str
@@ -56,14 +55,12 @@ class RangesHeader(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-class RangeLine(BaseModel):
+class RangeLine(FrozenModel):
     """One range of a round. `group` is its number; the record `begun` has objects that others have begun to read.
 
     `objects` and `size_bytes` are what was found when it was planned, a part of it or all; `before`, how many objects
     come before it.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     group: int
     after: str

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from backports import zstd
-from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from coffre.model.document import FrozenModel
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.operations.backup_database.job import BackupPlan
 from coffre.policy.slicing import Part, Slice, TableExtent
@@ -42,10 +43,8 @@ _HINT: Final = (
 )
 
 
-class GroupPlace(BaseModel):
+class GroupPlace(FrozenModel):
     """Where the parts of a group are in `parts.jsonl.zst`, and what they are: numbers from `first` to `last`."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     offset: int
     length: int
@@ -55,7 +54,7 @@ class GroupPlace(BaseModel):
     size_bytes: int
 
 
-class SpreadHeader(BaseModel):
+class SpreadHeader(FrozenModel):
     """What every step of a spread backup needs to know.
 
     `groups` are in the order of their numbers, from 0. `parts` are the numbers of the first and the last part of all,
@@ -64,8 +63,6 @@ class SpreadHeader(BaseModel):
     of `width` workers reads with. `taken_at` is when the snapshot was taken. `actor` asked for the backup. `why` says
     why it is spread.
     """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     format: int = _FORMAT
     backup_id: str
