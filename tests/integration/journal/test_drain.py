@@ -22,7 +22,7 @@ from coffre.operations.journal.job import DrainReport, Guarding
 from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
-from coffre.postgres.journal import fingerprint, look, passing, slot, stream
+from coffre.postgres.journal import fingerprint, look, passing, peek, slot, stream
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
 from coffre.postgres.journal.test_decoding import begin_of, unreadable
@@ -271,7 +271,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
     gone = lost(journal.state.slot or "")
     # The new one is lost as well: a drain makes no more than one.
-    with patch.object(slot, "peek", side_effect=gone), pytest.raises(JournalError):
+    with patch.object(peek, "pieces", side_effect=gone), pytest.raises(JournalError):
         journal.drain()
     assert journal.state.error == "JOURNAL_SLOT_LOST"
     assert journal.end(-2).reason is JournalEnd.SLOT_LOST
@@ -287,11 +287,11 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
         good = current_lsn(journal)
         run(f"INSERT INTO one VALUES ({next(number)}, '{line}')")
         changed()
-        with patch.object(slot, "_PEEK", _UNREAD):
+        with patch.object(peek, "_COPY", _UNREAD):
             report = again(JournalEnd.UNREADABLE, journal.drain())
         assert (report.transactions, report.ended[0][1].stored_lsn >= good) == (2, True)
     changed()
-    with patch.object(slot, "_PEEK", "SELECT 1, 1, convert_from('\\xff', 'UTF8') WHERE %s || %s || %s::text <> ''"):
+    with patch.object(peek, "_COPY", _NOTHING_PRINTED):
         with pytest.raises(JournalError) as unread:
             journal.drain()  # the new slot would not be read any better
         assert unread.value.code == "JOURNAL_UNREADABLE"
@@ -423,11 +423,16 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
 
 # Some values make lines that have no table, or that the server cannot print.
-_UNREAD = slot._PEEK.replace(
+_UNREAD = peek._COPY.replace(
     "data FROM",
     "CASE WHEN strpos(data, 'stands alone') > 0 THEN 'table x' ELSE convert_from("
     "CASE WHEN strpos(data, 'UNPRINTABLE') > 0 THEN '\\xff' ELSE convert_to(data, 'UTF8') END, 'UTF8') END FROM",
 )
+
+
+_NOTHING_PRINTED = """
+COPY (SELECT 1, NULL, 1, convert_from('\\xff', 'UTF8') WHERE %s || %s || %s::text <> '') TO STDOUT (NULL ',')
+"""
 
 
 def unread_once() -> Callable[[Line], Begin]:

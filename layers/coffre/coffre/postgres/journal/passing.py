@@ -52,8 +52,9 @@ class Passing:
         self._definitions = definitions
         self._snapshot = snapshot
         self._after = after_lsn
-        # How lines with a change of a row begin, and what prevents that it is followed.
-        self._known: dict[bytes, Barrier | None] = {_MESSAGE: None}
+        # How lines with changes of rows begin: of those that can be followed, and what prevents it of the others.
+        self._followed = {_MESSAGE}
+        self._barriers: dict[bytes, Barrier] = {}
         self._begun: Begin | None = None
         self._barrier: Barrier | None = None
         self.cut: Cut | None = None
@@ -97,13 +98,17 @@ class Passing:
             yield piece
 
     def _stops_in(self, piece: bytes) -> bool:
-        """Look at the lines that begin in a piece."""
-        for beginning, line in zip(_BEGINNING.findall(piece), piece.split(b"\n"), strict=False):
-            if beginning in self._known:
-                self._barrier = self._barrier or self._known[beginning]
-            elif self._stops_at(beginning, line):
+        """Look at the lines that begin in a piece; most are changes of rows that can be followed."""
+        beginnings, before = _BEGINNING.findall(piece), self.lines
+        others = [(number, one) for number, one in enumerate(beginnings) if one not in self._followed]
+        lines = piece.split(b"\n") if others else []
+        for number, beginning in others:
+            self.lines = before + number
+            if beginning in self._barriers:
+                self._barrier = self._barrier or self._barriers[beginning]
+            elif self._stops_at(beginning, lines[number]):
                 return True
-            self.lines += 1
+        self.lines = before + len(beginnings)
         return False
 
     def _stops_at(self, beginning: bytes, line: bytes) -> bool:
@@ -112,8 +117,11 @@ class Passing:
             barrier = self._reason(head_of(Line(int(line[1 : line.index(b",")]), 0, text))[1])
             if barrier is not None and barrier.kind is BarrierKind.NO_IDENTITY and beginning.endswith(_INSERT):
                 barrier = None
-            self._known[beginning] = barrier
-            self._barrier = self._barrier or barrier
+            if barrier is None:
+                self._followed.add(beginning)
+            else:
+                self._barriers[beginning] = barrier
+                self._barrier = self._barrier or barrier
             return False
         found = Line(*json.loads(line))
         if beginning.startswith(b"BEGIN"):
