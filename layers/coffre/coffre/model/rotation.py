@@ -137,7 +137,7 @@ class VaultUse(_Record):
 
 
 class JournalDamage(_Record):
-    """The packs of a target's journal that were damaged when they were read last."""
+    """The packs of a target's journal that were damaged when they were read last, and the records of segments."""
 
     target: str
     at: datetime
