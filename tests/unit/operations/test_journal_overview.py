@@ -6,11 +6,16 @@ from datetime import timedelta
 
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import backup_of, journal_of
+from ulid import ULID
 
 from coffre.model.errors import IntegrityError
+from coffre.model.verification import Share
 from coffre.operations.journal.overview import Stretch, stretches
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import VerifyJob
 from coffre.vault import journal
-from coffre.vault.layout import interval_key
+from coffre.vault.codec import FrameDecoder
+from coffre.vault.layout import interval_end_key, interval_key
 
 
 def test_only_moments_are_promised_whose_segments_exist(scene: Scene) -> None:
@@ -48,10 +53,37 @@ def test_damage_of_one_interval_hides_no_other(scene: Scene) -> None:
     scene.store.delete(journal.segment_keys(scene.vault, "shop", gap)[1].key)
     (scene.root / interval_key("shop", broken)).write_bytes(b"{}")
 
-    (whole, torn), damage = listed(scene)
+    (whole, after, before), damage = listed(scene)
     assert (whole.since, whole.damage) == (scene.now - timedelta(days=4.5), None)
-    assert (torn.since, torn.until, torn.damage) == (None, None, "damaged [JOURNAL_GAP]")
-    assert [error.code for error in damage] == ["JOURNAL_DAMAGED", "JOURNAL_GAP"]
+    assert (after.since, after.until, after.damage) == (None, None, None)
+    assert (before.since, before.until) == (scene.now - timedelta(days=9.5), scene.now - timedelta(days=9))
+    assert before.damage == "the segment 2 is missing"
+    assert [error.code for error in damage] == ["JOURNAL_DAMAGED", "JOURNAL_DAMAGED"]
+
+
+def test_moments_before_and_after_a_damaged_record_are_listed(scene: Scene) -> None:
+    first, second = backup_of(scene, 9.5), backup_of(scene, 6.5)
+    interval = journal_of(scene, (10, 9, 8.5, 8, 7, 6, 5), ended=4)
+    (scene.root / journal.segment_keys(scene.vault, "shop", interval)[2].key).write_bytes(b"{}")
+    job = VerifyJob(
+        str(ULID()), scene.catalog, scene.vault, FrameDecoder(()), scene.scratch, lambda: scene.now, lambda: 900.0
+    )
+    inventory(job, Share(parts=10**9, day=0))
+
+    (after, before), _ = listed(scene)
+
+    assert (before.bases, before.damage) == ((first.id,), "the record of the segment 3 is damaged")
+    assert (before.since, before.until) == (scene.now - timedelta(days=9.5), scene.now - timedelta(days=8.5))
+    assert (after.bases, after.damage) == ((second.id,), None)
+    assert (after.since, after.until) == (scene.now - timedelta(days=6.5), scene.now - timedelta(days=4))
+
+
+def test_where_the_record_of_an_end_is_damaged_the_last_segment_is_not_promised(scene: Scene) -> None:
+    backup_of(scene, 9.5)
+    interval = journal_of(scene, (10, 9, 8, 7), ended=6)
+    (scene.root / interval_end_key("shop", interval)).write_bytes(b"{}")
+    assert (since(scene), until(scene)) == (9.5, 8)
+    assert listed(scene)[0][0].damage == "the record of its end is damaged"
 
 
 def listed(scene: Scene) -> tuple[list[Stretch], list[IntegrityError]]:

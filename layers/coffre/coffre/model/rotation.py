@@ -132,7 +132,7 @@ class VaultUse(FrozenModel):
 
 
 class JournalDamage(FrozenModel):
-    """The packs of a target's journal that were damaged when they were read last."""
+    """The packs of a target's journal that were damaged when they were read last, and the records of segments."""
 
     target: str
     at: datetime

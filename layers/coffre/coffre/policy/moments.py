@@ -50,16 +50,20 @@ class Point:
 
 @dataclass(frozen=True)
 class Stretch[B]:
-    """An interval with what is stored of it.
+    """An interval with what is stored of it, or a part of one that lacks a segment in between.
 
     Parameters
     ----------
+    end
+        Also of a part that another one comes after.
     segments
         In order, without a gap. Those at the beginning may have been deleted.
     bases
         By their positions, the first one first.
     state
         What the catalog knows: how far everything is stored where nothing has changed since the last segment.
+    cut
+        What is missing or damaged before the first segment of a part.
     """
 
     interval: JournalInterval
@@ -67,6 +71,7 @@ class Stretch[B]:
     segments: Sequence[JournalSegment]
     bases: Sequence[tuple[B, JournalBase]]
     state: JournalState | None = None
+    cut: str | None = None
 
     @property
     def history(self) -> tuple[str | None, int]:
@@ -77,6 +82,8 @@ class Stretch[B]:
     def usable(self) -> Sequence[tuple[B, JournalBase]]:
         """The bases after which no segment is deleted."""
         first = self.segments[0].from_lsn if self.segments else self.interval.from_lsn
+        if self.cut is not None:  # nor the one before it (`first_needed`), of which nothing else is known
+            first = self.segments[0].to_lsn
         return [(backup, base) for backup, base in self.bases if base.before_lsn >= first]
 
     def begin(self, point: Point) -> Point | None:

@@ -158,9 +158,7 @@ def segment_keys(vault: Vault, target: str, interval: str, after: int | None = 0
     IntegrityError
         `JOURNAL_GAP`: a number is missing, or there twice.
     """
-    prefix = journal_prefix(target, interval)
-    found = [key for info in vault.store.list(prefix) if (key := segment_of(info.key)) is not None]
-    keys = sorted((key for key in found if key.number > (after or 0)), key=lambda key: key.number)
+    keys = [key for key in listed_segments(vault, target, interval) if key.number > (after or 0)]
     first = after + 1 if after is not None else keys[0].number if keys else 1
     for expected, key in enumerate(keys, first):
         if key.number != expected:
@@ -168,6 +166,12 @@ def segment_keys(vault: Vault, target: str, interval: str, after: int | None = 0
                 key.key, "JOURNAL_GAP", f"the segment {min(expected, key.number)} is missing, or there twice"
             )
     return keys
+
+
+def listed_segments(vault: Vault, target: str, interval: str) -> list[SegmentKey]:
+    """Return the keys of an interval's segments by their numbers, whatever is missing."""
+    found = (segment_of(info.key) for info in vault.store.list(journal_prefix(target, interval)))
+    return sorted((key for key in found if key is not None), key=lambda key: key.number)
 
 
 def read_segment(vault: Vault, key: SegmentKey, previous: str | None) -> tuple[JournalSegment, str]:

@@ -15,11 +15,13 @@ from tests.unit.operations.stored_journal import backup_of, journal_of, lsn_at
 
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.moment import Moment
-from coffre.operations.restore_database.moments import base_for, stretch_of
+from coffre.operations.restore_database.interval_parts import parts_of
+from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.moments import Point, made_from
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
+from coffre.vault.layout import interval_end_key
 from coffre_cli.commands.keys.recovery_kit import SCRIPT
 
 
@@ -38,6 +40,43 @@ def test_where_the_last_segments_were_lost_the_journal_ends_before_them(scene: S
     for by_lsn in (True, False):
         with pytest.raises(RestoreError, match="the segments from 3 to 3 are missing"):
             base_at(5, by_lsn=by_lsn)
+
+
+@pytest.mark.parametrize("what", ["missing", "damaged", "changed"])
+def test_what_lies_before_and_after_a_lost_record_can_be_restored(scene: Scene, what: str) -> None:
+    bases = [backup_of(scene, age) for age in (9.8, 6.8, 4.5)]
+    interval = journal_of(scene, (10, 9.5, 9, 8, 7, 6, 5, 4, 3))
+    record = scene.root / journal.segment_keys(scene.vault, "shop", interval)[3].key
+    if what == "missing":
+        record.unlink()
+    else:
+        record.write_bytes(record.read_bytes().replace(b'"lines":1', b'"lines":2') if what == "changed" else b"{}")
+
+    def base_at(age_days: float) -> str:
+        moment = Moment(time=scene.now - timedelta(days=age_days))
+        return base_for(moment, scene.vault, "shop", bases, None, FrameDecoder).id
+
+    assert {base_at(age) for age in (9.7, 9, 8)} == {bases[0].id}
+    # What the second base does not show can be in the segment that was lost
+    for age in (7.5, 6.5, 5):
+        with pytest.raises(RestoreError, match=r"gap of the journal \(the (record of the )?segment [45]") as caught:
+            base_at(age)
+        assert "2026-11-14 05:00:00" in (caught.value.hint or "")
+    assert {base_at(age) for age in (4.4, 3)} == {bases[2].id}
+
+
+def test_a_damaged_end_costs_the_last_segment_alone(scene: Scene) -> None:
+    base = backup_of(scene, 7.5)
+    interval = journal_of(scene, (8, 7, 6, 5), ended=4.5)
+    (scene.root / interval_end_key("shop", interval)).write_bytes(b"{}")
+
+    def base_at(age_days: float) -> str:
+        moment = Moment(time=scene.now - timedelta(days=age_days))
+        return base_for(moment, scene.vault, "shop", [base], None, FrameDecoder).id
+
+    assert base_at(6) == base.id
+    with pytest.raises(RestoreError, match="the record of its end is damaged"):
+        base_at(5.5)
 
 
 def test_a_number_that_two_histories_of_the_server_have_is_no_moment(scene: Scene) -> None:
@@ -85,7 +124,7 @@ def test_the_kit_applies_the_segments_that_a_restore_applies(scene: Scene, age: 
     manifest = manifest_of(scene.vault, base)
     content = manifest.database
     known = journal.read_interval(scene.vault, "shop", interval)
-    stretch = stretch_of(scene.vault, known, [(base.id, content.database, content.journal)], None)
+    [stretch] = parts_of(scene.vault, known, [(base.id, content.database, content.journal)], None)
     assert content.journal is not None
     chosen = made_from(Point(time=scene.now), stretch, base.id, content.journal)
     kit = runpy.run_path(str(SCRIPT))["Journal"](

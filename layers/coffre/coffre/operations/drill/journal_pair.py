@@ -13,8 +13,8 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import JournalBase
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.job import DrillJob, Proving
+from coffre.operations.restore_database.interval_parts import parts_of
 from coffre.operations.restore_database.job import Source
-from coffre.operations.restore_database.moments import stretch_of
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.journal import is_base
 from coffre.policy.journal_proof import pair_for
@@ -73,8 +73,9 @@ def _pair(
             continue
         backups = {one.id: one for one in _usable(job.backup, proving.backups(), interval)}
         bases = [(one.id, *_base(job, one)) for one in backups.values()]
-        stretch = stretch_of(job.vault, interval, bases, proving.state)
-        if job.backup.id not in dict(stretch.bases):
+        parts = parts_of(job.vault, interval, bases, proving.state)
+        stretch = next((part for part in reversed(parts) if job.backup.id in dict(part.bases)), None)
+        if stretch is None:
             continue
         pair = pair_for(stretch, job.backup.id, proving.before)
         if pair.chosen is None:

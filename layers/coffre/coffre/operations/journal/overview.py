@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.errors import IntegrityError, ObjectMissingError
@@ -13,19 +15,23 @@ from coffre.model.journal import IntervalEnd, JournalInterval, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.journal import bases_of
-from coffre.vault.journal import intervals, read_end, read_segment, segment_keys
-from coffre.vault.layout import SegmentKey
+from coffre.vault.journal import intervals, read_end, read_segment
+from coffre.vault.layout import SegmentKey, interval_of, segment_of
+from coffre.vault.segment_runs import SegmentRun, cut_error, segment_runs
 from coffre.vault.vault import Vault
+
+_END: Final = "the record of its end is damaged"
 
 type _Base = tuple[str, str, JournalBase | None]
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """An interval. Moments from `since` to `until` can be restored; None: none can, for lack of a base or an end.
+    """An interval, or a part of one that lacks a segment. Moments from `since` to `until` can be restored; None: none
+    can, for lack of a base or an end.
 
     `bases` are the ids of the backups that its changes can be applied to, the newest first. `damage` says what of it is
-    damaged or missing.
+    damaged or missing, at the end of a part what it was cut by.
     """
 
     interval: JournalInterval
@@ -41,50 +47,106 @@ def stretches(
 ) -> list[Stretch]:
     """Return the intervals of a target, the newest first; errors of damaged records are given to `on_damage`.
 
-    One whose own record is damaged is left out, and of one that has another damaged record no moment is promised.
+    One whose own record is damaged is left out. Of records of segments those are read again that a verification has
+    found damaged, and the last ones.
     """
     found = intervals(vault, target, on_damage)
     if not found:
         return []
-    state, backups = catalog.journals.find(target), _backups(catalog, vault, target, found[0].started_at)
-    listed = []
+    known = _Known(
+        vault,
+        catalog.journals.find(target),
+        _backups(catalog, vault, target, found[0].started_at),
+        catalog.latest.damaged_of_journal(target),
+    )
+    listed = list[Stretch]()
     for interval in reversed(found):
         try:
-            listed.append(_stretch(vault, interval, state, backups))
+            listed += reversed(list(known.parts(interval, on_damage)))
         except IntegrityError as error:
             on_damage(error)
             listed.append(Stretch(interval, None, (), None, None, f"damaged [{error.code}]"))
     return listed
 
 
-def _stretch(vault: Vault, interval: JournalInterval, state: JournalState | None, backups: Sequence[_Base]) -> Stretch:
-    end, damage = None, None
-    with suppress(ObjectMissingError):
-        end = read_end(vault, interval.target, interval.id)
-    keys = segment_keys(vault, interval.target, interval.id, None)
-    # A base whose next segments were removed, as rotation does, makes no moment.
-    first = keys[0].from_lsn if keys else interval.from_lsn
-    bases = [(name, base) for name, base in bases_of(interval, end, backups) if base.before_lsn >= first]
-    last = keys[-1].number if keys else 0
-    if end is not None and end.number is not None and last < end.number:
-        damage = f"the segments from {last + 1} to {end.number} are missing"
-        until = _last_moment(vault, keys)
-    elif end is not None:
-        until = end.seen_at
-    else:
-        until = state.seen_at if state is not None and state.interval == interval.id else None
-    since = min((base.at for _, base in bases), default=None)
-    if since is None or until is None or until < since:
-        since = until = None
-    return Stretch(interval, end, tuple(name for name, _ in bases), since, until, damage)
+@dataclass(frozen=True)
+class _Known:
+    vault: Vault
+    state: JournalState | None
+    backups: Sequence[_Base]
+    damaged: frozenset[str]
 
+    def parts(self, interval: JournalInterval, on_damage: Callable[[IntegrityError], None]) -> Iterator[Stretch]:
+        """Yield an interval, the oldest part first."""
+        end, damage = None, None
+        try:
+            end = read_end(self.vault, interval.target, interval.id)
+        except ObjectMissingError:
+            pass
+        except IntegrityError as error:
+            on_damage(error)
+            damage = _END
+        runs = segment_runs(self.vault, interval.target, interval.id, self._still_damaged(interval))
+        for run, following in itertools.pairwise(runs):
+            on_damage(cut_error(interval, following.why or ""))
+            if run.keys:
+                yield self._part(interval, run, self._last(run.keys), following.why)
+        last = runs[-1]
+        if damage is not None:  # a drain that did not know of the end can have stored one more
+            yield self._part(interval, last, self._last(last.keys[:-1]), damage)
+        elif last.keys or last.why is None:
+            yield self._open_or_ended(interval, end, last)
 
-def _last_moment(vault: Vault, keys: Sequence[SegmentKey]) -> datetime | None:
-    """Return up to where moments can be restored if there is no more than these segments."""
-    if not keys:
-        return None
-    segment, _ = read_segment(vault, keys[-1], None)
-    return segment.seen_at if segment.is_complete else segment.last_commit
+    def _open_or_ended(self, interval: JournalInterval, end: IntervalEnd | None, run: SegmentRun) -> Stretch:
+        number = run.keys[-1].number if run.keys else 0
+        if end is not None and end.number is not None and number < end.number:
+            damage = f"the segments from {number + 1} to {end.number} are missing"
+            return self._part(interval, run, self._last(run.keys), damage, end)
+        state = self.state if self.state is not None and self.state.interval == interval.id else None
+        known = end or state
+        return self._part(interval, run, (known.seen_at if known else None, None), None, end)
+
+    def _part(
+        self,
+        interval: JournalInterval,
+        run: SegmentRun,
+        last: tuple[datetime | None, int | None],
+        damage: str | None,
+        end: IntervalEnd | None = None,
+    ) -> Stretch:
+        """Return a part whose last moment and position are known."""
+        until, lsn = last
+        # A base whose next segments were removed, as rotation does, makes no moment.
+        first = run.keys[0].from_lsn if run.keys else interval.from_lsn
+        if run.why is not None:  # nor one that may need what came before
+            first = read_segment(self.vault, run.keys[0], None)[0].to_lsn
+        found = bases_of(interval, end, self.backups)
+        bases = [(name, base) for name, base in found if base.before_lsn >= first and (lsn is None or base.lsn <= lsn)]
+        since = min((base.at for _, base in bases), default=None)
+        if since is None or until is None or until < since:
+            since = until = None
+        return Stretch(interval, end, tuple(name for name, _ in bases), since, until, damage)
+
+    def _last(self, keys: Sequence[SegmentKey]) -> tuple[datetime | None, int | None]:
+        """Return up to where moments can be restored if there is no more than these segments."""
+        if not keys:
+            return None, 0
+        segment, _ = read_segment(self.vault, keys[-1], None)
+        return (segment.seen_at if segment.is_complete else segment.last_commit), segment.to_lsn
+
+    def _still_damaged(self, interval: JournalInterval) -> set[str]:
+        """Return the records that were found damaged and are: only their own bytes can show that they were mended."""
+        found = set()
+        for name in self.damaged:
+            key = segment_of(name)
+            if key is not None and interval_of(name) == (interval.target, interval.id):
+                try:
+                    read_segment(self.vault, key, None)
+                except IntegrityError:
+                    found.add(name)
+                except ObjectMissingError:
+                    continue
+        return found
 
 
 def _backups(catalog: Catalog, vault: Vault, target: str, since: datetime) -> list[_Base]:

@@ -18,13 +18,14 @@ from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.model.kinds import TargetKind
 from coffre.model.names import TableName
 from coffre.operations.restore_database.history import History, Period
+from coffre.operations.restore_database.interval_parts import with_bases
 from coffre.operations.restore_database.moments import stretches_of
 from coffre.operations.stored_backup.open import open_manifest
-from coffre.policy.journal import bases_of
 from coffre.policy.moments import Point, Stretch
 from coffre.postgres.journal.changes import Lines
 from coffre.postgres.journal.definitions import Definitions
 from coffre.postgres.journal.test_decoding import commit_of, head_of
+from coffre.vault.segment_runs import cut_error
 from coffre.vault.vault import Vault
 
 _DELETE, _TRUNCATE = ": DELETE:", ": TRUNCATE:"
@@ -89,9 +90,12 @@ def whole_stretches(
 ) -> list[Stretch[Backup]]:
     """Return all that is stored of a target's journal, the oldest first, with the bases among its completed backups.
 
-    Intervals that are damaged are left out, and the errors are given to `on_damage`.
+    What is damaged is left out, and the errors are given to `on_damage`.
     """
     found: list[Stretch[Backup]] = stretches_of(vault, target, [], state, on_damage)
+    for one in found:
+        if one.cut is not None:
+            on_damage(cut_error(one.interval, one.cut))
     if not found:
         return []
     bases = []
@@ -104,10 +108,7 @@ def whole_stretches(
             with suppress(IntegrityError, ObjectMissingError):
                 content = open_manifest(vault, backup).database
                 bases.append((backup, content.database, content.journal))
-    return [
-        replace(one, bases=sorted(bases_of(one.interval, one.end, bases), key=lambda base: base[1].lsn))
-        for one in found
-    ]
+    return [with_bases(one, bases) for one in found]
 
 
 def losses_of(history: History, stretches: Iterable[Stretch[Backup]], period: Period, most: int) -> Losses:

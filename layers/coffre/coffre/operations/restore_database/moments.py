@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, IntegrityError, ObjectMissingError, RestoreError
-from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
+from coffre.model.journal import JournalState
 from coffre.model.kinds import TargetKind
-from coffre.model.manifest import DatabaseContent, JournalBase
+from coffre.model.manifest import DatabaseContent
 from coffre.model.moment import Moment
+from coffre.operations.restore_database.interval_parts import Base, parts_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.stored_backup.open import open_manifest
-from coffre.policy.journal import bases_of
-from coffre.policy.moments import Chosen, Point, Stretch, choose, first_needed
+from coffre.policy.moments import Chosen, Point, Stretch, choose
 from coffre.postgres.journal.changes import Line, parse_lsn
 from coffre.postgres.journal.transactions import Transaction, outline
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.layout import SegmentKey
 from coffre.vault.vault import Vault
 
-# Records of segments that are read at the same time.
-_READERS: Final = 16
 _XIDS: Final = 1 << 32
-
-type Base[B] = tuple[B, str, JournalBase | None]
 
 
 def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
@@ -40,7 +33,7 @@ def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
     RestoreError
         `JOURNAL_MOMENT`: it cannot be made from this backup.
     IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+        `JOURNAL_DAMAGED`
     """
     content, target = source.content, job.backup.target
     if content.journal is None:
@@ -109,49 +102,23 @@ def stretches_of[B](
 ) -> list[Stretch[B]]:
     """Return what is stored of the intervals of a target, the oldest first.
 
-    With `on_damage` one that is damaged is left out, and its error is given to it.
+    One that lacks a segment has several parts. With `on_damage` one of which nothing can be used is left out, and its
+    error is given to it.
 
     Raises
     ------
     IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+        `JOURNAL_DAMAGED`
     """
-    found = []
+    found = list[Stretch[B]]()
     for interval in journal.intervals(vault, target, on_damage):
         try:
-            found.append(stretch_of(vault, interval, backups, state))
+            found += parts_of(vault, interval, backups, state)
         except IntegrityError as error:
             if on_damage is None:
                 raise
             on_damage(error)
     return found
-
-
-def stretch_of[B](
-    vault: Vault, interval: JournalInterval, backups: Sequence[Base[B]], state: JournalState | None
-) -> Stretch[B]:
-    """Return what is stored of one interval; raises what `stretches_of` raises."""
-    end: IntervalEnd | None = None
-    with suppress(ObjectMissingError):
-        end = journal.read_end(vault, interval.target, interval.id)
-    bases = sorted(bases_of(interval, end, backups), key=lambda one: one[1].lsn)
-    after = min((base.before_lsn for _, base in bases), default=interval.from_lsn)
-    segments = _segments(vault, interval, after)
-    if end is not None:
-        end = _as_stored(end, interval, segments)
-        # What a drain stored that did not know of the end may not fit the definitions.
-        segments = [one for one in segments if one.from_lsn < end.stored_lsn]
-    return Stretch(interval, end, segments, bases, state)
-
-
-def _as_stored(end: IntervalEnd, interval: JournalInterval, segments: Sequence[JournalSegment]) -> IntervalEnd:
-    """Return the end of what exists: if the last segments were lost, it is where the last of the others ends."""
-    last = segments[-1].number if segments else 0
-    if end.number is None or last >= end.number:
-        return end
-    stored = min(end.stored_lsn, segments[-1].to_lsn if segments else interval.from_lsn)
-    text = f"the segments from {last + 1} to {end.number} are missing"
-    return end.model_copy(update={"stored_lsn": stored, "seen_at": None, "text": text})
 
 
 def point_of[B](
@@ -214,23 +181,3 @@ def _ambiguous(at: Moment, target: str, times: Sequence[datetime]) -> RestoreErr
 
 def _base[B](backup: B, content: DatabaseContent) -> Base[B]:
     return backup, content.database, content.journal
-
-
-def _segments(vault: Vault, interval: JournalInterval, after_lsn: int) -> list[JournalSegment]:
-    """Return the segments of an interval that end behind a position, each proven to follow the one before."""
-    target, keys = interval.target, journal.segment_keys(vault, interval.target, interval.id, None)
-    keys = keys[first_needed(keys, after_lsn) :]
-
-    def read(key: SegmentKey) -> tuple[JournalSegment, str]:
-        return journal.read_segment(vault, key, None)
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(read, keys))
-    previous = journal.interval_sha256(vault, target, interval.id) if keys and keys[0].number == 1 else None
-    segments = list[JournalSegment]()
-    for key, (segment, sha256) in zip(keys, found, strict=True):
-        if previous is not None and segment.previous != previous:  # a copy of the vault may have the right one
-            segment, sha256 = journal.read_segment(vault, key, previous)  # noqa: PLW2901
-        segments.append(segment)
-        previous = sha256
-    return segments

@@ -16,7 +16,7 @@ from datetime import datetime
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile
-from coffre.model.rotation import Amount
+from coffre.model.rotation import Amount, JournalDamage
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import pack_swapped
@@ -26,7 +26,7 @@ from coffre.operations.verify.journals import JournalLook
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
-from coffre.vault.layout import PACKS, writer_of
+from coffre.vault.layout import PACKS, segment_of, writer_of
 from coffre.vault.references import LivingPack, References
 
 
@@ -54,6 +54,7 @@ def inventory(
         CatalogSnapshot.read(job.catalog).required(backup_id=backup_id)
     journals = JournalLook(job, living, job.catalog.latest.damaged_of_journals())
     problems = tuple(journals.run(target)) if backup_id is None else ()
+    _note_records(job, journals)
     unfinished = tally.unfinished or journals.unfinished
     damaged = record_damage(job, Level.INVENTORY, known, damages, own)
     short = locks.problems() if locks is not None else ()
@@ -74,6 +75,16 @@ def inventory(
         lock_problems=short,
         unfinished=unfinished,
     )
+
+
+def _note_records(job: VerifyJob, journals: JournalLook) -> None:
+    """Remember which records of segments cannot be read, next to the packs that a reading has found damaged."""
+    for target, records in journals.records.items():
+        known = job.catalog.latest.damaged_of_journal(target)
+        packs = {key for key in known if segment_of(key) is None or journals.unfinished}
+        if packs | records != known:
+            found = JournalDamage(target=target, at=job.now(), packs=tuple(sorted(packs | records)))
+            job.catalog.latest.note_damaged_of_journal(found)
 
 
 @dataclass

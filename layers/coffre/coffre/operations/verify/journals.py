@@ -30,6 +30,7 @@ from coffre.vault.vault import Vault
 _READERS: Final = 16
 # Of the records that are read together; each is small.
 _READ_BYTES: Final = 64 * 1024 * 1024
+_NOT_STORED: Final = 1 << 64
 
 type _Base = tuple[str, str, JournalBase | None]
 
@@ -38,7 +39,8 @@ type _Base = tuple[str, str, JournalBase | None]
 class _Looked:
     """A segment as it was found: its record where it can be read, and what is wrong.
 
-    `follows` is False when it or the one before it is not what was written: it cannot be known which of the two.
+    `follows` is False when it or the one before it is not what was written: it cannot be known which of the two. With
+    `is_good` something before it is wrong, if anything is.
     """
 
     key: SegmentKey
@@ -46,11 +48,7 @@ class _Looked:
     sha256: str = ""
     why: str | None = None
     follows: bool = True
-
-    @property
-    def behind(self) -> int:
-        """Where it ends; of one that cannot be read it is only known where it begins."""
-        return self.segment.to_lsn if self.segment else self.key.from_lsn + 1
+    is_good: bool = False
 
 
 class Bases:
@@ -85,6 +83,8 @@ class JournalLook:
     ----------
     stored
         Everything of journals that was listed.
+    records
+        By target, those of segments that cannot be read.
     """
 
     job: VerifyJob
@@ -92,6 +92,7 @@ class JournalLook:
     suspects: Collection[str] = ()
     stored: Amount = field(default_factory=Amount)
     unfinished: str | None = None
+    records: dict[str, set[str]] = field(default_factory=dict)
 
     def run(self, target: str | None = None) -> Iterator[Problem]:
         """Yield what is wrong with the journals of all targets, or of one, the oldest interval first."""
@@ -102,6 +103,7 @@ class JournalLook:
                 return
             for info in own:
                 self.stored = self.stored.plus(info.size)
+            self.records.setdefault(name, set())
             with suppress(ObjectMissingError):  # a rotation removes it just now
                 yield from self._look_at(name, interval, own, bases.of(name))
 
@@ -135,8 +137,11 @@ class JournalLook:
         for looked in self._chain(keys, sizes, sha256):
             if looked.why is not None:
                 begin = good if looked.follows else older
-                yield lost(interval, looked.why, begin, until(interval, end, bases, looked.behind))
-            if looked.segment is not None:
+                number = looked.key.number + (0 if looked.is_good else 1)
+                yield lost(interval, looked.why, begin, until(interval, end, bases, behind(keys, number)))
+            if looked.segment is None:
+                self.records[target].add(looked.key.key)
+            else:
                 older, good = good, looked.segment.seen_at
         if _last_is_missing(end, keys, since) is not None:  # or a drain has stored them since they were listed
             keys = self._keys_now(target, interval_id)
@@ -160,13 +165,14 @@ class JournalLook:
         known = first if number == 1 else ""
         for looked in ordered_map(read, keys, cost_of=lambda _: 1, width=_READERS, memory_bytes=_READ_BYTES):
             key, segment, why, follows = looked.key, looked.segment, looked.why, True
+            is_good = why is None and key.number > number
             if key.number != number:
                 why = f"the segment {min(key.number, number)} is missing, or there twice"
             elif segment is not None and (
                 (known and segment.previous != known) or (before is not None and before.to_lsn != segment.from_lsn)
             ):
-                follows, why = False, f"{key.key} does not follow the one before it"
-            yield _Looked(key, segment, looked.sha256, why, follows)
+                follows, is_good, why = False, True, f"{key.key} does not follow the one before it"
+            yield _Looked(key, segment, looked.sha256, why, follows, is_good)
             number, known, before = key.number + 1, looked.sha256, segment
 
     def _keys_now(self, target: str, interval: str) -> list[SegmentKey]:
@@ -227,6 +233,11 @@ def _lacks(sizes: Mapping[str, int], named: Mapping[str, int | None]) -> str | N
     return None
 
 
+def behind(keys: Iterable[SegmentKey], number: int) -> int:
+    """Return where bases begin that need no segment before this one: what they do not show can be in this one too."""
+    return next((key.from_lsn for key in keys if key.number > number), _NOT_STORED)
+
+
 def until(
     interval: JournalInterval, end: IntervalEnd | None, bases: Iterable[_Base], behind: int | None
 ) -> datetime | None:
@@ -235,7 +246,7 @@ def until(
     Parameters
     ----------
     behind
-        Where what is damaged ends; None: all of the interval is.
+        None: all of the interval is damaged.
     """
     over = (end.seen_at or end.ended_at) if end else None
     if behind is None:

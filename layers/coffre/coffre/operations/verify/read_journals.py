@@ -20,7 +20,7 @@ from coffre.model.verification import Damage, Share
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.verify.damages import read_pack
 from coffre.operations.verify.job import VerifyJob
-from coffre.operations.verify.journals import Bases, intervals_listed, lost, until
+from coffre.operations.verify.journals import Bases, behind, intervals_listed, lost, until
 from coffre.stores.store import ObjectInfo
 from coffre.vault.journal import read_begin, read_end, read_segment
 from coffre.vault.layout import SegmentKey, segment_of, segment_prefix
@@ -94,8 +94,8 @@ class JournalReading:
             if damages:
                 self._damaged.update(damage.pack for damage in damages if damage.pack is not None)
                 since = self._seen_before(keys, segment) or interval.started_at
-                behind = until(interval, end, bases.of(self.target), segment.to_lsn)
-                yield lost(interval, damages[0].text.rstrip("."), since, behind)
+                good = until(interval, end, bases.of(self.target), behind(keys, segment.number + 1))
+                yield lost(interval, damages[0].text.rstrip("."), since, good)
 
     def _read_segment(self, key: SegmentKey) -> tuple[JournalSegment | None, list[Damage]]:
         """Return a segment with the damage of its packs; None: there is no time, or its record cannot be read."""
