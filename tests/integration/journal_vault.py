@@ -6,6 +6,7 @@ import random
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -17,6 +18,7 @@ from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, J
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.job import DrainReport, JournalJob
+from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal import slot
@@ -103,26 +105,30 @@ class Journal:
 def journal_of(scene: Scene, catalog: Catalog) -> Journal:
     """Return a target of a scene's database, whose journal has not begun."""
     identity = new_identity()
-    recipient = public_key(identity)
     asked, known = list[str](), list[JournalBase]()
-    folder = scene.scratch / f"vault-{scene.name}"
+    job = job_of(scene.connection(scene.name), catalog, scene.scratch / f"vault-{scene.name}", identity)
+    job = replace(job, bases=lambda: known, ask_for_base=asked.append, plugin=scene.plugin)  # type: ignore[arg-type]
+    journal = Journal(scene, catalog, job, identity, asked, known)
+    scene.stack.callback(journal.drop_slots)
+    return journal
+
+
+def job_of(connection: Connection, catalog: Catalog, folder: Path, identity: str) -> JournalJob:
+    """Return what drains a database into a vault in a new folder; no base comes."""
     folder.mkdir()
-    job = JournalJob(
+    recipient = public_key(identity)
+    return JournalJob(
         target=TARGET,
-        connection=scene.connection(scene.name),
+        connection=connection,
         vault=Vault(DirectoryStore(folder)),
         encoder=FrameEncoder([recipient]),
         recipients=(recipient,),
         journals=catalog.journals,
-        bases=lambda: known,
-        ask_for_base=asked.append,
+        bases=lambda: (),
+        ask_for_base=lambda _: None,
         now=lambda: datetime.now(UTC),
         remaining_seconds=lambda: 300.0,
-        plugin=scene.plugin,  # type: ignore[arg-type]
     )
-    journal = Journal(scene, catalog, job, identity, asked, known)
-    scene.stack.callback(journal.drop_slots)
-    return journal
 
 
 def killed_at(step: int) -> ExitStack:

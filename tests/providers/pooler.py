@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.providers.debian import unpack
 
 from coffre_local.errors import ToolError
 from coffre_local.ports import free_port
@@ -36,28 +37,8 @@ ignore_startup_parameters = extra_float_digits
 
 
 def unpack_pgbouncer(place: Path) -> Path:
-    """Return the root below which pgbouncer and its libraries are, downloaded by apt and not installed.
-
-    Raises
-    ------
-    ToolError
-        This host has no apt, or it found no package.
-    """
-    root = place / "root"
-    packages = place / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise ToolError("pgbouncer is taken from Debian, and this host has no apt.", code="LOCAL_APT")
-    fetched = subprocess.run(
-        ["apt-get", "--quiet=2", "download", *_PACKAGES], cwd=packages, capture_output=True, text=True, check=False
-    )
-    if fetched.returncode:
-        raise ToolError("apt-get download failed.", code="LOCAL_APT", detail=fetched.stderr.strip()[-2000:])
-    for package in packages.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", package, root], check=True)
-    for path in (place, *place.rglob("*")):
-        path.chmod(0o755)
-    return root
+    """Return the root below which pgbouncer and its libraries are; raises what `unpack` raises."""
+    return unpack(place, _PACKAGES)
 
 
 @contextmanager

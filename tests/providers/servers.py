@@ -75,8 +75,13 @@ def supabase_like(home: Path) -> Iterator[ProviderServer]:
 
 @contextmanager
 def neon_like(home: Path) -> Iterator[ProviderServer]:
-    """A server of Neon: the owner is a member of `neon_superuser`, sessions that idle in a transaction are ended."""
+    """A server of Neon: the owner is a member of `neon_superuser`, sessions that idle in a transaction are ended.
+
+    Logical replication is switched on; its list of plugins has no `test_decoding`.
+    """
     settings = {
+        "wal_level": "logical",
+        "output_plugin_libraries": "pgoutput, wal2json",
         "neon.timeline_id": "c0ffee00c0ffee00c0ffee00c0ffee00",
         "neon.tenant_id": "00c0ffee00c0ffee00c0ffee00c0ffee",
         "idle_in_transaction_session_timeout": "300000",
@@ -88,8 +93,17 @@ def neon_like(home: Path) -> Iterator[ProviderServer]:
 
 @contextmanager
 def rds_like(home: Path) -> Iterator[ProviderServer]:
-    """A server of RDS: `postgres` is a member of `rds_superuser`, and nobody but rdsadmin is a superuser."""
-    with _server(home, "rdsadmin", {"rds.extensions": "hstore, pg_trgm, postgres_fdw"}) as server:
+    """A server of RDS: `postgres` is a member of `rds_superuser`, and nobody but rdsadmin is a superuser.
+
+    `rds.logical_replication` is on, and there are slots for two databases.
+    """
+    settings = {
+        "rds.extensions": "hstore, pg_trgm, postgres_fdw",
+        "rds.logical_replication": "on",
+        "wal_level": "logical",
+        "max_replication_slots": "2",
+    }
+    with _server(home, "rdsadmin", settings) as server:
         execute(server.dsn(), *_RDS_ROLES)
         yield ProviderServer(server, "postgres")
 

@@ -142,7 +142,7 @@ def begins_again(journal: Journal, reason: JournalEnd, says: str) -> None:
     assert journal.drain().state.base_wanted_at is None
 
 
-def test_a_promoted_standby_and_a_new_major_begin_again_though_they_have_the_slot(
+def test_a_server_that_was_stopped_continues_and_a_standby_or_new_major_begins_again(
     toolchain: Toolchain, journal_catalog: Catalog, place: Path, tmp_path: Path
 ) -> None:
     home, own = toolchain.postgresql(_OLD), ServerOptions(settings=_SETTINGS)
@@ -156,6 +156,12 @@ def test_a_promoted_standby_and_a_new_major_begin_again_though_they_have_the_slo
         journal.drain()
         begun = journal.state.interval
 
+        journal.scene.run("INSERT INTO one VALUES (2)")
+        first.stop()
+        leads_to(journal, first.start())  # as a compute that was suspended
+        report = journal.drain()
+        assert (report.ended, report.transactions) == ((), 1)
+
         second = running.enter_context(standby_of(first, place / "second", home))
         leads_to(journal, second)
         with pytest.raises(JournalError, match="is a standby") as caught:
@@ -166,7 +172,7 @@ def test_a_promoted_standby_and_a_new_major_begin_again_though_they_have_the_slo
         assert journal.state.interval == begun
 
         leads_to(journal, first)
-        journal.scene.run("INSERT INTO one VALUES (2)")  # the standby gets it, and no drain
+        journal.scene.run("INSERT INTO one VALUES (3)")  # the standby gets it, and no drain
         first.stop()
         ask(second, "SELECT pg_promote()")
         leads_to(journal, second)
@@ -175,7 +181,7 @@ def test_a_promoted_standby_and_a_new_major_begin_again_though_they_have_the_slo
         slot = journal.state.slot
         third = running.enter_context(standby_of(second, place / "third", home))
         synchronize(journal, third)
-        journal.scene.run("INSERT INTO one VALUES (3)")
+        journal.scene.run("INSERT INTO one VALUES (4)")
         second.stop()
         ask(third, "SELECT pg_promote()")
         leads_to(journal, third)
@@ -191,7 +197,7 @@ def test_a_promoted_standby_and_a_new_major_begin_again_though_they_have_the_slo
         begins_again(journal, JournalEnd.TIMELINE, "is not the one")
         journal.scene.home = home
         journal.scene.take_base()
-        journal.scene.run("INSERT INTO one VALUES (4)", "DELETE FROM one WHERE id < 3")
+        journal.scene.run("INSERT INTO one VALUES (5)", "DELETE FROM one WHERE id < 3")
         assert journal.drain().transactions == 1
         journal.replay_all()
 

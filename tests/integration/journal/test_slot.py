@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from psycopg2.extras import LogicalReplicationConnection
 from tests.integration.journal_scene import Scene
@@ -16,10 +17,11 @@ from coffre.postgres.journal import peek, slot
 
 
 @contextmanager
-def refused(code: str) -> Iterator[None]:
+def refused(code: str, says: str = "") -> Iterator[None]:
     with pytest.raises(CoffreError) as caught:
         yield
     assert caught.value.code == code
+    assert says in caught.value.message
     assert caught.value.hint
 
 
@@ -127,19 +129,37 @@ def test_what_the_server_does_not_allow_is_explained(scene: Scene) -> None:
         scene.reader.commit()
 
 
-def test_a_slot_whose_wal_is_gone_is_lost(scene: Scene) -> None:
+@contextmanager
+def server_setting(scene: Scene, name: str, value: str) -> Iterator[psycopg2.extensions.cursor]:
     with scene.session.cursor() as cursor:
         scene.session.autocommit = True
-        cursor.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        cursor.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         cursor.execute("SELECT pg_reload_conf()")
         try:
-            for number in range(3):
-                cursor.execute("INSERT INTO t VALUES (%s, 'x')", (number,))
-                cursor.execute("SELECT pg_switch_wal()")
-            cursor.execute("CHECKPOINT")
+            yield cursor
         finally:
-            cursor.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            cursor.execute(f"ALTER SYSTEM RESET {name}")
             cursor.execute("SELECT pg_reload_conf()")
+
+
+def test_a_slot_that_nothing_has_used_for_long_is_given_up_by_the_server(scene: Scene) -> None:
+    with server_setting(scene, "idle_replication_slot_timeout", "1s") as cursor:
+        cursor.execute("SELECT '1'")
+        while cursor.fetchall() != [("lost",)]:  # after a second, with the next checkpoint
+            cursor.execute("SELECT pg_sleep(0.1)")
+            cursor.execute("CHECKPOINT")
+            cursor.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", (scene.ours.name,))
+
+    with refused("JOURNAL_SLOT_LOST", "idle_replication_slot_timeout"):
+        slot.require_ours(scene.reader, scene.ours)
+
+
+def test_a_slot_whose_wal_is_gone_is_lost(scene: Scene) -> None:
+    with server_setting(scene, "max_slot_wal_keep_size", "1MB") as cursor:
+        for number in range(3):
+            cursor.execute("INSERT INTO t VALUES (%s, 'x')", (number,))
+            cursor.execute("SELECT pg_switch_wal()")
+        cursor.execute("CHECKPOINT")
 
     with refused("JOURNAL_SLOT_LOST"):
         slot.require_ours(scene.reader, scene.ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.integration.conftest import Coffre
 from tests.integration.contents import RoundTrip
 from tests.integration.providers.supabase_project import OF_SERVICES, PROJECT
+from tests.providers.pooler import unpack_pgbouncer
 from tests.providers.servers import ProviderServer, execute, neon_like, rds_like, supabase_like
 
 from coffre_local.toolchain import Toolchain
@@ -70,3 +72,10 @@ def project(coffre: Coffre, supabase: ProviderServer, _in_use: str, postgresql_h
     """A project in use, and a fresh one."""
     source, copy = supabase.project(template=_in_use), supabase.project(template="fresh")
     return RoundTrip(coffre, supabase.server, source, copy, postgresql_home)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_root() -> Iterator[Path]:
+    """pgbouncer and its libraries, where another user may read them."""
+    with tempfile.TemporaryDirectory(prefix="coffre-pgbouncer-") as place:
+        yield unpack_pgbouncer(Path(place))

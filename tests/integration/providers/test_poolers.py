@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from tests.integration.contents import RoundTrip
-from tests.providers.pooler import pgbouncer, unpack_pgbouncer
+from tests.providers.pooler import pgbouncer
 from tests.providers.servers import ProviderServer
 
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.inspection.sessions import shared_process
-
-
-@pytest.fixture(scope="session")
-def pgbouncer_root() -> Iterator[Path]:
-    """pgbouncer and its libraries, where another user may read them."""
-    with tempfile.TemporaryDirectory(prefix="coffre-pgbouncer-") as place:
-        yield unpack_pgbouncer(Path(place))
 
 
 def through(url: str, port: int) -> str:

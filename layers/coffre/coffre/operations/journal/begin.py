@@ -19,6 +19,7 @@ from coffre.postgres.journal.barriers import marks_of
 from coffre.postgres.journal.definitions import read_definitions
 from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.look import Look, look
+from coffre.postgres.journal.pinned import require_own_process
 from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.vault.journal import begin_interval, store_definitions
 
@@ -63,7 +64,10 @@ def begin_slot(
         `JOURNAL_NOT_POSSIBLE`, `JOURNAL_PUBLICATION`
     JournalTransientError
         `JOURNAL_WAITS`, `JOURNAL_TWO_DRAINS`
+    ConnectError
+        `TRANSACTION_POOLER`
     """
+    require_own_process(session, job.connection)
     plugin = plugin_of(job, session)
     publication = _publication(session) if plugin == pgoutput.PLUGIN else ""
     name = slot.new_name(job.target)

@@ -28,6 +28,7 @@ from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.journal import pgoutput, test_decoding
 from coffre.postgres.journal.changes import Line, lsn_text
 from coffre.postgres.journal.pgoutput import Message
+from coffre.postgres.journal.pinned import NAME_IF_PINNED
 from coffre.postgres.journal.slot import OPTIONS
 from coffre.postgres.journal.slot_errors import translated
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
@@ -71,6 +72,8 @@ def pieces(
         `JOURNAL_TOO_LARGE`: the server may not keep so large an answer.
     JournalTransientError
         `JOURNAL_SLOT_BUSY`
+    ConnectError
+        `TRANSACTION_POOLER`
     """
     if plugin == pgoutput.PLUGIN:
         with closing(_messages(session, name, upto_lsn)) as found:
@@ -232,12 +235,12 @@ def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, Any]]:
 _CONTROLS: Final = bytes({*range(1, 32)} - {*b"\t\n"})
 _CONTROL: Final = re.compile(b"[" + _CONTROLS + b"]")
 _ESCAPE: Final = re.compile(rb"\\.")
-_SELECT: Final = """
+_SELECT: Final = f"""
 SELECT (lsn - '0/0')::bigint, xid::text::bigint, data
-FROM pg_logical_slot_peek_binary_changes(%s, %s, NULL, VARIADIC %s)
-"""
+FROM pg_logical_slot_peek_binary_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)
+"""  # noqa: S608 - a constant
 # What is printed for NULL is the comma between both numbers: nothing else costs the server so little.
-_COPY: Final = """
-COPY (SELECT (lsn - '0/0')::bigint, NULL, xid, data FROM pg_logical_slot_peek_changes(%s, %s, NULL, VARIADIC %s))
-TO STDOUT (NULL ',')
-"""
+_COPY: Final = f"""
+COPY (SELECT (lsn - '0/0')::bigint, NULL, xid, data
+      FROM pg_logical_slot_peek_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)) TO STDOUT (NULL ',')
+"""  # noqa: S608 - a constant

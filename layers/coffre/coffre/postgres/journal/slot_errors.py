@@ -13,6 +13,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.query_errors import is_too_big
+from coffre.postgres.journal.pinned import shared
 from coffre.postgres.journal.publication import unusable
 from coffre.postgres.source.copy_out import QueryFailedError
 
@@ -133,7 +134,12 @@ def _undefined(name: str, said: str) -> CoffreError:
     return unusable("did not exist when rows were changed") if "publication" in said else missing(name)
 
 
-_OF_STATE: Final = {"55006": _in_use, "57014": _cancelled, "42704": _undefined}
+def _without_settings(_: str, __: str) -> CoffreError:
+    return shared("the settings of this session are not those that it has made")
+
+
+# The last is null_value_not_allowed: see NAME_IF_PINNED.
+_OF_STATE: Final = {"55006": _in_use, "57014": _cancelled, "42704": _undefined, "22004": _without_settings}
 
 
 def _unreadable(name: str, detail: str) -> JournalError:
