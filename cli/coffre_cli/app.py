@@ -87,6 +87,7 @@ _COMMANDS: Final = {
     "invoke": _Command("stack.invoke", "Call a function with an event.", "invoke"),
     "roles": _Command("stack.roles", "Print the SQL that makes the roles in a database.", "roles"),
     "deploy": _Command("stack.deploy", "Create or upgrade the stack, without a checkout.", "deploy"),
+    "uninstall": _Command("stack.uninstall", "Delete the stack; every backup stays.", "uninstall"),
     "completion": _Command("stack.completion", "Print the script that completes commands in a shell.", "completion"),
     "local": _Command("stack.local", "Run the whole stack on this machine, without an AWS account."),
 }

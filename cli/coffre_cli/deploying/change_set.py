@@ -60,7 +60,7 @@ class Stack:
         DeployError
             It cannot be asked.
         """
-        with _explained(self.name, "looked up"):
+        with explained(self.name, "looked up"):
             try:
                 [found] = self.client.describe_stacks(StackName=self.name)["Stacks"]
             except self.client.exceptions.ClientError as error:
@@ -87,7 +87,7 @@ class Stack:
         DeployError
             `STACK_BROKEN`: its creation, or the undoing of a change, failed; CloudFormation takes no change then.
         """
-        found, pause = self.described(), _Pause()
+        found, pause = self.described(), Pause()
         while found is not None and found["StackStatus"].endswith("_IN_PROGRESS"):
             on_event(f"Waiting for another deployment of {self.name}: {found['StackStatus']}")
             pause()
@@ -131,7 +131,7 @@ class Stack:
         values: list[Any] = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
         kept = sorted((deployed & set(known)) - set(parameters))
         values += [{"ParameterKey": key, "UsePreviousValue": True} for key in kept]
-        with _explained(self.name, "planned"):
+        with explained(self.name, "planned"):
             made = self.client.create_change_set(
                 StackName=self.name,
                 ChangeSetName=f"coffre-{datetime.now(UTC):%Y%m%dT%H%M%S%f}",
@@ -171,10 +171,10 @@ class Stack:
         DeployError
             It failed, and CloudFormation restored what was before; the detail names the first causes.
         """
-        with _explained(self.name, "deployed"):
-            events = _Events(self.client, change_set.stack_id, len(change_set.changes))
+        with explained(self.name, "deployed"):
+            events = Events(self.client, change_set.stack_id, len(change_set.changes))
             self.client.execute_change_set(ChangeSetName=change_set.arn)
-            status, pause = _EMPTY, _Pause()
+            status, pause = _EMPTY, Pause()
             while status == _EMPTY or status.endswith("_IN_PROGRESS"):
                 pause()
                 events.show_new(on_event)
@@ -197,14 +197,14 @@ class Stack:
 
     def discard(self, change_set: ChangeSet) -> None:
         """Remove a change set that is not carried out, and the empty stack that was made for it."""
-        with _explained(self.name, "left as it is"):
+        with explained(self.name, "left as it is"):
             self.client.delete_change_set(ChangeSetName=change_set.arn)
             if change_set.is_new:
                 self.client.delete_stack(StackName=change_set.stack_id)
 
     def _awaited(self, arn: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.client.describe_change_set(ChangeSetName=arn)
-        pause = _Pause()
+        pause = Pause()
         while found["Status"] in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
             pause()
             found = self.client.describe_change_set(ChangeSetName=arn)
@@ -220,7 +220,7 @@ class Stack:
                     )
 
 
-class _Pause:
+class Pause:
     """Wait between two looks, each time a little longer."""
 
     def __init__(self) -> None:
@@ -231,7 +231,7 @@ class _Pause:
         self._seconds = min(self._seconds * 1.5, _LONGEST_POLL_SECONDS)
 
 
-class _Events:
+class Events:
     """The events of one deployment: each is shown once, and failures are remembered."""
 
     def __init__(self, client: CloudFormationClient, stack_id: str, expected: int) -> None:
@@ -267,7 +267,7 @@ class _Events:
 
 
 @contextmanager
-def _explained(stack: str, done: str) -> Iterator[None]:
+def explained(stack: str, done: str) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -91,6 +91,22 @@ def test_nothing_is_changed_and_no_backup_is_taken(coffre: Coffre, shop: str, re
     assert coffre.troubles() == []
 
 
+def test_a_journal_that_a_target_does_not_have_yet_is_looked_for_and_not_kept(
+    coffre: Coffre, shop: str, reader: str
+) -> None:
+    coffre.configure(with_password(shop, reader))
+
+    checkup = look(coffre, journal={"maximum_lag_bytes": 1 << 30}, slots=1_000)
+
+    found = [(one.code, one.subject) for one in checkup.findings]
+    assert checkup.unseen == ()
+    assert {("JOURNAL_NOT_POSSIBLE", "role"), ("JOURNAL_NOT_POSSIBLE", "slots"), ("JOURNAL_WAL_LIMIT", None)} <= {
+        *found
+    }
+    assert all(code.startswith("JOURNAL_") for code, _ in found)
+    assert coffre.catalog.checkups.find("shop") is None
+
+
 def _traces(url: str) -> list[tuple[Any, ...]]:
     """What a write or a definition would leave: ids of transactions that wrote, files, rows of the catalog."""
     return run_sql(

@@ -134,6 +134,15 @@ class Account:
         document["copies"] = [{"name": name, "store": {"type": "s3", "bucket": f"acme-{name}"}}]
         ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
 
+    def configure_journal(self, name: str, **options: Any) -> None:
+        """Give a database of the configuration document a journal."""
+        ssm = boto3.client("ssm")
+        document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
+        for target in document["targets"]:
+            if target["name"] == name:
+                target["journal"] = options
+        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+
     def configure_server(self, name: str) -> None:
         """Add a server to the configuration document."""
         ssm = boto3.client("ssm")

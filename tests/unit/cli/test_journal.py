@@ -53,6 +53,12 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
         "No target has a journal. docs/point-in-time.md says how one is switched on.\n",
     )
     assert "has no journal" in coffre("journal", "list", "shop").out
+    account.configure_journal("shop")
+    said = coffre("journal", "list", "shop")
+    assert "it has not begun yet: the next drain makes its slot" in said.out
+    assert "Nothing is stored yet: no moment can be restored." in said.out
+
+    account.configure("shop")
 
     # Given an interval with a base, which has ended, and another one that waits for its base
     vault = Vault(S3Store(BUCKET, client=make_client()))
@@ -81,15 +87,22 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
         retained_bytes=2_500_000,
         base_wanted_at=BEGAN + 3 * HOUR,
     )
-    account.catalog.journals.keep(state, None)
+    seen = account.catalog.journals.keep(state, None)
 
     # Then both are shown, for people and for scripts
+    assert "switched off: the next tick drops its slot" in " ".join(coffre("journal", "list", "shop").out.split())
+    account.configure_journal("shop")
     said = coffre("journal", "list")
-    assert "waits for a base" in said.out
+    assert "nothing was stored since" in " ".join(said.out.split()), "the newest moment is two hours old"
+    account.catalog.journals.keep(state.model_copy(update={"seen_at": datetime.now(UTC)}), seen)
+    said = coffre("journal", "list")
+    assert "it waits for a base since" in " ".join(said.out.split())
     assert "2.5 MB" in said.out
     said = coffre("journal", "list", "shop")
     assert "coffre_shop_01234567" in said.out
     assert "Definitions have changed" in " ".join(said.out.split())
+    at = f"{BEGAN + 3 * HOUR:%Y-%m-%d %H:%M:%S}"
+    assert f'coffre restore database latest --target shop --to env:NEW --at "{at}"' in said.out
     found = coffre("journal", "list", "shop", "--json").json()
     second, first = found["intervals"]
     assert (first["restorable_from"], first["restorable_to"]) == (
@@ -138,13 +151,9 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
         (("drain",), {**DRAINED, "is_complete": False, "notes": ["Wait."]}, 1, "the next drain continues"),
         (("drain",), {**DRAINED, "begun": [SECOND], "ended": [{"reason": "gap", "text": "Lost."}]}, 0, "Lost."),
         (("drain",), {"target": "shop", "waits": "JOURNAL_WAITS", "message": "Open.", "hint": "End it."}, 1, "Open."),
-        (("off",), {"target": "shop", "dropped": True}, 0, "The slot of shop is dropped."),
-        (("off",), {"target": "shop", "dropped": False}, 0, "shop had no slot."),
-        (("off",), {"target": "shop", "dropped": False, "left": "coffre_shop_1"}, 1, "The slot coffre_shop_1 is left"),
-        (("off",), {"target": "shop", "waits": "JOURNAL_SLOT_BUSY", "message": "In use."}, 1, "In use."),
     ],
 )
-def test_a_journal_is_drained_and_switched_off_by_the_function(
+def test_a_journal_is_drained_by_the_function(
     coffre: Coffre, account: Account, command: tuple[str, ...], answer: object, status: int, words: str
 ) -> None:
     account.play = lambda function, event: answer
@@ -152,6 +161,27 @@ def test_a_journal_is_drained_and_switched_off_by_the_function(
     said = coffre("journal", *command, "shop")
     assert said.status == status
     assert words in said.out
-    event = {"target": "shop"} | ({"off": True} if command == ("off",) else {})
-    assert account.invoked == [("safe-journal", event)]
+    assert account.invoked == [("safe-journal", {"target": "shop"})]
     assert coffre("journal", *command, "shop", "--json").json() == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        ({"dropped": True}, 0, "The slot of shop is dropped."),
+        ({"dropped": False}, 0, "shop had no slot."),
+        ({"dropped": False, "left": "coffre_shop_1"}, 1, "The slot coffre_shop_1 of shop is left"),
+        ({"waits": "JOURNAL_SLOT_BUSY", "message": "In use."}, 1, "In use. [JOURNAL_SLOT_BUSY]"),
+    ],
+)
+def test_the_slot_of_a_journal_that_is_configured_no_more_is_dropped(
+    coffre: Coffre, account: Account, answer: dict[str, object], status: int, words: str
+) -> None:
+    account.play = lambda function, event: {"target": "shop", **answer}
+
+    said = coffre("journal", "off", "shop")
+    assert said.status == status
+    assert words in said.out
+    assert account.invoked == [("safe-journal", {"target": "shop", "off": True})]
+    assert ("pg_drop_replication_slot" in said.out) is (status == 1)
+    assert coffre("journal", "off", "shop", "--json", "--yes").json().items() >= answer.items()

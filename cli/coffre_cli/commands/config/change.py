@@ -22,8 +22,8 @@ from coffre_cli.commands.config.journals import (
     look_again,
     look_at_new_journals,
     refuse_prevented,
-    undrained,
 )
+from coffre_cli.commands.journal.price import undrained
 from coffre_cli.confirming import Confirmed, PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
@@ -132,7 +132,7 @@ def put_in_effect(deployed: DeployedStack, wanted: NamedDocument, note: str | No
     journals = look_at_new_journals(deployed, configuration, quiet=how.as_json)
     _show_plan(current, answer, journals, how)
     if journals and not how.as_json:
-        for sentence in undrained(deployed, configuration):
+        for sentence in undrained(deployed, [one.target for one in journals]):
             say(f"{sentence} Deploy it with Journal=on (docs/point-in-time.md).", style="yellow")
     if not how.force:
         refuse_prevented(journals)

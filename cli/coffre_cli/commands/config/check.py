@@ -10,7 +10,7 @@ import typer
 
 from coffre.model.words import counted
 from coffre_cli.commands.config.documents import any_document, in_effect, remark_template
-from coffre_cli.commands.config.journals import undrained
+from coffre_cli.commands.journal.price import undrained
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
@@ -54,7 +54,7 @@ def check(
     secrets = {name: _state(deployed, name) for name in sorted(set(_secrets(configuration)))} if live else {}
     wrong = {name: state for name, state in secrets.items() if state != _EXISTS}
     slow = unreachable(configuration, datetime.now(UTC))
-    idle = undrained(deployed, configuration)
+    idle = undrained(deployed, [one.name for one in configuration.databases if one.journal is not None])
     if as_json:
         warnings = [*slow.values(), *idle]
         print_json({"document": found.label, "valid": True, "secrets": secrets, "warnings": warnings})

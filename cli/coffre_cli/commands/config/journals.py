@@ -105,19 +105,6 @@ def refuse_prevented(new: Sequence[NewJournal]) -> None:
         )
 
 
-def undrained(deployed: DeployedStack, configuration: Configuration) -> list[str]:
-    """Return a sentence if targets have a journal that nothing in the stack drains."""
-    from coffre.model.status import JOURNAL_SCHEDULE
-    from coffre.operations.status.schedules import rules_of
-    from coffre.policy.journal_health import has_journal
-
-    names = [target.name for target in configuration.databases if has_journal(target)]
-    rules = deployed.outputs.get("Schedules")
-    if not names or rules is None or JOURNAL_SCHEDULE in rules_of(rules):
-        return []
-    return [f"The journal of {', '.join(names)} does nothing: the stack's parameter Journal is off."]
-
-
 def _look(deployed: DeployedStack, name: str, options: JournalOptions, slots: int, *, quiet: bool) -> Checkup:
     asked = {"journal": options.model_dump(mode="json"), **({"slots": slots} if slots > 1 else {})}
     try:

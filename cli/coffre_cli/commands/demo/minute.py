@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from coffre_cli.commands.config.change import set_document
 from coffre_cli.commands.demo.steps import Scene, title, typed, wait
 from coffre_cli.commands.journal.find_drop import find_drop
+from coffre_cli.commands.journal.off import off
 from coffre_cli.commands.journal.reading import open_journal, period_of
-from coffre_cli.commands.journal.run import drain, off
+from coffre_cli.commands.journal.run import drain
 from coffre_cli.commands.restore.tables import restore_tables
 from coffre_cli.screen import say
 
@@ -29,8 +30,7 @@ def restore_minute(scene: Scene, folder: Path) -> bool:
         "7. Restore the minute before",
         "A backup is of the night. The journal stores what has changed since, every few minutes.",
     )
-    before = scene.deployed.current_configuration.document
-    _switch(folder, before, {"journal": {}})
+    _switch_on(folder, scene.deployed.current_configuration.document)
     typed(f"coffre journal drain {stack.SAMPLE}")
     night = scene.newest(stack.SAMPLE).id
     drain(stack.SAMPLE)
@@ -48,8 +48,8 @@ def restore_minute(scene: Scene, folder: Path) -> bool:
     typed(f"coffre restore tables latest {_REVIEWS} --target {stack.SAMPLE} --replace --at-lsn {lsn}")
     restore_tables("latest", table=[_REVIEWS], target=stack.SAMPLE, replace=True, at_lsn=lsn, no_safety=True, yes=True)
     now = fingerprint(source)['"casa"."reviews"']
-    _switch(folder, before, {})
-    off(stack.SAMPLE)
+    typed(f"coffre journal off {stack.SAMPLE} --yes")
+    off(stack.SAMPLE, yes=True)
     if now != then['"casa"."reviews"']:
         say(f"  DIFFERENT: {_REVIEWS}: {then} is now {now}", style="bold red")
         return False
@@ -57,14 +57,14 @@ def restore_minute(scene: Scene, folder: Path) -> bool:
     return True
 
 
-def _switch(folder: Path, document: str, journal: dict[str, Any]) -> None:
-    """Write the configuration, with or without a journal of the sample."""
+def _switch_on(folder: Path, document: str) -> None:
+    """Write the configuration with a journal of the sample."""
     from coffre_local import stack
 
     wanted = json.loads(document)
     for target in wanted["targets"]:
         if target["name"] == stack.SAMPLE:
-            target.update(journal)
+            target["journal"] = {}
     path = folder / "configuration.json"
     path.write_text(json.dumps(wanted))
     typed("coffre config set configuration.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from coffre_cli.commands.journal import find_drop, log, run, show
+from coffre_cli.commands.journal import find_drop, log, off, run, show
 from coffre_cli.examples import examples
 
 app = typer.Typer(
@@ -27,4 +27,4 @@ app.command("list", short_help="Show which moments can be restored.", epilog=sho
 app.command("log", short_help="Show what happened to a table's rows.", epilog=log.EXAMPLES)(log.log)
 app.command("find-drop", short_help="Find where data was lost.", epilog=find_drop.EXAMPLES)(find_drop.find_drop)
 app.command("drain", short_help="Store now what has changed.", epilog=run.DRAIN_EXAMPLES)(run.drain)
-app.command("off", short_help="Drop the slot of a journal.", epilog=run.OFF_EXAMPLES)(run.off)
+app.command("off", short_help="Switch a journal off, and drop its slot.", epilog=off.EXAMPLES)(off.off)

@@ -62,7 +62,7 @@ def find_drop(
 
 
 def _show(place: Place, loss: Loss, stack: str | None) -> None:
-    time = f"{loss.time:%Y-%m-%d %H:%M:%S.%f}" if loss.time is not None else "time not known"
+    time = f"{loss.time:%Y-%m-%d %H:%M:%S.%f} UTC" if loss.time is not None else "time not known"
     say(f"{time}  {_words(loss)}")
     command = _command(place, loss, stack)
     if command is None:

@@ -1,4 +1,4 @@
-"""What journals cost: their server, and a month in AWS."""
+"""What journals cost their servers and a month in AWS, and whether anything drains them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ def counted_months(deployed: DeployedStack) -> dict[str, Decimal]:
     from coffre.policy.journal_cost import journal_months
     from coffre.policy.prices import prices_of
 
-    now = datetime.now(UTC)
+    now = _now()
     usages = deployed.catalog.usages.between(*month_of(now))
     return journal_months(month_cost(usages, [], None, prices_of(aws.region()), now, now))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def price_line(options: JournalOptions, month: Decimal | None = None) -> str:
@@ -61,3 +65,14 @@ def journal_lines(deployed: DeployedStack, names: Sequence[str]) -> dict[str, st
     except CoffreError:  # doctor says what is wrong with the catalog
         months = {}
     return {name: price_line(options, months.get(name)) for name, options in wanted.items()}
+
+
+def undrained(deployed: DeployedStack, names: Sequence[str]) -> list[str]:
+    """Return a sentence if the journals of these targets are drained by nothing in the stack."""
+    from coffre.model.status import JOURNAL_SCHEDULE
+    from coffre.operations.status.schedules import rules_of
+
+    rules = deployed.outputs.get("Schedules")
+    if not names or rules is None or JOURNAL_SCHEDULE in rules_of(rules):
+        return []
+    return [f"The journal of {', '.join(names)} does nothing: the stack's parameter Journal is off."]

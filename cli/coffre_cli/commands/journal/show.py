@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coffre_cli.commands.journal.price import journal_lines, undrained
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.screen import age, print_json, print_table, say
+from coffre_cli.screen import age, print_json, print_table, say, say_command
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.vault_choice import refuse_vault
@@ -47,10 +48,12 @@ def list_journals(
         say("No target has a journal. docs/point-in-time.md says how one is switched on.")
     else:
         print_table(
-            ["TARGET", "STORED UP TO", "LAST DRAIN", "SERVER KEEPS", "STATE"],
-            ([name, *_row(state)] for name, state in states.items()),
+            ["TARGET", "STORED UP TO (UTC)", "LAST DRAIN", "SERVER KEEPS", "STATE"],
+            ([name, *_row(deployed, name, state)] for name, state in states.items()),
             right=["SERVER KEEPS"],
         )
+        for name, line in journal_lines(deployed, [*states]).items():
+            say(f"{name}: {line}", style="dim")
 
 
 def _journals(deployed: DeployedStack) -> dict[str, JournalState | None]:
@@ -61,23 +64,27 @@ def _journals(deployed: DeployedStack) -> dict[str, JournalState | None]:
     return {name: states.get(name) for name in sorted({*states, *configured})}
 
 
-def _row(state: JournalState | None) -> list[str]:
+def _row(deployed: DeployedStack, name: str, state: JournalState | None) -> list[str]:
     if state is None:
-        return ["-", "never", "-", "begins with the next drain"]
+        return ["-", "never", "-", _words(deployed, name, state)]
     return [
         _moment(state.seen_at),
         age(state.drained_at) if state.drained_at else "never",
         f"{state.retained_bytes / 1e6:,.1f} MB",
-        _words(state),
+        _words(deployed, name, state),
     ]
 
 
-def _words(state: JournalState) -> str:
-    if state.error is not None:
-        return f"failed: {state.error}"
-    if state.interval is None:
-        return "begins with the next drain"
-    return "waits for a base" if state.base_wanted_at is not None else "good"
+def _words(deployed: DeployedStack, name: str, state: JournalState | None) -> str:
+    """Return what is wrong, as `coffre status` does, or that all is good."""
+    from coffre.policy.journal_health import has_journal
+    from coffre.policy.journal_status import journal_status
+
+    target = next((one for one in deployed.configuration.databases if one.name == name), None)
+    if not has_journal(target):
+        return "switched off" if state is None or state.slot is None else "switched off: the next tick drops its slot"
+    is_drained = not undrained(deployed, [name])
+    return journal_status(target, state, datetime.now(UTC), is_drained=is_drained).problem or "good"
 
 
 def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
@@ -92,26 +99,36 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
         known = {"target": target, "state": _state_json(state), "proofs": proven}
         print_json({**known, "intervals": shown, "damage": [error.message for error in damage]})
         return
-    if state is None and not found and not damage:
+    prices = journal_lines(deployed, [target])
+    if state is None and not found and not damage and not prices:
         say(f"{target} has no journal. docs/point-in-time.md says how one is switched on.")
         return
+    upto, last, kept, words = _row(deployed, target, state)
+    say(f"Journal of {target}: {words}", style="" if words == "good" else "yellow")
     if state is not None:
-        upto, last, kept, words = _row(state)
-        say(f"Journal of {target}: {words}")
-        say(f"  stored up to  {upto}, last drain {last}")
+        say(f"  stored up to  {upto} UTC, last drain {last}")
         say(f"  slot          {state.slot or 'none'}, for which the server keeps {kept} of WAL")
-        if state.message is not None:
-            say(f"  last error    {state.message}", style="yellow")
     if proofs:
         say(f"  last proof    {age(proofs[0].proven_at)}: {proofs[0].text}", style=_STYLES.get(proofs[0].verdict, ""))
         for difference in proofs[0].differences:
             say(f"                {difference}", style="red")
+    for line in prices.values():
+        say(f"  {line}", style="dim")
     for error in damage:
         say(f"  damage        {error.message} [{error.code}]", style="yellow")
+    if not found:
+        say("Nothing is stored yet: no moment can be restored.")
+        return
     print_table(
-        ["INTERVAL", "RESTORABLE FROM", "TO", "BASES", "PROVEN EQUAL UP TO", "END"],
+        ["INTERVAL", "RESTORABLE FROM (UTC)", "TO", "BASES", "PROVEN EQUAL UP TO", "END"],
         (_stretch_row(one, proofs) for one in found),
     )
+    newest = max((one.until for one in found if one.until is not None), default=None)
+    if newest is None:
+        say("No moment can be restored yet: the base, a backup that the journal has asked for, is missing.")
+    else:
+        say("To restore a moment, such as the newest (NEW is a variable with the address of a new or empty database):")
+        say_command(f'coffre restore database latest --target {target} --to env:NEW --at "{_moment(newest)}"')
 
 
 def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:

@@ -173,7 +173,7 @@ def _meant(
             raise EventError(
                 f'The target "{name}" has a journal: it would begin again with the next tick.',
                 code="JOURNAL_CONFIGURED",
-                hint="Remove `journal` of the target first: coffre config edit. Its slot is dropped within minutes.",
+                hint=f"coffre journal off {name} removes `journal` of the target first, and drops its slot then.",
             )
         return configuration, known
     if wanted.off:

@@ -1,4 +1,4 @@
-"""What a journal that begins will lack, and what keeps it from beginning, whoever has configured it."""
+"""What a journal that begins will lack, and what keeps it from beginning, in whatever way it was configured."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from ulid import ULID
 from coffre.model.usage import Job, Usage
 from coffre.policy.cost import KINDS
 from coffre_cli.commands.backups import cost
+from coffre_cli.commands.journal import price
 
 NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)  # half of it
 
@@ -19,6 +20,7 @@ NOW = datetime(2026, 10, 16, 12, tzinfo=UTC)  # half of it
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_now", lambda: NOW)
+    monkeypatch.setattr(price, "_now", lambda: NOW)
 
 
 @pytest.fixture
@@ -75,9 +77,21 @@ def test_what_a_journal_costs_is_said_before_and_after_it_is_switched_on(
         )
     )
 
-    assert "Journals, of it, for a whole month and without storage: about shop $" in coffre("cost").out
+    counted = "Journals, of it, for a whole month and without storage: about shop $"
+    [amount] = [
+        line.removeprefix(counted).removesuffix(".")
+        for line in coffre("cost").out.splitlines()
+        if line.startswith(counted)
+    ]
     (target,) = coffre("cost", "shop", "--json").json()["targets"]
     assert 0 < Decimal(target["journal"]) < Decimal(target["cost"]["function"]) + Decimal(target["cost"]["catalog"])
+
+    # And the same where the journal is looked at
+    account.configure_journal("shop", every_minutes=10)
+    for said in (coffre("journal", "list"), coffre("journal", "list", "shop")):
+        words = " ".join(said.out.split())
+        assert "168 connections to the server a day (a drain each 10 minutes)" in words
+        assert f"about ${amount} a month (as counted this month)" in words
 
 
 def test_scripts_get_exact_amounts_that_add_up(coffre: Coffre, used: str) -> None:
