@@ -125,9 +125,7 @@ def export(
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
-    from coffre.operations.export.plan import plan_export
     from coffre.operations.stored_backup.open import refuse_unrestorable
-    from coffre.postgres.archive.reader import Compression
 
     objects = ObjectsWanted(to, bucket, prefix, format_, tuple(recipients or ()), output)
     of_databases = None if format_ is None or format_.is_of_objects else format_
@@ -154,16 +152,25 @@ def export(
         output=output or _name(backup, format_, compress, encrypted=bool(recipients)),
         with_owners=not no_owner,
     )
+    _export_database(deployed, backup, wanted, tables or (), identity)
+
+
+def _export_database(
+    deployed: Place, backup: Backup, wanted: _Wanted, tables: Sequence[str], identity: str | None
+) -> None:
+    from coffre.operations.export.plan import plan_export
+    from coffre.postgres.archive.reader import Compression
+
     if not wanted.is_to_stdout:
         refuse_existing(Path(wanted.output))
     plan = plan_export(
         deployed.vault,
         decoder_of(deployed, backup, identity),
         backup,
-        tables=tables or (),
-        compression=Compression[compress.name],
+        tables=tables,
+        compression=Compression[wanted.compress.name],
     )
-    what = f"{format_}, {', '.join(tables) if tables else 'all tables'}{_encrypted_to(wanted.recipients)}"
+    what = f"{wanted.format}, {', '.join(tables) if tables else 'all tables'}{_encrypted_to(wanted.recipients)}"
     try:
         with recorded_reading(deployed, backup, "backup.exported", what):
             _write(deployed, plan, wanted)

@@ -18,7 +18,7 @@ from coffre_cli.commands.recover.choice import Choice, Source, chosen_plan
 from coffre_cli.commands.recover.destinations import unknown_targets
 from coffre_cli.commands.recover.ground import Ground, NamedGround, scratch_ground
 from coffre_cli.commands.recover.journal import Journal, JournalError
-from coffre_cli.commands.recover.kit import configuration_in, identities_in
+from coffre_cli.commands.recover.kit import Start, configuration_in, identities_in
 from coffre_cli.commands.recover.look import open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
@@ -70,23 +70,7 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     journal = Journal(_directory(work))
     if not how.dry_run:
         journal.refuse_unfinished()
-    start = source.start()
-    place, look, recovery = chosen_plan(start, choice, began)
-    configuration = configuration_in(start.kit, place)
-    unknown_targets(choice.to, sorted(look.found), "--to")
-    unknown_targets(choice.stores, sorted(look.found), "--store")
-    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify, choice.safety), look)
-    steps, safety = _steps(place, look, configuration, wanted)
-    limit = choice.limit_minutes * 60 if choice.limit_minutes else default_limit(configuration, [*look.found])
-    plan = {
-        "is_rehearsal": how.is_rehearsal,
-        "limit_seconds": limit,
-        "safety": safety,
-        "steps": steps,
-    }
-    recovery = recovery.model_copy(update=plan)
-    if not any(step.state is StepState.WAITING and step.backup_id for step in recovery.steps):
-        raise typer.BadParameter("nothing would be restored: every target was left out")
+    place, configuration, recovery = _planned(source.start(), choice, how, began)
     if not how.as_json:
         show_plan(recovery)
     if how.dry_run:
@@ -100,6 +84,23 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     if how.stack is not None:
         note_rehearsal(how.stack, recovery)
     _end(journal, recovery, how)
+
+
+def _planned(
+    start: Start, choice: Choice, how: How, began: datetime
+) -> tuple[StandaloneVault, Configuration | None, Recovery]:
+    """Return the copy to recover from, the configuration that it has, and the plan, with what a person was asked."""
+    place, look, recovery = chosen_plan(start, choice, began)
+    configuration = configuration_in(start.kit, place)
+    unknown_targets(choice.to, sorted(look.found), "--to")
+    unknown_targets(choice.stores, sorted(look.found), "--store")
+    wanted = with_answers(Wanted(choice.to, choice.stores, how.is_rehearsal, how.notify, choice.safety), look)
+    steps, safety = _steps(place, look, configuration, wanted)
+    if not any(step.state is StepState.WAITING and step.backup_id for step in steps):
+        raise typer.BadParameter("nothing would be restored: every target was left out")
+    limit = choice.limit_minutes * 60 if choice.limit_minutes else default_limit(configuration, [*look.found])
+    plan = {"is_rehearsal": how.is_rehearsal, "limit_seconds": limit, "safety": safety, "steps": steps}
+    return place, configuration, recovery.model_copy(update=plan)
 
 
 def resume(work: Path | None, passphrase: str | None, how: How) -> None:

@@ -156,20 +156,9 @@ def deploy(
     if is_receiver:
         wanted = _with_answers(wanted, deployment)
     proposed = deployment.propose(wanted)
-    if dry_run:
-        show_changes(proposed)
-        if proposed.changes:
-            deployment.stack.discard(proposed)
-        if as_json:
-            print_json({"stack": stack, "changes": len(proposed.changes), "outputs": deployment.stack.outputs()})
-        remark("Nothing was changed.")
+    if dry_run or not (yes or _is_confirmed(proposed, as_json=as_json)):
+        _leave(deployment, proposed, dry_run=dry_run, as_json=as_json)
         return
-    if proposed.changes and not yes:
-        show_changes(proposed)
-        if as_json or not typer.confirm("Deploy this?", default=False, err=True):
-            deployment.stack.discard(proposed)
-            remark("Nothing was changed.")
-            raise typer.Exit(Exit.FAILED)
     outputs = carried_out(deployment, proposed)
     if as_json:
         print_json({"stack": stack, "changes": len(proposed.changes), "outputs": outputs})
@@ -179,6 +168,27 @@ def deploy(
             say(f"In the source: CopyBuckets is {outputs['CopyBucket']}, and its copy gets deleted_by: receiver.")
     else:
         say(f"The stack {stack} is up to date (Coffre {__version__}): nothing was changed.")
+
+
+def _is_confirmed(proposed: ChangeSet, *, as_json: bool) -> bool:
+    if not proposed.changes:
+        return True
+    show_changes(proposed)
+    return not as_json and typer.confirm("Deploy this?", default=False, err=True)
+
+
+def _leave(deployment: Deployment, proposed: ChangeSet, *, dry_run: bool, as_json: bool) -> None:
+    """Discard what would have been changed; that is what a dry run is for, and no success otherwise."""
+    if dry_run:
+        show_changes(proposed)
+    if proposed.changes:
+        deployment.stack.discard(proposed)
+    if dry_run and as_json:
+        changes, outputs = len(proposed.changes), deployment.stack.outputs()
+        print_json({"stack": deployment.stack.name, "changes": changes, "outputs": outputs})
+    remark("Nothing was changed.")
+    if not dry_run:
+        raise typer.Exit(Exit.FAILED)
 
 
 def _with_answers(wanted: dict[str, str], deployment: Deployment) -> dict[str, str]:

@@ -123,21 +123,10 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
     if not lock.acquired:
         return replace(done, busy=True)
     try:
-        passed: set[str] = set()
         damaged: list[CoffreError] = []
-        while (backup := _next(job, only, {*done.backups, *passed})) is not None:
-            try:
-                sent = _copy_one(job, backup)
-            except (CopyError, IntegrityError) as error:
-                damaged.append(error)
-                sent = None
-            if sent is None:
-                passed.add(backup.id)
-                continue
-            done = done.plus(backup, sent)
-            if done.unfinished is not None:
-                return done
-            job.on_copied(backup)
+        done = _copy_backups(job, only, done, damaged)
+        if done.unfinished is not None:
+            return done
         if job.records_at is not None:
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
@@ -152,6 +141,26 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
         return done
     finally:
         job.catalog.locks.release(job.lock, job.run_id)
+
+
+def _copy_backups(
+    job: TargetCopyJob, only: Sequence[Backup] | None, done: Copied, damaged: list[CoffreError]
+) -> Copied:
+    passed: set[str] = set()
+    while (backup := _next(job, only, {*done.backups, *passed})) is not None:
+        try:
+            sent = _copy_one(job, backup)
+        except (CopyError, IntegrityError) as error:
+            damaged.append(error)
+            sent = None
+        if sent is None:
+            passed.add(backup.id)
+            continue
+        done = done.plus(backup, sent)
+        if done.unfinished is not None:
+            break
+        job.on_copied(backup)
+    return done
 
 
 def _copy_points(job: TargetCopyJob) -> None:

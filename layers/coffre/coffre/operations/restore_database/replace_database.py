@@ -47,17 +47,8 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         return
     with translated(job.connection):
         reason = why_no_swap(job.connection)
-    if reason is not None and job.scope.at is not None:
-        raise DestinationError(
-            f"A moment cannot replace {job.connection}, because {reason}.",
-            code="REPLACE_IMPOSSIBLE",
-            hint="Nothing was changed. Restore it into a new database (--to), and change over to that, or copy tables.",
-        )
     if reason is not None:
-        report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
-        size_bytes = sum(table.size for table in source.content.tables)
-        refuse_too_large(job, size_bytes, f"The rows of the schemas, which are replaced because {reason},")
-        replace_schemas(replace(job, is_resumable=False), source, report)
+        _replace_inside(job, source, report, reason)
         return
     name = job.connection.database
     restored, old = restored_name(name, job.restore_id), old_name(name, job.restore_id)
@@ -74,6 +65,26 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
         if is_kept(error):
             error.add_note(how_to_put_in_place(job.backup.id, job.restore_id))
         raise
+    _put_in_place(job, restored, old, report)
+
+
+def _replace_inside(job: RestoreJob, source: Source, report: ReportBuilder, reason: str) -> None:
+    """Replace schema by schema, in one transaction."""
+    if job.scope.at is not None:
+        raise DestinationError(
+            f"A moment cannot replace {job.connection}, because {reason}.",
+            code="REPLACE_IMPOSSIBLE",
+            hint="Nothing was changed. Restore it into a new database (--to), and change over to that, or copy tables.",
+        )
+    report.steps.append(f"Replace schema by schema inside {job.connection}, because {reason}.")
+    size_bytes = sum(table.size for table in source.content.tables)
+    refuse_too_large(job, size_bytes, f"The rows of the schemas, which are replaced because {reason},")
+    replace_schemas(replace(job, is_resumable=False), source, report)
+
+
+def _put_in_place(job: RestoreJob, restored: str, old: str, report: ReportBuilder) -> None:
+    """Swap the names, unless the restored database lacks something, or the one in use has changed meanwhile."""
+    name = job.connection.database
     report.steps.append(
         f"Disconnect everyone from {job.connection}, rename it to {old}, and rename {restored} to {name}."
     )

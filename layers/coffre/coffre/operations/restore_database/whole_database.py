@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -67,29 +67,10 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         For the reason that stopped it. A database that was created for this restore is dropped again; an existing one
         that was empty keeps what was loaded so far, and the message says so.
     """
-    if not source.content.contents.has_schema:
-        raise DestinationError(
-            f"The backup {job.backup.id} holds rows only.",
-            code="NO_DEFINITIONS",
-            hint="Restore its rows into a database that has the tables, empty: --contents data.",
-        )
-    if source.large_objects is not None and job.scope.contents.has_rows and not (job.is_resumable or job.scope.dry_run):
-        refuse_too_large(job, source.large_objects.size, "The large objects")
-    if job.scope.resume is not None:
-        refuse_unmarked(job)
+    _refuse_impossible(job, source)
     with ExitStack() as stack:
         with report.phase("destination"):
-            opened = open_destination(
-                job.connection,
-                source.content,
-                restore_id=job.owner_id,
-                dry_run=job.scope.dry_run,
-                restart=job.scope.restart,
-                provider=job.provider,
-                continues=job.is_resumable,
-                keeps=lambda error: job.children.has_paused or is_kept(error),
-            )
-            destination = stack.enter_context(opened)
+            destination = stack.enter_context(_open(job, source))
         job = replace(
             job, settings=destination.profile.settings, is_resumable=destination.is_marked and is_marked(job, source)
         )
@@ -114,11 +95,41 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
             _Restore(making, memory, entries, tables).run()
         report_refusals(making, entries)
         if not job.scope.dry_run:
-            if job.scope.analyze and job.scope.contents.has_rows:
-                job.check_time(_ANALYZE_SECONDS)
-                analyze(job, report)
-            set_properties(job, source, report)
-            job.on_whole(report.build(job))
+            _finish(job, source, report)
+
+
+def _refuse_impossible(job: RestoreJob, source: Source) -> None:
+    if not source.content.contents.has_schema:
+        raise DestinationError(
+            f"The backup {job.backup.id} holds rows only.",
+            code="NO_DEFINITIONS",
+            hint="Restore its rows into a database that has the tables, empty: --contents data.",
+        )
+    if source.large_objects is not None and job.scope.contents.has_rows and not (job.is_resumable or job.scope.dry_run):
+        refuse_too_large(job, source.large_objects.size, "The large objects")
+    if job.scope.resume is not None:
+        refuse_unmarked(job)
+
+
+def _open(job: RestoreJob, source: Source) -> AbstractContextManager[Destination]:
+    return open_destination(
+        job.connection,
+        source.content,
+        restore_id=job.owner_id,
+        dry_run=job.scope.dry_run,
+        restart=job.scope.restart,
+        provider=job.provider,
+        continues=job.is_resumable,
+        keeps=lambda error: job.children.has_paused or is_kept(error),
+    )
+
+
+def _finish(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
+    if job.scope.analyze and job.scope.contents.has_rows:
+        job.check_time(_ANALYZE_SECONDS)
+        analyze(job, report)
+    set_properties(job, source, report)
+    job.on_whole(report.build(job))
 
 
 class _Restore:
@@ -148,9 +159,9 @@ class _Restore:
             _refuse_nothing(self._making)
             self._load()
         if (chosen := self._source.chosen) is not None:
-            step("identities", self._identify)
+            step("identities", partial(self._index, self._phases.identities))
             step("journal", partial(self._replay, chosen))
-        step("indexes", self._index)
+        step("indexes", partial(self._index, self._phases.after_rows))
         step("privileges", self._grant)
         if self._job.scope.contents.has_rows:
             step("materialized views", self._fill_views)
@@ -239,10 +250,6 @@ class _Restore:
         check_counts(self._job, wanted, is_marked=self._memory.is_kept)
         self._memory.lost = (own.keys() - filled.keys()) | report.missing_rows.keys()
 
-    def _identify(self) -> None:
-        with self._report.phase("indexes and constraints"):
-            self._making.make_in_parallel(self._phases.identities)
-
     def _replay(self, chosen: Chosen[str]) -> None:
         """Apply the journal to the tables that have all their rows of the base, and set the sequences."""
         possible = possible_tables(self._source, self._making.ledger.lost())
@@ -256,9 +263,9 @@ class _Restore:
                 values = sequences_of(session, self._source, self._report)
                 restore_sequences(session, values, self._making.destination, self._report)
 
-    def _index(self) -> None:
+    def _index(self, entries: Sequence[TocEntry]) -> None:
         with self._report.phase("indexes and constraints"):
-            self._making.make_in_parallel(self._phases.after_rows)
+            self._making.make_in_parallel(entries)
 
     def _grant(self) -> None:
         with self._report.phase("privileges"):

@@ -6,7 +6,7 @@ in the vault reaches a copy, whether a rotation or a thief deleted it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
@@ -115,24 +115,8 @@ class _Rotation:
         job, problems = self.job, self.problems
         targets = job.configuration.targets if only is None else job.configuration.named(only)
         found = self._found(problems)
-        decisions: list[Decision] = []
-        needs: list[LockNeed] = []
-        running = running_restores(job.catalog, job.now(), self.destination.name)
-        restores = {restore.backup_id: restore.id for restore in running}
         since = journal_since(job.configuration, job.now())
-        points = PointKeeper(
-            found,
-            {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
-            lambda backups, retention: decide_by_size(job.vault, job.now(), backups, retention, problems),
-        )
-        for target in targets:
-            backups, retention = found.get(target.name, []), self._retention(target)
-            judged = points.decide(target.name)
-            judged = unless_needed(job.vault, backups, judged, since(target.name))
-            needs += needs_of(backups, retention, judged, job.now())
-            decisions += self._delete(
-                [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
-            )
+        decisions, needs = self._decide(targets, found, since)
         gone = frozenset(decision.backup_id for decision in decisions if decision.action is Action.DELETE)
         locks = self._keep_locked(needs, found, problems)
         records = CopyRecords(job.catalog, self.destination.name, job.now())
@@ -160,6 +144,30 @@ class _Rotation:
                 "sweep": swept,
             }
         )
+
+    def _decide(
+        self, targets: Sequence[AnyTarget], found: dict[str, list[Backup]], since: Callable[[str], datetime | None]
+    ) -> tuple[list[Decision], list[LockNeed]]:
+        """Decide about every backup, mark what goes as DELETED, and return which locks the others need."""
+        job = self.job
+        decisions: list[Decision] = []
+        needs: list[LockNeed] = []
+        running = running_restores(job.catalog, job.now(), self.destination.name)
+        restores = {restore.backup_id: restore.id for restore in running}
+        points = PointKeeper(
+            found,
+            {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},
+            lambda backups, retention: decide_by_size(job.vault, job.now(), backups, retention, self.problems),
+        )
+        for target in targets:
+            backups, retention = found.get(target.name, []), self._retention(target)
+            judged = points.decide(target.name)
+            judged = unless_needed(job.vault, backups, judged, since(target.name))
+            needs += needs_of(backups, retention, judged, job.now())
+            decisions += self._delete(
+                [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
+            )
+        return decisions, needs
 
     def _retention(self, target: AnyTarget) -> Retention:
         return self.destination.retention or target.retention

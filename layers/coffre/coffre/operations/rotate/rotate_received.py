@@ -72,20 +72,8 @@ def rotate_received(job: ReceivedJob, *, dry_run: bool = False) -> RotationRepor
     CoffreError
         The rotation stopped there; the next one continues.
     """
-    arrived = _arrivals(job.vault)
-    sizes = {info.key: info.size for info in job.vault.store.list(PACKS)}
-    backups = VaultBackups(job.vault)
-    by_target: dict[str, list[Backup]] = {}
     problems: list[Problem] = []
-    for backup in backups.backups():
-        job.check()
-        received = _received(job, backup, arrived, sizes, problems)
-        if (why := backups.problems.get(backup.id)) is not None:  # its marks cannot be read: they may say to keep it
-            problems.append(Problem(code="MARKS_UNREAD", target=backup.target, text=f"{backup.id}: {why}"))
-            received = received.model_copy(update={"held_at": job.now, "hold": "its marks cannot be read"})
-        by_target.setdefault(backup.target, []).append(received)
-    for backup_id, (target, text) in backups.unreadable().items():
-        problems.append(Problem(code="MANIFEST_DAMAGED", target=target, text=f"{backup_id}: {text}"))
+    by_target = _found(job, problems)
     decisions: list[Decision] = []
     since = job.now - LONGEST_WINDOW
     for found in by_target.values():
@@ -114,6 +102,24 @@ def rotate_received(job: ReceivedJob, *, dry_run: bool = False) -> RotationRepor
         problems=tuple(problems),
         sweep=swept,
     )
+
+
+def _found(job: ReceivedJob, problems: list[Problem]) -> dict[str, list[Backup]]:
+    """Return the backups by target, as they were received."""
+    arrived = _arrivals(job.vault)
+    sizes = {info.key: info.size for info in job.vault.store.list(PACKS)}
+    backups = VaultBackups(job.vault)
+    by_target: dict[str, list[Backup]] = {}
+    for backup in backups.backups():
+        job.check()
+        received = _received(job, backup, arrived, sizes, problems)
+        if (why := backups.problems.get(backup.id)) is not None:  # its marks cannot be read: they may say to keep it
+            problems.append(Problem(code="MARKS_UNREAD", target=backup.target, text=f"{backup.id}: {why}"))
+            received = received.model_copy(update={"held_at": job.now, "hold": "its marks cannot be read"})
+        by_target.setdefault(backup.target, []).append(received)
+    for backup_id, (target, text) in backups.unreadable().items():
+        problems.append(Problem(code="MANIFEST_DAMAGED", target=target, text=f"{backup_id}: {text}"))
+    return by_target
 
 
 def _arrivals(vault: Vault) -> dict[str, datetime]:

@@ -96,15 +96,12 @@ class RestoreRun:
                 return self._pause(restore, report)
             if report.dry_run:
                 return self._finish(restore, meter, report, self._keep(report))
-        except RunCancelledError as error:
-            if watch.has_left:
-                error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
-            self._record_failure(restore, meter, error)
-            return self.catalog.get_restore(restore.id)
         except Exception as error:
             if watch.has_left:
                 error.add_note(f"It is not known what its last step did. {restore_record.how_to_find_out(restore.id)}")
             self._record_failure(restore, meter, error)
+            if isinstance(error, RunCancelledError):
+                return self.catalog.get_restore(restore.id)
             raise
         return self._finish_done(restore, meter, report)
 

@@ -38,6 +38,12 @@ def explain_untrusted(connection: Connection, said: str) -> ConnectError:
             detail=said,
             hint="Put the provider's CA (PEM) into the target's tls.ca; \"system\" if a public authority signed it.",
         )
+    return _of_authority(connection, file, said) or _of_certificate(connection, file, said)
+
+
+def _of_authority(connection: Connection, file: str, said: str) -> ConnectError | None:
+    """Return what is wrong with the file that the certificate is checked with; None: nothing."""
+    host = connection.host
     if not Path(file).is_file():
         return ConnectError(
             f"The CA file {file}, which {host} is to be checked with, does not exist here.",
@@ -52,6 +58,11 @@ def explain_untrusted(connection: Connection, said: str) -> ConnectError:
             detail=said,
             hint="Download the provider's present CA file, and put it into the target's tls.ca (docs/roles.md).",
         )
+    return None
+
+
+def _of_certificate(connection: Connection, file: str, said: str) -> ConnectError:
+    host = connection.host
     number, words = _look(connection, file)
     detail = f"{said} ({words})" if words else said
     if number == _EXPIRED:
