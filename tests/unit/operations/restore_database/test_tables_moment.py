@@ -19,8 +19,8 @@ def test_changes_of_two_partitions_with_the_same_key_are_not_merged() -> None:
     found = together(moved)
     assert found["public", "low"] is found["public", "high"]
     waiting = Pending(found["public", "low"])
-    waiting.add(Insert(("public", "low"), Row(("a", "region"), ("1", "1"))))
-    waiting.add(Delete(("public", "high"), Row(("a",), ("1",))))
+    waiting.add(Insert(("public", "low"), Row(("a", "region"), ("1", "1"))), 2)
+    waiting.add(Delete(("public", "high"), Row(("a",), ("1",))), 2)
     inserted, deleted = waiting.take()  # it removes two rows instead of one, and the replay stops
     assert (inserted.rows, deleted.rows, deleted.sql.split()[0]) == (1, 1, "DELETE")
     assert not found["public", "other"].has_further_keys

@@ -78,7 +78,7 @@ def test_changes_of_a_key_become_one(
 ) -> None:
     waiting = pending()
     for change in changes:
-        waiting.add(change)
+        waiting.add(change, 9)
 
     assert [(statement.sql, statement.data, statement.rows) for statement in waiting.take()] == expected
     assert waiting.take() == []
@@ -93,7 +93,7 @@ def test_where_another_column_is_unique_each_change_of_a_key_stays_in_its_order(
         delete("1"),
         insert("1", "d", "1"),
     ):
-        waiting.add(change)
+        waiting.add(change, 9)
 
     both, again, deleted, inserted = waiting.take()
 
@@ -108,11 +108,11 @@ def test_where_another_column_is_unique_each_change_of_a_key_stays_in_its_order(
 def test_what_cannot_be_is_left_to_the_server_and_a_missing_value_is_refused() -> None:
     waiting = pending()
     for change in (insert("1", "a", "1"), insert("1", "b", "1"), delete("2"), delete("2")):
-        waiting.add(change)
+        waiting.add(change, 9)
 
     assert [statement.rows for statement in waiting.take()] == [1, 1, 1, 1]
 
-    waiting.add(insert("1", Unchanged.TOAST, "1"))
+    waiting.add(insert("1", Unchanged.TOAST, "1"), 9)
     with pytest.raises(JournalError) as caught:
         waiting.take()
     assert caught.value.code == "JOURNAL_UNREADABLE"

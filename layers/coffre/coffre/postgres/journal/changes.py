@@ -96,12 +96,6 @@ type RowChange = Insert | Update | Delete
 type Change = Begin | RowChange | Truncate | Commit
 
 
-def characters_of(change: RowChange | Truncate) -> int:
-    """Return how long the texts of a change are together."""
-    rows = [part for part in change if isinstance(part, Row)]
-    return sum([len(value) for row in rows for value in row.values if isinstance(value, str)])
-
-
 class BarrierKind(StrEnum):
     """Why a journal cannot be followed past a point: only a new base continues from there."""
 

@@ -75,8 +75,13 @@ class Pending:
         """The table whose changes wait here."""
         return self._table
 
-    def add(self, change: RowChange) -> None:
+    def add(self, change: RowChange, size: int) -> None:
         """Add a change.
+
+        Parameters
+        ----------
+        size
+            How many characters its values have at most.
 
         Raises
         ------
@@ -89,6 +94,8 @@ class Pending:
             self._update(change)
         else:
             self._delete(change)
+        self._rows += 1
+        self._characters += size
         if self._rows >= _MOST_ROWS or self._characters >= _MOST_CHARACTERS:
             self._close()
 
@@ -103,8 +110,7 @@ class Pending:
         key = form.key(new.values) if self._table.key else (str(len(self._inserts)),)
         if key in self._inserts or key in self._updates:  # cannot be: the server says so
             self._close()
-        values = self._inserts[key] = (form.names, form.written(new.values))
-        self._count(values[1])
+        self._inserts[key] = (form.names, form.written(new.values))
 
     def _update(self, change: Update) -> None:
         new = change.new
@@ -131,7 +137,6 @@ class Pending:
         if key in self._updates and not (self._merges and self._updates[key][0] == names):
             self._close()
         self._updates[key] = (names, values)
-        self._count(values)
 
     def _is_merged_with_insert(self, key: _Values, names: tuple[str, ...], values: _Values) -> bool:
         """Let the row that waits have other values, if it can."""
@@ -142,7 +147,6 @@ class Pending:
             pairs = zip(before, values, strict=True)
             values = tuple(old if value is Unchanged.TOAST else value for old, value in pairs)
         self._inserts[key] = (names, values)
-        self._count(values)
         return True
 
     def _is_moved(self, old: Row, key: _Values) -> bool:
@@ -166,11 +170,6 @@ class Pending:
         if key in self._inserts or key in self._updates or key in self._deletes:
             self._close()
         self._deletes[key] = None
-        self._count(key)
-
-    def _count(self, values: _Values) -> None:
-        self._rows += 1
-        self._characters += sum([len(value) for value in values if isinstance(value, str)])
 
     def _close(self) -> None:
         if self._deletes:
@@ -210,9 +209,5 @@ class Pending:
 
 def _chosen(places: Sequence[int]) -> _Some:
     """Return what takes the values at these places of a row."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    if not places:
-        return lambda _: ()
-    [place] = places
-    return lambda values: (values[place],)
+    first, behind = (places[0], places[-1] + 1) if places else (0, 0)
+    return itemgetter(slice(first, behind)) if [*range(first, behind)] == [*places] else itemgetter(*places)

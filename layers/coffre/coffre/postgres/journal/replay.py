@@ -7,7 +7,7 @@ says when a transaction was committed only at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -18,7 +18,7 @@ from coffre.model.names import TableName
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import statements
 from coffre.postgres.journal.applying import Applier, Position
-from coffre.postgres.journal.changes import Begin, Commit, Lines, RowChange, Truncate, characters_of
+from coffre.postgres.journal.changes import Begin, Commit, Line, Lines, RowChange, Truncate
 from coffre.postgres.journal.column_types import read_column_types
 from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.firing import require_nothing_fires
@@ -65,9 +65,10 @@ class Replay:
         """Continue where an earlier one with the same `schema` of marks and `name` has come to."""
         self._source = source
         self._tables: dict[TableName, Pending] = {}
+        self._waiting: dict[TableName, Pending] = {}  # the same by the tables' names at the source
         self._transactions = 0
         self._changes = 0
-        self._characters = 0
+        self._characters = self._size = 0  # of what waits, and of the last line
         with session, session.cursor() as cursor:
             cursor.execute("; ".join(_SETTINGS))
         require_nothing_fires(session, source.changed)
@@ -119,7 +120,8 @@ class Replay:
                     self._apply(lines, is_wanted)
         except BaseException:  # the applier keeps nothing that is not committed
             self._tables.clear()
-            self._transactions = self._changes = 0
+            self._waiting.clear()
+            self._transactions = self._changes = self._characters = 0
             raise
         if wanted:
             raise JournalError(
@@ -131,7 +133,7 @@ class Replay:
 
     def _apply(self, lines: Lines, is_wanted: Callable[[Begin], bool]) -> None:
         last = self.position.lsn
-        for change in decode(lines(), is_wanted=is_wanted):
+        for change in decode(self._measured(lines), is_wanted=is_wanted):
             if isinstance(change, Begin):
                 continue
             if isinstance(change, Commit):
@@ -143,20 +145,29 @@ class Replay:
             if not self._takes(change):
                 continue
             self._changes += 1
-            self._characters += characters_of(change)
             # Of a transaction that is larger than a commit should be, the rows go to the server all the same.
             if self._changes % _MOST_CHANGES == 0 or self._characters >= _MOST_CHARACTERS:
                 self._applier.run(self._take())
         if self._transactions:
             self._commit(last)
 
+    def _measured(self, lines: Lines) -> Iterator[Line]:
+        """Yield the lines, each when the change before it is taken."""
+        for line in lines():
+            self._size = len(line.data)
+            self._characters += self._size
+            yield line
+
     def _takes(self, change: RowChange | Truncate) -> bool:
         """Take a change, unless it is of tables that are left out."""
         if isinstance(change, Truncate):
             return self._truncate(change)
-        if (table := self._source.table(change.table)) is None:
-            return False
-        self._pending(table).add(change)
+        pending = self._waiting.get(change.table)
+        if pending is None:
+            if (table := self._source.table(change.table)) is None:
+                return False
+            pending = self._waiting[change.table] = self._pending(table)
+        pending.add(change, self._size)
         return True
 
     def _pending(self, table: Table) -> Pending:
@@ -165,6 +176,7 @@ class Replay:
         if pending is None or pending.table is not table:
             if pending is not None:
                 self._applier.run(pending.take())
+                self._waiting.clear()
             pending = self._tables[table.name] = Pending(table, self._types)
         return pending
 

@@ -9,6 +9,7 @@ printed, and the column's own type reads it. Every name has its schema, so that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from coffre.model.errors import JournalError
@@ -20,6 +21,7 @@ from coffre.postgres.journal.definitions import Table
 type Values = Sequence[Value]
 
 _BOOLEAN: Final = "pg_catalog.bool"
+_NO_VALUE_HAS: Final = "\0"
 
 
 class Statement(NamedTuple):
@@ -44,9 +46,9 @@ def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[S
     """Return the statements that add rows, of which all have these columns."""
     if not names:
         return [Statement(f"INSERT INTO {qualified(*table.name)} DEFAULT VALUES", 1, table.name)] * len(rows)
-    columns = ", ".join(map(quoted, names))
+    columns, quotes = ", ".join(map(quoted, names)), 2 * (len(names) - 1)
     copy = f"COPY {qualified(*table.name)} ({columns}) FROM STDIN (FORMAT csv, QUOTE '''', NULL 'NULL')"
-    return [Statement(copy, len(rows), table.name, "".join([f"{_literals(row)}\n" for row in rows]))]
+    return [Statement(copy, len(rows), table.name, "".join([_copied(row, quotes) for row in rows]))]
 
 
 def update(table: Table, names: Sequence[str], rows: Sequence[Values], types: ColumnTypes) -> Statement:
@@ -178,7 +180,11 @@ def _given(table: Table, names: Sequence[str], rows: Sequence[Values], types: Co
 
 
 def _array(values: Values) -> str:
-    elements = [_literal(value) if value is None or value is Unchanged.TOAST else _element(value) for value in values]
+    with suppress(TypeError):  # a value that is no text
+        joined = _NO_VALUE_HAS.join(values)  # type: ignore[arg-type]
+        if joined.count(_NO_VALUE_HAS) == len(values) - 1:
+            return f"'{{{_element(joined).replace(_NO_VALUE_HAS, '","')}}}'"
+    elements = [_element(value) if isinstance(value, str) else _literal(value) for value in values]
     return f"'{{{','.join(elements)}}}'"
 
 
@@ -194,10 +200,26 @@ def _where_given(table: Table, first: int, types: ColumnTypes) -> str:
     )
 
 
+def _copied(row: Values, quotes: int) -> str:
+    """Return a line of a `COPY` whose quotes are SQL's.
+
+    Parameters
+    ----------
+    quotes
+        How many are between the values, if all have them.
+    """
+    if None not in row and Unchanged.TOAST not in row:
+        joined = "','".join(row)  # type: ignore[arg-type]
+        if joined.count("'") == quotes:
+            return f"'{joined}'\n"
+    return f"{_literals(row)}\n"
+
+
 def _literals(values: Values) -> str:
     """Return values as a part of SQL, and as a line of a `COPY` whose quotes are SQL's."""
-    quoted = ["'" + value.replace("'", "''") + "'" if isinstance(value, str) else _literal(value) for value in values]
-    return ",".join(quoted)
+    return ",".join(
+        [f"'{value.replace("'", "''")}'" if isinstance(value, str) else _literal(value) for value in values]
+    )
 
 
 def _literal(value: Value) -> str:

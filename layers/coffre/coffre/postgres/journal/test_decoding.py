@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -59,12 +60,14 @@ _MESSAGE: Final = "message: "
 _SHOWN: Final = 60
 # Forms of rows that are remembered; a stream with more of them is read correctly, and slower.
 _MOST_FORMS: Final = 4096
+# A named tuple's own constructor is a function in Python, and takes as long as half a line.
+_new: Final = tuple.__new__
 
 
 class _Form(NamedTuple):
-    """What a line that began in the same way looked like: one expression for all of its columns, a group for each."""
+    """What lines that begin in the same way look like: one expression for all columns, a group for each."""
 
-    pattern: re.Pattern[str]
+    fullmatch: Callable[[str, int], re.Match[str] | None]
     names: tuple[str, ...]
 
 
@@ -81,7 +84,7 @@ def decode(lines: Iterable[Line], *, is_wanted: Callable[[Begin], bool] = lambda
     JournalError
         `JOURNAL_UNREADABLE`: a line is not understood, or stands where it cannot.
     """
-    reader = _Reader()
+    change = _Reader().change
     begun: Begin | None = None
     wanted = False
     for line in lines:
@@ -90,7 +93,7 @@ def decode(lines: Iterable[Line], *, is_wanted: Callable[[Begin], bool] = lambda
             if begun is None:
                 raise unreadable(line, "a change stands outside of a transaction")
             if wanted:
-                yield reader.change(line)
+                yield change(line)
         elif data.startswith("BEGIN"):
             if begun is not None:
                 raise unreadable(line, f"the transaction {begun.xid} has not ended")
@@ -168,12 +171,23 @@ def unreadable(line: Line, why: str) -> JournalError:
     )
 
 
-class _Head(NamedTuple):
-    """How lines of a table and kind begin, and what they looked like after that when one was last read by columns."""
+@dataclass(slots=True)
+class _Head:
+    """How lines of a table and kind begin.
+
+    Parameters
+    ----------
+    form
+        What one of the last lines looked like, as far as there were two with the same columns.
+    names
+        The columns of the last line that had another form.
+    """
 
     text: str
     table: TableName
     kind: str
+    form: _Form | None = None
+    names: tuple[str, ...] = ()
 
 
 class _Reader:
@@ -181,9 +195,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._heads: dict[str, _Head] = {}
-        self._forms: dict[str, _Form] = {}
-        # Of the row before that had another form; an expression costs as much as hundreds of rows.
-        self._names: dict[str, tuple[str, ...]] = {}
+        # An expression costs as much as hundreds of rows.
         self._made: dict[tuple[str, tuple[str, ...]], _Form] = {}
 
     def change(self, line: Line) -> RowChange | Truncate:
@@ -198,18 +210,18 @@ class _Reader:
             end = found.end()
             head = self._head(found)
         if head.kind == "INSERT":
-            new = self._row(line, head.text, end)
+            new = self._row(line, head, end)
             if new is None:
                 raise unreadable(line, "the new row is missing")
-            return Insert(head.table, new)
+            return _new(Insert, (head.table, new))
         if head.kind == "DELETE":
-            return Delete(head.table, self._row(line, head.text, end))
+            return _new(Delete, (head.table, self._row(line, head, end)))
         if not data.startswith(_OLD_KEY, end):
-            return Update(head.table, None, self._row(line, head.text, end))
+            return _new(Update, (head.table, None, self._row(line, head, end)))
         old, end = self._columns(line, end + len(_OLD_KEY))
         if not data.startswith(_NEW_TUPLE, end):
             raise unreadable(line, "the new row is missing")
-        return Update(head.table, old, self._row(line, head.text, end + len(_NEW_TUPLE)))
+        return Update(head.table, old, self._row(line, head, end + len(_NEW_TUPLE)))
 
     def _head(self, found: re.Match[str]) -> _Head:
         if len(self._heads) >= _MOST_FORMS:
@@ -225,15 +237,15 @@ class _Reader:
         tables = tuple((_unquoted(schema), _unquoted(name)) for schema, name in _TABLES.findall(found[1]))
         return Truncate(tables, "cascade" in words, "restart_seqs" in words)
 
-    def _row(self, line: Line, head: str, start: int) -> Row | None:
+    def _row(self, line: Line, head: _Head, start: int) -> Row | None:
         """Read the columns up to the end of the line; None when the server logged none."""
         data = line.data
-        form = self._forms.get(head)
-        if form is not None and (found := form.pattern.fullmatch(data, start)) is not None:
+        form = head.form
+        if form is not None and (found := form.fullmatch(data, start)) is not None:
             values = found.groups()
             if "''" in data:
                 values = tuple([value and value.replace("''", "'") for value in values])
-            return Row(form.names, values)
+            return _new(Row, (form.names, values))
         if data.startswith(_NO_DATA, start) and start + len(_NO_DATA) == len(data):
             return None
         row, end = self._columns(line, start)
@@ -241,19 +253,19 @@ class _Reader:
             raise unreadable(line, "a column is not understood")
         if form is not None and form.names == row.names:
             return Row(form.names, row.values)
-        if self._names.get(head) != row.names:
-            if len(self._names) >= _MOST_FORMS:
-                self._names.clear()
-                self._forms.clear()
-            self._names[head] = row.names
-            return row
-        form = self._made.get((head, row.names))
-        if form is None:
+        return Row(self._names(head, row.names, data, start), row.values)
+
+    def _names(self, head: _Head, names: tuple[str, ...], data: str, start: int) -> tuple[str, ...]:
+        """Return names to share, and expect further lines with these columns after the second one in succession."""
+        if head.names != names:
+            head.names = names
+            return names
+        head.form = self._made.get((head.text, names))
+        if head.form is None:
             if len(self._made) >= _MOST_FORMS:
                 self._made.clear()
-            form = self._made[head, row.names] = _form_of(data, start, self._names[head])
-        self._forms[head] = form
-        return Row(form.names, row.values)
+            head.form = self._made[head.text, names] = _form_of(data, start, head.names)
+        return head.form.names
 
     def _columns(self, line: Line, start: int) -> tuple[Row, int]:
         names, values = list[str](), list[Value]()
@@ -269,7 +281,7 @@ def _form_of(data: str, start: int, names: tuple[str, ...]) -> _Form:
     while (found := _COLUMN.match(data, start)) is not None:
         parts.append(re.escape(data[found.start() : found.start(3)]) + _BARE_TYPES.get(found[2], _QUOTED))
         start = found.end()
-    return _Form(re.compile("".join(parts)), names)
+    return _Form(re.compile("".join(parts)).fullmatch, names)
 
 
 def _unquoted(name: str) -> str:
