@@ -35,7 +35,7 @@ def segment_runs(vault: Vault, target: str, interval: str, damaged: Collection[s
         if before is not None and key.number > before + 1:
             why = f"the segment {before + 1} is missing"
         if counts[key.number] > 1:
-            why = f"the segment {key.number} is there twice"
+            why = f"the segment {key.number} exists twice"
         elif key.key in damaged:
             why = f"the record of the segment {key.number} is damaged"
         else:
