@@ -7,16 +7,19 @@ from collections.abc import Callable
 from unittest.mock import patch
 
 import pytest
-from tests.integration.journal_vault import TARGET, Journal, Killed
+from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
 from coffre.model.errors import JournalTransientError
 from coffre.model.journal import JournalEnd
 from coffre.operations.journal import drain, repeated
+from coffre.operations.journal.adopt import Adopted
 from coffre.operations.journal.barrier import end
+from coffre.operations.journal.guard import drop_for
+from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot_errors import lost
-from coffre.vault.journal import segment_keys
-from coffre.vault.layout import interval_key
+from coffre.vault.journal import listed_segments, segment_keys
+from coffre.vault.layout import interval_end_key, interval_key
 
 
 def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Callable[..., Journal]) -> None:
@@ -94,4 +97,32 @@ def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: C
     damage(segment_keys(journal.job.vault, TARGET, state.interval or "")[-1].key)
     [(_, was)] = journal.drain().ended
     assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.TIMELINE, True)
+    assert journal.drain().ended == ()
+
+    # One that a drain has stored and not kept
+    run("INSERT INTO one VALUES (2)")
+    with killed_at(2), pytest.raises(Killed):
+        journal.drain()
+    damage(listed_segments(journal.job.vault, TARGET, journal.state.interval or "")[-1].key)
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, was.number) == (JournalEnd.GAP, 1)
+    # An end of an interval that the catalog has
+    run("ALTER TABLE one ADD COLUMN w int")
+    with patch.object(drain, "without_interval", side_effect=Killed), pytest.raises(Killed):
+        journal.drain()
+    damage(interval_end_key(TARGET, journal.state.interval or ""))
+    [(_, was)] = journal.drain().ended
+    assert (was.reason, journal.state.base_wanted_at is not None) == (JournalEnd.GAP, True)
+    assert journal.drain().ended == ()
+
+    # Of two drains the slower one drops no slot of the other
+    old = journal.state
+    journal.drain()
+    for slower in (
+        lambda session: drop_for(journal.job, session, old, "a danger"),
+        lambda session: drain._Drain(journal.job, session, Adopted(old))._begin_again(old, lost("slot")),
+    ):
+        with connect(journal.job.connection) as session, pytest.raises(JournalTransientError, match="Another drain"):
+            slower(session)
+    assert slot.inspect(journal.scene.reader, journal.state.slot or "") is not None
     assert journal.drain().ended == ()

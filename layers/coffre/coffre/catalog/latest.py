@@ -67,18 +67,18 @@ class Latest:
         return _read(raw, VaultUse) if raw else None
 
     def note_damaged_of_journal(self, found: JournalDamage) -> None:
-        """Remember which packs of a target's journal were found damaged when they were read last."""
-        self._note(_DAMAGE, found.target, found.at, found)
+        """Remember what of a target's journal was found damaged when it was read last, in the vault or in a copy."""
+        self._note(_DAMAGE, _place(found.target, found.copy_name), found.at, found)
 
-    def damaged_of_journal(self, target: str) -> frozenset[str]:
-        """Return which packs of a target's journal were found damaged."""
-        raw = self._table.get(_DAMAGE, target)
+    def damaged_of_journal(self, target: str, copy_name: str | None = None) -> frozenset[str]:
+        """Return what of a target's journal was found damaged."""
+        raw = self._table.get(_DAMAGE, _place(target, copy_name))
         return frozenset(_read(raw, JournalDamage).packs) if raw else frozenset()
 
-    def damaged_of_journals(self) -> frozenset[str]:
-        """Return which packs of all journals were found damaged."""
+    def damaged_of_journals(self, copy_name: str | None = None) -> frozenset[str]:
+        """Return what of all journals of the vault, or of a copy, was found damaged."""
         found = [_read(raw, JournalDamage) for raw in self._table.query(ItemQuery(_DAMAGE))]
-        return frozenset(pack for one in found for pack in one.packs)
+        return frozenset(pack for one in found if one.copy_name == copy_name for pack in one.packs)
 
     def _note(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
         item = LatestItem(pk=partition, sk=key, at=at, record=record.model_dump_json())
@@ -86,6 +86,10 @@ class Latest:
             self._table.put(item, LatestItem.pk.does_not_exist() | (LatestItem.at <= at))
         except ConditionFailedError:
             return  # A newer one is stored.
+
+
+def _place(target: str, copy_name: str | None) -> str:
+    return target if copy_name is None else f"{copy_name}/{target}"
 
 
 def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:

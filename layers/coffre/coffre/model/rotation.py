@@ -132,9 +132,13 @@ class VaultUse(FrozenModel):
 
 
 class JournalDamage(FrozenModel):
-    """The packs of a target's journal that were damaged when they were read last, and the records of segments."""
+    """The packs of a target's journal that were damaged when they were read last, and the records of segments.
+
+    `copy_name` is that of the copy of the vault which was read; None: the vault itself.
+    """
 
     target: str
+    copy_name: str | None = None
     at: datetime
     packs: tuple[str, ...] = ()
 

@@ -68,9 +68,15 @@ def begin_interval(vault: Vault, interval: JournalInterval) -> str:
 
 
 def end_interval(vault: Vault, target: str, interval: str, end: IntervalEnd) -> IntervalEnd:
-    """Write why an interval ended. One that has ended stays as it is: the first reason counts, and is returned."""
+    """Write why an interval ended. One that has ended stays as it is: the first reason counts, and is returned.
+
+    One that cannot be read cannot be written again either.
+    """
     with suppress(ObjectMissingError):
-        return read_end(vault, target, interval)
+        try:
+            return read_end(vault, target, interval)
+        except IntegrityError:
+            return end
     _put(vault, interval_end_key(target, interval), end)
     return end
 
@@ -106,9 +112,8 @@ def intervals(
     IntegrityError
         `JOURNAL_DAMAGED`
     """
-    keys = (interval_of(info.key) for info in vault.store.list(journal_prefix(target)))
     found = []
-    for _, interval in sorted({key for key in keys if key is not None}):
+    for interval in interval_ids(vault, target):
         try:
             found.append(read_interval(vault, target, interval))
         except ObjectMissingError:
@@ -118,6 +123,12 @@ def intervals(
                 raise
             on_damage(error)
     return found
+
+
+def interval_ids(vault: Vault, target: str) -> list[str]:
+    """Return the ids of a target's intervals of which anything is stored, the oldest first."""
+    keys = (interval_of(info.key) for info in vault.store.list(journal_prefix(target)))
+    return sorted({key[1] for key in keys if key is not None})
 
 
 def read_interval(vault: Vault, target: str, interval: str) -> JournalInterval:

@@ -17,7 +17,7 @@ from coffre.model.copies import Destination
 from coffre.model.rotation import Problem
 from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.verify import journals
-from coffre.operations.verify.copies import inventory_of_copy
+from coffre.operations.verify.copies import inventory_of_copy, read_copy
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
 from coffre.operations.verify.read_back import read_target
@@ -226,3 +226,34 @@ def test_the_journal_of_a_copy_is_looked_at_as_that_of_the_vault_is(scene: Scene
     bad = inventory_of_copy(job, destination, NOTHING)
     assert (bad.status, bad.damaged) == (500, good.damaged)
     assert ["the segment 2 is missing" in one.text for one in bad.journal_problems] == [True]
+
+
+def test_the_packs_of_a_copys_journal_are_read_and_damage_there_is_no_damage_of_the_vault(
+    scene: Scene, tmp_path: Path
+) -> None:
+    backup_of(scene, 3)
+    interval = journal_of(scene, (10, 8.5, 7, 1))
+    there = DirectoryStore(tmp_path)
+    for info in scene.store.list(""):
+        body = scene.store.get(info.key)
+        there.put(info.key, body, sha256=hashlib.sha256(body).hexdigest())
+    [pack] = journal.read_segment(scene.vault, journal.segment_keys(scene.vault, "shop", interval)[1], None)[0].packs
+    whole = there.get(pack.key)
+    job = replace(job_of(scene), vault=Vault(there))
+    destination = Destination.model_validate({"name": "offsite", "store": {"type": "directory", "path": "/mnt/nas"}})
+
+    inventory_of_copy(job, destination, NOTHING)
+    good = read_copy(job, destination, ALL)
+    (tmp_path / pack.key).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    bad = read_copy(job, destination, ALL)
+
+    assert (good.status, good.journal.objects, good.journal_problems) == (200, 3, ())
+    assert (bad.status, [pack.key in one.text for one in bad.journal_problems]) == (500, [True])
+    # It stays known, of the copy alone, until it is mended
+    assert len(inventory_of_copy(job, destination, NOTHING).journal_problems) == 1
+    assert scene.catalog.latest.damaged_of_journals() == frozenset()
+    (tmp_path / pack.key).write_bytes(whole)
+    assert (read_copy(job, destination, NOTHING).status, scene.catalog.latest.damaged_of_journals("offsite")) == (
+        200,
+        frozenset(),
+    )

@@ -91,6 +91,8 @@ def test_each_refusal_has_a_code_a_message_and_a_hint(text: str, code: str, mess
         f"{AT}FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited\n",
         f"{AT}FATAL:  (EMAXCONNSESSION) max clients reached in session mode - max clients are limited\n",
         f"{AT}FATAL:  no more connections allowed (max_client_conn)\n",
+        f'{AT}FATAL:  number of requested standby connections exceeds "max_wal_senders" (currently 4)\n',
+        f"{AT}FATAL:  number of requested standby connections exceeds max_wal_senders (currently 10)\n",
     ],
 )
 def test_a_server_that_is_only_busy_can_be_asked_again(text: str) -> None:
@@ -101,6 +103,11 @@ def test_a_server_that_is_only_busy_can_be_asked_again(text: str) -> None:
     assert error.code == "SERVER_BUSY"
     assert "limits.streams" in (error.hint or "")
     assert "the secret coffre/database/{shop}" in (error.hint or "")
+
+
+def test_a_server_without_any_wal_sender_is_not_busy() -> None:
+    text = f'{AT}FATAL:  number of requested standby connections exceeds "max_wal_senders" (currently 0)\n'
+    assert isinstance(explain_refusal(HERE, text), ConnectError)
 
 
 def test_supabases_direct_hosts_get_their_own_advice() -> None:

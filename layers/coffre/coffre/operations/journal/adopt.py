@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from coffre.model.errors import ObjectMissingError
+from typing import NamedTuple
+
+from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import JournalInterval, JournalState
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, with_segment
-from coffre.vault.journal import interval_sha256, intervals, read_end, read_segment, segment_keys
+from coffre.vault.journal import interval_ids, interval_sha256, listed_segments, read_end, read_interval, read_segment
 from coffre.vault.layout import SegmentKey, segment_key
 
 
-def adopt(job: JournalJob) -> JournalState | None:
-    """Return how far the journal is, in the catalog and in the vault; None: it has neither slot nor open interval.
+class Adopted(NamedTuple):
+    """How far a journal is; without a `state` it has neither slot nor open interval.
 
-    Raises
-    ------
-    IntegrityError
-        `JOURNAL_DAMAGED`, `JOURNAL_GAP`
+    `damage` is why the interval of the state, or the `unread` one that nothing can be adopted of, cannot be continued.
     """
+
+    state: JournalState | None
+    damage: IntegrityError | None = None
+    unread: str | None = None
+
+
+def adopt(job: JournalJob) -> Adopted:
+    """Return how far the journal is, in the catalog and in the vault. What is damaged there ends an interval."""
     state = job.journals.find(job.target)
     if state is None or state.interval is None:
         return _adopt_interval(job, state)
     return _adopt_segments(job, state)
 
 
-def _adopt_segments(job: JournalJob, state: JournalState) -> JournalState:
+def _adopt_segments(job: JournalJob, state: JournalState) -> Adopted:
     """Adopt what a drain has stored and not kept: the key of a segment follows from the record before it."""
     while state.interval is not None:
         number = state.number + 1
@@ -33,23 +40,35 @@ def _adopt_segments(job: JournalJob, state: JournalState) -> JournalState:
             found = _with_segment(job, state, SegmentKey(key, number, state.segment_lsn))
         except ObjectMissingError:
             break
+        except IntegrityError as error:
+            return Adopted(state, error)
         state = keep(job, state, **found)
-    return state
+    return Adopted(state)
 
 
-def _adopt_interval(job: JournalJob, state: JournalState | None) -> JournalState | None:
+def _adopt_interval(job: JournalJob, state: JournalState | None) -> Adopted:
     """Adopt the newest interval, if it is open; of the slot that the catalog knows, if it knows one."""
-    slot = state.slot if state else None
-    found = [interval for interval in intervals(job.vault, job.target) if slot in (None, interval.slot)]
-    if not found or not _is_open(job, found[-1]):
-        return state
-    interval = found[-1]
+    interval: JournalInterval | None = None
+    for name in reversed(interval_ids(job.vault, job.target)):
+        try:
+            interval = read_interval(job.vault, job.target, name)
+        except ObjectMissingError:
+            continue  # begun by a drain that was killed before it wrote the record
+        except IntegrityError as error:
+            return Adopted(state, error, name)
+        break
+    if interval is None or (state is not None and state.slot not in (None, interval.slot)):
+        return Adopted(state)
+    of_slot = {"slot": interval.slot, "plugin": interval.plugin, "database": interval.database}
+    try:
+        if not _is_open(job, interval):
+            return Adopted(state)
+    except IntegrityError as error:  # the end may be anywhere
+        return Adopted(keep(job, state, **of_slot), error, interval.id)
     before = state or JournalState(target=job.target)
     adopted = before.model_copy(
         update={
-            "slot": interval.slot,
-            "plugin": interval.plugin,
-            "database": interval.database,
+            **of_slot,
             "system": interval.system,
             "timeline": interval.timeline,
             "interval": interval.id,
@@ -66,11 +85,16 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> JournalState
             "base_wanted_at": job.now(),
         }
     )
-    for key in segment_keys(job.vault, job.target, interval.id, after=None):
-        # The segments before the first one may have been deleted.
-        follows = adopted if key.number == adopted.number + 1 else adopted.model_copy(update={"sha256": ""})
-        adopted = adopted.model_copy(update=_with_segment(job, follows, key))
-    return keep(job, state, **adopted.model_dump(exclude={"target", "revision"}))
+    damage: IntegrityError | None = None
+    for key in listed_segments(job.vault, job.target, interval.id):
+        # The segments before the first one may have been deleted, and some in between may be damaged or missing.
+        follows = damage is None and key.number == adopted.number + 1
+        try:
+            before = adopted if follows else adopted.model_copy(update={"sha256": ""})
+            adopted, damage = adopted.model_copy(update=_with_segment(job, before, key)), None
+        except IntegrityError as error:
+            damage = error
+    return Adopted(keep(job, state, **adopted.model_dump(exclude={"target", "revision"})), damage)
 
 
 def _with_segment(job: JournalJob, state: JournalState, key: SegmentKey) -> dict[str, object]:

@@ -19,6 +19,7 @@ from coffre.model.errors import (
     TransientError,
 )
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, ownership, two_drains
@@ -45,6 +46,7 @@ _OF_SLOT: Final = {
     "JOURNAL_TOO_LARGE": JournalEnd.TOO_LARGE,
     "JOURNAL_TOO_SLOW": JournalEnd.TOO_SLOW,
     "JOURNAL_UNREADABLE": JournalEnd.UNREADABLE,
+    "JOURNAL_DAMAGED": JournalEnd.GAP,
     "JOURNAL_PUBLICATION": JournalEnd.DEFINITIONS,
     "JOURNAL_PLUGIN": JournalEnd.SWITCHED_OFF,
 }
@@ -91,6 +93,12 @@ def end(
             text=text,
         ),
     )
+
+
+def unreadable_end(job: JournalJob, damage: CoffreError | None) -> IntervalEnd:
+    """Return the end of an interval whose own record, or that of its end, cannot be read. It is not written."""
+    text = damage.message if damage is not None else ""
+    return IntervalEnd(reason=JournalEnd.GAP, stored_lsn=0, ended_at=job.now(), text=text)
 
 
 def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> bool:
@@ -211,3 +219,17 @@ def _marks_of_segment(job: JournalJob, state: JournalState) -> tuple[DefinitionM
     keys = segment_keys(job.vault, job.target, state.interval or "", after=None)
     found = [key for key in keys if key.number == state.marks_in]
     return read_segment(job.vault, found[0], None)[0].marks if found else ()
+
+
+def other_publication() -> JournalError:
+    """Return the error of a publication that is another one."""
+    return JournalError(
+        f'The publication "{PUBLICATION}" has changed.',
+        code="JOURNAL_PUBLICATION",
+        hint="Transactions that were open then are not whole in the slot: the journal begins again with a new one.",
+    )
+
+
+def other_plugin(before: str, now: str) -> JournalError:
+    """Return the error of a plugin that is another one."""
+    return JournalError(f"The plugin of the journal was {before}, and is {now} now.", code="JOURNAL_PLUGIN")

@@ -12,6 +12,7 @@ import psycopg2.extensions
 from coffre.model.errors import (
     CatalogError,
     CoffreError,
+    IntegrityError,
     JournalError,
     JournalTransientError,
     ObjectMissingError,
@@ -19,12 +20,21 @@ from coffre.model.errors import (
 )
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
 from coffre.model.journal_options import PUBLICATION
-from coffre.operations.journal.adopt import adopt
-from coffre.operations.journal.barrier import compared, drop_ours, end, reason_and_names, reason_of
+from coffre.operations.journal.adopt import Adopted, adopt
+from coffre.operations.journal.barrier import (
+    compared,
+    drop_ours,
+    end,
+    other_plugin,
+    other_publication,
+    reason_and_names,
+    reason_of,
+    unreadable_end,
+)
 from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
 from coffre.operations.journal.guard import danger, drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
-from coffre.operations.journal.keeping import keep, note_failure, ownership
+from coffre.operations.journal.keeping import claimed, keep, note_failure, ownership
 from coffre.operations.journal.other_server import other_system, require_primary
 from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
@@ -55,9 +65,9 @@ def drain(job: JournalJob) -> DrainReport:
         `JOURNAL_WAITS`, `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`, `JOURNAL_TOO_SLOW`. What was stored before stays.
     """
     try:
-        state = adopt(job)
+        adopted = adopt(job)
         with opened(job) as session:
-            return _Drain(job, session, state).run()
+            return _Drain(job, session, adopted).run()
     except CoffreError as error:
         with suppress(CatalogError):  # the error itself is worth more
             note_failure(job, error)
@@ -68,7 +78,7 @@ def drain(job: JournalJob) -> DrainReport:
 class _Drain:
     job: JournalJob
     session: psycopg2.extensions.connection
-    state: JournalState | None
+    adopted: Adopted
     steps: list[Step] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     ended: list[tuple[str, IntervalEnd]] = field(default_factory=list)
@@ -86,12 +96,16 @@ class _Drain:
 
     def _ready(self) -> tuple[JournalState, Look]:
         """Return the state of a journal whose slot is as it was left, and what there is to follow."""
-        state, system = self.state, require_primary(self.session)
+        (state, damage, unread), system = self.adopted, require_primary(self.session)
+        if unread is not None:
+            self._note_end(unread, unreadable_end(self.job, damage))
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
         interval = state.interval
+        if damage is not None:
+            return self._begin_again(state, JournalError(damage.message, code="JOURNAL_DAMAGED"))
         if self.job.plugin not in ("auto", state.plugin):
-            return self._begin_again(state, _other_plugin(state.plugin, self.job.plugin))
+            return self._begin_again(state, other_plugin(state.plugin, self.job.plugin))
         if None not in (system, state.system) and system != state.system:
             return self._begin_again(state, other_system(state))
         try:
@@ -110,17 +124,20 @@ class _Drain:
         except JournalError as error:  # a history that is not this one; a publication that is gone, or has a part
             return self._begin_again(state, error)
         if seen.publication != state.publication:
-            return self._begin_again(state, _other_publication())
+            return self._begin_again(state, other_publication())
         try:
             written = read_end(self.job.vault, self.job.target, interval)
         except ObjectMissingError:
             return state, seen
+        except IntegrityError as error:
+            written = unreadable_end(self.job, error)
         self._note_end(interval, written)  # a drain has written it and not kept it: it stays an end
         return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
 
     def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
         """Make a slot and an interval. A slot without an interval is that of a drain that was killed."""
         if state is not None and state.slot is not None:
+            state = claimed(self.job, state)
             drop_ours(self.session, state)
         state, seen = begin_slot(self.job, self.session, state)
         return self._begun(state, seen)
@@ -141,8 +158,9 @@ class _Drain:
         reason = reason_of(error)
         if reason is None or self.begun:
             raise error
-        self._leave(state, is_foreign=reason is JournalEnd.SLOT_FOREIGN)
+        state = claimed(self.job, state)
         self._note_end(state.interval or "", end(self.job, state, reason, error.message))
+        self._leave(state, is_foreign=reason is JournalEnd.SLOT_FOREIGN)
         return self._begin(without_slot(self.job, state))
 
     def _leave(self, state: JournalState, *, is_foreign: bool) -> None:
@@ -190,15 +208,15 @@ class _Drain:
                 if self.steps:
                     break
                 pace.require_stream()
-                state, seen = self._too_slow(state, error)
+                (state, seen), marks = self._too_slow(state, error), ()
                 continue
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
             elif done.cut.error is not None:
-                state, seen = self._begin_again(state, done.cut.error)
+                (state, seen), marks = self._begin_again(state, done.cut.error), ()
             elif done.cut.barrier is not None:
-                state, seen = self._barrier(state, seen, [done.cut.barrier])
+                (state, seen), marks = self._barrier(state, seen, [done.cut.barrier]), ()
             else:
                 self.notes.append("A transaction that is on disk is not visible yet: the next drain stores it.")
                 break
@@ -279,15 +297,3 @@ class _Pace:
         """Raise why there is no stream for now: the next drain may have one, and nothing ends before."""
         if self.passing is not None:
             raise self.passing
-
-
-def _other_publication() -> JournalError:
-    return JournalError(
-        f'The publication "{PUBLICATION}" has changed.',
-        code="JOURNAL_PUBLICATION",
-        hint="Transactions that were open then are not whole in the slot: the journal begins again with a new one.",
-    )
-
-
-def _other_plugin(before: str, now: str) -> JournalError:
-    return JournalError(f"The plugin of the journal was {before}, and is {now} now.", code="JOURNAL_PLUGIN")

@@ -11,6 +11,7 @@ from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import drop_ours, end
 from coffre.operations.journal.begin import without_slot
 from coffre.operations.journal.job import Guarding, JournalJob, opened
+from coffre.operations.journal.keeping import claimed
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot import Slot
 
@@ -25,7 +26,7 @@ def guard(job: JournalJob) -> IntervalEnd | None:
     JournalTransientError
         `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`
     """
-    state = adopt(job)
+    state = adopt(job).state
     if state is None or state.slot is None:
         return None
     with opened(job) as session:
@@ -59,7 +60,8 @@ def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | Non
 def drop_for(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, why: str
 ) -> tuple[JournalState, IntervalEnd | None]:
-    """Drop the slot, and end the interval."""
-    drop_ours(session, state)
+    """End the interval, and drop the slot; raises `JOURNAL_TWO_DRAINS` before."""
+    state = claimed(job, state)
     ended = end(job, state, JournalEnd.GUARD, why)
+    drop_ours(session, state)
     return without_slot(job, state), ended

@@ -26,6 +26,17 @@ def keep(job: JournalJob, seen: JournalState | None, **changes: Any) -> JournalS
     return kept
 
 
+def claimed(job: JournalJob, state: JournalState) -> JournalState:
+    """Keep a state as it is, before its slot is dropped: a drain that has seen it, too, is the slower one now.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_TWO_DRAINS`
+    """
+    return keep(job, state)
+
+
 def with_segment(state: JournalState, segment: JournalSegment, sha256: str) -> dict[str, Any]:
     """Return what changes in a state with the next segment of its interval."""
     changes: dict[str, Any] = {

@@ -8,7 +8,7 @@ from coffre.model.journal import IntervalEnd, JournalEnd
 from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import drop_ours, end
 from coffre.operations.journal.job import JournalJob, opened
-from coffre.operations.journal.keeping import two_drains
+from coffre.operations.journal.keeping import claimed, two_drains
 from coffre.postgres.journal import slot
 
 
@@ -31,9 +31,10 @@ def switch_off(job: JournalJob) -> SwitchedOff | None:
     JournalTransientError
         `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`: nothing else was done.
     """
-    state = adopt(job)
+    state = adopt(job).state
     if state is None:
         return None
+    state = claimed(job, state)
     is_dropped, left = False, None
     if state.slot is not None:
         with opened(job) as session:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Final
 
 from coffre.model.backup import Backup
@@ -23,8 +24,9 @@ from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.copy_records import CopyState
 from coffre.operations.verify.damages import read_pack
 from coffre.operations.verify.inventory import look
-from coffre.operations.verify.job import VerifyJob
+from coffre.operations.verify.job import RESERVE_SECONDS, VerifyJob
 from coffre.operations.verify.journals import JournalLook
+from coffre.operations.verify.read_journals import JournalReading
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS
@@ -32,6 +34,8 @@ from coffre.vault.references import References
 
 # A pack has 16 MiB, at most 64: four of them fit into the memory of the smallest function.
 _READERS: Final = 4
+# Of the time of a reading; the packs of backups have the rest.
+_SHARE_FOR_JOURNALS: Final = 1 / 4
 
 
 def inventory_of_copy(
@@ -65,7 +69,7 @@ def inventory_of_copy(
     damages = [*looked.damages, *_read_again(state, looked.own)]
     reports = state.reports(Level.INVENTORY, damages, looked.own)
     state.record(Level.INVENTORY, reports, whole=looked.tally.unfinished is None)
-    journals = JournalLook(job, state.living)
+    journals = JournalLook(job, state.living, job.catalog.latest.damaged_of_journals(destination.name))
     problems = tuple(journals.run(target)) if backup_id is None else ()
     report = _report(job, destination, Level.INVENTORY, state, reports, share)
     return report.model_copy(
@@ -92,12 +96,16 @@ def read_copy(
 ) -> VerificationReport:
     """Read a share of the packs and lists of entries that the backups of a copy need, and compare their SHA-256.
 
+    So it does with the packs of its journals, unless only one backup is meant.
+
     Raises
     ------
     BackupStateError
         `NOTHING_TO_VERIFY`, `BACKUP_UNKNOWN`
     """
     state = CopyState.read(job, destination, target, backup_id)
+    journals = _read_journals(job, destination, state, share) if backup_id is None else []
+    problems = tuple(problem for one in journals for problem in one.run())
     reading = _Reading(job, share)
     own: dict[str, list[Damage]] = {}
     references = References(job.scratch)
@@ -113,14 +121,28 @@ def read_copy(
     reports = state.reports(Level.READ, damages, own)
     state.record(Level.READ, reports, whole=share.parts == 1 and reading.unfinished is None)
     report = _report(job, destination, Level.READ, state, reports, share)
+    unfinished = reading.unfinished or next((one.unfinished for one in journals if one.unfinished), None)
     return report.model_copy(
         update={
-            "status": 500 if reports or reading.unfinished else 200,
+            "status": 500 if reports or problems or unfinished else 200,
             "target": target,
             "packs": reading.packs,
-            "unfinished": reading.unfinished,
+            "journal": reduce(Amount.plus_all, (one.packs for one in journals), Amount()),
+            "journal_problems": problems,
+            "unfinished": unfinished,
         }
     )
+
+
+def _read_journals(job: VerifyJob, destination: Destination, state: CopyState, share: Share) -> list[JournalReading]:
+    """Return what reads the journals of the copy's targets, within a part of the time."""
+    enough = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_JOURNALS)
+
+    def is_over() -> bool:
+        return job.remaining_seconds() <= enough
+
+    targets = sorted({copy.target for copy in state.copies.values()})
+    return [JournalReading(job, state.living, name, share, is_over, destination.name) for name in targets]
 
 
 def _report(

@@ -34,7 +34,7 @@ _READ_BYTES: Final = 256 * 1024 * 1024
 
 @dataclass
 class JournalReading:
-    """Reads the journal of one target in the vault.
+    """Reads the journal of one target in the vault, or in the copy of this name.
 
     Attributes
     ----------
@@ -49,6 +49,7 @@ class JournalReading:
     target: str
     share: Share
     is_over: Callable[[], bool]
+    copy_name: str | None = None
     packs: Amount = field(default_factory=Amount)
     unfinished: str | None = None
     _damaged: set[str] = field(default_factory=set)
@@ -57,7 +58,7 @@ class JournalReading:
     def run(self) -> tuple[Problem, ...]:
         """Return what is wrong, and remember it."""
         bases = Bases(self.job.vault, self.living)
-        known = self.job.catalog.latest.damaged_of_journal(self.target)
+        known = self.job.catalog.latest.damaged_of_journal(self.target, self.copy_name)
         found, listed = list[Problem](), set[str]()
         for (_, interval), own in intervals_listed(self.job.vault, self.target):
             listed.update(info.key for info in own)
@@ -67,7 +68,7 @@ class JournalReading:
         if damaged != known:
             packs = tuple(sorted(damaged))
             self.job.catalog.latest.note_damaged_of_journal(
-                JournalDamage(target=self.target, at=self.job.now(), packs=packs)
+                JournalDamage(target=self.target, copy_name=self.copy_name, at=self.job.now(), packs=packs)
             )
         return tuple(found)
 

@@ -84,6 +84,7 @@ CONNECTION_LOST: Final = (
 )
 _BUSY: Final = re.compile(
     r"too many (clients|connections)|remaining connection slots|starting up|shutting down|recovery mode"
+    r"|exceeds \"?max_wal_senders\"? \(currently [1-9]"  # of 0 there is never one
     r"|max clients reached|no more connections allowed"  # of Supavisor, of PgBouncer
 )
 
