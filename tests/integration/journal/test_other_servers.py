@@ -57,7 +57,7 @@ def slots(server: PostgresServer) -> list[object]:
     return ask(server, "SELECT slot_name::text FROM pg_replication_slots WHERE slot_type = 'logical'")
 
 
-def run_as(cluster: Cluster, name: str, *arguments: str | Path) -> None:
+def run_as(cluster: Cluster, name: str, *arguments: str) -> None:
     """Run one of PostgreSQL's programs as the user of a server."""
     done = subprocess.run(
         [cluster.program(name), *arguments],
@@ -85,7 +85,7 @@ def standby_of(primary: PostgresServer, directory: Path, home: Path) -> Postgres
     made_for(primary.cluster, directory)
     ask(primary, "SELECT pg_create_physical_replication_slot('standby', true)::text")
     quickly = ("--checkpoint=fast", "--no-sync")
-    run_as(primary.cluster, "pg_basebackup", *quickly, "--pgdata", directory / "data", "--dbname", primary.dsn())
+    run_as(primary.cluster, "pg_basebackup", *quickly, f"--pgdata={directory / 'data'}", "--dbname", primary.dsn())
     (directory / "data" / "standby.signal").touch()
     follows = f"host=127.0.0.1 port={primary.port} user=postgres dbname=postgres"
     settings = {**_SETTINGS, "primary_conninfo": follows}
@@ -117,12 +117,12 @@ def upgraded(old: PostgresServer, directory: Path, home: Path) -> PostgresServer
     new = directory / "data"
     run_as(
         *(cluster, "initdb", "--no-sync", "--locale=C", "--encoding=UTF8", "--username=postgres", "--auth=trust"),
-        *("--no-data-checksums", "--pgdata", new),
+        *("--no-data-checksums", f"--pgdata={new}"),
     )
     options = "-c wal_level=logical -c fsync=off"
     run_as(
         *(cluster, "pg_upgrade", "--username=postgres", "--no-sync", "--link", "-o", options, "-O", options),
-        *("-b", before.home / "bin", "-B", home / "bin", "-d", before.data, "-D", new),
+        *("-b", f"{before.home / 'bin'}", "-B", f"{home / 'bin'}", "-d", f"{before.data}", "-D", f"{new}"),
     )
     return PostgresServer(home, ServerOptions(settings=SETTINGS), directory=directory, keep=True)
 

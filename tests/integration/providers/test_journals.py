@@ -100,7 +100,7 @@ def test_at_supabase_the_session_pooler_carries_a_journal_and_the_transaction_po
         assert value(url, SLOTS) == 0
         with pgbouncer(pgbouncer_root, supabase.server.port, "session") as by_session:
             stores_a_change(through(by_session), url)
-            execute(url, "INSERT INTO public.notes VALUES (2, 'y')")
+            execute(url, "BEGIN; SET LOCAL synchronous_commit = on; INSERT INTO public.notes VALUES (2, 'y'); COMMIT")
             state = job.journals.find(job.target)
             assert state is not None
             with refused("JOURNAL_NO_STREAM", "no pooler's"):
