@@ -77,7 +77,7 @@ def drill(
         if options.is_here:
             from coffre_cli.commands.verify.drill_here import drill_here
 
-            drill_here(deployed, backup, options, quiet=as_json)
+            refuse_cancelled(drill_here(deployed, backup, options, quiet=as_json))
         else:
             words = f"Drilling {backup.id}"
             answer = call_function(deployed, {"backup_id": backup.id}, words, quiet=as_json, function="drill")

@@ -19,7 +19,6 @@ from coffre.postgres.scratch.given import given_server
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.sources import Stage, read_secret
 from coffre_cli.commands.recover.destinations import connection_of
-from coffre_cli.commands.verify.drill import refuse_cancelled
 from coffre_cli.follow import bar, facts, left_on_interrupt
 from coffre_cli.here import RunHere, StackHere
 from coffre_cli.screen import remark
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.3
 
 
-def drill_here(deployed: DeployedStack, backup: Backup, options: DrillOptions, *, quiet: bool) -> None:
-    """Drill a backup in this process, without a time limit; its report is in the vault then.
+def drill_here(deployed: DeployedStack, backup: Backup, options: DrillOptions, *, quiet: bool) -> object:
+    """Drill a backup in this process, without a time limit, and return the answer; its report is in the vault then.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def drill_here(deployed: DeployedStack, backup: Backup, options: DrillOptions, *
     with _place(deployed, backup, options) as place, left_on_interrupt(place, backup.id):
         run = place.start("drill", {"backup_id": backup.id})
         _show(run, backup, quiet=quiet)
-        refuse_cancelled(run.result())
+        return run.result()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
-from coffre.runtime.drill_results import record_drill, report_drill, summary
+from coffre.runtime.drill_results import cancelled_summary, record_drill, report_drill, summary
 from coffre.runtime.drill_running import DrillRunning
 from coffre.runtime.events.drill import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
@@ -103,7 +103,7 @@ class DrillFunction:
                 with running.recorded():
                     report = self._drill(configuration, running, backup, wanted, context, copied)
             except RunCancelledError as error:
-                return _cancelled(running, error)
+                return cancelled_summary(running.run, error)
             if isinstance(report, DrillState):
                 return self._continue(report, wanted, context.function_name, copied)
             record_drill(self.services, backup, report, copied)
@@ -288,18 +288,6 @@ def scratch_place(services: Services) -> ScratchPlace:
     folder = settings.vault_prefix.removesuffix("/")
     bucket = SealedBucket(client, settings.vault_bucket, is_aws=settings.vault_checksum == "sha256")
     return ScratchPlace(bucket, f"{folder}/" if folder else "")
-
-
-def _cancelled(running: DrillRunning, error: RunCancelledError) -> dict[str, Any]:
-    """Return the answer of a cancelled drill: nothing is known of the backup, and no one is notified."""
-    run = running.run
-    return {
-        "id": run.id,
-        "backup_id": run.backup_id,
-        "target": run.target,
-        "outcome": "cancelled",
-        "failure": Failure.of(error).model_dump(),
-    }
 
 
 def _settings_of(configuration: Configuration, target: str) -> Drill:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from ulid import ULID
 
-from coffre.model.backup import Backup
-from coffre.model.drill import DrillReport, Outcome
-from coffre.model.errors import BackupStateError, CoffreError
+from coffre.model.backup import Backup, Failure
+from coffre.model.drill import DrillReport, DrillRun, Outcome
+from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.verify.job import record_finding
@@ -98,4 +98,15 @@ def summary(report: DrillReport) -> dict[str, Any]:
         "duration_seconds": report.duration_seconds,
         "journal": report.journal.verdict.value if report.journal else None,
         "failure": report.failure.model_dump() if report.failure else None,
+    }
+
+
+def cancelled_summary(run: DrillRun, error: RunCancelledError) -> dict[str, Any]:
+    """Return the answer of a cancelled drill: nothing is known of the backup, and no one is notified."""
+    return {
+        "id": run.id,
+        "backup_id": run.backup_id,
+        "target": run.target,
+        "outcome": "cancelled",
+        "failure": Failure.of(error).model_dump(),
     }

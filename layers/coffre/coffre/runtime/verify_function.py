@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,48 +12,37 @@ from ulid import ULID
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.copy_care import copy_not_verified
-from coffre.alerts.runs import restore_failed
 from coffre.alerts.verification import verification_stopped
-from coffre.alerts.wording import because
-from coffre.model.audit import Actor
-from coffre.model.backup import Failure, Restore
+from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
-from coffre.model.verification import FreshReport, Level, Share, VerificationReport
-from coffre.operations.monitoring.health_checks import check_all_targets
+from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.stored_backup.kept_journal import journal_since
-from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
-from coffre.runtime.audit import keep_audit
-from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.metering import metered
-from coffre.runtime.observability import count_fresh, count_verification
+from coffre.runtime.observability import count_verification
 from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings import Settings
-from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import (
     review_of_damage,
-    review_of_fresh,
     review_of_journals,
     review_of_locks,
-    review_of_objectives,
 )
-from coffre.runtime.verify_copies import look_at_copy, report_copy, report_fresh_copies, start_copies
-from coffre.runtime.verify_journals import look_at_journals
+from coffre.runtime.verify_copies import look_at_copy, report_copy, start_copies
+from coffre.runtime.verify_fresh import check_fresh
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
 # A month sees everything.
 _SHARE: Final = 1 / 30
-_ACTOR: Final = Actor("verify", verified=True)
 # An answer can have 6 MB; what is wrong with one backup has up to 10 KB.
 _DAMAGED_SHOWN: Final = 100
 
@@ -97,7 +85,7 @@ class VerifyFunction:
             if wanted.level is Level.REPORT:
                 return send_report(self.services, configuration, utc_now())
             if wanted.level is Level.FRESH:
-                return self._fresh(configuration, wanted, request_id)
+                return check_fresh(self.services, configuration, wanted.target, utc_now(), request_id)
             if wanted.at is not None:
                 return self._verify_copy(configuration, wanted, context)
             is_of_all = wanted.target is None and wanted.backup_id is None
@@ -132,61 +120,6 @@ class VerifyFunction:
                 )
             started += start_each(self.services.functions, function or "", events, "doctor's look")
         return {"level": wanted.level.value, "started": started}
-
-    # --- fresh ---
-
-    def _fresh(self, configuration: Configuration, wanted: VerifyEvent, request_id: str) -> dict[str, Any]:
-        now = utc_now()
-        job = FreshJob(
-            self.services.catalog,
-            self.services.vault,
-            configuration,
-            now,
-            partial(report_died, self.services.edge, self.services.catalog),
-            self._report_restore_died,
-            partial(open_copy, self.services),
-            configured_at=self.services.current_configuration().changed_at,
-        )
-        report = fresh(job, only=wanted.target)
-        count_fresh(self.services.name, report)
-        self._log_fresh(report, request_id)
-        # Not `edge.review`, which continues when no alert could be sent: alerts are the purpose of this check.
-        self.services.edge.alerting.settle(review_of_fresh(report, self.services.catalog, configuration))
-        if wanted.target is None:
-            report_fresh_copies(self.services, report, request_id)
-            self.services.edge.review(
-                lambda: check_all_targets(self.services.catalog, configuration, now), request_id=request_id
-            )
-            self.services.edge.review(
-                lambda: review_of_objectives(self.services.catalog, configuration, now), request_id=request_id
-            )
-            self.services.edge.attempt("journals", lambda: look_at_journals(self.services, configuration, now))
-            look_at_accesses(self.services, configuration, now)
-            keep_audit(self.services, by_mail=True)
-        return report.model_dump(mode="json")
-
-    def _log_fresh(self, report: FreshReport, request_id: str) -> None:
-        failed = [check.model_dump(mode="json") for check in report.checks if not check.is_ok]
-        settled = [one.model_dump() for one in report.settled]
-        self.services.edge.logger.info(
-            "freshness checked",
-            extra={"request_id": request_id, "status": report.status, "failed": failed, "settled": settled},
-        )
-
-    def _report_restore_died(self, restore: Restore) -> None:
-        if restore.failure is not None:
-            if not restore.dry_run:
-                words = because(restore.failure)
-                self.services.edge.audit(_ACTOR, "restore.ended", restore.target, restore.id, words, result="failed")
-            alert = restore_failed(
-                restore.target,
-                restore.failure,
-                backup_id=restore.backup_id,
-                restore_id=restore.id,
-                request_id=restore.request_id or "-",
-                destination=restore.destination,
-            )
-            self.services.edge.publish(alert, restore_id=restore.id, target=restore.target)
 
     # --- inventory and read ---
 

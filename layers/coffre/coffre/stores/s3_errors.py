@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError, SSLError
 
 from coffre.model.errors import CoffreError, StoreError
-from coffre.stores.s3_rules import (
+from coffre.stores.s3_error_rules import (
     BUCKET_MISSING,
     CREDENTIALS,
     EXISTS,
