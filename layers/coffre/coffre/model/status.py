@@ -17,8 +17,8 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
-from coffre.model.rotation import VaultUse
 from coffre.model.usage import Spent
+from coffre.model.vault_use import VaultUse
 
 if TYPE_CHECKING:
     from coffre.model.journal import JournalState

@@ -20,7 +20,8 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Failure, Restore
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
-from coffre.model.verification import FreshReport, Level, Share, VerificationReport
+from coffre.model.freshness import FreshReport
+from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.stored_backup.kept_journal import journal_since
 from coffre.operations.verify.freshness import FreshJob, fresh

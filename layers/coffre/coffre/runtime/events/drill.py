@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coffre.model.copies import DestinationName
-from coffre.model.drill import DrillState
+from coffre.model.drill_report import DrillState
 from coffre.model.target import TargetName
 from coffre.runtime.events.event import SentEvent, Ulid
 
