@@ -14,7 +14,8 @@ from pathlib import Path
 from ulid import ULID
 
 from benchmarks.newest import newest
-from coffre.model.drill import DrillState, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillState
 from coffre.model.protection import Drill
 from coffre.operations.drill.database import drill
 from coffre.operations.drill.job import DrillJob

@@ -19,8 +19,7 @@ from coffre_console.access.bearers import Person
 from coffre_console.access.gate import Gate
 from coffre_console.access.headers import headers_of
 from coffre_console.access.identify import Refused
-from coffre_console.access.login import local_path
-from coffre_console.access.request import Request, Response
+from coffre_console.access.request import Request, Response, local_path
 from coffre_console.app import App
 from coffre_console.pages.site import Site
 

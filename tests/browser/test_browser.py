@@ -15,7 +15,8 @@ from tests.unit.console.api.test_downloads_api import AGE, EXPORT, exported, sto
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Failure, Progress
 from coffre.model.confirmation import Plan
-from coffre.model.drill import DrillReport, Outcome, TableProof, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport, TableProof, Verdict
 from coffre.model.kinds import SafetyState, Status, TargetKind
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.report import Period

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from tests.integration.conftest import Coffre
 
 from coffre.model.backup import Backup, Status
-from coffre.model.drill import DrillReport
+from coffre.model.drill_report import DrillReport
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.operations.drill import database as drill
 from coffre.postgres.connection.client_tools import PostgresTools

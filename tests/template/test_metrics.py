@@ -14,9 +14,11 @@ import pytest
 from tests.template.rendering import ACCOUNT, REGION, STACK, Rendered, render
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
+from coffre.model.freshness import Check, Checked, FreshReport
 from coffre.model.rotation import Action, Amount, Decision, RotationReport, SweepReport
-from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
+from coffre.model.verification import Level, VerificationReport
 from coffre.runtime import observability
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)

@@ -16,14 +16,14 @@ from coffre.model.console import Console as ConsoleSection
 from coffre.policy.prices import prices_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.settings import ConsoleSettings
-from coffre_console.downloads import Downloads
 from coffre_console.reading.source import Source
-from coffre_console.starting import Functions, Signer
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
     from coffre.operations.status.schedules import ReadSchedule
+    from coffre_console.downloads import Downloads
+    from coffre_console.starting import Functions
 
 # HTTP APIs answer within 30 seconds; the function itself has 29.
 _PATIENCE_SECONDS = 20
@@ -84,6 +84,8 @@ class Console:
     @cached_property
     def functions(self) -> Functions:
         """The functions that do the work."""
+        from coffre_console.starting import Functions, Signer
+
         region = os.environ.get("AWS_REGION", "")
         signer = Signer(self.services.session, self.settings.alert_topic_arn, region)
         return Functions(self._client, self.settings.stack, signer, has_notify=self.settings.alert_urls)
@@ -91,6 +93,8 @@ class Console:
     @cached_property
     def downloads(self) -> Downloads:
         """What signs the addresses of exported files."""
+        from coffre_console.downloads import Downloads
+
         return Downloads(self.services.session, self.settings.download_role, self.settings.export_bucket or "")
 
     @cached_property

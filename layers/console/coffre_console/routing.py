@@ -28,7 +28,6 @@ from coffre_console.access.request import Request, Response
 from coffre_console.console import Console
 from coffre_console.problems import NOT_FOUND, of_refused
 from coffre_console.reading.source import May, Source, everyone
-from coffre_console.starting import begin_backup
 
 API: Final = "/api/"
 _PART: Final = re.compile(r"[-._~()'!*:@,;=+&$%<> \[\]{}|^\w]+")  # what the API's resolver takes, too
@@ -107,6 +106,8 @@ class Visit:
 
     def begin_backup(self, target: str, kind: TargetKind, **fields: object) -> str:
         """Start a backup in the name of the caller; raises ProblemError (`BACKUP_RUNNING`) and NotInvokedError."""
+        from coffre_console.starting import begin_backup
+
         functions = self.console.functions
         return begin_backup(self.source.catalog, functions, target, kind, self.actor, self.now, **fields)
 

@@ -11,7 +11,7 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 from tests.integration.drills import report_of
 from tests.integration.exports import Export, another_database, program
 
-from coffre.model.drill import Verdict
+from coffre.model.drill_report import Verdict
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.sample import fingerprint, sequences
 from coffre_local.toolchain import Toolchain

@@ -27,7 +27,7 @@ from ulid import ULID
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup
-from coffre.model.drill import DrillReport, Verdict
+from coffre.model.drill_report import DrillReport, Verdict
 from coffre.model.errors import StoreTransientError
 from coffre.model.manifest import ObjectFacts
 from coffre.model.protection import BucketDrill

@@ -28,7 +28,8 @@ from tests.integration.rich import ROLES, statements
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
-from coffre.model.drill import DrillRun, Outcome, Verdict
+from coffre.model.drill import DrillRun, Outcome
+from coffre.model.drill_report import Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.drill import course

@@ -17,7 +17,8 @@ from tests.integration.here_scene import here, interrupt_when, stack
 from tests.integration.vault_copies import Command
 
 from coffre.model.backup import Backup
-from coffre.model.drill import Outcome, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import Verdict
 from coffre.operations.drill import group as drill_group
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder

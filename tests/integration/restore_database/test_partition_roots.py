@@ -15,7 +15,8 @@ from tests.integration.drills import report_of, share_server
 from tests.integration.exports import Export, another_database, program, psql
 
 from coffre.model.backup import Backup
-from coffre.model.drill import Outcome, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import Verdict
 from coffre.model.errors import CoffreError
 from coffre.operations.drill import group as drill_group
 from coffre.operations.export import plan as export_plan

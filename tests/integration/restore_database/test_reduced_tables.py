@@ -11,7 +11,7 @@ from tests.integration.conftest import Coffre
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 from tests.integration.drills import report_of
 
-from coffre.model.drill import Verdict
+from coffre.model.drill_report import Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.restore_report import RestoreReport
 from coffre_local.postgres_server import PostgresServer, ServerOptions

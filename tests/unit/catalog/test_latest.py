@@ -12,7 +12,8 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.drill import DrillSummary, Outcome, Rehearsal
 from coffre.model.errors import IntegrityError
-from coffre.model.rotation import Amount, SweepReport, VaultUse
+from coffre.model.rotation import Amount, SweepReport
+from coffre.model.vault_use import VaultUse
 
 DRILL = DrillSummary(
     id="01M00000000000000000000001",

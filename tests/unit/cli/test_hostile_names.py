@@ -20,7 +20,7 @@ from coffre.alerts.publish import Publisher
 from coffre.alerts.slack import payload_of
 from coffre.alerts.wording import alert_of, body_of, bullets
 from coffre.model.backup import Failure
-from coffre.model.drill import TableProof, Verdict
+from coffre.model.drill_report import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind
 from coffre.model.names import shown, visible

@@ -12,7 +12,8 @@ from tests.console_scene import NOW, ConsoleScene
 from coffre.model.audit import Actor
 from coffre.model.backup import Progress
 from coffre.model.copies import Copy, CopyStatus
-from coffre.model.drill import DrillReport, Outcome, TableProof, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport, TableProof, Verdict
 from coffre.model.incident import Incident
 from coffre.model.kinds import SafetyState, TargetKind
 from coffre.model.points import PointPart, PointRecord

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.rotation import VaultUse
 from coffre.model.usage import Counts, Job, Usage
+from coffre.model.vault_use import VaultUse
 from coffre.policy.cost import (
     Cost,
     MonthCost,

@@ -9,7 +9,8 @@ import pytest
 
 from coffre.alerts.alert import AlertKind
 from coffre.model.backup import Backup, Failure, Status, Tier
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.operations.monitoring.alerting import Review
 from coffre.runtime.drill_alerts import review_of

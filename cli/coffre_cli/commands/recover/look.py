@@ -19,7 +19,7 @@ from coffre_cli.vault_choice import VaultChoice
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.model.drill import DrillReport
+    from coffre.model.drill_report import DrillReport
 
 # Reports of drills are small, but each costs a listing: the newest ones say how long a restore takes.
 _DRILLS_LOOKED_FOR = 20

@@ -21,7 +21,7 @@ from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.model.drill import CheckProof, DrillReport, Sample, Structure, TableProof
+    from coffre.model.drill_report import CheckProof, DrillReport, Sample, Structure, TableProof
 
 EXAMPLES = examples(
     "coffre report weekly",
@@ -164,7 +164,7 @@ def _show_structure(looked_at: Structure) -> None:
 
 
 def _show_objects(found: DrillReport, sample: Sample) -> None:
-    from coffre.model.drill import Verdict
+    from coffre.model.drill_report import Verdict
     from coffre.operations.drill.report_page import VERDICTS
 
     equal = sum(one.verdict is Verdict.EQUAL for one in found.objects)
@@ -180,7 +180,7 @@ def _show_objects(found: DrillReport, sample: Sample) -> None:
 
 
 def _show_tables(found: DrillReport) -> None:
-    from coffre.model.drill import Verdict
+    from coffre.model.drill_report import Verdict
 
     equal = sum(table.verdict is Verdict.EQUAL for table in found.tables)
     say(f"  tables    {equal} of {len(found.tables)} equal, {counted(found.rows, 'row')} compared")

@@ -22,7 +22,8 @@ from coffre_cli.stack_options import HereOption, HomeOption, JsonOption, StackOp
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.verification import Check, FreshReport, VerificationReport
+    from coffre.model.freshness import Check, FreshReport
+    from coffre.model.verification import VerificationReport
 
 EXAMPLES = examples(
     "coffre verify",
@@ -148,7 +149,7 @@ def _verify_vault(
 
 
 def _fresh(deployed: DeployedStack, backup_id: str | None, target: str | None, *, quiet: bool) -> FreshReport:
-    from coffre.model.verification import FreshReport
+    from coffre.model.freshness import FreshReport
 
     if backup_id is not None:
         raise typer.BadParameter("the level fresh is about targets: give --target, or another level")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, backup_command, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.kinds import TargetKind
-from coffre.model.rotation import Problem
 from coffre.model.words import span
+
+if TYPE_CHECKING:
+    from coffre.model.rotation import Problem
 
 _CALLED_WRONGLY: Final = frozenset({"EVENT_INVALID", "TARGET_UNKNOWN"})
 SAFE_UNKNOWN: Final = "Last good backup: unknown, because the catalog does not answer. Look with: coffre list"

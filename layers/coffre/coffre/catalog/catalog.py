@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import botocore.session
 
@@ -13,28 +15,30 @@ from coffre.catalog.audit import Audit
 from coffre.catalog.backups import BackupRecords
 from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
-from coffre.catalog.confirmations import Confirmations
 from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
-from coffre.catalog.journal_proofs import ProofsOfJournals
 from coffre.catalog.journals import Journals
 from coffre.catalog.latest import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.parts import Parts
-from coffre.catalog.points import Points
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
 from coffre.catalog.restores import RestoreRecords
 from coffre.catalog.servers import Servers
 from coffre.catalog.sessions import Sessions
-from coffre.catalog.spread import Spread
 from coffre.catalog.starts import Starts
 from coffre.catalog.tables import DynamoTable
 from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages
+
+if TYPE_CHECKING:
+    from coffre.catalog.confirmations import Confirmations
+    from coffre.catalog.journal_proofs import ProofsOfJournals
+    from coffre.catalog.points import Points
+    from coffre.catalog.spread import Spread
 
 
 class Catalog(BackupRecords, RestoreRecords):
@@ -66,8 +70,6 @@ class Catalog(BackupRecords, RestoreRecords):
         What a backup's life depends on: pins, verification, deletion; holds and locks.
     incidents, recipients
         Which problems were reported; since when each public key has been in use.
-    confirmations
-        Plans whose tokens were given out.
     deliveries
         Which run an event has started.
     checkups
@@ -78,8 +80,6 @@ class Catalog(BackupRecords, RestoreRecords):
         The versions of the configuration document.
     journals
         How far the journal of each target has come.
-    journal_proofs
-        What drills have proven of the journals.
     latest
         How the newest drills ended, and how much the vault holds.
     drill_runs
@@ -88,12 +88,8 @@ class Catalog(BackupRecords, RestoreRecords):
         What each run used.
     copies
         Which backups are in which copy of the vault.
-    points
-        Which restore points of a database and its buckets were taken.
     parts
         What the records of finished parts are: a run continues from those of one that did not finish.
-    spread
-        Which holders of a spread backup are alive, and how far its groups are.
     sessions, api_keys, attempts, starts
         Who is signed in to the console; the keys of its API; how often requests were refused; what it has started.
     ticks
@@ -119,22 +115,48 @@ class Catalog(BackupRecords, RestoreRecords):
         self.protection = Protection(self._backups)
         self.incidents = Incidents(self._table)
         self.recipients = Recipients(self._table)
-        self.confirmations = Confirmations(self._table)
         self.deliveries = Deliveries(self._table)
         self.drill_runs = DrillRuns(self._table)
         self.checkups = Checkups(self._table)
         self.servers = Servers(self._table)
         self.configurations = Configurations(self._table)
         self.journals = Journals(self._table)
-        self.journal_proofs = ProofsOfJournals(self._table)
         self.latest = Latest(self._table)
         self.ticks = Ticks(self._table)
         self.usages = Usages(self._table)
         self.copies = Copies(self._table)
-        self.points = Points(self._table)
         self.parts = Parts(self._table)
-        self.spread = Spread(self._table)
         self.sessions = Sessions(self._table)
         self.api_keys = ApiKeys(self._table)
         self.attempts = Attempts(self._table)
         self.starts = Starts(self._table)
+
+    # Here, for few processes read these, and a start pays for what their records are made of.
+
+    @cached_property
+    def confirmations(self) -> Confirmations:
+        """Plans whose tokens were given out."""
+        from coffre.catalog.confirmations import Confirmations
+
+        return Confirmations(self._table)
+
+    @cached_property
+    def journal_proofs(self) -> ProofsOfJournals:
+        """What drills have proven of the journals."""
+        from coffre.catalog.journal_proofs import ProofsOfJournals
+
+        return ProofsOfJournals(self._table)
+
+    @cached_property
+    def points(self) -> Points:
+        """Which restore points of a database and its buckets were taken."""
+        from coffre.catalog.points import Points
+
+        return Points(self._table)
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Which holders of a spread backup are alive, and how far its groups are."""
+        from coffre.catalog.spread import Spread
+
+        return Spread(self._table)

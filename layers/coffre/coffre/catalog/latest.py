@@ -16,7 +16,7 @@ from coffre.catalog.records import damaged, read_item
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.document import describe_validation
 from coffre.model.drill import DrillSummary, Rehearsal
-from coffre.model.rotation import JournalDamage, VaultUse
+from coffre.model.vault_use import JournalDamage, VaultUse
 
 _VAULT: Final = "VAULT"
 _DAMAGE: Final = "DAMAGE"

@@ -11,13 +11,13 @@ from pydantic import PrivateAttr, ValidationError
 from coffre.model.any_target import AnyTarget, ObjectTarget
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.configuration_document import ConfigurationDocument
-from coffre.model.confirmation import ConfirmationRules
+from coffre.model.confirmation_rules import ConfirmationRules
 from coffre.model.copies import Destination
 from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.document import describe_validation, parse_json
 from coffre.model.errors import ConfigurationError, CopyUnknownError, TargetUnknownError
 from coffre.model.objectives import Objective
-from coffre.model.points import Point
+from coffre.model.point_options import Point
 from coffre.model.repository_target import RepositoryTarget
 from coffre.model.server import SeenDatabase, usable
 from coffre.model.settings_target import SettingsTarget

@@ -13,14 +13,14 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.bucket_target import BucketTarget
-from coffre.model.confirmation import ConfirmationRules
+from coffre.model.confirmation_rules import ConfirmationRules
 from coffre.model.console import Console
 from coffre.model.copies import Destination
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.document import KIND_UNKNOWN, Document
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Contact, Objectives
-from coffre.model.points import Point
+from coffre.model.point_options import Point
 from coffre.model.repository_target import RepositoryTarget
 from coffre.model.settings_target import SettingsTarget
 from coffre.model.target import AgeRecipient

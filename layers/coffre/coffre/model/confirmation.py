@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -22,25 +22,6 @@ APPROVAL_LIFETIME: Final = timedelta(hours=1)
 # Ordinary traffic may grow or shrink a database by this factor and this amount while a person reads the plan.
 _FACTOR: Final = 2
 _SLACK_BYTES: Final = 64 * 1024 * 1024
-
-
-class ConfirmationRules(Document):
-    """What a confirmation needs. `approvals`: how many other people have to approve what replaces or deletes.
-
-    `in_console`: whether they may do that in the console too, which knows people by their sign-in.
-    """
-
-    approvals: Literal[0, 1] = Field(
-        default=0,
-        description="1: another person has to approve what replaces data in use or deletes a backup.",
-        examples=[1],
-        json_schema_extra={"unit": "people"},
-    )
-    in_console: bool = Field(
-        default=False,
-        description="Whether a plan may be approved in the console too, and not by `coffre approve` alone.",
-        examples=[True],
-    )
 
 
 class Confirmation(Document):

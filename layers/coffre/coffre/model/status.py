@@ -18,8 +18,8 @@ from coffre.model.document import FrozenModel
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
-from coffre.model.rotation import VaultUse
 from coffre.model.usage import Spent
+from coffre.model.vault_use import VaultUse
 
 if TYPE_CHECKING:
     from coffre.model.journal import JournalState

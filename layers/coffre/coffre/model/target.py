@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from coffre.model.alert_rules import TargetAlerts
-from coffre.model.confirmation import ConfirmationRules
+from coffre.model.confirmation_rules import ConfirmationRules
 from coffre.model.document import Document
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective

@@ -8,7 +8,7 @@ from typing import Final
 
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
-from coffre.model.verification import Check, Checked, Component
+from coffre.model.freshness import Check, Checked, Component
 
 _HOUR: Final = timedelta(hours=1)
 # What the records say; the rest is found at the copy itself.

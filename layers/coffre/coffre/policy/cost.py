@@ -13,8 +13,8 @@ from typing import Final, Self
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status, TargetKind
-from coffre.model.rotation import VaultUse
 from coffre.model.usage import Job, Spent, Usage
+from coffre.model.vault_use import VaultUse
 from coffre.policy.prices import GB, Prices
 
 _ZERO: Final = Decimal(0)

@@ -8,8 +8,8 @@ from typing import Final
 
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
+from coffre.model.freshness import Check, Checked
 from coffre.model.kinds import TargetKind
-from coffre.model.verification import Check, Checked
 from coffre.policy.recency import recency
 from coffre.policy.schedule import last_run, next_run
 

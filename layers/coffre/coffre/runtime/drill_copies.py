@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Copy, CopyStatus, Destination
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.errors import BackupStateError
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.destinations import Opening, open_destination

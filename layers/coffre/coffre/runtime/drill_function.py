@@ -13,7 +13,8 @@ from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.drill import DrillReport, DrillState, Rehearsal
+from coffre.model.drill import Rehearsal
+from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
 from coffre.model.protection import BucketDrill, Drill

@@ -9,7 +9,8 @@ from typing import Any, Final
 from ulid import ULID
 
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import DrillReport, DrillRun, Outcome
+from coffre.model.drill import DrillRun, Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.monitoring.alerting import what_is_safe

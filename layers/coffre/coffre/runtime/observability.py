@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from coffre.model.backup import Backup
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
 from coffre.model.errors import CoffreError
-from coffre.model.rotation import Action, RotationReport
-from coffre.model.verification import Checked, FreshReport, Level, VerificationReport
+from coffre.model.freshness import Checked, FreshReport
+from coffre.model.kinds import Level
+
+if TYPE_CHECKING:  # Few functions make such reports.
+    from coffre.model.drill_report import DrillReport
+    from coffre.model.rotation import RotationReport
+    from coffre.model.verification import VerificationReport
 
 _NAMESPACE: Final = "POWERTOOLS_METRICS_NAMESPACE"
 # Whose service it is that counts backups of every kind and target: what an alarm can watch.
@@ -61,6 +66,8 @@ def count_restore(service: str, target: str, *, succeeded: bool) -> None:
 
 def count_rotation(service: str, report: RotationReport) -> None:
     """Count what one rotation of every target kept and removed, by target, and the bytes of the whole vault."""
+    from coffre.model.rotation import Action
+
     retained: Counter[str] = Counter()
     deleted: Counter[str] = Counter()
     for decision in report.decisions:

@@ -13,7 +13,8 @@ from ulid import ULID
 from coffre.model.backup import NO_POINT, Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
-from coffre.model.points import PartOf, Point, PointRecord
+from coffre.model.point_options import Point
+from coffre.model.points import PartOf, PointRecord
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point

@@ -15,7 +15,8 @@ from coffre.alerts.runs import rotation_failed, vault_inconsistent
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError
-from coffre.model.rotation import Action, RotationReport, VaultUse
+from coffre.model.rotation import Action, RotationReport
+from coffre.model.vault_use import VaultUse
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate

@@ -19,8 +19,9 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import is_gone
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
+from coffre.model.freshness import Check, Checked, FreshReport
 from coffre.model.objectives import Objective
-from coffre.model.verification import Check, Checked, FreshReport, Level, VerificationReport
+from coffre.model.verification import Level, VerificationReport
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
 from coffre.policy.objectives import measure, was_good

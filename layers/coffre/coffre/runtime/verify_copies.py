@@ -10,7 +10,8 @@ from coffre.alerts.copy_care import copy_damaged, copy_not_verified, copy_quota_
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.copies import CopyStatus, Destination
-from coffre.model.verification import FreshReport, Level, Share, VerificationReport
+from coffre.model.freshness import FreshReport
+from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.verify.copies import inventory_of_copy, read_copy
 from coffre.operations.verify.job import VerifyJob

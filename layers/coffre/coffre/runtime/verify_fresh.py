@@ -11,7 +11,7 @@ from coffre.alerts.wording import because
 from coffre.model.audit import Actor
 from coffre.model.backup import Restore
 from coffre.model.configuration import Configuration
-from coffre.model.verification import FreshReport
+from coffre.model.freshness import FreshReport
 from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.runtime.audit import keep_audit

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from coffre.model.drill import DrillReport, DrillState
+from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.report import PeriodReport
 from coffre.stores.body import sha256_of

@@ -6,21 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration
-from coffre_console.access.bearers import Issuers, TokenDoor
 from coffre_console.access.caller import Caller
 from coffre_console.access.csrf import refuse_cross_site, refuse_link
 from coffre_console.access.identify import Refused, identify
-from coffre_console.access.keys import KeyDoor
-from coffre_console.access.login import Login
+from coffre_console.access.keys import KeyDoor, bearer_of
 from coffre_console.access.permissions import ACTS, Permission, needed_for
 from coffre_console.access.refusals import Refusals, Reporter
 from coffre_console.access.request import Request, Response
 from coffre_console.access.sessions import SessionDoor
 from coffre_console.access.web import Fetch, fetch
+
+if TYPE_CHECKING:
+    from coffre_console.access.bearers import Issuers, TokenDoor
+    from coffre_console.access.login import Login
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,7 @@ class Gate:
 
     def caller(self, request: Request, now: datetime) -> Caller | Refused:
         """Return who sent a request, which no other site made a browser send; or the answer to it."""
-        ways = (self._sessions.caller, self._keys.caller, self._tokens.caller)
-        found = identify(request, now, ways)
+        found = identify(request, now, (self._sessions.caller, self._keys.caller, self._of_token))
         if isinstance(found, Refused):
             return self._refusals.note(found, request, now)
         crossed = refuse_cross_site(request, found)
@@ -118,16 +120,27 @@ class Gate:
     def _keys(self) -> KeyDoor:
         return KeyDoor(self.catalog.api_keys, self.configuration)
 
+    def _of_token(self, request: Request, now: datetime) -> Caller | Refused | None:
+        return self._tokens.caller(request, now) if bearer_of(request) is not None else None
+
+    # Here, for who has a session needs none of it, and most of a first page's time is imports.
+
     @cached_property
     def _issuers(self) -> Issuers:
+        from coffre_console.access.bearers import Issuers
+
         return Issuers(self.fetch)
 
     @cached_property
     def _tokens(self) -> TokenDoor:
+        from coffre_console.access.bearers import TokenDoor
+
         return TokenDoor(self._issuers, self.configuration)
 
     @cached_property
     def _login(self) -> Login:
+        from coffre_console.access.login import Login
+
         return Login(self._issuers, self._sessions, self.configuration, self.secret)
 
     @cached_property

@@ -23,14 +23,13 @@ from coffre_console.access.bearers import UNAVAILABLE, Issuers, Person, person_o
 from coffre_console.access.cookies import LOGIN_COOKIE, SESSION_COOKIE, remove_cookie, set_cookie
 from coffre_console.access.headers import headers_of
 from coffre_console.access.identify import Refused
-from coffre_console.access.request import Request, Response
+from coffre_console.access.request import Request, Response, local_path
 from coffre_console.access.sessions import SessionDoor
 from coffre_console.access.tokens import TokenError, expect_id_token, read_token
 from coffre_console.access.web import IssuerError
 
 LOGIN_SECONDS: Final = 600
 _SCOPES: Final = "openid profile email"
-_NEXT: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 _CODE: Final = re.compile(r"[!-~]{1,2048}")
 _FIELDS: Final = frozenset({"state", "nonce", "verifier", "next"})
 
@@ -161,11 +160,6 @@ def _begun(cookie: str) -> dict[str, str] | None:
     if not isinstance(found, dict) or set(found) != _FIELDS or not all(isinstance(one, str) for one in found.values()):
         return None
     return found if len(found["state"]) >= 43 else None
-
-
-def local_path(path: str) -> str:
-    """Return a path of this console: never another site, and `/` for what is none."""
-    return path if _NEXT.fullmatch(path) else "/"
 
 
 def _callback_of(request: Request) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -13,6 +14,7 @@ UNSAFE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Lambda's own limit is 6 MB; no form and no event of the console has a hundredth of it.
 LONGEST_BODY: Final = 64 * 1024
 _MOST_FIELDS: Final = 200
+_LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
 
 
 class BadRequestError(ValueError):
@@ -112,6 +114,11 @@ def fields_of(text: str) -> dict[str, str]:
     except (ValueError, UnicodeDecodeError) as error:
         raise BadRequestError("The fields of the request cannot be read.") from error
     return _once(pairs, "field")
+
+
+def local_path(path: str) -> str:
+    """Return a path of this console: never another site, and `/` for what is none."""
+    return path if _LOCAL.fullmatch(path) else "/"
 
 
 def _cookies(sent: Any) -> dict[str, str]:

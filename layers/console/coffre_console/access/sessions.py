@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coffre.catalog.sessions import Sessions
 from coffre.model.audit import Actor
@@ -17,12 +17,14 @@ from coffre.model.console import Console
 from coffre.model.errors import IntegrityError
 from coffre.model.session import Session
 from coffre_console.access import grants
-from coffre_console.access.bearers import Person
 from coffre_console.access.caller import Caller
 from coffre_console.access.cookies import SESSION_COOKIE, set_cookie
 from coffre_console.access.identify import Refused
 from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Request
+
+if TYPE_CHECKING:
+    from coffre_console.access.bearers import Person
 
 LIFETIME: Final = timedelta(hours=8)
 IDLE: Final = timedelta(minutes=30)

@@ -13,8 +13,7 @@ from typing import Final
 from coffre_console.access.cookies import set_cookie
 from coffre_console.access.headers import headers_of
 from coffre_console.access.language import LANGUAGE_COOKIE, LANGUAGES
-from coffre_console.access.login import local_path
-from coffre_console.access.request import Response
+from coffre_console.access.request import Response, local_path
 from coffre_console.problems import NOT_FOUND
 from coffre_console.routing import Visit
 

@@ -16,11 +16,15 @@ from coffre_console.access.permissions import Permission
 from coffre_console.access.request import Request, Response
 from coffre_console.pages.files import files
 from coffre_console.pages.texts import words_of
-from coffre_console.reading.runs import running
 from coffre_console.routing import Visit
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from jinja2 import Environment
+
+    from coffre.model.backup import Backup, Restore
+    from coffre_console.reading.runs import Running
 
 HTML: Final = "text/html; charset=utf-8"
 type Html = Response
@@ -112,7 +116,7 @@ def environment() -> Environment:
     from coffre_console.templates import make_environment
 
     filters: dict[str, Callable[..., Any]] = {
-        "running": lambda one, now: running(one, now) if one is not None and not one.status.is_final else None,
+        "running": lambda one, now: None if one is None or one.status.is_final else _running(one, now),
         "iso": lambda at: f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "seconds_since": lambda at, now: max(0.0, (now - at).total_seconds()),
@@ -125,3 +129,9 @@ def environment() -> Environment:
     )
     made.globals["file"] = lambda name: f"/assets/{files()[name].name}"
     return made
+
+
+def _running(one: Backup | Restore, now: datetime) -> Running:
+    from coffre_console.reading.runs import running
+
+    return running(one, now)

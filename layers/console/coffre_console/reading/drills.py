@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coffre.model.backup import Backup
-from coffre.model.drill import DrillReport, ObjectProof, TableProof, Verdict
+from coffre.model.drill_report import DrillReport, ObjectProof, TableProof, Verdict
 from coffre.vault.layout import reports_prefix
 from coffre.vault.reports import DrillReports
 from coffre_console.reading.source import Source

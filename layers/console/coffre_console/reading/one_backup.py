@@ -14,7 +14,7 @@ from ulid import ULID
 
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy
-from coffre.model.drill import DrillReport
+from coffre.model.drill_report import DrillReport
 from coffre.model.errors import CoffreError
 from coffre.model.kinds import Status
 from coffre.model.manifest import Manifest

@@ -15,12 +15,13 @@ from ulid import ULID
 
 from coffre.model.backup import Status, Tier
 from coffre.model.checkup import CheckResult, Checkup
-from coffre.model.drill import DrillReport, DrillSummary, Outcome
+from coffre.model.drill import DrillSummary, Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.errors import CatalogError
 from coffre.model.incident import Incident
 from coffre.model.journal import JournalState
-from coffre.model.rotation import VaultUse
 from coffre.model.usage import Job, Usage
+from coffre.model.vault_use import VaultUse
 from coffre.operations.status import gather
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client

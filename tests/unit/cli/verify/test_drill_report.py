@@ -10,7 +10,8 @@ import boto3
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import CheckProof, DrillReport, ObjectProof, Sample, Structure, TableProof, Verdict
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 

@@ -10,20 +10,12 @@ from typing import Any
 import pytest
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
+from coffre.model.freshness import Check, Checked, FreshReport, Settled
 from coffre.model.kinds import TargetKind
 from coffre.model.rotation import Amount, Problem
-from coffre.model.verification import (
-    Check,
-    Checked,
-    Damage,
-    DamageReport,
-    Examined,
-    FreshReport,
-    Level,
-    Settled,
-    VerificationReport,
-)
+from coffre.model.verification import Damage, DamageReport, Examined, Level, VerificationReport
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports

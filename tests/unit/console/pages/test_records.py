@@ -9,7 +9,8 @@ from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 
-from coffre.model.drill import CheckProof, DrillReport, Outcome, TableProof, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import CheckProof, DrillReport, TableProof, Verdict
 from coffre.model.kinds import TargetKind
 from coffre.model.points import PointCounts, PointPart, PointRecord
 from coffre.model.report import Period

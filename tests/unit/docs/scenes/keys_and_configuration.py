@@ -18,7 +18,8 @@ from tests.unit.docs.scenes import Stage, scene
 from tests.unit.policy.report_scene import week
 
 from coffre.model.checkup import CheckResult, Severity, State
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.kinds import TargetKind
 from coffre.model.report import Period
 from coffre.model.usage import Job, Usage

@@ -9,7 +9,8 @@ from coffre.model.audit import AuditEvent
 from coffre.model.backup import Tier
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.drill import DrillReport, Outcome
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport
 from coffre.model.kinds import TargetKind
 from coffre.model.protection import BucketDrill
 from coffre.operations.doctor.history import keys_opened, read_history

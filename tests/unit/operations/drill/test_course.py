@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.unit.operations.conftest import CONTENT
 
-from coffre.model.drill import DrillState, TableProof, Verdict
+from coffre.model.drill_report import DrillState, TableProof, Verdict
 from coffre.model.errors import (
     ConnectError,
     DeadlineError,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from coffre.model.backup import Failure
-from coffre.model.drill import CheckProof, DrillReport, ObjectProof, Outcome, Sample, Structure, TableProof, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import CheckProof, DrillReport, ObjectProof, Sample, Structure, TableProof, Verdict
 from coffre.operations.drill.report_page import heading_of, page_of
 
 NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)

@@ -11,8 +11,9 @@ from tests.unit.policy.report_scene import SECRET, bad_week, first_week, restore
 
 from coffre.alerts.report import report_mail, text_of
 from coffre.model.report import PeriodReport
-from coffre.model.rotation import Amount, SweepReport, VaultUse
+from coffre.model.rotation import Amount, SweepReport
 from coffre.model.status import JournalStatus
+from coffre.model.vault_use import VaultUse
 from coffre.operations.report.page import growth, page_of, points
 from coffre.policy.report import report_of
 from coffre_cli.app import app

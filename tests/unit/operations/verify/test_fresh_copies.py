@@ -14,7 +14,7 @@ from tests.unit.operations.copy_scene import CopyScene
 from coffre.model.configuration import Configuration
 from coffre.model.copies import CopyStatus, Destination
 from coffre.model.errors import StoreTransientError
-from coffre.model.verification import Check, Checked, Component, FreshReport
+from coffre.model.freshness import Check, Checked, Component, FreshReport
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.vault.vault import Vault
 

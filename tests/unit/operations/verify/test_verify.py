@@ -17,17 +17,9 @@ from tests.unit.operations.conftest import NOW, Scene
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, StoreTransientError, TargetUnknownError
+from coffre.model.freshness import Check, Checked, FreshReport
 from coffre.model.manifest import Manifest
-from coffre.model.verification import (
-    Check,
-    Checked,
-    Damage,
-    DamageReport,
-    FreshReport,
-    Level,
-    Share,
-    VerificationReport,
-)
+from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
 from coffre.operations.admin.catalog_rebuild import rebuild
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory

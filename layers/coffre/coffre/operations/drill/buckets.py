@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.model.backup import Backup, Progress
-from coffre.model.drill import DrillReport, ObjectProof, Sample, Verdict
+from coffre.model.drill_report import DrillReport, ObjectProof, Sample, Verdict
 from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError, RunStoppedError
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Entry, Manifest, ObjectFacts

@@ -17,7 +17,7 @@ from typing import Final
 import psycopg2.extensions
 from psycopg2 import sql
 
-from coffre.model.drill import TableProof, Verdict
+from coffre.model.drill_report import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
 from coffre.model.names import TableName, shown

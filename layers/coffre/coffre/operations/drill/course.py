@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
 
-from coffre.model.drill import DrillState
+from coffre.model.drill_report import DrillState
 from coffre.model.manifest import DatabaseContent, TableContent
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.restorable_subset import estimated_bytes, groups_of

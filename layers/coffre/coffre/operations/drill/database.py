@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final
 
-from coffre.model.drill import DrillReport, DrillState
+from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import (
     DeadlineError,
     DestinationError,

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from coffre import __version__
 from coffre.model.backup import Backup, Failure
-from coffre.model.drill import (
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import (
     CheckProof,
     DrillFindings,
     DrillReport,
     ObjectProof,
-    Outcome,
     Sample,
     Structure,
     TableProof,

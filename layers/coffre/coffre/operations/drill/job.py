@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coffre.model.backup import Backup, Progress
-from coffre.model.drill import DrillState
+from coffre.model.drill_report import DrillState
 from coffre.model.journal import JournalState
 from coffre.model.journal_proof import JournalProof
 from coffre.model.protection import Drill

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from coffre.model.drill import DrillReport, Outcome, Verdict
+from coffre.model.drill import Outcome
+from coffre.model.drill_report import DrillReport, Verdict
 from coffre.model.names import visible
 from coffre.model.words import duration, size
 

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from coffre.model.backup import Backup
-from coffre.model.drill import ObjectProof, Sample, Verdict
+from coffre.model.drill_report import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError, StoreError
 from coffre.model.manifest import Manifest
 from coffre.operations.drill.findings import Found

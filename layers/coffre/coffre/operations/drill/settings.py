@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from coffre.model.backup import Backup
-from coffre.model.drill import ObjectProof, Sample, Verdict
+from coffre.model.drill_report import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest
 from coffre.operations.drill.findings import Found

@@ -13,7 +13,8 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.kinds import TargetKind
-from coffre.model.points import PartOf, Point, PointPart, PointRecord, SupabaseObjects
+from coffre.model.point_options import Point, SupabaseObjects
+from coffre.model.points import PartOf, PointPart, PointRecord
 from coffre.model.words import counted
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children

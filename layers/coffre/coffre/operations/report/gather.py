@@ -9,9 +9,9 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
 from coffre.model.report import Money, Period, ReportFacts
-from coffre.model.rotation import VaultUse
 from coffre.model.status import StatusReport
 from coffre.model.usage import Usage
+from coffre.model.vault_use import VaultUse
 from coffre.policy.cost import KINDS, month_cost, month_of
 from coffre.policy.objectives import WINDOW
 from coffre.policy.prices import Prices

@@ -20,9 +20,9 @@ from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
-from coffre.model.rotation import VaultUse
 from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.usage import Spent, Usage
+from coffre.model.vault_use import VaultUse
 from coffre.operations.status.schedules import ReadSchedule, SchedulesUnreadError
 from coffre.policy.cost import month_of, spent
 from coffre.policy.freshness import newest_of

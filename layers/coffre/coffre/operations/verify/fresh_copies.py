@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup
 from coffre.model.copies import Copy, Destination
 from coffre.model.errors import CoffreError, ObjectMissingError
-from coffre.model.verification import Check
+from coffre.model.freshness import Check
 from coffre.policy.copy_health import check_copy
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault

@@ -14,8 +14,8 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingError
+from coffre.model.freshness import Check, Checked, FreshReport, Settled
 from coffre.model.kinds import TargetKind
-from coffre.model.verification import Check, Checked, FreshReport, Settled
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.fresh_copies import CopyCheck

@@ -15,7 +15,8 @@ from typing import Final
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalSegment
-from coffre.model.rotation import Amount, JournalDamage, Problem
+from coffre.model.rotation import Amount, Problem
+from coffre.model.vault_use import JournalDamage
 from coffre.model.verification import Damage, Share
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.verify.damages import read_pack

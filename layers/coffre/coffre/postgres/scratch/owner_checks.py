@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 
-from coffre.model.drill import CheckProof
+from coffre.model.drill_report import CheckProof
 from coffre.model.protection import DrillCheck
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children

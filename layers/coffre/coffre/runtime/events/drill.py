@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from coffre.model.copies import DestinationName
 from coffre.model.document import Document
-from coffre.model.drill import DrillState
+from coffre.model.drill_report import DrillState
 from coffre.model.target import TargetName
 from coffre.runtime.events.event import SentEvent, Ulid
 
