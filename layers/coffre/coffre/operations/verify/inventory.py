@@ -16,7 +16,8 @@ from datetime import datetime
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import EntriesFile
-from coffre.model.rotation import Amount, JournalDamage
+from coffre.model.rotation import Amount
+from coffre.model.vault_use import JournalDamage
 from coffre.model.verification import Damage, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.operations.verify.damages import pack_swapped
