@@ -129,6 +129,23 @@ def test_what_the_server_does_not_allow_is_explained(scene: Scene) -> None:
         scene.reader.commit()
 
 
+def test_an_answer_that_is_left_or_cut_leaves_no_session_in_its_middle(scene: Scene) -> None:
+    scene.run("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 30000) i")
+    upto = slot.require_ours(scene.reader, scene.ours).flush_lsn
+    with closing(peek.pieces(scene.reader, scene.ours.name, upto)) as pieces:
+        assert next(pieces).count(b"\n") > 100
+    assert slot.require_ours(scene.reader, scene.ours).active_pid is None  # the session says so itself
+
+    # A session that is gone in the middle is closed, and the slot is free
+    other = scene.connect()
+    with refused("JOURNAL_INTERRUPTED"), closing(peek.pieces(other, scene.ours.name, upto)) as pieces:
+        next(pieces)
+        scene.run(f"SELECT pg_terminate_backend({other.info.backend_pid}, 5000)")
+        list(pieces)
+    assert other.closed
+    assert len(scene.drain()) == 30002
+
+
 @contextmanager
 def server_setting(scene: Scene, name: str, value: str) -> Iterator[psycopg2.extensions.cursor]:
     with scene.session.cursor() as cursor:

@@ -64,7 +64,7 @@ def pieces(
 ) -> Generator[bytes]:
     """Yield the same lines as they are stored, many in a piece.
 
-    Only a line of more than `LONG_LINE_BYTES` comes in several pieces, and the first of them has that size at least.
+    Only a line of more than `LONG_LINE_BYTES` comes in several pieces, and the first of them has about that size.
 
     Raises
     ------
@@ -119,7 +119,9 @@ def _rows_of(session: psycopg2.extensions.connection, statement: str) -> Generat
         ends_at = time.monotonic() + _END_SECONDS
         _end(session, answer)
         raise
-    except QueryFailedError:
+    except QueryFailedError as error:
+        if not str(error).startswith("ERROR"):  # FATAL: the server has ended the session
+            session.close()
         raise
     except BaseException:
         session.close()
