@@ -10,6 +10,7 @@ from tests.integration.journal_scene import TABLES, Scene, Workload
 from tests.integration.journal_vault import Journal
 
 from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
+from coffre.model.journal import JournalEnd
 from coffre.postgres.journal import peek, slot
 from coffre.postgres.journal import stream as stream_module
 from coffre.postgres.journal.changes import Line
@@ -102,3 +103,27 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
         journal.drain()
     report = journal.drain()
     assert (report.transactions, report.ended) == (1, ())
+
+
+def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callable[..., Journal]) -> None:
+    table = "CREATE TABLE one (id int PRIMARY KEY, v text)"
+    rows = "INSERT INTO one SELECT i, repeat(E'x\\\\\"é', i * 20000) FROM generate_series(1, 5) i"
+    journal = make_journal(18, table)
+    journal.drain()
+    journal.scene.take_base()
+    with patch.object(peek, "LONG_LINE_BYTES", 150_000):
+        journal.scene.run(rows)
+        report = journal.drain()
+    assert (report.lines, report.ended) == (7, ())
+    journal.replay_all()
+
+    # A message of pgoutput is held in memory
+    journal = make_journal(18, table, "CREATE PUBLICATION coffre FOR TABLE one", plugin="pgoutput")
+    journal.drain()
+    with patch.object(peek, "MOST_MESSAGE_BYTES", 100_000):
+        journal.scene.run("INSERT INTO one VALUES (0, 'before')")
+        journal.scene.run(rows)
+        report = journal.drain()
+    [(_, end)] = report.ended
+    assert (end.reason, report.transactions) == (JournalEnd.UNREADABLE, 1)
+    assert "too large for pgoutput" in end.text

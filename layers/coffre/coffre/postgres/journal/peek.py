@@ -21,7 +21,7 @@ from typing import Any, Final
 import psycopg2
 import psycopg2.extensions
 
-from coffre.model.errors import CoffreError
+from coffre.model.errors import CoffreError, JournalError
 from coffre.model.journal_lines import pieces_of
 from coffre.postgres.connection.libpq import CancelRequest, send_all
 from coffre.postgres.connection.raw_socket import open_channel
@@ -35,6 +35,8 @@ from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 
 LONG_LINE_BYTES: Final = 16 << 20
 """The tables of a TRUNCATE are named before that: a statement of a hundred thousand tables."""
+MOST_MESSAGE_BYTES: Final = 64 << 20
+"""Of a row by `pgoutput`: to write it as a line takes ten times its size of memory, and the function has 1 GB."""
 _FRAME_BYTES: Final = 128 * 1024
 # For a server to end a statement whose answer is not wanted any more.
 _END_SECONDS: Final = 5.0
@@ -220,16 +222,30 @@ def _escaped(found: re.Match[bytes]) -> bytes:
 def _messages(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> Generator[Line]:
     """Yield lines of `pgoutput`. The session is in a transaction of its own until the end."""
     with translated(name), session, session.cursor(name="coffre_journal") as cursor:
-        cursor.execute(_SELECT, (name, lsn_text(upto_lsn), list(OPTIONS[pgoutput.PLUGIN])))
+        asked = (MOST_MESSAGE_BYTES, name, lsn_text(upto_lsn), list(OPTIONS[pgoutput.PLUGIN]))
+        cursor.execute(_SELECT, asked)
         encoding = psycopg2.extensions.encodings[session.encoding]
-        yield from pgoutput.lines_of((Message(lsn, xid, bytes(data)) for lsn, xid, data in _rows(cursor)), encoding)
+        yield from pgoutput.lines_of(_within_memory(_rows(cursor)), encoding)
 
 
-def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, Any]]:
+def _within_memory(rows: Iterable[tuple[int, int, Any, int]]) -> Iterator[Message]:
+    for lsn, xid, data, size in rows:
+        if data is None:
+            raise JournalError(
+                f"A row of {size:,} bytes at {lsn_text(lsn)} is too large for pgoutput: up to {MOST_MESSAGE_BYTES:,}"
+                " are followed.",
+                code="JOURNAL_UNREADABLE",
+                hint="Keep tables with such rows out of the publication, or use the plugin test_decoding, which follows"
+                " rows of any size.",
+            )
+        yield Message(lsn, xid, bytes(data))
+
+
+def _rows(cursor: psycopg2.extensions.cursor) -> Iterator[tuple[int, int, Any, int]]:
     """Yield the rows of a cursor, as many at a time as the ones before say that memory has room for."""
     count = _FEWEST_ROWS
     while rows := cursor.fetchmany(count):
-        size = sum(len(data) for _, _, data in rows)
+        size = sum(length for _, _, _, length in rows)
         yield from rows
         count = min(_MOST_ROWS, 4 * count, 1 + _FETCHED_BYTES * len(rows) // (size + 1))
 
@@ -238,7 +254,7 @@ _CONTROLS: Final = bytes({*range(1, 32)} - {*b"\t\n"})
 _CONTROL: Final = re.compile(b"[" + _CONTROLS + b"]")
 _ESCAPE: Final = re.compile(rb"\\.")
 _SELECT: Final = f"""
-SELECT (lsn - '0/0')::bigint, xid::text::bigint, data
+SELECT (lsn - '0/0')::bigint, xid::text::bigint, CASE WHEN length(data) <= %s THEN data END, length(data)
 FROM pg_logical_slot_peek_binary_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)
 """  # noqa: S608 - a constant
 # What is printed for NULL is the comma between both numbers: nothing else costs the server so little.
