@@ -107,15 +107,16 @@ def test_where_another_column_is_unique_each_change_of_a_key_stays_in_its_order(
 
 def test_values_with_quotes_null_and_nul_stay_what_they_are() -> None:
     waiting = pending()
-    for change in (insert("1", "it's", None), insert("2", "','", "3"), insert("4", "", "5"), insert("6", "x", None)):
-        waiting.add(change, 9)
+    for new in (insert("1", "it's", None), insert("2", "','", "3"), insert("4", "", "5"), insert("6", "x", None)):
+        waiting.add(new, 9)
     for change in (update("7", "a\0b", None), update("8", '\\"\',"', "9")):
         waiting.add(change, 9)
 
     updated, inserted = waiting.take()
 
     assert inserted.data == "'1','it''s',NULL\n'2',''',''','3'\n'4','','5'\n'6','x',NULL\n"
-    assert '\'{"a\0b","\\\\\\"\'\',\\""}\'::pg_catalog.text[], \'{NULL,"9"}\'' in updated.sql
+    assert '\'{"a\0b","\\\\\\"\'\',\\""}\'::pg_catalog.text[]' in updated.sql
+    assert "'{NULL,\"9\"}'::pg_catalog.int4[]" in updated.sql
 
 
 def test_the_columns_of_a_key_have_an_order_of_their_own() -> None:
