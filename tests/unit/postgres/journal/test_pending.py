@@ -105,6 +105,39 @@ def test_where_another_column_is_unique_each_change_of_a_key_stays_in_its_order(
     assert again.one_by_one is first.one_by_one is None
 
 
+def test_values_with_quotes_null_and_nul_stay_what_they_are() -> None:
+    waiting = pending()
+    for new in (insert("1", "it's", None), insert("2", "','", "3"), insert("4", "", "5"), insert("6", "x", None)):
+        waiting.add(new, 9)
+    for change in (update("7", "a\0b", None), update("8", '\\"\',"', "9")):
+        waiting.add(change, 9)
+
+    updated, inserted = waiting.take()
+
+    assert inserted.data == "'1','it''s',NULL\n'2',''',''','3'\n'4','','5'\n'6','x',NULL\n"
+    assert '\'{"a\0b","\\\\\\"\'\',\\""}\'::pg_catalog.text[]' in updated.sql
+    assert "'{NULL,\"9\"}'::pg_catalog.int4[]" in updated.sql
+
+
+def test_the_columns_of_a_key_have_an_order_of_their_own() -> None:
+    columns = tuple(Column(number, name, "pg_catalog.int4", -1, "", "", 1) for number, name in enumerate("abcd", 1))
+    waiting = Pending(Table(1, NAME, "r", 1, 1, "d", ("a", "c", "b", "d"), has_further_keys=False, columns=columns))
+    waiting.add(Delete(NAME, Row(tuple("abcd"), tuple("1234"))), 9)
+
+    [deleted] = waiting.take()
+
+    values = ", ".join(f"'{value}'::pg_catalog.int4" for value in "1324")
+    assert f"(VALUES ({values})) AS v (c0, c1, c2, c3)" in deleted.sql
+
+
+def test_rows_are_closed_by_the_length_of_their_lines() -> None:
+    waiting = pending()
+    for number in range(3):
+        waiting.add(insert(str(number), "a", "1"), 600_000)
+
+    assert [statement.rows for statement in waiting.take()] == [2, 1]
+
+
 def test_what_cannot_be_is_left_to_the_server_and_a_missing_value_is_refused() -> None:
     waiting = pending()
     for change in (insert("1", "a", "1"), insert("1", "b", "1"), delete("2"), delete("2")):

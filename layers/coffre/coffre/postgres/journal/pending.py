@@ -19,7 +19,7 @@ from coffre.postgres.journal.definitions import Table
 from coffre.postgres.journal.statements import Statement, not_identified
 
 # A statement with more rows gains nothing, and its text takes memory here and at the server.
-_MOST_ROWS: Final = 2000
+_MOST_ROWS: Final = 8000
 _MOST_CHARACTERS: Final = 1024 * 1024
 # Rows with all columns as their identity are without those that are NULL.
 _MOST_FORMS: Final = 4096
@@ -106,7 +106,7 @@ class Pending:
         return taken
 
     def _insert(self, new: Row) -> None:
-        form = self._form(new.names)
+        form = self._forms.get(new.names) or self._form(new.names)
         key = form.key(new.values) if self._table.key else (str(len(self._inserts)),)
         if key in self._inserts or key in self._updates:  # cannot be: the server says so
             self._close()
@@ -116,7 +116,7 @@ class Pending:
         new = change.new
         if new is None or not self._table.has_identity:
             raise not_identified(self._table.name, "an UPDATE")
-        form = self._form(new.names)
+        form = self._forms.get(new.names) or self._form(new.names)
         key = form.key(new.values)
         if not self._table.key or not self._finds_by_key or (change.old and self._is_moved(change.old, key)):
             self._close()
@@ -162,7 +162,8 @@ class Pending:
             self._close()
             self._closed.append(statements.delete_one(self._table, old, self._types))
             return
-        key = self._form(old.names).key(old.values)
+        form = self._forms.get(old.names) or self._form(old.names)
+        key = form.key(old.values)
         if self._merges:
             if self._inserts.pop(key, None):
                 return
@@ -190,20 +191,19 @@ class Pending:
             yield names, [values for _, values in found]
 
     def _form(self, names: tuple[str, ...]) -> _Form:
-        form = self._forms.get(names)
-        if form is None:
-            if len(self._forms) >= _MOST_FORMS:
-                self._forms.clear()
-            written = [place for place, name in enumerate(names) if name not in self._generated]
-            left_out = {*self._table.key, *self._always}
-            sets = [place for place in written if names[place] not in left_out]
-            form = self._forms[names] = _Form(
-                tuple(names[place] for place in written),
-                _chosen(written),
-                _chosen([names.index(name) for name in self._table.key if name in names]),
-                tuple(names[place] for place in sets),
-                _chosen(sets),
-            )
+        """Return a form that is not known yet."""
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        written = [place for place, name in enumerate(names) if name not in self._generated]
+        left_out = {*self._table.key, *self._always}
+        sets = [place for place in written if names[place] not in left_out]
+        form = self._forms[names] = _Form(
+            tuple(names[place] for place in written),
+            _chosen(written),
+            _chosen([names.index(name) for name in self._table.key if name in names]),
+            tuple(names[place] for place in sets),
+            _chosen(sets),
+        )
         return form
 
 

@@ -8,7 +8,7 @@ printed, and the column's own type reads it. Every name has its schema, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -46,9 +46,9 @@ def insert(table: Table, names: Sequence[str], rows: Sequence[Values]) -> list[S
     """Return the statements that add rows, of which all have these columns."""
     if not names:
         return [Statement(f"INSERT INTO {qualified(*table.name)} DEFAULT VALUES", 1, table.name)] * len(rows)
-    columns, quotes = ", ".join(map(quoted, names)), 2 * (len(names) - 1)
+    columns = ", ".join(map(quoted, names))
     copy = f"COPY {qualified(*table.name)} ({columns}) FROM STDIN (FORMAT csv, QUOTE '''', NULL 'NULL')"
-    return [Statement(copy, len(rows), table.name, "".join([_copied(row, quotes) for row in rows]))]
+    return [Statement(copy, len(rows), table.name, "".join(_copied(rows, len(names))))]
 
 
 def update(table: Table, names: Sequence[str], rows: Sequence[Values], types: ColumnTypes) -> Statement:
@@ -200,19 +200,16 @@ def _where_given(table: Table, first: int, types: ColumnTypes) -> str:
     )
 
 
-def _copied(row: Values, quotes: int) -> str:
-    """Return a line of a `COPY` whose quotes are SQL's.
-
-    Parameters
-    ----------
-    quotes
-        How many are between the values, if all have them.
-    """
-    if None not in row and Unchanged.TOAST not in row:
-        joined = "','".join(row)  # type: ignore[arg-type]
-        if joined.count("'") == quotes:
-            return f"'{joined}'\n"
-    return f"{_literals(row)}\n"
+def _copied(rows: Sequence[Values], columns: int) -> Iterator[str]:
+    """Yield the lines of a `COPY` whose quotes are SQL's."""
+    between = 2 * (columns - 1)
+    for row in rows:
+        try:
+            joined = "','".join(row)  # type: ignore[arg-type]
+        except TypeError:  # one of them is no text
+            yield f"{_literals(row)}\n"
+            continue
+        yield f"'{joined}'\n" if joined.count("'") == between else f"{_literals(row)}\n"
 
 
 def _literals(values: Values) -> str:
