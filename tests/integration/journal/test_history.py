@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
 from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
 from coffre.model.errors import JournalTransientError
-from coffre.model.journal import JournalEnd
+from coffre.model.journal import JournalEnd, JournalGap
 from coffre.operations.journal import drain, repeated
 from coffre.operations.journal.adopt import Adopted
 from coffre.operations.journal.barrier import end
@@ -84,8 +85,13 @@ def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: C
         store.delete(key)
         store.put(key, b"{", sha256=hashlib.sha256(b"{").hexdigest())
 
+    gaps = list[JournalGap]()
+    journal.job = replace(journal.job, report_end=lambda _, __, gap: gaps.append(gap))
+    journal.drain()
+    journal.known.append(journal.base())
     journal.drain()
     damage(interval_key(TARGET, journal.state.interval or ""))
+    since = journal.state.seen_at
     run("ALTER TABLE one ADD COLUMN v int")
     [(_, was)] = journal.drain().ended
     assert (was.reason, "cannot be compared" in was.text) == (JournalEnd.DEFINITIONS, True)
@@ -114,6 +120,13 @@ def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: C
     [(_, was)] = journal.drain().ended
     assert (was.reason, journal.state.base_wanted_at is not None) == (JournalEnd.GAP, True)
     assert journal.drain().ended == ()
+
+    # From the end of the one with a base, however many have ended since; until there is another base
+    assert gaps == [JournalGap(since=since, ended=number) for number in (1, 2, 3, 4, 4)]  # one drain was killed
+    assert journal.state.gap == gaps[-1]
+    journal.known.append(journal.base())
+    journal.drain()
+    assert journal.state.gap == JournalGap()
 
     # Of two drains the slower one drops no slot of the other
     old = journal.state

@@ -38,7 +38,7 @@ from coffre.model.audit import Actor, Anchor, Head
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.confirmation import Act, Facts, IssuedPlan, Plan, Request, Seen
 from coffre.model.copies import Destination
-from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
@@ -191,7 +191,11 @@ def journals() -> list[Alert]:
         journal_late("shop", None, TAKEN),
         journal_limited("shop", [LIMIT, LIMIT.model_copy(update={"evidence": None})]),
         journal_not_equal(NOT_EQUAL, request_id="r"),
-        *(journal_ended("shop", "01KB3M7Q0000000000000000A1", end) for end in ends),
+        *(
+            journal_ended("shop", "01KB3M7Q0000000000000000A1", end, gap)
+            for end in ends
+            for gap in (JournalGap(since=end.seen_at, ended=1), JournalGap(since=TAKEN, ended=3))
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from coffre.alerts.alert import Alert, AlertKind, digest_of
 from coffre.alerts.wording import alert_of, because, body_of, bullets, ids_of, moment
 from coffre.model.backup import Failure
 from coffre.model.checkup import CheckResult
-from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_proof import JournalProof
 
 _OF_THE_SLOT: Final = frozenset(
@@ -94,16 +94,17 @@ def journal_late(target: str, state: JournalState | None, since: datetime) -> Al
     )
 
 
-def journal_ended(target: str, interval: str, ended: IntervalEnd) -> Alert:
+def journal_ended(target: str, interval: str, ended: IntervalEnd, gap: JournalGap) -> Alert:
     """Report that moments cannot be restored: from the end of an interval to the next base.
 
     A cause that comes back with every drain is reported once a day.
     """
     is_slot = ended.reason in _OF_THE_SLOT
-    last = f"up to {moment(ended.seen_at)}" if ended.seen_at else "that are stored"
+    count = "A stretch" if gap.ended <= 1 else f"{gap.ended:,} stretches, with no backup between them,"
+    since = moment(gap.since) if gap.since else "what is stored of the last one with a backup"
     what = (
-        f"A stretch of the journal of {target} has ended. Its moments {last} can be restored; those after it only from"
-        " the next backup on, which is asked for."
+        f"{count} of the journal of {target} {'has' if gap.ended <= 1 else 'have'} ended. From {since} to the next"
+        " backup, which is asked for, no moment can be restored."
     )
     return alert_of(
         AlertKind.JOURNAL_SLOT_LOST if is_slot else AlertKind.JOURNAL_GAP,

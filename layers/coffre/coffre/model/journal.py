@@ -123,6 +123,16 @@ class JournalSegment(FrozenModel):
     marks: tuple[DefinitionMark, ...] = ()
 
 
+class JournalGap(FrozenModel):
+    """Moments that cannot be restored: from `since` on (None: it is not known), until the next base.
+
+    `ended` intervals have ended without a base between them, the last one that had one included.
+    """
+
+    since: AwareDatetime | None = None
+    ended: int = 0
+
+
 class JournalState(FrozenModel):
     """What the catalog knows of a target's journal. The vault is the truth about what is stored.
 
@@ -133,8 +143,8 @@ class JournalState(FrozenModel):
     `marked` is of the definitions at the last drain (empty: not known), and `marks_in` the number of the newest segment
     with marks (0: the interval's).
     `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
-    `base_asked_at` when one was asked for last. `slow` counts the drains that had no time for the same step, `revision`
-    the changes of this state.
+    `base_asked_at` when one was asked for last. `gap` is before the open interval as long as it has no base. `slow`
+    counts the drains that had no time for the same step, `revision` the changes of this state.
     """
 
     target: str
@@ -160,6 +170,7 @@ class JournalState(FrozenModel):
     sequences: str = ""
     base_wanted_at: AwareDatetime | None = None
     base_asked_at: AwareDatetime | None = None
+    gap: JournalGap = Field(default_factory=JournalGap)
     slow: int = 0
     failed_at: AwareDatetime | None = None
     error: str | None = None

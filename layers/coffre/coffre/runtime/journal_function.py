@@ -12,7 +12,7 @@ from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError, EventError, JournalTransientError, TargetUnknownError, TransientError
-from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal import IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.guard import guard
@@ -128,10 +128,7 @@ class JournalFunction:
         return newest.is_doubtful and newest.interval == state.interval and before.drained_at < newest.proven_at
 
     def _guard(self, job: JournalJob) -> dict[str, Any]:
-        before = job.journals.find(job.target)
-        ended = guard(job)
-        if ended is not None and before is not None:
-            self._report_end(job.target, before.interval or "", ended)
+        ended = guard(replace(job, report_end=lambda *ended: self._report_end(job.target, *ended)))
         return {"target": job.target, "dropped": ended is not None, "why": ended.text if ended else None}
 
     def _switch_off(self, job: JournalJob, wanted: JournalEvent) -> dict[str, Any]:
@@ -150,9 +147,9 @@ class JournalFunction:
         edge, action = self.services.edge, "journal.switched-off" if wanted.off else "journal.drained"
         edge.publish(edge.refused(self.services.actor(wanted), action, error, target=wanted.target))
 
-    def _report_end(self, target: str, interval: str, end: IntervalEnd) -> None:
+    def _report_end(self, target: str, interval: str, end: IntervalEnd, gap: JournalGap) -> None:
         if end.reason is not JournalEnd.SWITCHED_OFF:
-            self.services.edge.publish(journal_ended(target, interval, end), target=target)
+            self.services.edge.publish(journal_ended(target, interval, end, gap), target=target)
 
 
 def _meant(

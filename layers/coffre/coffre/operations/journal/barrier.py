@@ -18,12 +18,13 @@ from coffre.model.errors import (
     ObjectMissingError,
     TransientError,
 )
-from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import TableName, shown
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.keeping import keep, ownership, two_drains
 from coffre.operations.journal.segment import in_time, streamed
+from coffre.policy.journal import is_base
 from coffre.postgres.journal import peek, slot
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
@@ -93,6 +94,23 @@ def end(
             text=text,
         ),
     )
+
+
+def reported(job: JournalJob, state: JournalState, ended: IntervalEnd, interval: str | None = None) -> JournalState:
+    """Report the end of the open interval, or of this one, and return the state with the gap, which is to be kept.
+
+    One that had no base has no moments either: then the gap began where one before it ended.
+    """
+    had_base = state.base_wanted_at is None or any(
+        is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()
+    )
+    gap = (
+        JournalGap(since=ended.seen_at, ended=1)
+        if had_base
+        else JournalGap(since=state.gap.since, ended=state.gap.ended + 1)
+    )
+    job.report_end(interval or state.interval or "", ended, gap)
+    return state.model_copy(update={"gap": gap})
 
 
 def unreadable_end(job: JournalJob, damage: CoffreError | None) -> IntervalEnd:

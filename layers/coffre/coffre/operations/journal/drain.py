@@ -18,7 +18,7 @@ from coffre.model.errors import (
     ObjectMissingError,
     TransientError,
 )
-from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalState
+from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.adopt import Adopted, adopt
 from coffre.operations.journal.barrier import (
@@ -29,6 +29,7 @@ from coffre.operations.journal.barrier import (
     other_publication,
     reason_and_names,
     reason_of,
+    reported,
     unreadable_end,
 )
 from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
@@ -98,7 +99,9 @@ class _Drain:
         """Return the state of a journal whose slot is as it was left, and what there is to follow."""
         (state, damage, unread), system = self.adopted, require_primary(self.session)
         if unread is not None:
-            self._note_end(unread, unreadable_end(self.job, damage))
+            state = self._note_end(
+                state or JournalState(target=self.job.target), unreadable_end(self.job, damage), unread
+            )
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
         interval = state.interval
@@ -114,7 +117,7 @@ class _Drain:
             return self._begin_again(state, error)
         if why := danger(found, self.job.guarding):
             state, ended = drop_for(self.job, self.session, state, why)
-            self._note_end(interval, ended)
+            self.ended += [(interval, ended)] if ended is not None else []
             return self._begin(state)
         try:
             if (found.confirmed_lsn or 0) < state.stored_lsn:  # an advance was lost
@@ -131,7 +134,7 @@ class _Drain:
             return state, seen
         except IntegrityError as error:
             written = unreadable_end(self.job, error)
-        self._note_end(interval, written)  # a drain has written it and not kept it: it stays an end
+        state = self._note_end(state, written)  # a drain has written it and not kept it: it stays an end
         return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)
 
     def _begin(self, state: JournalState | None) -> tuple[JournalState, Look]:
@@ -159,7 +162,7 @@ class _Drain:
         if reason is None or self.begun:
             raise error
         state = claimed(self.job, state)
-        self._note_end(state.interval or "", end(self.job, state, reason, error.message))
+        state = self._note_end(state, end(self.job, state, reason, error.message))
         self._leave(state, is_foreign=reason is JournalEnd.SLOT_FOREIGN)
         return self._begin(without_slot(self.job, state))
 
@@ -180,7 +183,7 @@ class _Drain:
     ) -> tuple[JournalState, Look]:
         """End the interval where it cannot be followed, and begin another one on the same slot."""
         reason, about, text = reason_and_names(found)
-        self._note_end(state.interval or "", end(self.job, state, reason, why or text, about))
+        state = self._note_end(state, end(self.job, state, reason, why or text, about))
         state = begin_on_slot(self.job, without_interval(self.job, state), seen)
         return self._begun(state, seen)
 
@@ -238,17 +241,18 @@ class _Drain:
         changes["retained_bytes"] = found.retained_bytes if found else 0
         is_wanted = state.base_wanted_at is not None
         if is_wanted and any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
-            changes |= {"base_wanted_at": None, "base_asked_at": None}
+            changes |= {"base_wanted_at": None, "base_asked_at": None, "gap": JournalGap()}
         state = keep(job, state, **changes)
         if not asks_for_base(state, now):
             return state
         job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
         return keep(job, state, base_asked_at=now)
 
-    def _note_end(self, interval: str, ended: IntervalEnd | None) -> None:
-        if ended is not None:
-            self.ended.append((interval, ended))
-            self.job.report_end(interval, ended)
+    def _note_end(self, state: JournalState, ended: IntervalEnd | None, interval: str | None = None) -> JournalState:
+        if ended is None:
+            return state
+        self.ended.append((interval or state.interval or "", ended))
+        return reported(self.job, state, ended, interval)
 
     def _report(self, state: JournalState, *, is_complete: bool) -> DrainReport:
         return DrainReport(

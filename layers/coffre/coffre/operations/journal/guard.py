@@ -8,7 +8,7 @@ import psycopg2.extensions
 
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.operations.journal.adopt import adopt
-from coffre.operations.journal.barrier import drop_ours, end
+from coffre.operations.journal.barrier import drop_ours, end, reported
 from coffre.operations.journal.begin import without_slot
 from coffre.operations.journal.job import Guarding, JournalJob, opened
 from coffre.operations.journal.keeping import claimed
@@ -60,8 +60,10 @@ def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | Non
 def drop_for(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, why: str
 ) -> tuple[JournalState, IntervalEnd | None]:
-    """End the interval, and drop the slot; raises `JOURNAL_TWO_DRAINS` before."""
+    """End the interval, report that, and drop the slot; raises `JOURNAL_TWO_DRAINS` before."""
     state = claimed(job, state)
     ended = end(job, state, JournalEnd.GUARD, why)
+    if ended is not None:
+        state = reported(job, state, ended)
     drop_ours(session, state)
     return without_slot(job, state), ended

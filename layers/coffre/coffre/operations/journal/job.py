@@ -14,7 +14,7 @@ import psycopg2.extensions
 
 from coffre.catalog.journals import Journals
 from coffre.model.database_target import Provider
-from coffre.model.journal import IntervalEnd, JournalState
+from coffre.model.journal import IntervalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PluginChoice
 from coffre.model.manifest import JournalBase
 from coffre.postgres.connection.address import Connection
@@ -63,7 +63,8 @@ class JournalJob:
     plugin, provider
         As the target's configuration says.
     report_end
-        Hears of each interval that ends, with why, as soon as it is written: what comes after it can fail.
+        Hears of each interval that ends, with why and the gap that it leaves, as soon as it is written: what comes
+        after it can fail.
     step_bytes
         Of WAL that one segment is made of, at most: the server keeps its text in temporary files meanwhile.
     """
@@ -81,7 +82,7 @@ class JournalJob:
     guarding: Guarding = field(default=Guarding())
     plugin: PluginChoice = "auto"
     provider: Provider = "auto"
-    report_end: Callable[[str, IntervalEnd], None] = lambda _, __: None
+    report_end: Callable[[str, IntervalEnd, JournalGap], None] = lambda *_: None
     step_bytes: int = 128 * _MIB
     pause: Callable[[float], None] = time.sleep
 
