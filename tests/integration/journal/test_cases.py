@@ -180,10 +180,11 @@ def test_what_the_decoder_reads_is_what_the_server_has(make_scene: Callable[[int
             cursor.execute(f"CREATE TABLE {name} ({quoted} text, {qualified('x', 'n' + column[:15])[4:]} int)")
             cursor.execute(f"ALTER TABLE {name} REPLICA IDENTITY FULL")
         with scene.session, scene.session.cursor() as cursor:
+            name, quoted = name.replace("%", "%%"), quoted.replace("%", "%%")  # what the driver takes for a parameter
             for number, value in enumerate(values):
                 cursor.execute(f"INSERT INTO {name} VALUES (%s, %s)", (value, number))
             cursor.execute(f"UPDATE {name} SET {quoted} = NULL WHERE {quoted} = %s", (values[0],))
-            cursor.execute(f"DELETE FROM {name} WHERE {quoted} IS NOT NULL")
+            cursor.execute(f"DELETE FROM {name} WHERE {quoted} IS NOT NULL", ())
 
         [_, *changes, _] = decode(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 40)))
         scene.drain()
