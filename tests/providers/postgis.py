@@ -11,6 +11,8 @@ from typing import Final
 
 from tests.providers.debian import unpack
 
+from coffre_local.shared_libraries import install, may_install, missing_libraries
+
 _PACKAGES: Final = (
     *("postgresql-15-postgis-3", "postgresql-15-postgis-3-scripts", "libgeos-c1v5", "libgeos3.11.1", "libproj25"),
     *("libjson-c5", "libprotobuf-c1"),
@@ -30,4 +32,6 @@ def with_postgis(home: Path) -> Iterator[Path]:
             shutil.copy(library, copy / "lib")
         for name, wanted in _SCRIPTS.items():
             shutil.copy(root / "usr/share/postgresql/15/extension" / name, copy / "share" / "extension" / wanted)
+        if missing_libraries(copy) and may_install():
+            install(["libproj25"])  # with what it links to itself
         yield copy

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from tests.integration.journal_scene import OPTIONS, Scene, scene
 from tests.providers.postgis import with_postgis
 
+from coffre.postgres.journal.slot import OPTIONS as OUTPUT_OPTIONS
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
 # Of each type: a value, and what it becomes.
-CONTRIB = {
+CONTRIB_AND_PGVECTOR = {
     "hstore": (r"""'a=>1, "b c"=>"it''s \\ \"q\"", n=>NULL, ""=>""'""", "''"),
     "hstore[]": ("""ARRAY['a=>"1,2"'::hstore, NULL]""", "'{}'"),
     "citext": ("'It''s'", "'IT''S'"),  # equal to it, and another text
@@ -22,6 +21,11 @@ CONTRIB = {
     "lquery": ("'*.a*{1,2}.!b'", "'*'"),
     "isbn13": ("'978-0-11-000533-1'", "'978-0-393-04002-9'"),
     "seg": ("'1.50 .. 2.5'", "'<7.0'"),
+    "vector(3)": ("'[1,-2.5,3e-10]'", "'[0.1,1e38,-0]'"),
+    "vector": ("'[1]'", "'[1,2]'"),
+    "halfvec(2)": ("'[0.1,65504]'", "'[1,2]'"),
+    "sparsevec(5)": ("'{1:0.1,5:-3}/5'", "'{}/5'"),
+    "vector[]": ("ARRAY['[1,2]'::vector, NULL]", "'{}'"),
 }
 POSTGIS = {
     "geometry": ("'SRID=4326;POINT(0.1 -2)'", "'GEOMETRYCOLLECTION EMPTY'"),
@@ -55,11 +59,13 @@ def require_followed(scene: Scene, extensions: tuple[str, ...], values: dict[str
     scene.require_equal()
 
 
-@pytest.mark.parametrize("plugin", ["test_decoding", "pgoutput"])
-def test_values_of_contrib_are_followed(make_scene: Callable[..., Scene], plugin: str) -> None:
-    extensions = ("hstore", "citext", "cube", "ltree", "isn", "seg", "intarray")
-
-    require_followed(make_scene(18, plugin), extensions, CONTRIB)
+def test_values_of_contrib_and_pgvector_are_followed(toolchain: Toolchain, tmp_path: Path) -> None:
+    home = toolchain.embedded_postgresql()  # the one that has pgvector
+    extensions = ("hstore", "citext", "cube", "ltree", "isn", "seg", "vector")
+    with PostgresServer(home, OPTIONS) as server:
+        for plugin in OUTPUT_OPTIONS:
+            with scene(server, home, tmp_path, f"by_{plugin}", plugin) as made:
+                require_followed(made, extensions, CONTRIB_AND_PGVECTOR)
 
 
 def test_values_of_postgis_are_followed(toolchain: Toolchain, tmp_path: Path) -> None:

@@ -259,6 +259,6 @@ FROM pg_logical_slot_peek_binary_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s
 """  # noqa: S608 - a constant
 # What is printed for NULL is the comma between both numbers: nothing else costs the server so little.
 _COPY: Final = f"""
-COPY (SELECT (lsn - '0/0')::bigint, NULL, xid, data
-      FROM pg_logical_slot_peek_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)) TO STDOUT (NULL ',')
+COPY (SELECT (lsn - '0/0')::bigint, NULL, xid, data FROM
+      pg_logical_slot_peek_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)) TO STDOUT (NULL ',')
 """  # noqa: S608 - a constant
