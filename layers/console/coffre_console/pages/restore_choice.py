@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from coffre.model.backup import Backup
 from coffre_console.api.restores import RestoreWanted
+from coffre_console.pages.asked import time_of
 from coffre_console.pages.show import command
 from coffre_console.problems import checked, of_wrong_fields
 
@@ -24,6 +25,7 @@ FIELDS: Final = (
     "prefix",
     "keys",
     "mode",
+    "at",
     "source",
 )
 WHATS: Final = ("gone", "rows", "replace", "whole")
@@ -43,6 +45,11 @@ def wanted_of(backup: Backup, sent: Mapping[str, str], **further: Any) -> Restor
 
 
 def _of_tables(sent: Mapping[str, str]) -> dict[str, Any]:
+    at = {"at": {"time": time_of("at", sent["at"])}} if sent["at"] else {}
+    return {**_of_database(sent), **at}
+
+
+def _of_database(sent: Mapping[str, str]) -> dict[str, Any]:
     what, tables = sent["what"], lines_of(sent["tables"])
     if what == "whole":
         return {"destination": sent["destination"]} if sent["destination"] else {"replace": True}
@@ -73,12 +80,12 @@ def command_of(backup: Backup, sent: Mapping[str, str]) -> str:
         mode = "" if sent["mode"] == "missing" else sent["mode"]
         places = {"bucket": sent["bucket"], "prefix": sent["prefix"]}
         return command("restore", "objects", backup.id, *words, **places, mode=mode, from_copy=copy)
-    what, tables = sent["what"], lines_of(sent["tables"]) or ["TABLE"]
+    at, what, tables = sent["at"], sent["what"], lines_of(sent["tables"]) or ["TABLE"]
     if what == "whole":
         to = sent["destination"]
-        return command("restore", "database", backup.id, "" if to else "--replace", to=to, from_copy=copy)
+        return command("restore", "database", backup.id, "" if to else "--replace", to=to, at=at, from_copy=copy)
     if what == "rows":
         rows = {"where_column": sent["column"], "from": sent["start"], "until": sent["end"], "where": sent["where"]}
-        return command("restore", "rows", backup.id, *tables, "--apply", **rows, from_copy=copy)
+        return command("restore", "rows", backup.id, *tables, "--apply", **rows, at=at, from_copy=copy)
     flags = ["--with-dependencies" if sent["with_dependencies"] else "", "--replace" if what == "replace" else ""]
-    return command("restore", "tables", backup.id, *tables, *flags, from_copy=copy)
+    return command("restore", "tables", backup.id, *tables, *flags, at=at, from_copy=copy)

@@ -86,6 +86,7 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Html:
         modes=MODES,
         names=names,
         may_all=may_all,
+        has_journal=not backup.kind.has_objects and visit.source.catalog.journals.find(backup.target) is not None,
         sources=sources_of(visit.source, backup),
     )
 

@@ -13,11 +13,13 @@ from tests.synthetic import Writer
 from tests.unit.console.pages.conftest import PERSON
 from tests.unit.console.pages.markup import Markup
 from tests.unit.docs.command_line import why_refused
+from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Progress
 from coffre.model.errors import CatalogError
+from coffre.model.journal import JournalState
 from coffre_console import pages
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import ROUTES
@@ -147,6 +149,29 @@ def test_a_session_that_is_over_loses_nothing_that_was_entered(scene: ConsoleSce
     client.gate.current = PERSON
     page = Markup(client.get(f"/backups/{good.id}/hold?reason=case+4711").body)
     assert page.forms[-1].fields["reason"] == "case 4711"
+
+
+def test_a_journal_has_a_line_where_its_target_is(scene: ConsoleScene, client: Client) -> None:
+    scene.backup(5)
+    assert "coffre journal list" not in client.get("/").body
+    scene.document["targets"][0]["journal"] = {}
+    interval = str(ULID.from_datetime(scene.now - timedelta(hours=30)))
+    state = JournalState(target="shop", interval=interval, seen_at=scene.now - timedelta(minutes=3))
+    kept = scene.catalog.journals.keep(state.model_copy(update={"drained_at": state.seen_at}), None)
+
+    for url in ("/", "/targets"):
+        page = Markup(client.get(url).body)
+        assert page.faults == []
+        assert "any moment up to" in page.text
+        assert "this stretch began 2026-11-20 23:00 UTC" in page.text
+        assert "coffre journal list shop" in page.commands
+
+    # Without a base no moment is promised
+    scene.catalog.journals.keep(state.model_copy(update={"base_wanted_at": scene.now}), kept)
+    for url in ("/", "/targets"):
+        page = Markup(client.get(url).body)
+        assert (page.faults, "any moment" in page.text) == ([], False)
+        assert "nothing drains it, since the stack's parameter Journal is off" in page.text
 
 
 def test_who_may_not_do_something_sees_no_button_of_it_and_is_refused(scene: ConsoleScene, client: Client) -> None:

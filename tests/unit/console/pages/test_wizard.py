@@ -15,6 +15,7 @@ from tests.unit.docs.command_line import why_refused
 from coffre.model.backup import Failure, Progress, Status
 from coffre.model.confirmation import Overwritten
 from coffre.model.copies import Copy, CopyStatus
+from coffre.model.journal import JournalState
 from coffre.model.kinds import SafetyState
 from coffre.stores.store import put_small
 from coffre_console.access.caller import Caller, Grant
@@ -96,7 +97,10 @@ def test_a_restore_is_compared_planned_confirmed_and_only_then_started(scene: Co
 def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, client: Client) -> None:
     backup = scene.backup(5)
     url = f"/backups/{backup.id}/restore"
+    assert "at" not in form_of(client, url, "dry_run").fields, "without a journal there is no other moment"
+    scene.catalog.journals.keep(JournalState(target="shop"), None)
     fields = form_of(client, url, "dry_run").fields
+    assert fields["at"] == ""
     period = {"what": "rows", "tables": "orders", "column": "day", "start": "2026-11-17", "with_dependencies": ""}
     choices: list[tuple[dict[str, str], dict[str, Any]]] = [
         ({"what": "gone", "tables": "orders"}, {"tables": ["orders"], "with_dependencies": True}),
@@ -104,6 +108,8 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
         ({**period, "column": "", "start": "", "where": "total < 0"}, {"rows": {"where": "total < 0"}, "apply": True}),
         ({"what": "whole", "source": "offsite"}, {"replace": True, "from": "offsite"}),
         ({"what": "whole", "destination": "coffre/destination/x"}, {"destination": "coffre/destination/x"}),
+        ({"what": "gone", "tables": "orders", "at": "2026-11-27 14:29:30"}, {"at": {"time": "2026-11-27T14:29:30Z"}}),
+        ({"what": "whole", "at": "2026-11-27 14:29:30+01"}, {"at": {"time": "2026-11-27T14:29:30+01:00"}}),
     ]
     for chosen, expected in choices:
         reply = client.submit(url, **{**fields, "csrf_token": "f", **chosen})
@@ -114,6 +120,8 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
     for wrong, where in (
         ({"what": "gone"}, "tables"),
         ({"what": "x"}, "what"),
+        ({"what": "whole", "at": "yesterday"}, "at"),
+        ({"what": "whole", "at": "0001-01-01"}, "at"),
         ({"what": "rows", "tables": "orders", "column": "day"}, "rows"),
         ({"what": "gone", "tables": "x" * 2000}, "tables"),
         ({"what": "gone", "step": "x"}, "step"),
