@@ -14,16 +14,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
 from pynamodb.expressions.condition import Condition
 from ulid import ULID
 
 from coffre.catalog.items import BY_TARGET, AuditHeadItem, AuditItem, OldAuditItem, index_value
-from coffre.catalog.records import damaged, read_item, readable
+from coffre.catalog.records import damaged, read_item, readable, reading
 from coffre.catalog.run_ids import id_range
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
 from coffre.model.audit import NO_TARGET, Actor, AuditEvent, AuditResult, Head
-from coffre.model.document import describe_validation
 from coffre.model.errors import CatalogError, CoffreError, IntegrityError
 from coffre.policy.audit_chain import StoredEvent, chained, head_of, normal, sort_key
 
@@ -272,10 +270,8 @@ def _read_old(raw: RawItem) -> AuditEvent:
 
 def _read_head(raw: RawItem) -> Head:
     item = read_item(raw, AuditHeadItem)
-    try:
+    with reading(raw):
         return Head(shard=item.sk, sequence=item.sequence, hash=item.hash)
-    except ValidationError as error:
-        raise damaged(raw, "; ".join(describe_validation(error))) from error
 
 
 def _stuck(shard: str) -> CatalogError:

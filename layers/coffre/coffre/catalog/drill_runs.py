@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from coffre.catalog.items import LatestItem
-from coffre.catalog.records import damaged, read_item
+from coffre.catalog.records import read_json
 from coffre.catalog.tables import DynamoTable, ItemQuery, RawItem
-from coffre.model.document import describe_validation
 from coffre.model.drill import DrillRun, DrillWish
 
 DRILLS: Final = "DRILL"
@@ -39,13 +38,13 @@ class DrillRuns:
     def of(self, target: str) -> DrillRun | None:
         """Return the newest drill of a target."""
         raw = self._table.get(DRILLS, f"{_RUN}{target}")
-        return _read(raw, DrillRun) if raw else None
+        return read_json(raw, LatestItem, DrillRun) if raw else None
 
     def newest(self) -> Iterator[DrillRun]:
         """Yield the newest drill of each target."""
         for raw in self._table.query(ItemQuery(DRILLS)):
             if raw["sk"]["S"].startswith(_RUN):
-                yield _read(raw, DrillRun)
+                yield read_json(raw, LatestItem, DrillRun)
 
     def ask_to_end(self, run: DrillRun, by: str, now: datetime) -> None:
         """Ask a drill to end."""
@@ -54,7 +53,7 @@ class DrillRuns:
     def asked_by(self, run: DrillRun) -> str | None:
         """Return who wants this drill to end, if anyone does."""
         raw = self._table.get(_OF_ROTATE, f"{_WISH}{run.target}")
-        wish = _read(raw, DrillWish) if raw else None
+        wish = read_json(raw, LatestItem, DrillWish) if raw else None
         return wish.by if wish is not None and wish.id == run.id else None
 
     def _put(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
@@ -64,11 +63,3 @@ class DrillRuns:
 def is_no_result(raw: RawItem) -> bool:
     """Tell whether an item of the partition is no drill's result: of one that runs, or what it proved of a journal."""
     return str(raw["sk"]["S"]).startswith((_RUN, PROOFS))
-
-
-def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:
-    item = read_item(raw, LatestItem, required=("record",))
-    try:
-        return kind.model_validate_json(item.record)
-    except ValidationError as error:
-        raise damaged(raw, "; ".join(describe_validation(error))) from error

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pydantic import ValidationError
-
 from coffre.catalog.items import IncidentItem
-from coffre.catalog.records import damaged as damaged_item
-from coffre.catalog.records import read_item, readable
+from coffre.catalog.records import read_item, readable, reading
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
-from coffre.model.document import describe_validation
 from coffre.model.errors import IntegrityError
 from coffre.model.incident import Incident
 
@@ -61,7 +57,5 @@ def _key(target: str, kind: str, fingerprint: str) -> str:
 
 def _read(raw: RawItem) -> Incident:
     item = read_item(raw, IncidentItem)
-    try:
+    with reading(raw):
         return Incident.model_validate(item.attribute_values)
-    except ValidationError as error:
-        raise damaged_item(raw, "; ".join(describe_validation(error))) from error

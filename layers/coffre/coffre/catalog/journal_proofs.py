@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import ValidationError
-
 from coffre.catalog.drill_runs import DRILLS, PROOFS
 from coffre.catalog.items import LatestItem
-from coffre.catalog.records import damaged, read_item
+from coffre.catalog.records import read_json
 from coffre.catalog.tables import DynamoTable
-from coffre.model.document import describe_validation
 from coffre.model.errors import IntegrityError
 from coffre.model.journal_proof import JournalProof, JournalProofs
 
@@ -30,11 +27,7 @@ class ProofsOfJournals:
         raw = self._table.get(DRILLS, f"{PROOFS}{target}")
         if raw is None:
             return ()
-        item = read_item(raw, LatestItem, required=("record",))
-        try:
-            return JournalProofs.model_validate_json(item.record).proofs
-        except ValidationError as error:
-            raise damaged(raw, "; ".join(describe_validation(error))) from error
+        return read_json(raw, LatestItem, JournalProofs).proofs
 
     def note(self, proof: JournalProof) -> None:
         """Add the proof of a drill; that of a drill which is noted already replaces it, as it does a damaged record."""

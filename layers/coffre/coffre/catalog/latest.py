@@ -8,13 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from coffre.catalog.drill_runs import DRILLS, is_no_result
 from coffre.catalog.items import LatestItem
-from coffre.catalog.records import damaged, read_item
-from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery, RawItem
-from coffre.model.document import describe_validation
+from coffre.catalog.records import read_json
+from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.vault_use import JournalDamage, VaultUse
 
@@ -50,10 +49,10 @@ class Latest:
             if is_no_result(raw):
                 continue
             if raw["sk"]["S"].startswith(_REHEARSAL):
-                rehearsal = _read(raw, Rehearsal)
+                rehearsal = read_json(raw, LatestItem, Rehearsal)
                 rehearsals[rehearsal.target] = rehearsal
             else:
-                drill = _read(raw, DrillSummary)
+                drill = read_json(raw, LatestItem, DrillSummary)
                 drills[drill.target] = drill
         return drills, rehearsals
 
@@ -64,7 +63,7 @@ class Latest:
     def vault(self) -> VaultUse | None:
         """Return what the newest sweep measured; None before the first one."""
         raw = self._table.get(_VAULT, _WHOLE)
-        return _read(raw, VaultUse) if raw else None
+        return read_json(raw, LatestItem, VaultUse) if raw else None
 
     def note_damaged_of_journal(self, found: JournalDamage) -> None:
         """Remember what of a target's journal was found damaged when it was read last, in the vault or in a copy."""
@@ -73,11 +72,11 @@ class Latest:
     def damaged_of_journal(self, target: str, copy_name: str | None = None) -> frozenset[str]:
         """Return what of a target's journal was found damaged."""
         raw = self._table.get(_DAMAGE, _place(target, copy_name))
-        return frozenset(_read(raw, JournalDamage).packs) if raw else frozenset()
+        return frozenset(read_json(raw, LatestItem, JournalDamage).packs) if raw else frozenset()
 
     def damaged_of_journals(self, copy_name: str | None = None) -> frozenset[str]:
         """Return what of all journals of the vault, or of a copy, was found damaged."""
-        found = [_read(raw, JournalDamage) for raw in self._table.query(ItemQuery(_DAMAGE))]
+        found = [read_json(raw, LatestItem, JournalDamage) for raw in self._table.query(ItemQuery(_DAMAGE))]
         return frozenset(pack for one in found if one.copy_name == copy_name for pack in one.packs)
 
     def _note(self, partition: str, key: str, at: datetime, record: BaseModel) -> None:
@@ -90,11 +89,3 @@ class Latest:
 
 def _place(target: str, copy_name: str | None) -> str:
     return target if copy_name is None else f"{copy_name}/{target}"
-
-
-def _read[R: BaseModel](raw: RawItem, kind: type[R]) -> R:
-    item = read_item(raw, LatestItem, required=("record",))
-    try:
-        return kind.model_validate_json(item.record)
-    except ValidationError as error:
-        raise damaged(raw, "; ".join(describe_validation(error))) from error

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pydantic import ValidationError
-
 from coffre.catalog.items import PointItem
-from coffre.catalog.records import damaged, read_item
-from coffre.catalog.tables import DynamoTable, ItemQuery, RawItem
-from coffre.model.document import describe_validation
+from coffre.catalog.records import read_json
+from coffre.catalog.tables import DynamoTable, ItemQuery
 from coffre.model.points import PointRecord
 
 _PARTITION: Final = "POINT"
@@ -30,19 +27,11 @@ class Points:
     def find(self, point_id: str) -> PointRecord | None:
         """Return the point with this id as it is at this instant, if it was begun."""
         raw = self._table.get(_PARTITION, point_id)
-        return _read(raw) if raw else None
+        return read_json(raw, PointItem, PointRecord, "document") if raw else None
 
     def all(self, name: str | None = None) -> Iterator[PointRecord]:
         """Yield the points of one name, or all, the newest first."""
         for raw in self._table.query(ItemQuery(_PARTITION, page=None)):
-            point = _read(raw)
+            point = read_json(raw, PointItem, PointRecord, "document")
             if name in (None, point.name):
                 yield point
-
-
-def _read(raw: RawItem) -> PointRecord:
-    document = read_item(raw, PointItem, required=("document",)).document
-    try:
-        return PointRecord.model_validate_json(document)
-    except ValidationError as error:
-        raise damaged(raw, "; ".join(describe_validation(error))) from error

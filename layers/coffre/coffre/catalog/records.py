@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,22 @@ def read_item[I: Item](raw: RawItem, kind: type[I], required: tuple[str, ...] = 
     if missing:
         raise damaged(raw, f"missing: {', '.join(missing)}")
     return item
+
+
+@contextmanager
+def reading(raw: RawItem) -> Iterator[None]:
+    """Raise the error that names the item when what it has is not the record that the block makes of it."""
+    try:
+        yield
+    except ValidationError as error:
+        raise damaged(raw, "; ".join(describe_validation(error))) from error
+
+
+def read_json[R: BaseModel](raw: RawItem, kind: type[Item], record: type[R], attribute: str = "record") -> R:
+    """Return the record that an item has as JSON; raises what `read_item` raises."""
+    text = getattr(read_item(raw, kind, required=(attribute,)), attribute)
+    with reading(raw):
+        return record.model_validate_json(text)
 
 
 def readable[R](

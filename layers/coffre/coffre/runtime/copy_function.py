@@ -14,11 +14,12 @@ from coffre.alerts.alert import Alert, AlertKind
 from coffre.alerts.copies import copy_failed
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
-from coffre.model.copies import Copy, CopyStatus, Destination, DirectoryDestination
+from coffre.model.copies import CopyStatus, Destination, DirectoryDestination
 from coffre.model.errors import EventError
 from coffre.operations.copy.copy_journal import JournalCopy
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
 from coffre.operations.doctor.copies import try_copies
+from coffre.operations.stored_backup.copied import completed_copy
 from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, window_of
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
@@ -146,18 +147,7 @@ class CopyFunction:
         for backup in backups:
             refuse_uncopied(backup)
         for backup in backups:
-            self.services.catalog.copies.keep(
-                Copy(
-                    destination=destination.name,
-                    backup_id=backup.id,
-                    target=backup.target,
-                    status=CopyStatus.COMPLETED,
-                    started_at=now,
-                    completed_at=now,
-                    manifest_sha256=backup.manifest_sha256,
-                    by_command=True,
-                )
-            )
+            self.services.catalog.copies.keep(completed_copy(destination.name, backup, now, by_command=True))
             self._audit(wanted, destination, backup)
         return {"recorded": [backup.id for backup in backups]}
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from coffre.buckets.facts import Listed
@@ -81,9 +80,7 @@ class RepositoryReader(PlainSource):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.wire.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

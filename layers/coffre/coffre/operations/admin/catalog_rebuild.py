@@ -12,8 +12,8 @@ from datetime import datetime
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
-from coffre.model.copies import Copy, CopyStatus
 from coffre.model.errors import BackupStateError, IntegrityError
+from coffre.operations.stored_backup.copied import completed_copy
 from coffre.operations.stored_backup.record import described
 from coffre.vault.layout import BACKUPS, MANIFEST, POINTS, point_of, record_of
 from coffre.vault.points import read_seal
@@ -97,16 +97,7 @@ def _note_copy(catalog: Catalog, backup: Backup, name: str, now: datetime) -> No
     """Record that a copy has a backup, unless a record of it exists."""
     if catalog.copies.find(name, backup.id) is not None:
         return
-    record = Copy(
-        destination=name,
-        backup_id=backup.id,
-        target=backup.target,
-        status=CopyStatus.COMPLETED,
-        started_at=now,
-        completed_at=now,
-        manifest_sha256=backup.manifest_sha256,
-    )
-    catalog.copies.keep(record)
+    catalog.copies.keep(completed_copy(name, backup, now))
 
 
 def _find(catalog: Catalog, backup_id: str) -> Backup | None:

@@ -15,6 +15,7 @@ from coffre.model.manifest import SequenceValue, TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.batches import slices_of
+from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
@@ -48,6 +49,23 @@ def without_left_out(tables: Tables, profile: Profile, report: ReportBuilder) ->
             names = ", ".join(shown(*name) for name, table in sorted(left.items()) if table.rows)
             report.notes.append(f"Not restored, and not missed: the rows of {names}: {rule.reason}.")
     return kept
+
+
+def existing_and_gone(
+    job: RestoreJob, tables: dict[TableName, TableContent], destination: Destination
+) -> tuple[dict[TableName, TableContent], dict[TableName, TableContent]]:
+    """Return the tables that exist, and those of extensions and of the provider that the destination does not have."""
+    given = [name for name, table in tables.items() if is_given(table, destination)]
+    with loading_session(job) as session:
+        missing = set(given) - live_tables(session, given).keys()
+    gone = {name: tables[name] for name in missing}
+    return {name: table for name, table in tables.items() if name not in missing}, gone
+
+
+def say_gone(job: RestoreJob, gone: dict[TableName, TableContent], report: ReportBuilder) -> None:
+    """Name the tables that the destination does not have, and whose rows are left out."""
+    leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
+    report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
 
 
 def refuse_used(job: RestoreJob, destination: Destination) -> None:

@@ -10,20 +10,22 @@ from typing import Final
 
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
-from coffre.model.names import TableName, shown
+from coffre.model.names import TableName
 from coffre.operations.restore_database.database_level import close_public, make_schemas, set_properties
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
-from coffre.operations.restore_database.extension_members import empty_members, leave_out_members
+from coffre.operations.restore_database.extension_members import empty_members
 from coffre.operations.restore_database.given import note_of_given, with_extensions_placed
 from coffre.operations.restore_database.given_rows import (
     call_rows_in,
     called_tables,
     empty_given,
+    existing_and_gone,
     is_given,
     refuse_used,
     restore_sequences,
+    say_gone,
     without_left_out,
 )
 from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
@@ -48,7 +50,6 @@ from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.default_privileges import revoke_default_privileges
 from coffre.postgres.destination.destination import Destination, open_destination
-from coffre.postgres.destination.live_tables import live_tables
 
 _CLOSED_SINCE: Final = 150000
 # With less, statistics are left to the next invocation.
@@ -182,7 +183,7 @@ class _Restore:
         """Load the rows of tables, large objects and sequences, and remember the tables that lack all or some rows."""
         possible = possible_tables(self._source, self._making.ledger.lost())
         tables = {name: table for name, table in self._tables.items() if name in possible}
-        existing, gone = _existing(self._job, tables, self._making.destination)
+        existing, gone = existing_and_gone(self._job, tables, self._making.destination)
         # Tables of extensions and of the provider have their keys from the start: what these point at comes first,
         # other tables after.
         own = {name: table for name, table in existing.items() if not is_given(table, self._making.destination)}
@@ -193,7 +194,7 @@ class _Restore:
                 levels = key_levels(session, given)
 
         def make_room() -> None:
-            _say_gone(self._job, gone, self._report)
+            say_gone(self._job, gone, self._report)
             self._memory.kept_out = given.keys() - empty_members(self._job, given, levels, self._report).keys()
 
         def load() -> None:
@@ -295,19 +296,3 @@ def _refuse_nothing(making: DefinitionRestore) -> None:
     refusals = making.ledger.refusals
     if own and refusals and not any((table.schema_name, table.table_name) in possible for table in own):
         raise refused_error(making.job, next((one for one in refusals if one.sqlstate), refusals[0]))
-
-
-def _existing(
-    job: RestoreJob, tables: dict[TableName, TableContent], destination: Destination
-) -> tuple[dict[TableName, TableContent], dict[TableName, TableContent]]:
-    """Return the tables that exist, and those of extensions and of the provider that the destination does not have."""
-    given = [name for name, table in tables.items() if is_given(table, destination)]
-    with loading_session(job) as session:
-        missing = set(given) - live_tables(session, given).keys()
-    gone = {name: tables[name] for name in missing}
-    return {name: table for name, table in tables.items() if name not in missing}, gone
-
-
-def _say_gone(job: RestoreJob, gone: dict[TableName, TableContent], report: ReportBuilder) -> None:
-    leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
-    report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from coffre.model.backup import Backup, Status
-from coffre.model.copies import Copy
+from coffre.model.copies import Copy, CopyStatus
 from coffre.operations.stored_backup.record import described
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
@@ -44,3 +46,17 @@ def described_copy(vault: Vault, copy: Copy) -> Backup:
         The manifest cannot be read.
     """
     return described(vault, copy.target, copy.backup_id).model_copy(update={"verified_at": None})
+
+
+def completed_copy(name: str, backup: Backup, at: datetime, *, by_command: bool = False) -> Copy:
+    """Return the record of a copy that is complete, and of which no more is known."""
+    return Copy(
+        destination=name,
+        backup_id=backup.id,
+        target=backup.target,
+        status=CopyStatus.COMPLETED,
+        started_at=at,
+        completed_at=at,
+        manifest_sha256=backup.manifest_sha256,
+        by_command=by_command,
+    )

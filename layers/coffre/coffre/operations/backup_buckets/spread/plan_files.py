@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from coffre.model.document import FrozenModel
-from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
+from coffre.model.errors import StoreError
+from coffre.operations.runs.plan_file import plan_changed, read_plan_file
 from coffre.policy.ranges import PlannedRange
 from coffre.stores.store import put_new
 from coffre.vault.bucket_progress import EarlierRun
@@ -27,10 +27,6 @@ _HEADER: Final = "plan.json"
 _LIMIT_BYTES: Final = 256 * 1024 * 1024
 # The numbers of the ranges of a round begin at its own number times this.
 _NUMBERS_OF_A_ROUND: Final = 100_000
-_HINT: Final = (
-    "Nothing was published, and older backups are untouched. Take the backup again. Who else can write to the vault? "
-    "`coffre audit accesses` shows it."
-)
 
 
 class RangesHeader(FrozenModel):
@@ -100,9 +96,9 @@ def read_header(vault: Vault, target: str, backup_id: str, sha256: str) -> Range
     try:
         header = RangesHeader.model_validate_json(_read(vault, key, sha256))
     except ValidationError as error:
-        raise _changed(key) from error
+        raise plan_changed(key) from error
     if (header.target, header.backup_id) != (target, backup_id):
-        raise _changed(key)
+        raise plan_changed(key)
     return header
 
 
@@ -139,7 +135,7 @@ def read_ranges(vault: Vault, key: str, sha256: str) -> list[RangeLine]:
     try:
         return _LINES.validate_json(b"[" + b",".join(body.splitlines()) + b"]")
     except ValidationError as error:
-        raise _changed(key) from error
+        raise plan_changed(key) from error
 
 
 def round_of(key: str | None) -> int:
@@ -148,18 +144,4 @@ def round_of(key: str | None) -> int:
 
 
 def _read(vault: Vault, key: str, sha256: str) -> bytes:
-    try:
-        body = vault.store.get(key, limit_bytes=_LIMIT_BYTES)
-    except ObjectMissingError as error:
-        raise IntegrityError(
-            f"The plan of this backup is not in the vault: {key}.", code="PLAN_MISSING", hint=_HINT
-        ) from error
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise _changed(key)
-    return body
-
-
-def _changed(key: str) -> IntegrityError:
-    return IntegrityError(
-        f"The plan of this backup was changed after it was written: {key}.", code="PLAN_CHANGED", hint=_HINT
-    )
+    return read_plan_file(key, lambda: vault.store.get(key, limit_bytes=_LIMIT_BYTES), sha256)

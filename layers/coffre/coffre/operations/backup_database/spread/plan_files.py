@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,8 @@ from backports import zstd
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from coffre.model.document import FrozenModel
-from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.operations.backup_database.job import BackupPlan
+from coffre.operations.runs.plan_file import plan_changed, read_plan_file
 from coffre.policy.slicing import Part, Slice, TableExtent
 from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.identity import Identity
@@ -37,10 +37,6 @@ _FORMAT: Final = 1
 _HEADER, _GROUPS, _PARTS, _TABLES = "plan.json", "groups.jsonl", "parts.jsonl.zst", "tables.json.zst"
 _LEVEL: Final = 3
 _HEADER_LIMIT_BYTES: Final = 16 * 1024 * 1024
-_HINT: Final = (
-    "Nothing was published, and older backups are untouched. Take the backup again. Who else can write to the vault? "
-    "`coffre audit accesses` shows it."
-)
 
 
 class GroupPlace(FrozenModel):
@@ -146,13 +142,13 @@ def read_header(vault: Vault, target: str, backup_id: str, sha256: str) -> Sprea
         `PLAN_MISSING`, or `PLAN_CHANGED`: its bytes are not those that the run was started with.
     """
     key = plan_key(target, backup_id, _HEADER)
-    body = _read(key, lambda: vault.store.get(key, limit_bytes=_HEADER_LIMIT_BYTES), sha256)
+    body = read_plan_file(key, lambda: vault.store.get(key, limit_bytes=_HEADER_LIMIT_BYTES), sha256)
     try:
         header = SpreadHeader.model_validate_json(body)
     except ValidationError as error:
-        raise _changed(key) from error
+        raise plan_changed(key) from error
     if (header.target, header.backup_id, header.format) != (target, backup_id, _FORMAT):
-        raise _changed(key)
+        raise plan_changed(key)
     return header
 
 
@@ -160,14 +156,14 @@ def read_group(vault: Vault, header: SpreadHeader, number: int) -> list[Part]:
     """Return the parts of a group; raises what `read_header` raises."""
     key = plan_key(header.target, header.backup_id, _PARTS)
     place = header.groups[number]
-    frame = _read(key, lambda: vault.store.get_range(key, place.offset, place.length), place.sha256)
+    frame = read_plan_file(key, lambda: vault.store.get_range(key, place.offset, place.length), place.sha256)
     return [_part(json.loads(line)) for line in zstd.decompress(frame).splitlines()]
 
 
 def read_tables(vault: Vault, header: SpreadHeader) -> BackupPlan:
     """Return the plan without its parts, its history, and its files; raises what `read_header` raises."""
     key = plan_key(header.target, header.backup_id, _TABLES)
-    body = _read(key, lambda: vault.store.get(key), header.tables_sha256)
+    body = read_plan_file(key, lambda: vault.store.get(key), header.tables_sha256)
     return _PLAN.validate_json(zstd.decompress(body))
 
 
@@ -194,23 +190,3 @@ def _part(document: dict[str, Any]) -> Part:
     ]
     slices = tuple(Slice(tables[place], *numbers) for place, *numbers in document["slices"])
     return Part(document["number"], slices, document["size_bytes"])
-
-
-def _read(key: str, read: Callable[[], bytes], sha256: str) -> bytes:
-    try:
-        body = read()
-    except ObjectMissingError as error:
-        raise IntegrityError(
-            f"The plan of this backup is not in the vault: {key}.", code="PLAN_MISSING", hint=_HINT
-        ) from error
-    except IntegrityError as error:
-        raise _changed(key) from error
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise _changed(key)
-    return body
-
-
-def _changed(key: str) -> IntegrityError:
-    return IntegrityError(
-        f"The plan of this backup was changed after it was written: {key}.", code="PLAN_CHANGED", hint=_HINT
-    )
