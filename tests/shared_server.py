@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 import psycopg2
 from psycopg2 import sql
@@ -16,6 +16,8 @@ _ROLES = "SELECT rolname FROM pg_roles"
 _DATABASES = """
 SELECT DISTINCT datname FROM pg_database JOIN unnest(%s) AS made ON datname = made OR starts_with(datname, made || '_')
 """
+
+_sessions: dict[str, psycopg2.extensions.connection] = {}
 
 
 @contextmanager
@@ -66,6 +68,21 @@ def _names(cursor: psycopg2.extensions.cursor, query: str, parameters: list[list
 
 @contextmanager
 def _session(server: PostgresServer) -> Iterator[psycopg2.extensions.cursor]:
-    with closing(psycopg2.connect(server.dsn())) as session, session.cursor() as cursor:
-        session.autocommit = True
+    """Give a cursor of a session that stays: a new one takes as long as to create a database."""
+    address = server.dsn()
+    if address not in _sessions or not _answers(_sessions[address]):
+        _sessions[address] = psycopg2.connect(address)
+        _sessions[address].autocommit = True
+    with _sessions[address].cursor() as cursor:
         yield cursor
+
+
+def _answers(session: psycopg2.extensions.connection) -> bool:
+    """Tell whether a session is still there: tests end those of others, and another server may have its port."""
+    try:
+        with session.cursor() as cursor:
+            cursor.execute("SELECT")
+    except psycopg2.Error:
+        session.close()
+        return False
+    return True

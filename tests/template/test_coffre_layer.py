@@ -6,6 +6,7 @@ import ast
 import gzip
 import json
 import os
+import platform
 import re
 import shutil
 import struct
@@ -21,9 +22,14 @@ import pytest
 from botocore.regions import EndpointResolver
 from layers.pg_dump.recipe import gate
 from layers.pg_dump.recipe.model import ARCHITECTURES
+from tests.e2e.conftest import copied
 
 from coffre.postgres.source.copy_framing import LIBRARY
 from coffre.vault import resumable_hash
+from coffre_local.deployment import Deployment
+
+# Whoever comes first builds all layers with SAM.
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "coffre" / "coffre"
@@ -31,6 +37,7 @@ PACKAGE = ROOT / "layers" / "coffre" / "coffre"
 HIDDEN_SERVICES = {"dynamodb"}
 # AWS: "the total unzipped size of the function and all layers can't exceed 250 MB" (Lambda quotas, 2026).
 UNZIPPED_LIMIT_BYTES = 250 * 1024 * 1024
+THIS_MACHINE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 ELF_MACHINES = {"x86_64": 62, "arm64": 183}
 # PEP 552: a hash instead of a time, which nobody checks.
 UNCHECKED_HASH = 0b01
@@ -177,14 +184,22 @@ def clients_of(source: Path) -> Iterator[str]:
                 yield str(first.value)
 
 
+def built_by_sam(name: str, architecture: str, directory: Path) -> Layer:
+    """Return a layer as `sam build` has built it for this machine, once for all tests; build another machine's."""
+    if architecture != THIS_MACHINE:
+        return build(name, f"build-{name.title()}Layer", architecture, directory)
+    with copied(directory) as checkout:
+        return Layer(Deployment(directory, checkout=checkout.root).build() / f"{name.title()}Layer", architecture)
+
+
 @pytest.fixture(scope="module")
 def x86_64(tmp_path_factory: pytest.TempPathFactory) -> Layer:
-    return build("coffre", "build-CoffreLayer", "x86_64", tmp_path_factory.mktemp("x86_64"))
+    return built_by_sam("coffre", "x86_64", tmp_path_factory.mktemp("x86_64"))
 
 
 @pytest.fixture(scope="module")
 def arm64(tmp_path_factory: pytest.TempPathFactory) -> Layer:
-    return build("coffre", "build-CoffreLayer", "arm64", tmp_path_factory.mktemp("arm64"))
+    return built_by_sam("coffre", "arm64", tmp_path_factory.mktemp("arm64"))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +209,7 @@ def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
 
 @pytest.fixture(scope="module")
 def notify_layer(tmp_path_factory: pytest.TempPathFactory) -> Layer:
-    return build("notify", "build-NotifyLayer", "x86_64", tmp_path_factory.mktemp("notify"))
+    return built_by_sam("notify", "x86_64", tmp_path_factory.mktemp("notify"))
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +410,7 @@ def test_what_both_layers_pin_is_pinned_to_one_version() -> None:
 
 
 def test_the_layer_of_notify_can_be_built_for_arm64(tmp_path: Path) -> None:
-    layer = build("notify", "build-NotifyLayer", "arm64", tmp_path)
+    layer = built_by_sam("notify", "arm64", tmp_path)
 
     machines = {struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in layer.files("*.so")}
     assert machines == {ELF_MACHINES["arm64"]}
