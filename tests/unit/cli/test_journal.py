@@ -184,4 +184,4 @@ def test_the_slot_of_a_journal_that_is_configured_no_more_is_dropped(
     assert words in said.out
     assert account.invoked == [("safe-journal", {"target": "shop", "off": True})]
     assert ("pg_drop_replication_slot" in said.out) is (status == 1)
-    assert coffre("journal", "off", "shop", "--json", "--yes").json().items() >= answer.items()
+    assert coffre("journal", "off", "shop", "--json").json().items() >= answer.items()

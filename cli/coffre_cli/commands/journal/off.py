@@ -65,13 +65,13 @@ def off(
     refuse_vault("journal off")
     if (target is None) is not every:
         raise typer.BadParameter("name a database, or every journal with --all")
-    if as_json and not (yes or dry_run):
-        raise typer.BadParameter("--json asks nothing: add --yes, or --dry-run")
     deployed = find_stack(stack)
     found = journals_of(deployed, target)
     if dry_run:
         _show_plan(found, as_json=as_json)
         return
+    if as_json and found.configured and not yes:
+        raise typer.BadParameter("this changes the configuration, and --json asks nothing: add --yes, or --dry-run")
     switch_off_in_configuration(deployed, found.configured, yes=yes, as_json=as_json)
     results = drop_slots(deployed, found, quiet=as_json)
     if as_json:
