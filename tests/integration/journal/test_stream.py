@@ -117,6 +117,14 @@ def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callab
     assert (report.lines, report.ended) == (7, ())
     journal.replay_all()
 
+    # Each step reads a transaction that is not at its end from its beginning: there are few of them
+    with patch.object(peek, "pieces", wraps=peek.pieces) as read:
+        journal.scene.run("INSERT INTO one SELECT i, 'x' FROM generate_series(10, 4000) i")
+        report = journal.drain(step_bytes=10_000)
+    assert (report.transactions, report.is_complete) == (1, True)
+    assert 4 < read.call_count < 9
+    journal.replay_all()
+
     # A message of pgoutput is held in memory
     journal = make_journal(18, table, "CREATE PUBLICATION coffre FOR TABLE one", plugin="pgoutput")
     journal.drain()

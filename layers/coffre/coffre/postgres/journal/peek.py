@@ -35,8 +35,8 @@ from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 
 LONG_LINE_BYTES: Final = 16 << 20
 """The tables of a TRUNCATE are named before that: a statement of a hundred thousand tables."""
-MOST_MESSAGE_BYTES: Final = 64 << 20
-"""Of a row by `pgoutput`: to write it as a line takes ten times its size of memory, and the function has 1 GB."""
+MOST_MESSAGE_BYTES: Final = 128 << 20
+"""Of a row by `pgoutput`: to write it as a line takes ten times its size of memory; the function has 3 GB."""
 _FRAME_BYTES: Final = 128 * 1024
 # For a server to end a statement whose answer is not wanted any more.
 _END_SECONDS: Final = 5.0
