@@ -14,6 +14,7 @@ Where each case that a journal can be trusted with is tested:
 | one transaction that is too large or too slow | test_slot, test_drain |
 | types, under settings that print and read texts in other ways | here |
 | types of extensions: hstore and others of contrib, pgvector, PostGIS | test_extensions |
+| keys whose operators, and code whose names, are in other schemas | test_replay_paths |
 | databases in LATIN1 and SQL_ASCII | test_encodings |
 | names and values that the format uses itself | here, test_test_decoding |
 | triggers, rules and foreign keys of the destination | here, test_moment |
@@ -24,7 +25,7 @@ Where each case that a journal can be trusted with is tested:
 | roles, plugins, poolers and limits of providers | providers/test_journals |
 | a server whose disk was put back | test_history |
 | clocks that were set back, times in other zones, moments that are not stored | test_moments, test_transactions |
-| segments that are damaged, missing or in another order | test_moment_tables, test_kit, test_verify_journals |
+| records and segments that are damaged or missing | test_moment_tables, test_kit, test_history, unit tests of moments |
 
 Known to have no test, of the 25 cases that this follows: a transaction of 5 million rows; a row of 500 MB.
 """

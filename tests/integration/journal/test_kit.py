@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from tests.integration.contents import RoundTripOn, run
-from tests.integration.journal_story import Story
+from tests.integration import journal_story
+from tests.integration.contents import RoundTrip, RoundTripOn, rows, run
+from tests.integration.journal_story import Story, journal_of
 from tests.integration.vault.test_format_document import SCRIPT
 
 from coffre.operations.journal.drain import drain
@@ -46,27 +48,20 @@ CHANGES = (
 
 
 @pytest.fixture
-def story(logical_server: Callable[[int], PostgresServer], round_trip_on: RoundTripOn) -> Iterator[Story]:
-    round_trip = round_trip_on(logical_server(18))
-    run(round_trip.source, *CASES)
-    story = Story(round_trip)
-    yield story
-    switch_off(story.job)
+def round_trip(logical_server: Callable[[int], PostgresServer], round_trip_on: RoundTripOn) -> RoundTrip:
+    found = round_trip_on(logical_server(18))
+    run(found.source, *CASES)
+    return found
 
 
-def test_the_kit_restores_a_base_and_its_journal(story: Story, toolchain: Toolchain, tmp_path: Path) -> None:
-    story.go_on()
-    run(story.source, *CHANGES)
-    drain(story.job)
-    story.go_on()
-    drain(story.job)
-    first, last = story.turns
+def kit_of(story: Story, home: Path, folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return what runs the kit's script on a copy of the vault, into the copy."""
     for key, body in story.round_trip.coffre.objects().items():
-        file = tmp_path / "vault" / key
+        file = folder / "vault" / key
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(body)
-    (tmp_path / "identity.txt").write_text(story.round_trip.coffre.identity)
-    home, url = toolchain.postgresql(18), urlsplit(story.round_trip.copy)
+    (folder / "identity.txt").write_text(story.round_trip.coffre.identity)
+    url = urlsplit(story.round_trip.copy)
 
     def restore(*options: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -78,7 +73,20 @@ def test_the_kit_restores_a_base_and_its_journal(story: Story, toolchain: Toolch
         }
         command = [sys.executable, "-I", "-S", str(SCRIPT), "vault", "shop", "--identity", "identity.txt"]
         command += ["--database", unquote(url.path[1:]), *options]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    return restore
+
+
+def test_the_kit_restores_a_base_and_its_journal(round_trip: RoundTrip, toolchain: Toolchain, tmp_path: Path) -> None:
+    story = Story(round_trip)
+    story.go_on()
+    run(story.source, *CHANGES)
+    drain(story.job)
+    story.go_on()
+    drain(story.job)
+    first, last = story.turns
+    restore = kit_of(story, toolchain.postgresql(18), tmp_path)
 
     ended = restore("--at", "end")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -97,3 +105,22 @@ def test_the_kit_restores_a_base_and_its_journal(story: Story, toolchain: Toolch
     records = sorted((tmp_path / "vault/v1/journal/shop").glob("*/[0-9]*.json"))
     records[-1].write_text(records[-1].read_text().replace('"previous":"', '"previous":"0', 1))
     assert "does not follow the one before it" in restore("--at", "end").stderr
+    switch_off(story.job)
+
+
+def test_the_kit_restores_a_journal_by_pgoutput(
+    round_trip: RoundTrip, toolchain: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = "bare, emptied, pointing, shifted, customer, bill, named, part_low"
+    monkeypatch.setattr(journal_story, "journal_of", lambda trip: replace(journal_of(trip), plugin="pgoutput"))
+    story = Story(round_trip, f"CREATE PUBLICATION coffre FOR TABLE {tables}")
+    story.go_on(*CHANGES[3:])
+    drain(story.job)
+
+    ended = kit_of(story, toolchain.postgresql(18), tmp_path)("--at", "end")
+
+    assert ended.returncode == 0, ended.stderr
+    for name in tables.split(", "):
+        query = f"SELECT {name}::text FROM {name} ORDER BY 1"
+        assert rows(round_trip.copy, query) == rows(round_trip.source, query)
+    switch_off(story.job)

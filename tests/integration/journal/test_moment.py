@@ -9,16 +9,21 @@ from typing import Any
 
 import psycopg2
 import pytest
-from tests.integration.conftest import new_id
+from tests.integration.conftest import Coffre, new_id
 from tests.integration.contents import RoundTripOn, run, value
+from tests.integration.here_scene import here, stack
 from tests.integration.journal_story import Story, attempt, killed_at_commit
+from tests.integration.vault_copies import Command
 
+from coffre.model.backup import Status
 from coffre.model.moment import Moment
 from coffre.model.restore import Scope
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.switch_off import switch_off
 from coffre.postgres.journal import replay
 from coffre_local.postgres_server import PostgresServer
+
+__all__ = ["here", "stack"]
 
 
 def rows_of_a_change(url: str, statement: str) -> list[tuple[Any, ...]]:
@@ -72,3 +77,23 @@ def test_a_moment_is_restored_by_time_position_and_transaction_continued_and_in_
     answer = coffre.restore("latest", None, target="shop", replace=True, accept_exceptions=True, at={"time": second.at})
     second.require(source)
     assert [kept.what for kept in story.report(answer).kept]
+
+
+def test_a_moment_is_restored_here_and_recorded_as_by_the_function(
+    story: Story, stack: Coffre, here: Command, postgresql_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stack is story.round_trip.coffre
+    story.go_on()
+    turn, copy = story.turns[0], story.round_trip.copy
+    run(story.source, "DELETE FROM bill")
+    drain(story.job)
+    monkeypatch.setenv("NEW", copy)
+    to = ("restore", "database", "latest", "--target", "shop", "--to", "env:NEW", "--here")
+
+    said = here(*to, "--at", turn.at, "--postgres-home", postgresql_home)
+
+    assert said.status == 4, said.err  # an unlogged table is as of the backup
+    turn.require(copy)
+    [restore] = [one for one in stack.catalog.restores() if not one.dry_run]
+    assert (restore.backup_id, restore.status) == (story.base.id, Status.COMPLETED)
+    assert "The journal is applied" in said.out

@@ -34,6 +34,14 @@ MORE = (
     "CREATE TABLE word_m (n int, w text NOT NULL, lang text NOT NULL)",
     "ALTER TABLE word ATTACH PARTITION word_m FOR VALUES FROM ('m') TO ('z')",
     "INSERT INTO word SELECT chr(97 + g % 20), 'w' || g, g FROM generate_series(1, 60) g",
+    # What identifies the rows of one partition finds those of another one too.
+    "CREATE TABLE twin (a int NOT NULL, lang text NOT NULL, n int, PRIMARY KEY (lang, a)) PARTITION BY RANGE (lang)",
+    "CREATE TABLE twin_a PARTITION OF twin FOR VALUES FROM ('a') TO ('m')",
+    "CREATE TABLE twin_m PARTITION OF twin FOR VALUES FROM ('m') TO ('z')",
+    "CREATE UNIQUE INDEX twin_a_of ON twin_a (a); CREATE UNIQUE INDEX twin_m_of ON twin_m (a)",
+    "ALTER TABLE twin_a REPLICA IDENTITY USING INDEX twin_a_of",
+    "ALTER TABLE twin_m REPLICA IDENTITY USING INDEX twin_m_of",
+    "INSERT INTO twin SELECT g, l, g FROM generate_series(1, 9) g, (VALUES ('b'), ('n')) AS v (l)",
     "CREATE TABLE made (a int, b int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)",
     "INSERT INTO made SELECT generate_series(1, 9)",
 )
@@ -42,15 +50,17 @@ CHANGES = (
     "INSERT INTO whole VALUES (1)",
     "UPDATE word SET lang = 'n' WHERE w IN ('w1', 'w21'); UPDATE word SET n = -n WHERE n % 7 = 0",
     "UPDATE word SET lang = 'b', w = 'moved' WHERE w = 'w12'; DELETE FROM word WHERE n = 5",
+    "UPDATE twin SET n = -n WHERE lang = 'b' AND a < 4; DELETE FROM twin WHERE lang = 'n' AND a IN (2, 5)",
+    "UPDATE twin SET a = 20 + a WHERE lang = 'n' AND a > 7; UPDATE twin SET lang = 'n' WHERE lang = 'b' AND a = 2",
     "UPDATE cached SET id = id + 1",
     "DELETE FROM made WHERE a < 4; UPDATE made SET a = a + 10 WHERE a > 7",
 )
-SAME = ("customer", "bill", "named", "part_low", "word", "whole")
+SAME = ("customer", "bill", "named", "part_low", "word", "twin", "whole")
 ACCIDENT = (
     "DELETE FROM bill WHERE id > 100",
     "UPDATE word SET n = 0; DELETE FROM word WHERE lang > 'c'",
     "UPDATE named SET b = 'lost'; DELETE FROM part; UPDATE customer SET name = 'c' || id",
-    "TRUNCATE whole",
+    "TRUNCATE whole; UPDATE twin SET n = 0; DELETE FROM twin WHERE lang = 'b' AND a > 3",
 )
 
 
@@ -95,7 +105,7 @@ def test_tables_and_rows_get_what_they_had_at_a_moment(story: Story) -> None:
     drain(story.job)
 
     # Next to the tables in use
-    chosen = ["customer", "bill", "part", "named", "word", "whole", "cached"]
+    chosen = ["customer", "bill", "part", "named", "word", "twin", "whole", "cached"]
     plan = in_place(story, tables=chosen, dry_run=True, **moment)
     report = in_place(story, tables=chosen, **moment)
     schema = f"restored_{report.id.lower()}"
@@ -127,7 +137,7 @@ def test_tables_and_rows_get_what_they_had_at_a_moment(story: Story) -> None:
     # In their place
     plan = in_place(story, tables=["word"], replace=True, dry_run=True, **moment)
     assert any(step.startswith(f"Make the rows of public.word those of {lsn}:") for step in plan.steps)
-    in_place(story, tables=["customer", "bill", "part", "named", "word"], replace=True, **moment)
+    in_place(story, tables=["customer", "bill", "part", "named", "word", "twin"], replace=True, **moment)
     now = contents(source, *SAME)
     assert {**now, "whole": then["whole"]} == then
 

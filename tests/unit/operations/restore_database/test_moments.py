@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import runpy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import backup_of, journal_of, lsn_at
 
+from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.moment import Moment
 from coffre.operations.restore_database.interval_parts import parts_of
@@ -121,17 +123,45 @@ def test_the_kit_applies_the_segments_that_a_restore_applies(scene: Scene, age: 
     late = {"number": 4, "from_lsn": lsn_at(5), "to_lsn": lsn_at(3), "seen_at": scene.now}
     journal.commit_segment(scene.vault, "shop", last.model_copy(update={**late, "previous": sha256(previous)}))
 
-    manifest = manifest_of(scene.vault, base)
-    content = manifest.database
+    content = manifest_of(scene.vault, base).database
     known = journal.read_interval(scene.vault, "shop", interval)
     [stretch] = parts_of(scene.vault, known, [(base.id, content.database, content.journal)], None)
     assert content.journal is not None
     chosen = made_from(Point(time=scene.now), stretch, base.id, content.journal)
-    kit = runpy.run_path(str(SCRIPT))["Journal"](
-        SimpleNamespace(manifest=json.loads(manifest.model_dump_json(exclude_none=True)), vault=scene.root), None
-    )
+    kit = kit_of(scene, base)
     assert [one["number"] for one in kit.segments] == [one.number for one in chosen.segments]
     assert kit.until == stretch.until(Point(time=scene.now)).time
+
+
+def kit_of(scene: Scene, base: Backup, at: datetime | None = None) -> Any:
+    """The journal of a backup as the recovery kit reads it."""
+    manifest = json.loads(manifest_of(scene.vault, base).model_dump_json(exclude_none=True))
+    backup = SimpleNamespace(manifest=manifest, vault=scene.root)
+    return runpy.run_path(str(SCRIPT))["Journal"](backup, at)
+
+
+@pytest.mark.parametrize("what", ["missing", "damaged", "changed", "last", "end"])
+def test_the_kit_restores_what_lies_before_and_after_a_lost_record(scene: Scene, what: str) -> None:
+    first, second = backup_of(scene, 9.8), backup_of(scene, 4.5)
+    interval = journal_of(scene, (10, 9.5, 9, 8, 7, 6, 5, 4, 3), ended=2.5)
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+    record = scene.root / keys[-1 if what == "last" else 3].key
+    if what == "end":
+        record = scene.root / interval_end_key("shop", interval)
+    if what in ("missing", "last"):
+        record.unlink()
+    else:
+        record.write_bytes(record.read_bytes().replace(b'"lines":1', b'"lines":2') if what == "changed" else b"{")
+
+    last = 4 if what in ("last", "end") else 8
+    early = kit_of(scene, first, scene.now - timedelta(days=last))
+    assert early.until == scene.now - timedelta(days=last)
+    with pytest.raises(SystemExit, match=r"give --at, 2026-11-1[48] 05:00:00"):
+        kit_of(scene, first)
+    if last == 8:
+        late = kit_of(scene, second)
+        assert [one["number"] for one in late.segments] == [6, 7, 8]
+        assert late.until == scene.now - timedelta(days=2.5)
 
 
 def sha256(path: Path) -> str:

@@ -563,6 +563,18 @@ def time_of(text: str) -> datetime.datetime:
     return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)  # noqa: UP017 (not in 3.9)
 
 
+UNREAD_END: dict[str, Any] = {"stored_lsn": 1 << 64}
+
+
+def parsed(path: pathlib.Path) -> dict[str, Any]:
+    """Return a record of a journal; an empty one if it is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    return found
+
+
 class Journal:
     """The interval of a target's journal that continues a backup, and its segments, each checked by the one before."""
 
@@ -570,11 +582,12 @@ class Journal:
         self.backup, self.at = backup, at
         self.base = backup.manifest["content"].get("journal") or stop("no journal continues this backup")
         self.segments: list[dict[str, Any]] = []
+        self.lost = ""
         self._read(self._interval())
         if at is not None and at < time_of(self.base["at"]):
             stop(f"{at} is before the backup, which is of {self.base['at']}: choose an earlier one")
         if at is None and self.lost:
-            stop(f"the last segments of the journal are missing: give --at, {self.until} at the latest")
+            stop(f"{self.lost}: give --at, {self.until} at the latest")
         if at is not None and at > self.until:
             stop(f"the journal of this backup is stored up to {self.until}, not up to {at}")
 
@@ -582,10 +595,10 @@ class Journal:
         content = self.backup.manifest["content"]
         found = (self.backup.vault / "v1/journal" / str(self.backup.manifest["target"])).glob("*/interval.json")
         for path in sorted(found, reverse=True):
-            interval, end = json.loads(path.read_bytes()), None
+            interval, end = parsed(path), None
             if (path.parent / "end.json").exists():
-                end = json.loads((path.parent / "end.json").read_bytes())
-            if (
+                end = parsed(path.parent / "end.json") or UNREAD_END
+            if interval and (
                 interval["format"] == FORMAT
                 and (interval["fingerprint"], interval["database"]) == (self.base["fingerprint"], content["database"])
                 and self.base["before_lsn"] >= interval["from_lsn"]
@@ -598,29 +611,54 @@ class Journal:
 
     def _read(self, interval: pathlib.Path) -> None:
         paths = sorted(interval.parent.glob("[0-9]*.json"))
-        number, previous = None, sha256(interval.read_bytes())
-        self.until = time_of(self.base["at"])
+        number: int | None = None
+        previous, cut = sha256(interval.read_bytes()), ""
+        before_lsn = self.base["before_lsn"]
         for path in paths:
-            body = path.read_bytes()
-            segment = json.loads(body)
-            follows = segment["number"] == number + 1 if number is not None else True
-            if not follows or (segment["number"] != 1 and number is None and path != paths[0]):
-                stop(f"a segment of the journal is missing before {path.name}")
-            if (number is not None or segment["number"] == 1) and segment["previous"] != previous:
-                stop(f"a segment of the journal does not follow the one before it: {path.name}")
-            if number is None and segment["from_lsn"] > self.base["before_lsn"]:
-                stop("the segments after this backup have been deleted: choose a later backup")
-            number, previous = segment["number"], sha256(body)
+            segment, why = self._record(path, None if path == paths[0] else number, previous)
+            if why and segment.get("number") == 1:
+                stop(why)
+            if why and "follow" in why:  # it cannot be known which of the two was changed
+                del self.segments[-1:]
+            if why and self.segments and self.segments[-1]["to_lsn"] > before_lsn:
+                self.lost = why
+                break
+            if why:  # what comes after it may do
+                self.segments, cut = [], why
+            if not segment:
+                number = -1
+                continue
+            number, previous = segment["number"], sha256(path.read_bytes())
             if self.end and segment["from_lsn"] >= self.end["stored_lsn"]:
                 continue  # of a drain that did not know of the end: it may not fit the definitions
-            if segment["is_complete"]:
-                self.until = max(self.until, time_of(segment["seen_at"]))
-            if segment["to_lsn"] <= self.base["before_lsn"]:
+            if segment["to_lsn"] <= before_lsn:
                 self.segments.clear()  # the last of these stays: what is in it may have been visible only later
             self.segments.append(segment)
-        self.lost = (number or 0) < self.end.get("number", 0)
+        if cut and (not self.segments or self.segments[0]["to_lsn"] > before_lsn):
+            stop(f"{cut}: choose a later backup")
+        if self.segments and self.segments[0]["from_lsn"] > before_lsn:
+            stop("the segments after this backup have been deleted: choose a later backup")
+        if self.end is UNREAD_END:  # a drain that did not know of it can have stored the last one
+            self.lost = self.lost or "the record of the end of the journal is damaged"
+            del self.segments[-1:]
+        times = [time_of(one["seen_at"]) for one in self.segments if one["is_complete"]]
+        self.until = max([time_of(self.base["at"]), *times])
+        if not self.lost and (number or 0) < self.end.get("number", 0):
+            self.lost = "the last segments of the journal are missing"
         if not self.lost and self.end.get("seen_at"):
             self.until = max(self.until, time_of(self.end["seen_at"]))
+
+    def _record(self, path: pathlib.Path, number: int | None, previous: str) -> tuple[dict[str, Any], str]:
+        """Return the record of a segment, and what is wrong before it; an empty one if it cannot be read."""
+        segment = parsed(path)
+        if not segment:
+            return {}, f"a segment of the journal is damaged: {path.name}"
+        is_first = segment["number"] == 1 or (number is not None and number >= 0)
+        if number is not None and number >= 0 and segment["number"] != number + 1:
+            return segment, f"a segment of the journal is missing before {path.name}"
+        if is_first and segment["previous"] != previous:
+            return segment, f"a segment of the journal does not follow the one before it: {path.name}"
+        return segment, ""
 
     def has(self, xid: int, lsn: int) -> bool:
         """Return whether the backup has the rows of a transaction."""

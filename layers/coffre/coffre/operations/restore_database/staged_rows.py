@@ -50,6 +50,8 @@ def restore_to_staging(memory: Memory, source: Source, staging: Staging, moment:
         if moment is not None:
             memory.step("staged identities", lambda: moment.index(memory))
             memory.step("staged journal", lambda: moment.replay(memory))
+            if moment.apart:
+                memory.step("staged partitions", lambda: moment.gather(memory, staging.places(work.pairs)))
             memory.step("staged choice", lambda: moment.choose_rows(memory, work.pairs))
         memory.step("staging keys", work.add_keys)
         memory.step("merge" if memory.job.scope.touches else "compare", work.merge)
@@ -84,6 +86,10 @@ class _Work:
                 columns = self._staging.contents[pair.live.name].columns
                 gone = self._moment.gone_types(pair.live.name) if self._moment else {}
                 staging_schema.create_staging_table(cursor, pair.side, columns, pair.live, gone)
+                apart = self._moment.apart if self._moment else {}
+                for part in self._staging.parts(pair.live.name):
+                    if part in apart:
+                        staging_schema.create_alike(cursor, apart[part], pair.side)
                 session.commit()  # one by one: the server has room for a limited number of locks at the same time
                 if self._moment is not None and self._job.scope.rows is not None:
                     # Rows are chosen when the journal is applied: what cannot be understood is known before that.
@@ -93,9 +99,10 @@ class _Work:
 
     def load(self) -> None:
         job, rows = self._job, self._job.scope.rows if self._moment is None else None
+        apart = dict(self._moment.apart) if self._moment else {}
         with self._report.phase("tables"), _other_types_explained():
             how = Loading(
-                into=self._staging.places(self.pairs),
+                into=self._staging.places(self.pairs) | apart,
                 where=condition(rows) if rows else None,
                 is_fresh=True,
                 first_statement=f"{FAST_COMMITS}; {OWNERS_PATH}",  # domains have checks

@@ -38,13 +38,14 @@ class Staging:
     @property
     def loads(self) -> dict[TableName, TableContent]:
         """The backup's tables whose rows are loaded, by name."""
-        return {name: table for whole in self.contents for name, table in self._parts(whole).items()}
+        return {name: table for whole in self.contents for name, table in self.parts(whole).items()}
 
     def places(self, pairs: Iterable[Pair]) -> dict[TableName, TableName]:
         """Return where the rows of each of the backup's tables are loaded."""
-        return {name: pair.side for pair in pairs for name in self._parts(pair.live.name)}
+        return {name: pair.side for pair in pairs for name in self.parts(pair.live.name)}
 
-    def _parts(self, whole: TableName) -> Mapping[TableName, TableContent]:
+    def parts(self, whole: TableName) -> Mapping[TableName, TableContent]:
+        """Return the backup's tables that are compared with a table as a whole."""
         return self.partitions.get(whole) or {whole: self.contents[whole]}
 
     def pairs(self, job: RestoreJob) -> list[Pair]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from psycopg2 import sql
@@ -37,11 +36,16 @@ _BOOLEAN: Final = "pg_catalog.bool"
 
 @dataclass(frozen=True)
 class StagedMoment:
-    """How staged tables are brought to a moment: their places in the staging schema, by the names in the backup."""
+    """How staged tables are brought to a moment: their places in the staging schema, by the names in the backup.
+
+    `apart` are partitions with a place of their own for as long as the journal is applied: what identifies their rows
+    can find rows of another partition too.
+    """
 
     chosen: Chosen[str]
     definitions: Definitions
     places: Mapping[TableName, TableName]
+    apart: Mapping[TableName, TableName] = field(default_factory=dict)
 
     def gone_types(self, name: TableName) -> Mapping[str, str]:
         """Return the types of columns that a table in use may not have any more.
@@ -69,6 +73,15 @@ class StagedMoment:
         with memory.report.phase("journal"):
             followed = Followed(self.places.keys(), self._relocated(memory.job), is_part=True, name="staged")
             apply_journal(memory.job, self.chosen, followed, (), memory.report)
+
+    def gather(self, memory: Memory, whole: Mapping[TableName, TableName]) -> None:
+        """Bring the rows of partitions that were apart into the place of their table, each in one transaction."""
+        with memory.report.phase("journal"), loading_session(memory.job) as session, session.cursor() as cursor:
+            for name, place in self.apart.items():
+                memory.job.check_time()
+                with owners_path(cursor):
+                    staging_schema.move_rows(cursor, place, whole[name])
+                session.commit()
 
     def choose_rows(self, memory: Memory, pairs: Iterable[Pair]) -> None:
         """Remove the rows that were not asked for: which they are is known now."""
@@ -102,19 +115,9 @@ class StagedMoment:
 
 
 def together(moved: Mapping[TableName, Table]) -> dict[TableName, Table]:
-    """Return partitions whose rows have the same form as one table.
-
-    An index that identifies the rows of one partition alone can find those of another one too: then the number of
-    rows that a statement has changed says so, as long as no change is merged with one of another partition.
-    """
+    """Return partitions whose rows have the same form as one table."""
     known = dict[Table, Table]()
-    names = Counter(table.name for table in moved.values())
-    found = dict[TableName, Table]()
-    for name, table in moved.items():
-        is_shared = names[table.name] > 1 and table.replica_identity == BY_INDEX
-        one = replace(table, has_further_keys=True) if is_shared else table
-        found[name] = known.setdefault(one, one)
-    return found
+    return {name: known.setdefault(table, table) for name, table in moved.items()}
 
 
 def relocated(table: Table, here: Table) -> Table:
@@ -162,9 +165,26 @@ def plan_moment(
     say_journal(source.chosen, report)
     report.notes += doubts(job, source)
     say_not_followed(source.chosen, lacking, report)
-    staged = staging.places(staging.pairs(job))
-    places = {name: place for name, place in staged.items() if _is_followed(definitions, loads[name])}
-    return StagedMoment(source.chosen, definitions, places)
+    pairs = staging.pairs(job)
+    staged, apart = staging.places(pairs), _apart(definitions, staging, pairs)
+    places = {name: place for name, place in (staged | apart).items() if _is_followed(definitions, loads[name])}
+    return StagedMoment(source.chosen, definitions, places, apart)
+
+
+def _apart(definitions: Definitions, staging: Staging, pairs: Iterable[Pair]) -> dict[TableName, TableName]:
+    """Return places for partitions whose rows an index identifies that need not have the key of the partitions."""
+    pairs, found = list(pairs), dict[TableName, TableName]()
+    taken = {place for pair in pairs for place in (pair.side, pair.before)}
+    for pair in pairs:
+        parts = staging.parts(pair.live.name)
+        for name in sorted(parts) if len(parts) > 1 else ():
+            table, number = definitions.tables.get(name), 1
+            if table is not None and table.replica_identity == BY_INDEX:
+                while (place := (pair.side[0], staging_schema.shortened(pair.side[1], f"_part_{number}"))) in taken:
+                    number += 1
+                taken.add(place)
+                found[name] = place
+    return found
 
 
 def _is_followed(definitions: Definitions, content: TableContent) -> bool:

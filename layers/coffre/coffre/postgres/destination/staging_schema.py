@@ -120,6 +120,19 @@ def create_staging_table(
     return [column for column, type_name in types.items() if type_name is None]
 
 
+def create_alike(cursor: psycopg2.extensions.cursor, name: TableName, side: TableName) -> None:
+    """Create a table with the columns of a staging table."""
+    cursor.execute(sql.SQL("CREATE TABLE {} (LIKE {})").format(sql.Identifier(*name), sql.Identifier(*side)))
+
+
+def move_rows(cursor: psycopg2.extensions.cursor, name: TableName, side: TableName) -> None:
+    """Move all rows of such a table into the staging table, and drop it; nothing is done where it is gone."""
+    cursor.execute(_EXISTS, name)
+    if cursor.fetchall() == [(True,)]:
+        statement = sql.SQL("INSERT INTO {1} SELECT * FROM ONLY {0}; DROP TABLE {0}")
+        cursor.execute(statement.format(sql.Identifier(*name), sql.Identifier(*side)))
+
+
 def add_finder(
     cursor: psycopg2.extensions.cursor, name: TableName, keys: Iterable[Sequence[str]], by: str = ""
 ) -> None:
@@ -173,6 +186,11 @@ def add_key(cursor: psycopg2.extensions.cursor, name: TableName, live: LiveTable
         ) from error
 
 
+_EXISTS: Final = """
+SELECT pg_catalog.count(*) OPERATOR(pg_catalog.>) 0
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE n.nspname OPERATOR(pg_catalog.=) %s AND c.relname OPERATOR(pg_catalog.=) %s
+"""
 _SIDE_TABLES: Final = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind = 'r' ORDER BY 1
