@@ -13,6 +13,7 @@ from hypothesis.internal.conjecture import providers
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
 from tests.quick_clients import make_clients_quickly
+from tests.quick_collection import compile_share
 from tests.quick_command import build_commands_once
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.quick_initdb import copy_clusters
@@ -34,10 +35,11 @@ _numbers = itertools.count(1)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect no garbage while all modules are imported: nearly all that is made then stays."""
     gc.disable()
     try:
+        compile_share(session.config)
         return (yield)
     finally:
         gc.enable()
