@@ -62,6 +62,12 @@ def remark(text: str, *, style: str = "") -> None:
     _print_line(error_console, text, style=style)
 
 
+def remark_unread(damaged: Iterable[CoffreError]) -> None:
+    """Say on stderr which records a list lacks, since they cannot be read, and what to do about each."""
+    for one in damaged:
+        remark(f"{one.message} {one.hint}", style="bold red")
+
+
 def _labelled(label: str, text: str, *, style: str) -> None:
     line = Text(_fitted(error_console, label + visible(text)))
     line.stylize(style, 0, len(label))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -16,13 +16,14 @@ from coffre.model.words import counted, duration, size
 from coffre_cli.commands.points.show import list_points
 from coffre_cli.examples import examples
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import age, backup_json, print_json, print_table, say, say_command, status_text
+from coffre_cli.screen import age, backup_json, print_json, print_table, remark_unread, say, say_command, status_text
 from coffre_cli.since import since_time
 from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
+    from coffre.model.errors import IntegrityError
     from coffre.policy.statistics import Statistics
 
 EXAMPLES = examples(
@@ -77,15 +78,16 @@ def list_backups(
     place = find_place(stack)
     if name is not None:
         place.known_target(name)
-    found = _found(place, name, kind, status, begin)
+    damaged: list[IntegrityError] = []
+    found = _found(place, name, kind, status, begin, damaged)
     if stats:
-        _show_statistics(place, found, is_filtered=status is not None, as_json=as_json)
+        _show_statistics(place, found, damaged, is_filtered=status is not None, as_json=as_json)
         return
     # One more than is shown reveals whether older ones exist.
     shown = list(islice(found, limit + 1)) if limit else list(found)
     more = bool(limit) and len(shown) > limit
     shown = shown[:limit] if limit else shown
-    _report_problems(place)
+    _report_problems(place, damaged)
     if as_json:
         print_json([backup_json(backup) for backup in shown])
     elif not shown:
@@ -103,21 +105,31 @@ def _one_target(argument: str | None, option: str | None) -> str | None:
 
 
 def _found(
-    place: Place, target: str | None, kind: Type | None, status: Status | None, since: datetime | None
+    place: Place,
+    target: str | None,
+    kind: Type | None,
+    status: Status | None,
+    since: datetime | None,
+    damaged: list[IntegrityError],
 ) -> Iterator[Backup]:
-    """Yield what is asked for, newest first, reading as it is taken."""
+    """Yield what is asked for, newest first, reading as it is taken; records that cannot be read go to `damaged`."""
     from coffre.policy.recency import ID_WITHIN
 
     # A listing compares ids, whose times can be chosen; when a backup began is in its record.
     earliest = since - ID_WITHIN if since is not None else None
-    for backup in place.catalog.backups(target=target, status=status, since=earliest):
+    if isinstance(place, StandaloneVault):
+        found = place.catalog.backups(target=target, status=status, since=earliest)
+    else:
+        found = place.catalog.backups(target=target, status=status, since=earliest, damaged=damaged)
+    for backup in found:
         if (kind is None or backup.kind.word == kind) and (since is None or backup.created_at >= since):
             yield backup
 
 
-def _report_problems(place: Place) -> None:
+def _report_problems(place: Place, damaged: Sequence[IntegrityError]) -> None:
     if isinstance(place, StandaloneVault):
         place.report_problems()
+    remark_unread(damaged)
 
 
 # --- the table ---
@@ -173,12 +185,14 @@ def _lock_of(backup: Backup) -> str:
 _NO_RATE: Final = "unknown"
 
 
-def _show_statistics(place: Place, backups: Iterator[Backup], *, is_filtered: bool, as_json: bool) -> None:
+def _show_statistics(
+    place: Place, backups: Iterator[Backup], damaged: Sequence[IntegrityError], *, is_filtered: bool, as_json: bool
+) -> None:
     from coffre.policy.statistics import statistics
 
     has_rate = not is_filtered and not isinstance(place, StandaloneVault)
     found = statistics(backups)
-    _report_problems(place)
+    _report_problems(place, damaged)
     if as_json:
         rate = found.rate.percent if has_rate and found.runs else None
         print_json(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from coffre.model.errors import PermanentError
+from coffre.model.errors import IntegrityError, PermanentError
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
-from coffre_cli.screen import age, error_console, print_json, print_table, say
+from coffre_cli.screen import age, error_console, print_json, print_table, remark_unread, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption
 
@@ -57,13 +57,15 @@ def list_alerts(
     from coffre.alerts.alert import EVERY_TARGET
 
     deployed = find_stack(stack)
-    found = sorted(deployed.catalog.incidents.open(target), key=lambda one: one.since, reverse=True)
+    damaged: list[IntegrityError] = []
+    found = sorted(deployed.catalog.incidents.open(target, damaged), key=lambda one: one.since, reverse=True)
+    remark_unread(damaged)
     if not found and target not in (None, EVERY_TARGET):
         deployed.known_target(target)
     if as_json:
         print_json([_json(one) for one in found])
     elif not found:
-        say("No open problems.")
+        say("No open problems." if not damaged else "No other open problems.")
     else:
         print_table(["KIND", "TARGET", "SINCE", "SEEN", "REPORTED", "WHAT"], map(_row, found), right=["SEEN"])
         say("What to do about each: docs/runbooks/KIND.md")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests import snapshots
+from tests.catalog_table import spoil
 from tests.unit.cli.conftest import BUCKET, Account, Coffre
 from ulid import ULID
 
@@ -44,6 +45,20 @@ def test_backups_are_chosen_by_type_target_and_time(coffre: Coffre, account: Acc
     assert ids(coffre, "shop", "--since", f"{ago(days=11):%Y-%m-%d}", "--limit", "1") == [newest.id]
     assert coffre("list", "--type", "buckets", "--since", "1h").out == "No backups of buckets since 1h.\n"
     assert coffre("list", "--type", "database", "--status", "failed").out == "No FAILED backups of databases.\n"
+
+
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(coffre: Coffre, account: Account) -> None:
+    made = [account.backup().id for _ in range(2)]
+    key = spoil("BACKUP", "created_at")
+
+    said = coffre("list", "--json")
+
+    assert [one["id"] for one in said.json()] == made[:1]
+    assert said.status == 0
+    assert f'The catalog\'s record "{key}" is damaged.' in said.err
+    counted = coffre("list", "--stats")
+    assert counted.out.startswith("1 backup: 1 COMPLETED")
+    assert key in counted.err
 
 
 def test_when_a_backup_began_counts_and_not_the_time_in_an_id_that_was_chosen(coffre: Coffre, account: Account) -> None:

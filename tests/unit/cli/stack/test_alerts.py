@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.catalog_table import spoil
 from tests.unit.cli.conftest import OUTPUTS, Account, Coffre
 
 from coffre.model.incident import Incident
@@ -48,6 +49,18 @@ def test_what_goes_on_is_listed_newest_first(incidents: Account, coffre: Coffre)
     assert rows[1:3] == [["QUOTA", "-"], ["BACKUP_FAILED", "shop"]]
     assert "12" in said.out
     assert "SIZE_ANOMALY" not in said.out
+
+
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(account: Account, coffre: Coffre) -> None:
+    for one in (incident("BACKUP_FAILED", told_at=NOW), incident("RESTORE_FAILED", told_at=NOW)):
+        assert account.catalog.incidents.replace(None, one)
+    key = spoil("ALERT", "since")
+
+    said = coffre("alerts", "list")
+
+    assert f'The catalog\'s record "{key}" is damaged.' in said.err
+    assert "delete it" in said.err
+    assert len(coffre("alerts", "list", "--json").json()) == 1
 
 
 def test_scripts_get_the_kind_its_severity_and_its_runbook(incidents: Account, coffre: Coffre) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import boto3
 import pytest
+from tests.catalog_table import spoil
 from tests.console_client import Client
 from tests.console_scene import NOW, ConsoleScene
 from tests.unit.console.pages.conftest import PERSON
@@ -22,21 +21,6 @@ from coffre_console.access.caller import Grant
 
 EVE = replace(PERSON, name="eve", grants=(Grant.of_role("admin", ["shop"]),))
 """The audit and the keys are about all targets: this role does not reach them."""
-
-
-def spoil(partition: str, field: str) -> str:
-    """Change the newest item of a partition by hand, so that no version of Coffre can have written it; return its key.
-
-    Where its `sk` is a text with a time, the newest is the last one.
-    """
-    client: Any = boto3.client("dynamodb")
-    condition: dict[str, Any] = {
-        "KeyConditionExpression": "pk = :pk",
-        "ExpressionAttributeValues": {":pk": {"S": partition}},
-    }
-    item = client.query(TableName="catalog", ScanIndexForward=False, **condition)["Items"][0]
-    client.put_item(TableName="catalog", Item={**item, field: {"BOOL": True}})
-    return f"{partition} / {item['sk']['S']}"
 
 
 def session(number: int) -> Session:
