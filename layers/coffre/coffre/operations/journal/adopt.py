@@ -94,7 +94,8 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> Adopted:
             adopted, damage = adopted.model_copy(update=_with_segment(job, before, key)), None
         except IntegrityError as error:
             damage = error
-    return Adopted(keep(job, state, **adopted.model_dump(exclude={"target", "revision"})), damage)
+    changes = {name: getattr(adopted, name) for name in JournalState.model_fields if name not in ("target", "revision")}
+    return Adopted(keep(job, state, **changes), damage)
 
 
 def _with_segment(job: JournalJob, state: JournalState, key: SegmentKey) -> dict[str, object]:
