@@ -16,7 +16,6 @@ from coffre.model.errors import (
     JournalError,
     JournalTransientError,
     ObjectMissingError,
-    TransientError,
 )
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PUBLICATION
@@ -37,6 +36,7 @@ from coffre.operations.journal.guard import danger, drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.keeping import claimed, keep, note_failure, ownership
 from coffre.operations.journal.other_server import other_system, require_primary
+from coffre.operations.journal.pace import Pace
 from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
 from coffre.policy.journal import is_base
@@ -46,8 +46,6 @@ from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
 from coffre.vault.journal import read_end
 
-# How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
-_SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
 _SLOW_STEP_BYTES: Final = 1 << 20
 _MOST_NAMES: Final = 20
 
@@ -189,7 +187,7 @@ class _Drain:
 
     def _steps(self, state: JournalState, seen: Look, marks: tuple[DefinitionMark, ...]) -> tuple[JournalState, bool]:
         """Store step by step; returns whether everything is stored."""
-        pace = _Pace(_SLOW_STEP_BYTES if state.slow else self.job.step_bytes, self.job.step_bytes, state.slow > 0)
+        pace = Pace(_SLOW_STEP_BYTES if state.slow else self.job.step_bytes, self.job.step_bytes, state.slow > 0)
         while not self.steps or self.job.remaining_seconds() > 2 * RESERVE_SECONDS:
             upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + pace.step_bytes))
             try:
@@ -203,7 +201,7 @@ class _Drain:
                 if not pace.is_changed_for(error):
                     pace.require_stream()
                     state, seen = self._begin_again(state, pace.cause or error)
-                    pace, marks = _Pace(self.job.step_bytes, self.job.step_bytes), ()
+                    pace, marks = Pace(self.job.step_bytes, self.job.step_bytes), ()
                 continue
             except JournalTransientError as error:
                 if error.code != "JOURNAL_TOO_SLOW":
@@ -267,38 +265,3 @@ class _Drain:
             ended=tuple(self.ended),
             notes=tuple(self.notes),
         )
-
-
-@dataclass
-class _Pace:
-    """How much WAL a step reads, and by which way: a stream has room for any transaction, and begins to send sooner.
-
-    `cause` is why the other way was taken, or why there is no other; `passing` is why there is no stream for now.
-    """
-
-    step_bytes: int
-    most_bytes: int
-    by_stream: bool = False
-    has_stream: bool = True
-    cause: JournalError | None = None
-    passing: TransientError | None = None
-
-    def is_changed_for(self, error: JournalError) -> bool:
-        """Take a smaller step, or the other way, after an error; False: nothing is left to try."""
-        if error.code == "JOURNAL_NO_STREAM" and self.has_stream:
-            self.by_stream = self.has_stream = False
-            self.passing = error.__cause__ if isinstance(error.__cause__, TransientError) else None
-            return self.cause is None  # a SELECT has failed before
-        if self.step_bytes > _SMALLEST_STEP_BYTES.get(error.code, self.step_bytes):
-            self.step_bytes = max(self.step_bytes // 8, 1)
-            return True
-        self.cause = None
-        if error.code == "JOURNAL_TOO_LARGE" and self.has_stream and not self.by_stream:
-            self.step_bytes, self.by_stream, self.cause = self.most_bytes, True, error
-            return True
-        return False
-
-    def require_stream(self) -> None:
-        """Raise why there is no stream for now: the next drain may have one, and nothing ends before."""
-        if self.passing is not None:
-            raise self.passing

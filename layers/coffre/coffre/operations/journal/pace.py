@@ -1,0 +1,46 @@
+"""How much a step of a drain reads, and by which way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from coffre.model.errors import JournalError, TransientError
+
+# How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
+_SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
+
+
+@dataclass
+class Pace:
+    """How much WAL a step reads, and by which way: a stream has room for any transaction, and begins to send sooner.
+
+    `cause` is why the other way was taken, or why there is no other; `passing` is why there is no stream for now.
+    """
+
+    step_bytes: int
+    most_bytes: int
+    by_stream: bool = False
+    has_stream: bool = True
+    cause: JournalError | None = None
+    passing: TransientError | None = None
+
+    def is_changed_for(self, error: JournalError) -> bool:
+        """Take a smaller step, or the other way, after an error; False: nothing is left to try."""
+        if error.code == "JOURNAL_NO_STREAM" and self.has_stream:
+            self.by_stream = self.has_stream = False
+            self.passing = error.__cause__ if isinstance(error.__cause__, TransientError) else None
+            return self.cause is None  # a SELECT has failed before
+        if self.step_bytes > _SMALLEST_STEP_BYTES.get(error.code, self.step_bytes):
+            self.step_bytes = max(self.step_bytes // 8, 1)
+            return True
+        self.cause = None
+        if error.code == "JOURNAL_TOO_LARGE" and self.has_stream and not self.by_stream:
+            self.step_bytes, self.by_stream, self.cause = self.most_bytes, True, error
+            return True
+        return False
+
+    def require_stream(self) -> None:
+        """Raise why there is no stream for now: the next drain may have one, and nothing ends before."""
+        if self.passing is not None:
+            raise self.passing
