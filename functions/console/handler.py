@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coffre.runtime.kept_imports import kept_imports
+from coffre.runtime.kept_imports import kept_first_use, kept_imports
 
 with kept_imports():
     from coffre.runtime.bootstrap import once
@@ -18,4 +18,5 @@ app = once(make_app)
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Answer a request (payload format 2.0)."""
-    return app().handle(event)
+    with kept_first_use():
+        return app().handle(event)

@@ -1,10 +1,10 @@
-"""Imports without the garbage collector."""
+"""Imports, and what is made when a process is used first, without the garbage collector."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 @contextmanager
@@ -20,3 +20,11 @@ def kept_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+_first_use = iter([kept_imports])
+
+
+def kept_first_use() -> AbstractContextManager[None]:
+    """Return what keeps all that the first use makes, such as models' validators, templates and clients."""
+    return next(_first_use, nullcontext)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from coffre.postgres.journal.statements import Statement
 # it is asked to, after 5 ms by default: statements of 2,000 rows waited longer than they ran.
 _COPIED_CHARACTERS: Final = 1024 * 1024
 _SWITCH_SECONDS: Final = 0.0002
+# Calls whose statements wait or run: not all take the server as long as it takes to make the next ones.
+_MOST_WAITING: Final = 2
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Position:
 class Applier:
     """Runs statements in the order in which they are given, and commits them with the position up to where they are.
 
-    What waits for the server is one call's statements at most: a call that follows waits for those, and raises what
-    stopped them.
+    What runs or waits is the statements of two calls at most: a call that follows waits for the first one's, and raises
+    what stopped them. Then nothing of what waits is run.
     """
 
     def __init__(self, session: psycopg2.extensions.connection, schema: str, name: str, paths: Paths) -> None:
@@ -57,7 +60,8 @@ class Applier:
         self._position = Position(**found[name])  # type: ignore[arg-type]
         self._is_open = False
         self._thread: ThreadPoolExecutor
-        self._working: Future[None] | None = None
+        self._working: deque[Future[None]] = deque()
+        self._is_stopped = False
 
     @property
     def position(self) -> Position:
@@ -77,12 +81,14 @@ class Applier:
         AnotherPath
             What is not committed is to be given again.
         """
+        self._is_stopped = False
         try:
             with _switching_soon(), ThreadPoolExecutor(1, "journal") as self._thread:
                 yield
-                self._wait()
+                self._wait(0)
         except BaseException:
-            self._working, self._is_open = None, False
+            self._working.clear()
+            self._is_open = False
             if not self._session.closed:
                 self._session.rollback()
             raise
@@ -96,13 +102,22 @@ class Applier:
         self._begin(partial(self._commit, statements, position))
 
     def _begin(self, work: Callable[[], None]) -> None:
-        self._wait()
-        self._working = self._thread.submit(work)
+        self._wait(_MOST_WAITING - 1)
+        self._working.append(self._thread.submit(self._in_turn, work))
 
-    def _wait(self) -> None:
-        working, self._working = self._working, None
-        if working is not None:
-            working.result()
+    def _wait(self, most: int) -> None:
+        """Wait until no more than so many calls' statements run or wait."""
+        while len(self._working) > most:
+            self._working.popleft().result()
+
+    def _in_turn(self, work: Callable[[], None]) -> None:
+        if self._is_stopped:  # what follows a statement that failed must not be committed
+            return
+        try:
+            work()
+        except BaseException:
+            self._is_stopped = True
+            raise
 
     def _run(self, statements: Sequence[Statement]) -> None:
         for statement in statements:

@@ -33,7 +33,7 @@ from coffre.postgres.journal.transactions import Moment, choose, outline
 _MOST_TRANSACTIONS: Final = 500
 _MOST_CHANGES: Final = 20_000
 # What waits is in memory here; a row can have hundreds of megabytes.
-_MOST_CHARACTERS: Final = 16 << 20
+_MOST_CHARACTERS: Final = 8 << 20
 _SETTINGS: Final = (
     # Keys are found by their index, whatever the statistics of a table that was loaded just now.
     "SET enable_seqscan = off",
