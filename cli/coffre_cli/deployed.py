@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from coffre.model.errors import PermanentError, SecretError, TargetUnknownError
+from coffre.model.errors import IntegrityError, PermanentError, SecretError, TargetUnknownError
 from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli import aws
 from coffre_cli.exits import Exit
@@ -148,14 +148,15 @@ class DeployedStack:
         TargetUnknownError
             It is neither; the error names the targets that are known.
         """
-        if next(self.catalog.backups(target=name), None) is not None:
+        damaged: list[IntegrityError] = []
+        if next(self.catalog.backups(target=name, damaged=damaged), None) is not None or damaged:
             return name
         configured = {target.name for target in self.configuration.targets}
         if name in configured:
             return name
         if any(server.name == name for server in self.configuration.servers):
             raise self._several(name)
-        removed = {backup.target for backup in self.catalog.backups()} - configured
+        removed = {backup.target for backup in self.catalog.backups(damaged=damaged)} - configured
         also = f" With backups, though no longer configured: {', '.join(sorted(removed))}." if removed else ""
         raise TargetUnknownError(
             f'No target "{name}" exists.',

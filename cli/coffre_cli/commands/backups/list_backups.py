@@ -15,6 +15,7 @@ from coffre.model.kinds import Status, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.commands.points.show import list_points
 from coffre_cli.examples import examples
+from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import age, backup_json, print_json, print_table, remark_unread, say, say_command, status_text
 from coffre_cli.since import since_time
@@ -82,6 +83,7 @@ def list_backups(
     found = _found(place, name, kind, status, begin, damaged)
     if stats:
         _show_statistics(place, found, damaged, is_filtered=status is not None, as_json=as_json)
+        _end_with(damaged)
         return
     # One more than is shown reveals whether older ones exist.
     shown = list(islice(found, limit + 1)) if limit else list(found)
@@ -91,11 +93,12 @@ def list_backups(
     if as_json:
         print_json([backup_json(backup) for backup in shown])
     elif not shown:
-        _show_none(place, name, kind, status, since)
+        _show_none(place, name, kind, status, since, others=bool(damaged))
     else:
         _show_table(shown)
         if more:
             say(f"Older ones are not shown: --limit {limit * 5}")
+    _end_with(damaged)
 
 
 def _one_target(argument: str | None, option: str | None) -> str | None:
@@ -132,13 +135,21 @@ def _report_problems(place: Place, damaged: Sequence[IntegrityError]) -> None:
     remark_unread(damaged)
 
 
+def _end_with(damaged: Sequence[IntegrityError]) -> None:
+    """End as what is not whole, so that a script notices."""
+    if damaged:
+        raise typer.Exit(Exit.EXCEPTIONS)
+
+
 # --- the table ---
 
 
-def _show_none(place: Place, target: str | None, kind: Type | None, status: Status | None, since: str | None) -> None:
-    words = f"{f' {status}' if status else ''} backups{f' of {target}' if target else ''}"
+def _show_none(
+    place: Place, target: str | None, kind: Type | None, status: Status | None, since: str | None, *, others: bool
+) -> None:
+    words = f"{' other' if others else ''}{f' {status}' if status else ''} backups{f' of {target}' if target else ''}"
     words += f" of {'databases' if kind is Type.DATABASE else kind}" if kind and not target else ""
-    if (status, since, kind) == (None, None, None) and not isinstance(place, StandaloneVault):
+    if (status, since, kind, others) == (None, None, None, False) and not isinstance(place, StandaloneVault):
         say(f"No{words} yet. Take one:")
         say_command(f"coffre backup {place.word_of(target)} {target}" if target else "coffre backup database")
     else:
@@ -201,6 +212,7 @@ def _show_statistics(
                 "backups": sum(found.by_status.values()),
                 "by_status": {status.value: found.by_status[status] for status in Status},
                 "damaged": found.damaged,
+                "unread": len(damaged),
                 "plaintext_bytes": found.plaintext_bytes,
                 "stored_bytes": found.stored_bytes,
                 "success_rate_percent": round(rate, 2) if rate is not None else None,

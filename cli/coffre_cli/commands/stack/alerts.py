@@ -17,7 +17,6 @@ from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
-    from coffre.alerts.alert import AlertKind
     from coffre.model.incident import Incident
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": ""}  # by `Severity`
@@ -69,6 +68,8 @@ def list_alerts(
     else:
         print_table(["KIND", "TARGET", "SINCE", "SEEN", "REPORTED", "WHAT"], map(_row, found), right=["SEEN"])
         say("What to do about each: docs/runbooks/KIND.md")
+    if damaged:
+        raise typer.Exit(Exit.EXCEPTIONS)
 
 
 @app.command(
@@ -110,15 +111,18 @@ def _try_all(deployed: DeployedStack, *, quiet: bool) -> list[dict[str, Any]]:
     raise NotifyError("Nothing could be sent.", detail=str(words)[:2000], hint="Correct the cause, and try again.")
 
 
-def _kind(incident: Incident) -> AlertKind:
-    from coffre.alerts.alert import AlertKind
+def _severity(incident: Incident) -> str:
+    from coffre.alerts.alert import AlertKind, Severity
 
-    return AlertKind(incident.kind)
+    try:
+        return AlertKind(incident.kind).severity.value
+    except ValueError:  # of a later version: this version does not know how bad it is
+        return Severity.CRITICAL.value
 
 
 def _row(incident: Incident) -> list[str | Text]:
     return [
-        Text(incident.kind, style=_STYLES[_kind(incident).severity]),
+        Text(incident.kind, style=_STYLES[_severity(incident)]),
         incident.target,
         age(incident.since),
         f"{incident.seen:,}",
@@ -128,6 +132,5 @@ def _row(incident: Incident) -> list[str | Text]:
 
 
 def _json(incident: Incident) -> dict[str, Any]:
-    kind = _kind(incident)
     record = incident.model_dump(mode="json", exclude={"version", "claimed_at", "ended_at"})
-    return {**record, "severity": kind.severity.value, "runbook": kind.runbook}
+    return {**record, "severity": _severity(incident), "runbook": f"docs/runbooks/{incident.kind}.md"}

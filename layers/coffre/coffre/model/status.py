@@ -300,13 +300,11 @@ class CopyState(FrozenModel):
 
 class JournalStatus(FrozenModel):
     """The journal of one target. `until` is the newest moment that can be restored (None: none is known), and
-    `lag_seconds` its age; `began_at` is the begin of the stretch that it is in, before which moments may be missing.
-    `window_days` is how far back moments are kept. `problem` says what is wrong; None: nothing.
+    `lag_seconds` its age. `window_days` is how far back moments are kept. `problem` says what is wrong; None: nothing.
     """
 
     target: str
     until: datetime | None = None
-    began_at: datetime | None = None
     lag_seconds: float | None = None
     window_days: int
     retained_bytes: int = 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ulid import ULID
-
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.journal_options import JournalOptions
 from coffre.model.status import JournalStatus
@@ -32,7 +30,6 @@ def journal_status(
     return JournalStatus(
         target=target.name,
         until=until,
-        began_at=ULID.from_str(state.interval).datetime if state is not None and state.interval and has_base else None,
         lag_seconds=(now - until).total_seconds() if until else None,
         window_days=options.window_days,
         retained_bytes=state.retained_bytes if state else 0,

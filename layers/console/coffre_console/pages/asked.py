@@ -76,7 +76,7 @@ def time_of(where: str, text: str) -> datetime | None:
     try:
         found = within_calendar(datetime.fromisoformat(text)) if text else None
     except ValueError:
-        raise wrong(where, "expected a day from 1900 to 9000, as 2026-11-17") from None
+        raise wrong(where, "expected a day or time (UTC) from 1900 to 9000, as 2026-11-17 14:29") from None
     return found.replace(tzinfo=found.tzinfo or UTC) if found else None
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from coffre.model.backup import Backup
 from coffre_console.api.restores import RestoreWanted
-from coffre_console.pages.asked import time_of
+from coffre_console.pages.asked import time_of, wrong
 from coffre_console.pages.show import command
 from coffre_console.problems import checked, of_wrong_fields
 
@@ -63,6 +63,8 @@ def _of_database(sent: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _of_objects(sent: Mapping[str, str]) -> dict[str, Any]:
+    if sent["at"]:
+        raise wrong("at", "buckets have no journal")
     storage = {"bucket": sent["bucket"] or None, "prefix": sent["prefix"], "keys": lines_of(sent["keys"])}
     return {"storage": {**storage, "mode": sent["mode"] or "missing"}}
 

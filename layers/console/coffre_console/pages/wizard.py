@@ -25,7 +25,7 @@ from coffre_console.pages.asked import id_of, sent_of, wrong
 from coffre_console.pages.restore_choice import FIELDS, MODES, WHATS, command_of, wanted_of
 from coffre_console.pages.show import Html, address, see_other, show
 from coffre_console.problems import ProblemError
-from coffre_console.reading.one_backup import parts_of_backup, sources_of
+from coffre_console.reading.one_backup import has_journal, parts_of_backup, sources_of
 from coffre_console.reading.runs import one_restore
 from coffre_console.routing import Visit
 
@@ -86,7 +86,7 @@ def _choose(visit: Visit, backup: Backup, sent: dict[str, str]) -> Html:
         modes=MODES,
         names=names,
         may_all=may_all,
-        has_journal=not backup.kind.has_objects and visit.source.catalog.journals.find(backup.target) is not None,
+        has_journal=bool(sent["at"]) or has_journal(visit.source, backup),
         sources=sources_of(visit.source, backup),
     )
 

@@ -104,6 +104,14 @@ def one_backup(source: Source, backup: Backup) -> OneBackup:
         )
 
 
+def has_journal(source: Source, backup: Backup) -> bool:
+    """Whether a backup can be the base of another moment."""
+    try:
+        return not backup.kind.has_objects and source.catalog.journals.find(backup.target) is not None
+    except CoffreError:  # what is stored is in the vault
+        return True
+
+
 def parts_of_backup(source: Source, backup: Backup) -> tuple[Part, ...]:
     """Return the tables or buckets of a backup; none of one whose manifest cannot be read."""
     try:

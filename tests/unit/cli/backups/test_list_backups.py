@@ -54,11 +54,22 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(coffre: Coffre
     said = coffre("list", "--json")
 
     assert [one["id"] for one in said.json()] == made[:1]
-    assert said.status == 0
+    assert said.status == 4
     assert f'The catalog\'s record "{key}" is damaged.' in said.err
     counted = coffre("list", "--stats")
     assert counted.out.startswith("1 backup: 1 COMPLETED")
+    assert counted.status == 4
     assert key in counted.err
+    assert coffre("list", "--stats", "--json").json()["unread"] == 1
+
+
+def test_where_no_record_can_be_read_the_first_backup_is_not_asked_for(coffre: Coffre, account: Account) -> None:
+    account.backup()
+    spoil("BACKUP", "created_at")
+
+    said = coffre("list", "shop")
+
+    assert (said.status, said.out) == (4, "No other backups of shop.\n")
 
 
 def test_when_a_backup_began_counts_and_not_the_time_in_an_id_that_was_chosen(coffre: Coffre, account: Account) -> None:

@@ -60,7 +60,16 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(account: Accou
 
     assert f'The catalog\'s record "{key}" is damaged.' in said.err
     assert "delete it" in said.err
+    assert said.status == 4
     assert len(coffre("alerts", "list", "--json").json()) == 1
+
+
+def test_a_problem_of_a_later_version_is_listed_as_critical(account: Account, coffre: Coffre) -> None:
+    assert account.catalog.incidents.replace(None, incident("LATER_KIND", told_at=NOW))
+
+    assert "LATER_KIND" in coffre("alerts", "list").out
+    [one] = coffre("alerts", "list", "--json").json()
+    assert (one["severity"], one["runbook"]) == ("critical", "docs/runbooks/LATER_KIND.md")
 
 
 def test_scripts_get_the_kind_its_severity_and_its_runbook(incidents: Account, coffre: Coffre) -> None:

@@ -15,6 +15,7 @@ from tests.unit.operations.confirm.test_waiting_plans import damage
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup
 from coffre.model.confirmation import APPROVAL_LIFETIME, Act, Facts, Plan, Request, Seen
+from coffre.model.moment import Moment
 from coffre.model.restore import Scope
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.confirm.confirm import Confirming
@@ -52,9 +53,11 @@ def client(client: Client, scene: ConsoleScene) -> Client:
     return client
 
 
-def planned(scene: ConsoleScene, backup: Backup, act: Act = Act.RESTORE, maker: str = "anna") -> str:
+def planned(
+    scene: ConsoleScene, backup: Backup, act: Act = Act.RESTORE, maker: str = "anna", at: Moment | None = None
+) -> str:
     """Leave a plan as the function does for a person in the console, and return its id."""
-    scope = Scope(tables=(HOSTILE,), replace=True)
+    scope = Scope(tables=(HOSTILE,), replace=True, at=at)
     request = Request.of(act, backup.target, backup.id, backup.manifest_sha256, scope)
     if act is Act.DELETION:
         request = request.model_copy(update={"scope": {"backup_id": backup.id, "force": True}})
@@ -104,6 +107,12 @@ def test_who_asks_leaves_and_starts_it_from_another_session_once(scene: ConsoleS
     assert scene.catalog.confirmations.take(issued, NOW)  # as the function does when it begins
     assert client.submit(url, **run).status == 404
     assert "No plan waits." in Markup(client.get("/approvals").body).text
+
+
+def test_who_decides_sees_the_moment_that_a_database_is_set_back_to(scene: ConsoleScene, client: Client) -> None:
+    plan_id = planned(scene, scene.backup(5), at=Moment(time=NOW))
+
+    assert f"time {NOW:%Y-%m-%dT%H:%M:%S}" in Markup(client.get(f"/approvals/{plan_id}").body).text
 
 
 def test_a_plan_is_declined_with_a_reason_that_its_maker_reads(scene: ConsoleScene, client: Client) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.catalog_table import spoil
 from tests.console_client import Client
 from tests.console_restores import DESTINATION, HOSTILE, LOST, compared, ended, started
 from tests.console_scene import NOW, ConsoleScene
@@ -130,6 +131,15 @@ def test_each_choice_of_the_wizard_is_the_commands_event(scene: ConsoleScene, cl
     ):
         reply = client.submit(url, **{**fields, **wrong})
         assert (reply.status, where in Markup(reply.body).text) == (422, True)
+    assert "a day or time (UTC)" in client.submit(url, **{**fields, "what": "whole", "at": "14:29"}).body
+    files = scene.bucket_backup(5, {"a.txt": 1})
+    of_files = form_of(client, f"/backups/{files.id}/restore", "dry_run").fields
+    assert (
+        "buckets have no journal"
+        in client.submit(f"/backups/{files.id}/restore", **{**of_files, "at": "2026-11-27"}).body
+    )
+    spoil("JOURNAL", "slot")
+    assert "at" in form_of(client, url, "dry_run").fields, "what is stored can be restored without the record"
     client.gate.current = Caller(
         "person", "r", "r", (Grant.of_role("restorer", ["shop"]),), form_token="f", session="s"
     )

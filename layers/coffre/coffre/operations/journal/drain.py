@@ -214,7 +214,10 @@ class _Drain:
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
-                pace.step_bytes *= 1 if done.passed.transactions else 2  # each begins where the longest open one does
+                # Each begins where the longest open transaction does.
+                pace.step_bytes = (
+                    min(pace.step_bytes, pace.most_bytes) if done.passed.transactions else 2 * pace.step_bytes
+                )
             elif done.cut.error is not None:
                 (state, seen), marks = self._begin_again(state, done.cut.error), ()
             elif done.cut.barrier is not None:

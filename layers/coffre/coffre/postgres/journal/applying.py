@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from io import StringIO
+from io import BytesIO
 from typing import Final
 
 import psycopg2
@@ -26,10 +26,11 @@ from coffre.postgres.journal.statements import Statement
 
 # Each part that is sent, and each answer, waits for Python's lock, which the thread that reads lines gives up only when
 # it is asked to, after 5 ms by default: statements of 2,000 rows waited longer than they ran.
-_COPIED_CHARACTERS: Final = 1024 * 1024
+_COPIED_BYTES: Final = 1024 * 1024
 _SWITCH_SECONDS: Final = 0.0002
 # Calls whose statements wait or run: not all take the server as long as it takes to make the next ones.
 _MOST_WAITING: Final = 2
+_LARGE_CHARACTERS: Final = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Applier:
             marks.ensure(cursor, marks.JOURNAL, name, asdict(Position()), schema)
             found = marks.read(session, marks.JOURNAL, schema)
         self._position = Position(**found[name])  # type: ignore[arg-type]
+        self._codec = psycopg2.extensions.encodings[session.encoding]
         self._is_open = False
         self._thread: ThreadPoolExecutor
         self._working: deque[Future[None]] = deque()
@@ -84,8 +86,12 @@ class Applier:
         self._is_stopped = False
         try:
             with _switching_soon(), ThreadPoolExecutor(1, "journal") as self._thread:
-                yield
-                self._wait(0)
+                try:
+                    yield
+                    self._wait(0)
+                except BaseException:
+                    self._is_stopped = True
+                    raise
         except BaseException:
             self._working.clear()
             self._is_open = False
@@ -95,14 +101,15 @@ class Applier:
 
     def run(self, statements: Sequence[Statement]) -> None:
         """Let statements run; raises what `at_work` raises."""
-        self._begin(partial(self._run, statements))
+        self._begin(partial(self._run, statements), statements)
 
     def commit(self, statements: Sequence[Statement], position: Position) -> None:
         """Let statements run, and commit them with a position; raises what `at_work` raises."""
-        self._begin(partial(self._commit, statements, position))
+        self._begin(partial(self._commit, statements, position), statements)
 
-    def _begin(self, work: Callable[[], None]) -> None:
-        self._wait(_MOST_WAITING - 1)
+    def _begin(self, work: Callable[[], None], statements: Sequence[Statement]) -> None:
+        characters = sum(len(one.sql) + len(one.data or "") for one in statements)
+        self._wait(0 if characters > _LARGE_CHARACTERS else _MOST_WAITING - 1)
         self._working.append(self._thread.submit(self._in_turn, work))
 
     def _wait(self, most: int) -> None:
@@ -143,7 +150,9 @@ class Applier:
         """Return how many rows were changed."""
         with self._session.cursor() as cursor:
             if statement.data is not None:
-                cursor.copy_expert(statement.sql, StringIO(statement.data), _COPIED_CHARACTERS)
+                # Bytes: `StringIO` has four for each character.
+                data = BytesIO(statement.data.encode(self._codec))
+                cursor.copy_expert(statement.sql, data, _COPIED_BYTES)
             elif statement.one_by_one is None:
                 cursor.execute(statement.sql)
             else:

@@ -72,6 +72,7 @@ class Paths:
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (path,))
         yield
         cursor.execute("SET LOCAL search_path = pg_catalog")
+        self._refusals.pop(table, None)  # what is refused later is another row
 
 
 def _may_be_of_path(error: psycopg2.Error) -> bool:

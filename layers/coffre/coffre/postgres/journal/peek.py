@@ -14,7 +14,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from typing import Any, Final
 
@@ -119,7 +119,7 @@ def _rows_of(session: psycopg2.extensions.connection, statement: str) -> Generat
             yield rows
     except GeneratorExit:
         ends_at = time.monotonic() + _END_SECONDS
-        _end(session, answer)
+        _end(session, answer, check)
         raise
     except QueryFailedError as error:
         if not str(error).startswith("ERROR"):  # FATAL: the server has ended the session
@@ -130,14 +130,14 @@ def _rows_of(session: psycopg2.extensions.connection, statement: str) -> Generat
         raise
 
 
-def _end(session: psycopg2.extensions.connection, answer: Iterable[memoryview]) -> None:
+def _end(session: psycopg2.extensions.connection, answer: Iterable[memoryview], check: Callable[[], None]) -> None:
     """Have the server end a statement, and pass over what it has sent: the driver knows nothing of it."""
     try:
         with closing(CancelRequest(session)) as request:
             send_all([request], seconds=_END_SECONDS)
         with suppress(QueryFailedError):
             for _ in answer:
-                pass
+                check()  # a channel does it only while the server is silent
     except BaseException as error:
         session.close()
         if not isinstance(error, psycopg2.Error | CoffreError):
