@@ -113,7 +113,7 @@ class Applier:
         self._working.append(self._thread.submit(self._in_turn, work))
 
     def _wait(self, most: int) -> None:
-        """Wait until no more than so many calls' statements run or wait."""
+        """Wait until the statements of this number of calls at most run or wait."""
         while len(self._working) > most:
             self._working.popleft().result()
 
