@@ -15,7 +15,7 @@ from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 from coffre.model.errors import JournalTransientError, StoreError
 from coffre.model.journal import JournalEnd, JournalGap, JournalState
 from coffre.model.manifest import JournalBase
-from coffre.operations.journal import drain, repeated
+from coffre.operations.journal import begin, drain, repeated
 from coffre.operations.journal.adopt import Adopted
 from coffre.operations.journal.barrier import end
 from coffre.operations.journal.guard import drop_for, guard
@@ -208,8 +208,17 @@ def test_a_damaged_newest_record_without_a_catalog_is_passed_and_its_slot_named(
     assert off is not None
     assert (off.is_dropped, off.left) == (False, name)
 
+    # It is reported once, though what comes after that fails
+    heard = list[JournalEnd]()
+    journal.job = replace(journal.job, report_end=lambda _, was, __: heard.append(was.reason))
+    waits = JournalTransientError("A transaction is open.", code="JOURNAL_WAITS")
+    for _ in range(2):
+        with patch.object(begin, "require_own_process", side_effect=waits), pytest.raises(JournalTransientError):
+            journal.drain()
+        assert (heard, journal.state.gap.ended) == ([JournalEnd.GAP], 1)
     report = journal.drain()
-    assert ([was.reason for _, was in report.ended], len(report.begun)) == ([JournalEnd.GAP], 1)
+    assert (heard, len(report.begun), report.state.gap.ended) == ([JournalEnd.GAP], 1, 1)
+    assert report.state.base_wanted_at is not None
     assert name in report.notes[0]
     assert "was left alone" in report.notes[0]
     slot.drop(journal.scene.reader, name)

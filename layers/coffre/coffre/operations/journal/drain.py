@@ -105,7 +105,8 @@ class _Drain:
             state = state or keep(self.job, None)  # what is changed later has to exist
             if state.slot is None:
                 self.notes += [_left_alone(name) for name in slot.named_for(self.session, self.job.target)]
-            state = self._note_end(state, unreadable_end(self.job, damage), unread)
+            if not state.gap.ended:  # or else it was reported, and what came after that has failed
+                state = keep(self.job, self._note_end(state, unreadable_end(self.job, damage), unread))
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
         interval = state.interval
