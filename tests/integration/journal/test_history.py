@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
-from coffre.model.errors import JournalTransientError
-from coffre.model.journal import JournalEnd, JournalGap
-from coffre.operations.journal import drain, repeated
+from coffre.model.errors import JournalTransientError, StoreError
+from coffre.model.journal import JournalEnd, JournalGap, JournalState
+from coffre.model.manifest import JournalBase
+from coffre.operations.journal import begin, drain, repeated
 from coffre.operations.journal.adopt import Adopted
 from coffre.operations.journal.barrier import end
-from coffre.operations.journal.guard import drop_for
+from coffre.operations.journal.guard import drop_for, guard
+from coffre.operations.journal.job import Guarding
+from coffre.operations.journal.switch_off import switch_off
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot_errors import lost
+from coffre.stores.directory import DirectoryStore
 from coffre.vault.journal import listed_segments, segment_keys
 from coffre.vault.layout import interval_end_key, interval_key
 
@@ -79,12 +85,7 @@ def test_an_interval_ends_behind_what_was_stored_last_and_is_not_continued(
 
 def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: Callable[..., Journal]) -> None:
     journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
-    run, store = journal.scene.run, journal.job.vault.store
-
-    def damage(key: str) -> None:
-        store.delete(key)
-        store.put(key, b"{", sha256=hashlib.sha256(b"{").hexdigest())
-
+    run, damage = journal.scene.run, partial(damaged, journal)
     gaps = list[JournalGap]()
     journal.job = replace(journal.job, report_end=lambda _, __, gap: gaps.append(gap))
     journal.drain()
@@ -139,3 +140,102 @@ def test_a_damaged_record_ends_an_interval_instead_of_each_drain(make_journal: C
             slower(session)
     assert slot.inspect(journal.scene.reader, journal.state.slot or "") is not None
     assert journal.drain().ended == ()
+
+
+def test_a_slot_is_dropped_though_the_vault_takes_nothing_and_never_from_a_drain(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    dangerous = Guarding(maximum_lag_bytes=-1)
+    refused = StoreError("The key is disabled.")
+
+    def has_slot() -> bool:
+        return slot.inspect(journal.scene.reader, journal.state.slot or "") is not None
+
+    # A drain that catches up reads it: nothing is changed
+    journal.drain()
+    job = replace(journal.job, guarding=dangerous)
+    before, inspect = journal.state, slot.inspect
+
+    def inspect_active(*about: Any) -> Any:
+        found = inspect(*about)
+        return None if found is None else replace(found, active_pid=1)
+
+    with patch.object(slot, "inspect", inspect_active), pytest.raises(JournalTransientError) as caught:
+        guard(job)
+    assert (caught.value.code, journal.state, has_slot()) == ("JOURNAL_SLOT_BUSY", before, True)
+
+    # A vault that cannot be written; that cannot be read either; a guard that is killed at that instant
+    for broken, error in (
+        (patch.object(DirectoryStore, "put", side_effect=refused), StoreError),
+        (patch.object(DirectoryStore, "get", side_effect=refused), StoreError),
+        (patch.object(DirectoryStore, "put", side_effect=Killed), Killed),
+    ):
+        assert has_slot()
+        with broken, pytest.raises(error):
+            guard(replace(job, guarding=dangerous))
+        assert (has_slot(), journal.state.interval is not None) == (False, True)
+        assert [was.reason for _, was in journal.drain().ended] == [JournalEnd.SLOT_MISSING]
+    with patch.object(DirectoryStore, "get", side_effect=refused), pytest.raises(StoreError):
+        guard(journal.job)  # none is a danger
+    assert has_slot()
+
+    # Whether there was a base is not known
+    gap = journal.state.gap
+
+    def unknown() -> list[JournalBase]:
+        raise refused
+
+    assert guard(replace(job, bases=unknown)) is not None
+    assert (has_slot(), journal.state.gap) == (False, JournalGap(since=gap.since, ended=gap.ended + 1))
+
+
+def test_a_damaged_newest_record_without_a_catalog_is_passed_and_its_slot_named(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    journal.drain()
+
+    def lose() -> str:
+        """Lose the catalog and the record of the open interval; return the name of its slot."""
+        state = journal.state
+        assert journal.catalog.journals.forget(state)
+        damaged(journal, interval_key(TARGET, state.interval or ""))
+        return state.slot or ""
+
+    name = lose()
+    off = switch_off(journal.job)
+    assert off is not None
+    assert (off.is_dropped, off.left) == (False, name)
+
+    # It is reported once, though what comes after that fails
+    heard = list[JournalEnd]()
+    journal.job = replace(journal.job, report_end=lambda _, was, __: heard.append(was.reason))
+    waits = JournalTransientError("A transaction is open.", code="JOURNAL_WAITS")
+    for _ in range(2):
+        with patch.object(begin, "require_own_process", side_effect=waits), pytest.raises(JournalTransientError):
+            journal.drain()
+        assert (heard, journal.state.gap.ended) == ([JournalEnd.GAP], 1)
+    report = journal.drain()
+    assert (heard, len(report.begun), report.state.gap.ended) == ([JournalEnd.GAP], 1, 1)
+    assert report.state.base_wanted_at is not None
+    assert name in report.notes[0]
+    assert "was left alone" in report.notes[0]
+    slot.drop(journal.scene.reader, name)
+    journal.scene.run("INSERT INTO one VALUES (1)")
+    assert (journal.drain().transactions, journal.state.error) == (1, None)
+
+    # The same where the catalog has a state without a slot
+    name = lose()
+    journal.catalog.journals.keep(JournalState(target=TARGET), None)
+    off = switch_off(journal.job)
+    assert off is not None
+    assert (off.left, journal.catalog.journals.all()) == (name, {})
+    slot.drop(journal.scene.reader, name)
+    assert switch_off(journal.job) is None
+
+
+def damaged(journal: Journal, key: str) -> None:
+    store = journal.job.vault.store
+    store.delete(key)
+    store.put(key, b"{", sha256=hashlib.sha256(b"{").hexdigest())

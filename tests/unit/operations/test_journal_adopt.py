@@ -43,6 +43,13 @@ def test_a_lost_record_in_the_middle_is_passed(scene: Scene, number: int, body: 
     assert (state_of(found).interval, state_of(found).number) == (interval, 3)
     assert state_of(found).stored_lsn == lsn_at(5)
     assert state_of(found).base_wanted_at == scene.now
+    # Only a backup that was taken after it is a base: no older one can be brought past it
+    assert state_of(found).from_lsn == lsn_at((8, 7, 6)[number + 1])
+
+
+def test_a_whole_interval_keeps_its_bases(scene: Scene) -> None:
+    journal_of(scene, (8, 7, 6, 5))
+    assert state_of(adopt(job_of(scene))).from_lsn == lsn_at(8)
 
 
 def test_a_damaged_last_record_ends_the_interval_before_it(scene: Scene) -> None:

@@ -166,7 +166,8 @@ def _show(answer: dict[str, Any]) -> None:
         say(f"The slot of {name} is dropped." if answer["dropped"] else f"{name} had no slot.")
         return
     if left := answer.get("left"):
-        say(f"The slot {left} of {name} is left: another program made it, and the server keeps WAL for it.")
+        say(f"The slot {left} of {name} is left: another program made it, or its record is damaged.")
+        say("The server keeps WAL for it until it is dropped.")
         remark("If no program needs it, in the database:")
     else:
         code = answer.get("waits") or answer["failed"]

@@ -87,8 +87,11 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> Adopted:
     )
     damage: IntegrityError | None = None
     for key in listed_segments(job.vault, job.target, interval.id):
-        # The segments before the first one may have been deleted, and some in between may be damaged or missing.
+        # The segments before the first one may have been deleted, and some in between may be damaged or missing: only
+        # a backup after that is a base of what follows.
         follows = damage is None and key.number == adopted.number + 1
+        if not follows:
+            adopted = adopted.model_copy(update={"from_lsn": key.from_lsn})
         try:
             before = adopted if follows else adopted.model_copy(update={"sha256": ""})
             adopted, damage = adopted.model_copy(update=_with_segment(job, before, key)), None

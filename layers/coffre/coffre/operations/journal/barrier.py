@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -99,11 +99,12 @@ def end(
 def reported(job: JournalJob, state: JournalState, ended: IntervalEnd, interval: str | None = None) -> JournalState:
     """Report the end of the open interval, or of this one, and return the state with the gap, which is to be kept.
 
-    One that had no base has no moments either: then the gap began where one before it ended.
+    One that had no base has no moments either: then the gap began where one before it ended. So it is where that is
+    not known, since a backup's record cannot be read.
     """
-    had_base = state.base_wanted_at is None or any(
-        is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()
-    )
+    had_base = state.base_wanted_at is None
+    with suppress(CoffreError):
+        had_base = had_base or any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases())
     gap = (
         JournalGap(since=ended.seen_at, ended=1)
         if had_base

@@ -73,6 +73,11 @@ def drain(job: JournalJob) -> DrainReport:
         raise
 
 
+def _left_alone(name: str) -> str:
+    """Return the sentence about a slot that may be another program's."""
+    return f"The replication slot {name} was left alone: the server keeps WAL for it until it is dropped."
+
+
 @dataclass
 class _Drain:
     job: JournalJob
@@ -97,9 +102,11 @@ class _Drain:
         """Return the state of a journal whose slot is as it was left, and what there is to follow."""
         (state, damage, unread), system = self.adopted, require_primary(self.session)
         if unread is not None:
-            state = self._note_end(
-                state or JournalState(target=self.job.target), unreadable_end(self.job, damage), unread
-            )
+            state = state or keep(self.job, None)  # what is changed later has to exist
+            if state.slot is None:
+                self.notes += [_left_alone(name) for name in slot.named_for(self.session, self.job.target)]
+            if not state.gap.ended:  # or else it was reported, and what came after that has failed
+                state = keep(self.job, self._note_end(state, unreadable_end(self.job, damage), unread))
         if state is None or state.slot is None or state.interval is None:
             return self._begin(state)
         interval = state.interval
@@ -172,9 +179,7 @@ class _Drain:
         except JournalTransientError:
             if not is_foreign:
                 raise
-        self.notes.append(
-            f"The replication slot {state.slot} was left alone: the server keeps WAL for it until it is dropped."
-        )
+        self.notes.append(_left_alone(state.slot or ""))
 
     def _barrier(
         self, state: JournalState, seen: Look, found: Sequence[Barrier], why: str | None = None

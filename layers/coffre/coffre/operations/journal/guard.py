@@ -6,6 +6,7 @@ from datetime import datetime
 
 import psycopg2.extensions
 
+from coffre.model.errors import StoreError, StoreTransientError
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import drop_ours, end, reported
@@ -25,14 +26,26 @@ def guard(job: JournalJob) -> IntervalEnd | None:
     ------
     JournalTransientError
         `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`
+    StoreError, StoreTransientError
+        The vault does not answer. A slot that is a danger was dropped; the next drain ends the interval.
     """
-    state = adopt(job).state
-    if state is None or state.slot is None:
-        return None
-    with opened(job) as session:
-        found = slot.inspect(session, state.slot)
-        why = None if found is None else danger(found, job.guarding) or silence(state, job.guarding, job.now())
-        return drop_for(job, session, state, why)[1] if why else None
+    unread: StoreError | StoreTransientError | None = None
+    try:
+        state = adopt(job).state
+    except (StoreError, StoreTransientError) as error:
+        state, unread = job.journals.find(job.target), error
+    ended = None
+    if state is not None and state.slot is not None:
+        with opened(job) as session:
+            found = slot.inspect(session, state.slot)
+            why = None if found is None else danger(found, job.guarding) or silence(state, job.guarding, job.now())
+            if why and unread is not None:
+                _dropped(job, session, state)
+            elif why:
+                ended = drop_for(job, session, state, why)[1]
+    if unread is not None:
+        raise unread
+    return ended
 
 
 def danger(found: Slot, guarding: Guarding) -> str | None:
@@ -60,10 +73,22 @@ def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | Non
 def drop_for(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, why: str
 ) -> tuple[JournalState, IntervalEnd | None]:
-    """End the interval, report that, and drop the slot; raises `JOURNAL_TWO_DRAINS` before."""
-    state = claimed(job, state)
+    """Drop the slot, end the interval, and report that; raises `JOURNAL_SLOT_BUSY` and `JOURNAL_TWO_DRAINS` before.
+
+    The slot goes first: its server is in danger also when the vault takes nothing. The next drain ends the interval
+    then, as one whose slot is missing.
+    """
+    state = _dropped(job, session, state)
     ended = end(job, state, JournalEnd.GUARD, why)
     if ended is not None:
         state = reported(job, state, ended)
-    drop_ours(session, state)
     return without_slot(job, state), ended
+
+
+def _dropped(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState) -> JournalState:
+    found = slot.inspect(session, state.slot) if state.slot else None
+    if found is not None:
+        slot.require_idle(found)
+    state = claimed(job, state)
+    drop_ours(session, state)
+    return state

@@ -14,7 +14,10 @@ from coffre.postgres.journal import slot
 
 @dataclass(frozen=True)
 class SwitchedOff:
-    """What was done: whether the slot was dropped, and the slot of its name that was left, since it is another one."""
+    """What was done: whether the slot was dropped, and a slot that was left.
+
+    That is another one of its name, or one whose name can be the journal's where the record of its slot is damaged.
+    """
 
     ended: IntervalEnd | None
     is_dropped: bool
@@ -31,12 +34,15 @@ def switch_off(job: JournalJob) -> SwitchedOff | None:
     JournalTransientError
         `JOURNAL_SLOT_BUSY`, `JOURNAL_TWO_DRAINS`: nothing else was done.
     """
-    state = adopt(job).state
+    state, _, unread = adopt(job)
     if state is None:
-        return None
+        left = _unclaimed(job) if unread is not None else None
+        return SwitchedOff(None, is_dropped=False, left=left) if left is not None else None
     state = claimed(job, state)
     is_dropped, left = False, None
-    if state.slot is not None:
+    if state.slot is None and unread is not None:
+        left = _unclaimed(job)
+    elif state.slot is not None:
         with opened(job) as session:
             is_dropped = drop_ours(session, state)
             left = state.slot if slot.inspect(session, state.slot) is not None else None
@@ -44,3 +50,9 @@ def switch_off(job: JournalJob) -> SwitchedOff | None:
     if not job.journals.forget(state):
         raise two_drains(job)
     return SwitchedOff(ended, is_dropped, left)
+
+
+def _unclaimed(job: JournalJob) -> str | None:
+    """Return a slot that can be the journal's, whose record is damaged."""
+    with opened(job) as session:
+        return next(iter(slot.named_for(session, job.target)), None)

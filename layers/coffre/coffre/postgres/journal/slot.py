@@ -79,7 +79,18 @@ class Ownership:
 
 def new_name(target: str) -> str:
     """Return a name for a target's slot that no other slot has: its end is drawn by chance."""
-    return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_{secrets.token_hex(4)}"
+    return f"{_begin_of_name(target)}{secrets.token_hex(4)}"
+
+
+def named_for(session: psycopg2.extensions.connection, target: str) -> list[str]:
+    """Return the slots of this database whose names can be of a target's journal, also one of another deployment."""
+    with session, session.cursor() as cursor:
+        cursor.execute(_NAMED_FOR, (f"^{_begin_of_name(target)}[0-9a-f]{{8}}$",))
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _begin_of_name(target: str) -> str:
+    return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_"
 
 
 def create(
@@ -171,13 +182,24 @@ def require_ours(session: psycopg2.extensions.connection, ours: Ownership) -> Sl
             hint="After a failover, or in a copy of the server, changes may be missing: begin again with a new slot and"
             " a new base.",
         )
+    require_idle(slot)
+    return slot
+
+
+def require_idle(slot: Slot) -> None:
+    """Refuse a slot that another session reads now.
+
+    Raises
+    ------
+    JournalTransientError
+        `JOURNAL_SLOT_BUSY`
+    """
     if slot.active_pid is not None:
         raise JournalTransientError(
             f"The replication slot {slot.name} is in use by the server's process {slot.active_pid}.",
             code="JOURNAL_SLOT_BUSY",
             hint="It is tried again. If no drain runs, end that session: pg_terminate_backend.",
         )
-    return slot
 
 
 def bound(slot: Slot, most_bytes: int) -> int:
@@ -235,6 +257,10 @@ SELECT confirmed_flush_lsn::text, pg_current_wal_flush_lsn()::text, plugin::text
        coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn), 0)::bigint, {limits}, active_pid, temporary,
        {two_phase}, left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)
 FROM pg_replication_slots WHERE slot_name = %s AND slot_type = 'logical'
+"""
+_NAMED_FOR: Final = """
+SELECT slot_name::text FROM pg_catalog.pg_replication_slots
+WHERE slot_name ~ %s AND database = pg_catalog.current_database() ORDER BY 1
 """
 # A position that the slot has reached already is an error to the server.
 _ADVANCE: Final = """
