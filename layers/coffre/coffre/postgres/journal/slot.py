@@ -79,7 +79,17 @@ class Ownership:
 
 def new_name(target: str) -> str:
     """Return a name for a target's slot that no other slot has: its end is drawn by chance."""
-    return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_{secrets.token_hex(4)}"
+    return f"{_prefix(target)}{secrets.token_hex(4)}"
+
+
+def listing(target: str) -> str:
+    """Return a statement that lists the slots of a server that may be a target's, by what `new_name` gives."""
+    pattern = f"^{_prefix(target)}[0-9a-f]{{8}}$"  # letters, digits and _ alone
+    return f"SELECT slot_name, database, active FROM pg_replication_slots WHERE slot_name ~ '{pattern}';"  # noqa: S608
+
+
+def _prefix(target: str) -> str:
+    return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_"
 
 
 def create(
