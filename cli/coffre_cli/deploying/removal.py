@@ -8,6 +8,24 @@ from coffre_cli.deploying.change_set import Events, Pause, Stack, explained
 from coffre_cli.deploying.errors import DeployError
 
 
+def refuse_protected(stack: Stack) -> None:
+    """Refuse a stack that CloudFormation would not delete, before anything of it is changed.
+
+    Raises
+    ------
+    DeployError
+        `STACK_PROTECTED`: its termination protection is on. Or it cannot be looked up.
+    """
+    found = stack.described()
+    if found is not None and found.get("EnableTerminationProtection"):
+        raise DeployError(
+            f"The stack {stack.name} has termination protection (EnableTerminationProtection). Nothing was changed.",
+            code="STACK_PROTECTED",
+            hint="If it is to go, turn it off, then run this again: aws cloudformation update-termination-protection "
+            f"--no-enable-termination-protection --stack-name {stack.name}",
+        )
+
+
 def remove(stack: Stack, on_event: Callable[[str], None]) -> None:
     """Delete a stack, and wait until it is gone. What the template retains (vault, catalog) stays.
 

@@ -12,7 +12,9 @@ from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.manifest import JournalBase
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
+from coffre.stores.store import put_small
 from coffre.vault.journal import begin_interval, end_interval
+from coffre.vault.layout import interval_end_key
 from coffre.vault.vault import Vault
 
 FIRST, SECOND = "01KB3M7Q0000000000000000A1", "01KB3M7Q0000000000000000A2"
@@ -144,6 +146,18 @@ def test_the_moments_between_backups_are_listed_and_why_there_are_no_others(coff
     assert coffre("journal", "list", "--json").json()[0]["state"]["interval"] == SECOND
 
 
+def test_where_records_are_damaged_it_is_not_said_that_a_base_is_missing(coffre: Coffre, account: Account) -> None:
+    account.configure_journal("shop")
+    vault = Vault(S3Store(BUCKET, client=make_client()))
+    begin_interval(vault, interval(FIRST, "a", 100))
+    put_small(vault.store, interval_end_key("shop", FIRST), b"1")
+
+    said = coffre("journal", "list", "shop")
+    assert "the record of its end is damaged" in " ".join(said.out.split())
+    assert "No moment can be restored: what is stored of the journal is damaged" in " ".join(said.out.split())
+    assert "the base" not in said.out
+
+
 @pytest.mark.parametrize(
     ("command", "answer", "status", "words"),
     [
@@ -183,5 +197,5 @@ def test_the_slot_of_a_journal_that_is_configured_no_more_is_dropped(
     assert said.status == status
     assert words in said.out
     assert account.invoked == [("safe-journal", {"target": "shop", "off": True})]
-    assert ("pg_drop_replication_slot" in said.out) is (status == 1)
+    assert ("pg_drop_replication_slot" in said.out + said.err) is (status == 1)
     assert coffre("journal", "off", "shop", "--json").json().items() >= answer.items()

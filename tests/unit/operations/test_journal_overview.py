@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from tests.unit.operations.conftest import Scene
-from tests.unit.operations.stored_journal import backup_of, journal_of
+from tests.unit.operations.stored_journal import backup_of, journal_of, lsn_at
 from ulid import ULID
 
 from coffre.model.errors import IntegrityError
@@ -15,7 +16,7 @@ from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.layout import interval_end_key, interval_key
+from coffre.vault.layout import interval_end_key, interval_key, segment_key
 
 
 def test_only_moments_are_promised_whose_segments_exist(scene: Scene) -> None:
@@ -65,10 +66,7 @@ def test_moments_before_and_after_a_damaged_record_are_listed(scene: Scene) -> N
     first, second = backup_of(scene, 9.5), backup_of(scene, 6.5)
     interval = journal_of(scene, (10, 9, 8.5, 8, 7, 6, 5), ended=4)
     (scene.root / journal.segment_keys(scene.vault, "shop", interval)[2].key).write_bytes(b"{}")
-    job = VerifyJob(
-        str(ULID()), scene.catalog, scene.vault, FrameDecoder(()), scene.scratch, lambda: scene.now, lambda: 900.0
-    )
-    inventory(job, Share(parts=10**9, day=0))
+    found_by_verification(scene)
 
     (after, before), _ = listed(scene)
 
@@ -84,6 +82,63 @@ def test_where_the_record_of_an_end_is_damaged_the_last_segment_is_not_promised(
     (scene.root / interval_end_key("shop", interval)).write_bytes(b"{}")
     assert (since(scene), until(scene)) == (9.5, 8)
     assert listed(scene)[0][0].damage == "the record of its end is damaged"
+
+
+@pytest.mark.parametrize("what", ["damaged", "twice"])
+def test_where_the_records_of_the_end_and_of_the_last_segment_are_lost_the_others_are_listed(
+    scene: Scene, what: str
+) -> None:
+    first = backup_of(scene, 9.5)
+    interval = journal_of(scene, (10, 9, 8, 7), ended=6)
+    key = journal.segment_keys(scene.vault, "shop", interval)[-1].key
+    if what == "damaged":
+        (scene.root / key).write_bytes(b"{}")
+        found_by_verification(scene)
+    else:
+        other = segment_key("shop", interval, 3, lsn_at(7.5))
+        assert other.rsplit("-", 1)[0] == key.rsplit("-", 1)[0]
+        (scene.root / other).write_bytes((scene.root / key).read_bytes())
+    (scene.root / interval_end_key("shop", interval)).write_bytes(b"{}")
+
+    [found], damage = listed(scene)
+    assert (found.bases, found.until) == ((first.id,), scene.now - timedelta(days=8))
+    assert (found.damage or "").startswith(
+        "the record of the segment 3" if what == "damaged" else "the segment 3 exists"
+    )
+    assert len(damage) == 2
+
+
+def test_a_damaged_record_before_a_missing_one_that_no_verification_has_found_hides_no_moment(scene: Scene) -> None:
+    first, second = backup_of(scene, 9.5), backup_of(scene, 4.5)
+    interval = journal_of(scene, (10, 9, 8, 7, 6, 5, 4), ended=3)
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+    (scene.root / keys[2].key).write_bytes(b"{}")
+    scene.store.delete(keys[3].key)
+
+    (after, before), damage = listed(scene)
+    assert (before.bases, before.until) == ((first.id,), scene.now - timedelta(days=8))
+    assert (after.bases, after.until) == ((second.id,), scene.now - timedelta(days=3))
+    assert len(damage) == 1
+
+
+def test_an_interval_of_which_nothing_can_be_read_is_listed_as_damaged(scene: Scene) -> None:
+    backup_of(scene, 9.5)
+    interval = journal_of(scene, (10, 9, 8))
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+    (scene.root / keys[0].key).write_bytes(b"1")
+    scene.store.delete(keys[1].key)
+    journal_of(scene, (5, 4))
+    found_by_verification(scene)
+
+    (_, damaged), _ = listed(scene)
+    assert (damaged.until, damaged.damage) == (None, "the record of the segment 1 is damaged")
+
+
+def found_by_verification(scene: Scene) -> None:
+    job = VerifyJob(
+        str(ULID()), scene.catalog, scene.vault, FrameDecoder(()), scene.scratch, lambda: scene.now, lambda: 900.0
+    )
+    inventory(job, Share(parts=10**9, day=0))
 
 
 def listed(scene: Scene) -> tuple[list[Stretch], list[IntegrityError]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,11 +23,7 @@ from coffre_cli.vault_choice import refuse_vault
 
 EXAMPLES = examples("coffre journal off shop", "coffre journal off --all --dry-run", "coffre journal off --all --yes")
 _NOTE = "coffre journal off"
-# What is left if the name of a slot is not known.
-_ANY_SLOT = (
-    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
-    "WHERE slot_name LIKE 'coffre_%' AND database = current_database() AND NOT active;"
-)
+_DROP = "SELECT pg_drop_replication_slot"
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def off(
 
     The change of the configuration is shown and confirmed, as that of coffre config edit. What is stored stays, and
     can be restored as long as it is kept. A slot that could not be dropped is named, with the SQL statement that drops
-    it; running the command again tries again.
+    it, or lists the slots that it may be; running the command again tries again.
     """
     refuse_vault("journal off")
     if (target is None) is not every:
@@ -88,7 +84,8 @@ def journals_of(deployed: DeployedStack, target: str | None) -> Journals:
     Raises
     ------
     TargetUnknownError
-        The database has its journal from the options of its server.
+        The name is neither configured nor that of a journal, or the database has its journal from the options of its
+        server.
     """
     from coffre.model.database_target import FoundDatabase
 
@@ -107,10 +104,23 @@ def journals_of(deployed: DeployedStack, target: str | None) -> Journals:
                 f'"{target}" is a database of the server "{server}", whose option `journal` is for all its databases.',
                 hint=f"coffre journal off {server}",
             )
+        _refuse_unknown(target, {*document, *found}, states)
         servers = {one.name for one in configuration.servers}
         names = {name for name, its in found.items() if its == target} if target in servers else {target}
     slots = {name: state.slot if (state := states.get(name)) else None for name in sorted(names)}
     return Journals(configured, slots)
+
+
+def _refuse_unknown(target: str, configured: Collection[str], states: Collection[str]) -> None:
+    """Refuse a name that nothing has: it would be taken for a journal whose slot is not known."""
+    if target in configured or target in states:
+        return
+    raise TargetUnknownError(
+        f'No database or server "{target}" is configured, nor is a journal of that name known.',
+        detail=f"Configured: {', '.join(sorted(configured)) or 'none'}. "
+        f"Journals: {', '.join(sorted(states)) or 'none'}.",
+        hint="Check the name's spelling, and that this is the right stack.",
+    )
 
 
 def switch_off_in_configuration(
@@ -143,7 +153,7 @@ def drop_slots(deployed: DeployedStack, found: Journals, *, quiet: bool) -> list
                 answer = {"target": name, "dropped": False, "failed": error.code, "message": error.message}
                 answer |= {"hint": error.hint} if error.hint else {}
         if not is_off(answer):
-            answer |= {"sql": statement_of(answer.get("left") or slot)}
+            answer |= {"sql": statement_of(name, answer.get("left") or slot)}
         results.append(answer)
         if not quiet:
             _show(answer)
@@ -155,9 +165,16 @@ def is_off(answer: dict[str, Any]) -> bool:
     return not any(answer.get(key) for key in ("waits", "failed", "left"))
 
 
-def statement_of(slot: str | None) -> str:
-    """Return the SQL statement that drops a slot; a name has letters, digits and _ alone."""
-    return f"SELECT pg_drop_replication_slot('{slot}');" if slot else _ANY_SLOT
+def statement_of(target: str, slot: str | None) -> str:
+    """Return the SQL statement that drops a target's slot; where its name is not known, one that lists what it may be.
+
+    A slot's name has letters, digits and _ alone.
+    """
+    if slot:
+        return f"{_DROP}('{slot}');"
+    from coffre.postgres.journal.slot import listing
+
+    return listing(target)
 
 
 def _show(answer: dict[str, Any]) -> None:
@@ -175,6 +192,8 @@ def _show(answer: dict[str, Any]) -> None:
         if answer.get("hint"):
             remark(answer["hint"])
         remark("The server keeps WAL for it. Run the command again, or in the database:")
+        if not answer["sql"].startswith(_DROP):
+            remark(f"(its name is not known: this lists what it may be; {_DROP}('NAME'); drops it)")
     say_command(answer["sql"])
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from coffre.operations.journal.overview import Stretch
 
 _STYLES = {"equal": "green", "not_equal": "red", "not_proven": "yellow"}
+_NO_MOMENT = (
+    "No moment can be restored: what is stored of the journal is damaged or incomplete. Backups can be restored."
+)
 EXAMPLES = examples("coffre journal list", "coffre journal list shop", "coffre journal list shop --json")
 
 
@@ -117,14 +120,16 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
     for error in damage:
         say(f"  damage        {error.message} [{error.code}]", style="yellow")
     if not found:
-        say("Nothing is stored yet: no moment can be restored.")
+        say("Nothing is stored yet: no moment can be restored." if not damage else _NO_MOMENT)
         return
     print_table(
         ["INTERVAL", "RESTORABLE FROM (UTC)", "TO", "BASES", "PROVEN EQUAL UP TO", "END"],
         (_stretch_row(one, proofs) for one in found),
     )
     newest = max((one.until for one in found if one.until is not None), default=None)
-    if newest is None:
+    if newest is None and (damage or any(one.damage for one in found)):
+        say(_NO_MOMENT)
+    elif newest is None:
         say("No moment can be restored yet: the base, a backup that the journal has asked for, is missing.")
     else:
         say("To restore a moment, such as the newest (NEW is a variable with the address of a new or empty database):")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -47,6 +49,7 @@ def uninstall(
     """
     refuse_vault("uninstall")
     deployed = find_stack(stack)
+    _refuse_protected(deployed)
     found = journals_of(deployed, None)
     _show_what_goes(deployed, found)
     if dry_run:
@@ -55,6 +58,7 @@ def uninstall(
     if not yes:
         refuse_without_terminal(f"the stack {deployed.name}")
         ask_name(deployed.name)
+    number = deployed.current_configuration.number
     switch_off_in_configuration(deployed, found.configured, yes=True, as_json=False)
     left = [one["target"] for one in drop_slots(deployed, found, quiet=False) if not is_off(one)]
     if left and not leave_slots:
@@ -64,7 +68,8 @@ def uninstall(
             hint="Run the statement above in the database, then this again; with --leave-slots the stack is deleted "
             "all the same.",
         )
-    _remove(deployed)
+    with _naming_what_is_off(found, number):
+        _remove(deployed)
     say(f"The stack {deployed.name} is deleted. Every backup is still in {deployed.outputs['VaultBucket']}.")
     _show_late_slots(deployed)
 
@@ -77,6 +82,33 @@ def _show_what_goes(deployed: DeployedStack, found: Journals) -> None:
     say(f"These stay: {kept}.")
     for line in planned(found):
         say(line)
+
+
+def _refuse_protected(deployed: DeployedStack) -> None:
+    from coffre_cli.deploying.change_set import Stack
+    from coffre_cli.deploying.removal import refuse_protected
+
+    refuse_protected(Stack(deployed.name, aws.client("cloudformation")))
+
+
+@contextmanager
+def _naming_what_is_off(found: Journals, number: int) -> Iterator[None]:
+    """Add to an error of the deletion that journals are off already, and what switches them on again."""
+    from coffre_cli.deploying.errors import DeployError
+
+    try:
+        yield
+    except DeployError as error:
+        if not found.configured:
+            raise
+        off = f"The journals of {', '.join(found.configured)} are off already."
+        back = f"If the stack is to stay, `coffre config restore {number}` switches them on again."
+        raise DeployError(
+            error.message,
+            code=error.code,
+            detail=error.detail,
+            hint=" ".join(filter(None, (error.hint, off, back))),
+        ) from error
 
 
 def _remove(deployed: DeployedStack) -> None:
@@ -97,6 +129,6 @@ def _show_late_slots(deployed: DeployedStack) -> None:
     late = {name: state.slot for name, state in deployed.catalog.journals.all().items() if state.slot is not None}
     for name, slot in late.items():
         say(f"A slot of {name} is left on its server. Drop it there:", style="yellow")
-        say_command(statement_of(slot))
+        say_command(statement_of(name, slot))
     if late:
         raise typer.Exit(Exit.EXCEPTIONS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.unit.cli.config.conftest import Scene
 from tests.unit.cli.conftest import STACK, TABLE, Coffre
 
 from coffre.model.journal import JournalState
+from coffre.postgres.journal.slot import new_name
 from coffre_cli import aws, confirming
 
 
@@ -17,6 +20,8 @@ class Formation:
     """CloudFormation with one stack. Its deletion takes a while; a policy that a person has prevents it."""
 
     def __init__(self) -> None:
+        self.is_protected = False
+        self.refusal: ClientError | None = None
         self.statuses = ["CREATE_COMPLETE"]
         self.after = ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"]
 
@@ -26,10 +31,13 @@ class Formation:
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - AWS's names
         status = self.statuses[0] if len(self.statuses) == 1 else self.statuses.pop(0)
-        return {"Stacks": [{"StackId": StackName, "StackStatus": status}]}
+        protection = {"EnableTerminationProtection": self.is_protected}
+        return {"Stacks": [{"StackId": StackName, "StackStatus": status, **protection}]}
 
     def delete_stack(self, StackName: str) -> None:  # noqa: N803
         assert StackName == STACK
+        if self.refusal is not None:
+            raise self.refusal
         self.statuses = [*self.after]
 
     def get_paginator(self, name: str) -> Formation:
@@ -126,20 +134,79 @@ def test_all_are_switched_off_and_a_server_that_does_not_answer_is_named_with_th
     assert len(scene.versions) == 2
 
 
+def test_a_name_that_nothing_has_is_refused_without_a_statement(coffre: Coffre, journals: Journals) -> None:
+    for more in ((), ("--yes",), ("--dry-run",), ("--yes", "--json")):
+        said = coffre("journal", "off", "shpo", *more)
+        assert (said.status, journals.off) == (1, [])
+        assert 'No database or server "shpo" is configured' in said.err
+        assert "Journals: blog, gone, shop." in said.err
+        assert "SELECT" not in said.out + said.err
+
+
+def test_of_a_slot_whose_name_is_not_known_a_statement_only_lists(
+    coffre: Coffre, scene: Scene, journals: Journals
+) -> None:
+    state = scene.account.catalog.journals.find("blog")
+    assert state is not None
+    scene.account.catalog.journals.forget(state)
+    shop = scene.template["targets"][0]
+    scene.write(targets=[{**shop, "name": "blog"}])
+    journals.broken = "blog"
+
+    said = coffre("journal", "off", "blog", "--yes", "--json")
+
+    listing = said.json()["sql"]
+    assert (said.status, "drop" in listing) == (1, False)
+    [pattern] = re.findall("~ '(.*)'", listing)
+    assert re.search(pattern, new_name("blog"))
+    assert not re.search(pattern, new_name("shop"))
+    assert not re.search(pattern, new_name("blog_eu"))
+    said = coffre("journal", "off", "blog", "--yes")
+    assert "this lists what it may be" in said.out + said.err
+    assert listing in said.out
+
+
 @pytest.mark.parametrize("wrong", [("shop", "--all"), (), ("shop", "--json")])
 def test_what_is_meant_has_to_be_said(coffre: Coffre, journals: Journals, wrong: tuple[str, ...]) -> None:
     assert coffre("journal", "off", *wrong).status == 2
     assert journals.off == []
 
 
-def test_uninstall_drops_the_slots_and_deletes_the_stack(
-    coffre: Coffre, scene: Scene, journals: Journals, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def formation(monkeypatch: pytest.MonkeyPatch) -> Formation:
     formation, make = Formation(), aws.client
     monkeypatch.setattr(
         aws, "client", lambda service, *more: formation if service == "cloudformation" else make(service, *more)
     )
     monkeypatch.setattr("time.sleep", lambda _: None)
+    return formation
+
+
+def test_uninstall_changes_nothing_of_a_stack_that_cannot_be_deleted(
+    coffre: Coffre, scene: Scene, journals: Journals, formation: Formation
+) -> None:
+    formation.is_protected = True
+
+    for more in ("--dry-run", "--yes"):
+        said = coffre("uninstall", more)
+        assert (said.status, journals.off, len(scene.versions)) == (1, [], 1)
+        assert "EnableTerminationProtection" in said.err
+        assert "--no-enable-termination-protection" in said.err
+
+    # One that is refused only then says what was done, and how it is undone
+    formation.is_protected = False
+    words = "not authorized to perform cloudformation:DeleteStack"
+    formation.refusal = ClientError({"Error": {"Code": "AccessDenied", "Message": words}}, "DeleteStack")
+    said = coffre("uninstall", "--yes")
+    assert (said.status, journals.off, formation.is_there) == (1, ["blog", "gone", "shop"], True)
+    assert "cloudformation:DeleteStack" in said.err
+    assert "The journals of blog, shop are off already." in " ".join(said.err.split())
+    assert "`coffre config restore 1` switches them on again" in " ".join(said.err.split())
+
+
+def test_uninstall_drops_the_slots_and_deletes_the_stack(
+    coffre: Coffre, scene: Scene, journals: Journals, monkeypatch: pytest.MonkeyPatch, formation: Formation
+) -> None:
 
     # Shown, and refused where no person can answer, or the name differs
     said = coffre("uninstall", "--dry-run")

@@ -23,7 +23,7 @@ from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.moments import Point, made_from
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.layout import interval_end_key
+from coffre.vault.layout import interval_end_key, interval_key
 from coffre_cli.commands.keys.recovery_kit import SCRIPT
 
 
@@ -162,6 +162,35 @@ def test_the_kit_restores_what_lies_before_and_after_a_lost_record(scene: Scene,
         late = kit_of(scene, second)
         assert [one["number"] for one in late.segments] == [6, 7, 8]
         assert late.until == scene.now - timedelta(days=2.5)
+
+
+@pytest.mark.parametrize("changed", ["1", "[1]", "key", "time", "frame"])
+def test_the_kit_takes_a_record_of_another_form_for_a_damaged_one(scene: Scene, changed: str) -> None:
+    base = backup_of(scene, 9.8)
+    interval = journal_of(scene, (10, 9.5, 9, 8, 7), ended=6)
+    newer = journal_of(scene, (5, 4))
+    keys = journal.segment_keys(scene.vault, "shop", interval)
+
+    def damage(key: str, field: str) -> None:
+        path, flipped = scene.root / key, field[:-1] + chr(ord(field[-1]) ^ 1)
+        body = path.read_text()
+        cases = {"key": body.replace(f'"{field}"', f'"{flipped}"'), "time": body.replace("T05:", "T95:")}
+        cases["frame"] = body.replace('"pack"', '"pacc"')
+        path.write_text(cases.get(changed, changed))
+
+    # Of a newer interval: it hides no older one
+    damage(interval_key("shop", newer), "from_lsn")
+    whole = kit_of(scene, base)
+    assert ([one["number"] for one in whole.segments], whole.until) == ([1, 2, 3, 4], scene.now - timedelta(days=6))
+
+    # Of the last segment, and of the end: what comes before can be restored
+    for key, field, last in ((keys[-1].key, "to_lsn", 8), (interval_end_key("shop", interval), "stored_lsn", 9)):
+        if (changed, key) == ("frame", interval_end_key("shop", interval)):
+            continue  # it has none
+        damage(key, field)
+        with pytest.raises(SystemExit, match="give --at"):
+            kit_of(scene, base)
+        assert kit_of(scene, base, scene.now - timedelta(days=last)).until == scene.now - timedelta(days=last)
 
 
 def sha256(path: Path) -> str:

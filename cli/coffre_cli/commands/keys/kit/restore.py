@@ -566,13 +566,44 @@ def time_of(text: str) -> datetime.datetime:
 UNREAD_END: dict[str, Any] = {"stored_lsn": 1 << 64}
 
 
-def parsed(path: pathlib.Path) -> dict[str, Any]:
+# What each record of a journal has to have, and what it can have.
+INTERVAL: dict[str, type] = {"format": int, "fingerprint": str, "database": str, "from_lsn": int}
+INTERVAL_END: dict[str, type] = {"stored_lsn": int}
+SEGMENT: dict[str, type] = {
+    "number": int,
+    "previous": str,
+    "from_lsn": int,
+    "to_lsn": int,
+    "seen_at": str,
+    "is_complete": bool,
+    "frames": list,
+}
+OPTIONAL: dict[str, type] = {"number": int, "seen_at": str, "left_out": list, "sequences": list}
+FRAME: dict[str, type] = {"pack": str, "offset": int, "length": int, "size": int, "sha256": str}
+SEQUENCE: dict[str, type] = {"schema_name": str, "sequence_name": str, "last_value": int, "is_called": bool}
+
+
+def has_form(found: Any, form: dict[str, type]) -> bool:
+    return isinstance(found, dict) and all(type(found.get(key)) is kind for key, kind in form.items())
+
+
+def parsed(path: pathlib.Path, form: dict[str, type]) -> dict[str, Any]:
     """Return a record of a journal; an empty one if it is damaged."""
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError:
+        found: Any = json.loads(path.read_bytes())
+        if not has_form(found, form):
+            return {}
+        given = {key: kind for key, kind in OPTIONAL.items() if found.get(key) is not None}
+        if not has_form(found, given):
+            return {}
+        for key, kind in (("frames", FRAME), ("sequences", SEQUENCE)):
+            if not all(has_form(one, kind) for one in found.get(key) or ()):
+                return {}
+        if found.get("seen_at") is not None:
+            time_of(found["seen_at"])
+    except (ValueError, RecursionError):
         return {}
-    return found
+    return dict(found)
 
 
 class Journal:
@@ -595,9 +626,9 @@ class Journal:
         content = self.backup.manifest["content"]
         found = (self.backup.vault / "v1/journal" / str(self.backup.manifest["target"])).glob("*/interval.json")
         for path in sorted(found, reverse=True):
-            interval, end = parsed(path), None
+            interval, end = parsed(path, INTERVAL), None
             if (path.parent / "end.json").exists():
-                end = parsed(path.parent / "end.json") or UNREAD_END
+                end = parsed(path.parent / "end.json", INTERVAL_END) or UNREAD_END
             if interval and (
                 interval["format"] == FORMAT
                 and (interval["fingerprint"], interval["database"]) == (self.base["fingerprint"], content["database"])
@@ -643,14 +674,14 @@ class Journal:
             del self.segments[-1:]
         times = [time_of(one["seen_at"]) for one in self.segments if one["is_complete"]]
         self.until = max([time_of(self.base["at"]), *times])
-        if not self.lost and (number or 0) < self.end.get("number", 0):
+        if not self.lost and (number or 0) < (self.end.get("number") or 0):
             self.lost = "the last segments of the journal are missing"
         if not self.lost and self.end.get("seen_at"):
             self.until = max(self.until, time_of(self.end["seen_at"]))
 
     def _record(self, path: pathlib.Path, number: int | None, previous: str) -> tuple[dict[str, Any], str]:
         """Return the record of a segment, and what is wrong before it; an empty one if it cannot be read."""
-        segment = parsed(path)
+        segment = parsed(path, SEGMENT)
         if not segment:
             return {}, f"a segment of the journal is damaged: {path.name}"
         is_first = segment["number"] == 1 or (number is not None and number >= 0)

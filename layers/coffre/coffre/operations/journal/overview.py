@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.journal import IntervalEnd, JournalInterval, JournalState
+from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.operations.stored_backup.open import manifest_of
 from coffre.policy.journal import bases_of
@@ -23,6 +23,14 @@ from coffre.vault.vault import Vault
 _END: Final = "the record of its end is damaged"
 
 type _Base = tuple[str, str, JournalBase | None]
+
+
+class _UnreadableError(Exception):
+    """The record of a segment cannot be read; `key` names it."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,8 @@ class _Known:
     backups: Sequence[_Base]
     damaged: frozenset[str]
 
-    def parts(self, interval: JournalInterval, on_damage: Callable[[IntegrityError], None]) -> Iterator[Stretch]:
-        """Yield an interval, the oldest part first."""
+    def parts(self, interval: JournalInterval, on_damage: Callable[[IntegrityError], None]) -> list[Stretch]:
+        """Return the parts of an interval, the oldest first."""
         end, damage = None, None
         try:
             end = read_end(self.vault, interval.target, interval.id)
@@ -86,15 +94,29 @@ class _Known:
         except IntegrityError as error:
             on_damage(error)
             damage = _END
-        runs = segment_runs(self.vault, interval.target, interval.id, self._still_damaged(interval))
+        damaged, found = self._still_damaged(interval), None
+        while found is None:
+            runs = segment_runs(self.vault, interval.target, interval.id, damaged)
+            try:
+                found = list(self._parts_of(interval, runs, end, damage))
+            except _UnreadableError as error:  # no verification has found it yet
+                damaged.add(error.key)
+        for run in runs[1:]:
+            on_damage(cut_error(interval, run.why or ""))
+        return found or [Stretch(interval, end, (), None, None, runs[-1].why)]
+
+    def _parts_of(
+        self, interval: JournalInterval, runs: Sequence[SegmentRun], end: IntervalEnd | None, damage: str | None
+    ) -> Iterator[Stretch]:
         for run, following in itertools.pairwise(runs):
-            on_damage(cut_error(interval, following.why or ""))
             if run.keys:
                 yield self._part(interval, run, self._last(run.keys), following.why)
         last = runs[-1]
+        if not last.keys and last.why is not None:
+            return
         if damage is not None:  # a drain that did not know of the end can have stored one more
             yield self._part(interval, last, self._last(last.keys[:-1]), damage)
-        elif last.keys or last.why is None:
+        else:
             yield self._open_or_ended(interval, end, last)
 
     def _open_or_ended(self, interval: JournalInterval, end: IntervalEnd | None, run: SegmentRun) -> Stretch:
@@ -119,7 +141,7 @@ class _Known:
         # A base whose next segments were removed, as rotation does, makes no moment.
         first = run.keys[0].from_lsn if run.keys else interval.from_lsn
         if run.why is not None:  # nor one that may need what came before
-            first = read_segment(self.vault, run.keys[0], None)[0].to_lsn
+            first = self._read(run.keys[0]).to_lsn
         found = bases_of(interval, end, self.backups)
         bases = [(name, base) for name, base in found if base.before_lsn >= first and (lsn is None or base.lsn <= lsn)]
         since = min((base.at for _, base in bases), default=None)
@@ -131,8 +153,14 @@ class _Known:
         """Return up to where moments can be restored if there is no more than these segments."""
         if not keys:
             return None, 0
-        segment, _ = read_segment(self.vault, keys[-1], None)
+        segment = self._read(keys[-1])
         return (segment.seen_at if segment.is_complete else segment.last_commit), segment.to_lsn
+
+    def _read(self, key: SegmentKey) -> JournalSegment:
+        try:
+            return read_segment(self.vault, key, None)[0]
+        except IntegrityError as error:
+            raise _UnreadableError(key.key) from error
 
     def _still_damaged(self, interval: JournalInterval) -> set[str]:
         """Return the records that were found damaged and are: only their own bytes can show that they were mended."""

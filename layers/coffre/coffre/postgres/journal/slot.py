@@ -79,17 +79,27 @@ class Ownership:
 
 def new_name(target: str) -> str:
     """Return a name for a target's slot that no other slot has: its end is drawn by chance."""
-    return f"{_begin_of_name(target)}{secrets.token_hex(4)}"
+    return f"{_prefix(target)}{secrets.token_hex(4)}"
 
 
 def named_for(session: psycopg2.extensions.connection, target: str) -> list[str]:
     """Return the slots of this database whose names can be of a target's journal, also one of another deployment."""
     with session, session.cursor() as cursor:
-        cursor.execute(_NAMED_FOR, (f"^{_begin_of_name(target)}[0-9a-f]{{8}}$",))
+        cursor.execute(_NAMED_FOR, (_pattern(target),))
         return [name for (name,) in cursor.fetchall()]
 
 
-def _begin_of_name(target: str) -> str:
+def listing(target: str) -> str:
+    """Return a statement that lists the slots of a server that may be a target's, by what `new_name` gives."""
+    return f"SELECT slot_name, database, active FROM pg_replication_slots WHERE slot_name ~ '{_pattern(target)}';"  # noqa: S608
+
+
+def _pattern(target: str) -> str:
+    """Return what such names match: letters, digits and _ alone."""
+    return f"^{_prefix(target)}[0-9a-f]{{8}}$"
+
+
+def _prefix(target: str) -> str:
     return f"coffre_{re.sub('[^a-z0-9_]', '_', target.lower())[:_MOST_OF_TARGET]}_"
 
 
