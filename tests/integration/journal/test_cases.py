@@ -27,7 +27,8 @@ Where each case that a journal can be trusted with is tested:
 | clocks that were set back, times in other zones, moments that are not stored | test_moments, test_transactions |
 | records and segments that are damaged or missing | test_moment_tables, test_kit, test_history, unit tests of moments |
 
-Known to have no test, of the 25 cases that this follows: a transaction of 5 million rows; a row of 500 MB.
+A transaction of 5 million rows and a row of 500 MB are tested at a small size under limits that are as small
+(test_stream); at their own size they were stored by hand (docs/benchmarks.md).
 """
 
 from __future__ import annotations
