@@ -83,10 +83,10 @@ api-cases: setup ## Send generated requests to the API (ARGS='--cases 130', for 
 	PYTHONPATH=layers/coffre:layers/console:cli:. .venv/bin/python -m tests.api_cases $(ARGS)
 
 # Files in their order: those of tests/e2e, which take minutes, begin early. By default the files with the fewest tests
-# come last, these among them, while the other processes have nothing to do. Four for two cores: a third of
+# come last, these among them, while the other processes have nothing to do. Three for two cores: a third of
 # the time of tests with servers is waiting for them.
 test: setup ## Run every test, the deployed template on the local stack included
-	.venv/bin/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
+	.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
 
 test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
 	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)
