@@ -28,7 +28,7 @@ from coffre.postgres.source.copy_framing import LIBRARY
 from coffre.vault import resumable_hash
 from coffre_local.deployment import Deployment
 
-# Whoever comes first builds all layers with SAM.
+# The first test that needs one builds all layers with SAM.
 pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]

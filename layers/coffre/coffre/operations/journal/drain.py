@@ -219,10 +219,7 @@ class _Drain:
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
-                # Each begins where the longest open transaction does.
-                pace.step_bytes = (
-                    min(pace.step_bytes, pace.most_bytes) if done.passed.transactions else 2 * pace.step_bytes
-                )
+                pace.has_read(done.passed.transactions)
             elif done.cut.error is not None:
                 (state, seen), marks = self._begin_again(state, done.cut.error), ()
             elif done.cut.barrier is not None:

@@ -40,6 +40,10 @@ class Pace:
             return True
         return False
 
+    def has_read(self, transactions: int) -> None:
+        """Let the next step be twice as large while none ends, since each begins where the longest open one does."""
+        self.step_bytes = min(self.step_bytes, self.most_bytes) if transactions else 2 * self.step_bytes
+
     def require_stream(self) -> None:
         """Raise why there is no stream for now: the next drain may have one, and nothing ends before."""
         if self.passing is not None:
