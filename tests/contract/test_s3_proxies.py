@@ -61,7 +61,9 @@ class Tunnel:
     def _connect(self, client: socket.socket) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
+            if not (came := client.recv(1)):
+                return
+            head += came
         self.asked.append(head.partition(b"\r\n")[0])
         host, _, port = head.split()[1].decode().partition(":")
         with socket.create_connection((host, int(port))) as server:

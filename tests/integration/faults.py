@@ -92,7 +92,7 @@ class CutProxy:
         self.port: int = self._server.getsockname()[1]
 
     def cut(self) -> None:
-        """Break every connection, as a network does that fails."""
+        """Break every connection, as a network does that fails; one that bytes are on their way to may call it."""
         self._wake.send(b"x")
         self._thread.join()
 
@@ -133,13 +133,22 @@ class CutProxy:
         try:
             data = end.recv(65536)
             if data:
-                other.sendall(data)
+                self._send(other, data)
                 return
         except OSError:
             pass
         for closed in (end, other):
             del self._pairs[closed]
             closed.close()
+
+    def _send(self, end: socket.socket, data: bytes) -> None:
+        """Send all of it, unless `cut` is called: who calls it may be the one that does not read."""
+        while data:
+            woken, _, _ = select.select([self._woken], [end], [])
+            if woken:
+                return
+            with contextlib.suppress(BlockingIOError):
+                data = data[end.send(data, socket.MSG_DONTWAIT) :]
 
 
 @contextlib.contextmanager

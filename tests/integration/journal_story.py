@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.contents import RoundTrip, rows, run
+from tests.integration.forked import forked, was_killed
 
 from coffre.model.backup import Status
 from coffre.model.restore import Scope
@@ -159,10 +159,8 @@ def attempt(
 
 def killed_at_commit(number: int, work: Callable[[], object]) -> None:
     """Do work in a process of its own, which is killed before its replay commits for this time."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses no lock of another thread
-        pid = os.fork()
-    if pid == 0:
+
+    def work_and_die() -> None:
         commits, commit = itertools.count(1), replay.Replay._commit
 
         def dies(self: replay.Replay, lsn: int) -> None:
@@ -171,9 +169,6 @@ def killed_at_commit(number: int, work: Callable[[], object]) -> None:
             commit(self, lsn)
 
         replay.Replay._commit = dies  # type: ignore[method-assign]
-        try:
-            work()
-        finally:
-            os._exit(7)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status), "it ended before it was to be killed"
+        work()
+
+    assert was_killed(forked(work_and_die)), "it ended before it was to be killed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.integration.conftest import Coffre, Context, new_id
 from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.forked import forked, was_killed
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import TransientError
@@ -268,10 +268,8 @@ def attempt(trip: RoundTrip, backup: Backup, restore_id: str, scratch: Path, thr
 
 def killed(die_at: int | str, work: Callable[[], object]) -> None:
     """Do work in a process of its own, which is killed when it makes the mark of this number, or of this name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses no lock of another thread
-        pid = os.fork()
-    if pid == 0:
+
+    def work_and_die() -> None:
         made, adding = 0, marks.adding
 
         def dies(kind: str, said: Mapping[str, marks.Said], schema: str = marks.SCHEMA) -> bytes:
@@ -282,12 +280,9 @@ def killed(die_at: int | str, work: Callable[[], object]) -> None:
             return adding(kind, said, schema)
 
         marks.adding = dies
-        try:
-            work()
-        finally:
-            os._exit(7)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status), "it ended before it was to be killed"
+        work()
+
+    assert was_killed(forked(work_and_die)), "it ended before it was to be killed"
 
 
 @pytest.mark.parametrize("die_at", [(1, 3, 6), (9, 14)], ids=str)

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ import psycopg2
 import pytest
 from tests.integration.conftest import Context, new_id, with_password
 from tests.integration.contents import RoundTrip, rows, run, value
+from tests.integration.forked import forked, was_killed
 from tests.integration.restore_database.test_continued import Time, chain
 
 from coffre.model.backup import Status
@@ -71,19 +71,18 @@ def test_an_index_is_finished_and_committed_when_its_client_is_killed_unless_it_
     database: str, lasts: bool
 ) -> None:
     connection = Children(run_id=new_id()).watching(parse_secret(database, where="test"))
+
+    def build() -> None:
+        with connect(connection, lasts=lasts) as session, session.cursor() as cursor:
+            cursor.execute(f"{INDEX}; COMMENT ON INDEX public.slow IS 'all of one message'")
+            session.commit()
+
     with held(database) as release:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the child uses no lock of another thread
-            pid = os.fork()
-        if pid == 0:
-            with connect(connection, lasts=lasts) as session, session.cursor() as cursor:
-                cursor.execute(f"{INDEX}; COMMENT ON INDEX public.slow IS 'all of one message'")
-                session.commit()
-            os._exit(0)
+        pid = forked(build)
         wait_until(database, WAITING, 1)
 
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        assert was_killed(pid)
 
         assert value(database, WAITING) == 1
         release()
