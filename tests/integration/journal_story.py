@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,8 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.journal import replay
+from coffre.postgres.journal.applying import Applier, Position
+from coffre.postgres.journal.statements import Statement
 from coffre.vault.codec import FrameEncoder, public_key
 from coffre_local.sample import fingerprint, sequences
 
@@ -161,14 +162,14 @@ def killed_at_commit(number: int, work: Callable[[], object]) -> None:
     """Do work in a process of its own, which is killed before its replay commits for this time."""
 
     def work_and_die() -> None:
-        commits, commit = itertools.count(1), replay.Replay._commit
+        commits, commit = itertools.count(1), Applier._commit
 
-        def dies(self: replay.Replay, lsn: int) -> None:
-            if next(commits) == number:
+        def dies(self: Applier, statements: Sequence[Statement], position: Position) -> None:
+            if next(commits) == number:  # in the order of the commits: those before are done
                 os.kill(os.getpid(), signal.SIGKILL)
-            commit(self, lsn)
+            commit(self, statements, position)
 
-        replay.Replay._commit = dies  # type: ignore[method-assign]
+        Applier._commit = dies  # type: ignore[method-assign]
         work()
 
     assert was_killed(forked(work_and_die)), "it ended before it was to be killed"

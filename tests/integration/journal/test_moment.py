@@ -68,7 +68,7 @@ def test_a_moment_is_restored_by_time_position_and_transaction_continued_and_in_
     restore_id = new_id()
     scope = Scope(at=Moment(before_transaction=xid))
     for _ in range(2):
-        killed_at_commit(4, lambda: attempt(story, story.round_trip.copy, restore_id, scope, tmp_path))
+        killed_at_commit(3, lambda: attempt(story, story.round_trip.copy, restore_id, scope, tmp_path))
     report = attempt(story, story.round_trip.copy, restore_id, scope, tmp_path)
     third.require(story.round_trip.copy)
     assert report.backup_id == story.base.id
