@@ -25,7 +25,8 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks, staging_schema
 from coffre.postgres.destination.outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import OWNERS_PATH
-from coffre.postgres.destination.row_merge import Pair, condition
+from coffre.postgres.destination.row_filter import condition
+from coffre.postgres.destination.row_merge import Pair
 
 _KEYLESS: Final = "keyless"
 
