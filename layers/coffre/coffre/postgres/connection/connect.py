@@ -66,29 +66,6 @@ def session_settings(version_number: int) -> tuple[str, ...]:
     return _SESSION_SETTINGS + newer
 
 
-def refuse_transaction_pooler(connection: Connection) -> None:
-    """Refuse endpoints where a session does not keep its transaction and its settings (field note 10).
-
-    Raises
-    ------
-    ConnectError
-        Code `TRANSACTION_POOLER`, naming the endpoint to use instead.
-    """
-    if "-pooler." in connection.host:
-        direct = connection.host.replace("-pooler.", ".", 1)
-        raise _pooler(connection, f"Use Neon's direct endpoint: host {direct}, port {connection.port}.")
-    if connection.port == 6543:
-        raise _pooler(connection, f"Use the session pooler: the same host {connection.host} with port 5432.")
-
-
-def _pooler(connection: Connection, hint: str) -> ConnectError:
-    return ConnectError(
-        f"{connection} is a transaction pooler: a consistent backup needs a session.",
-        code="TRANSACTION_POOLER",
-        hint=f"{hint} Change it in {connection.place}.",
-    )
-
-
 @contextmanager
 def connect(
     connection: Connection, *, stays: bool = False, lasts: bool = False
