@@ -13,8 +13,8 @@ from coffre.model.errors import CoffreError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables

@@ -14,9 +14,9 @@ import psycopg2.extensions
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.batches import Loaded, Unit, table_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import Loading, shared_tables, units_of
+from coffre.operations.restore_database.load_transactions import Loaded, Unit, table_of
 from coffre.operations.restore_database.row_counts import rows_differ
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.connection.partition_routes import roots_for_loading

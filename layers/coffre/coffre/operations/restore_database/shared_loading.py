@@ -15,10 +15,10 @@ from coffre.model.errors import ConnectTransientError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
 from coffre.model.words import counted
-from coffre.operations.restore_database.batches import slices_of, table_of
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_share
 from coffre.operations.restore_database.load_plan import Loading, Share
+from coffre.operations.restore_database.load_tables import load_share
+from coffre.operations.restore_database.load_transactions import slices_of, table_of
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session

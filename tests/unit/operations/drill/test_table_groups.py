@@ -17,8 +17,8 @@ from coffre.model.errors import (
     RestoreError,
 )
 from coffre.model.manifest import DatabaseContent, TableContent
-from coffre.operations.drill.course import MOST_INVOCATIONS, Course, halves
 from coffre.operations.drill.findings import Found
+from coffre.operations.drill.table_groups import MOST_INVOCATIONS, Course, halves
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.scratch.given import GivenServer
