@@ -24,7 +24,7 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.postgres.scratch.owner_checks import ask
 from coffre.postgres.scratch.roles import ScratchRoles
 from coffre.postgres.scratch.structure_checks import look_at_structure

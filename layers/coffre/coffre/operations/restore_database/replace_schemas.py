@@ -27,9 +27,9 @@ from coffre.operations.restore_database.unsupported_objects import is_made, leav
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.destination.commit_outcome import commit, outcome_unknown
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.staging_schema import shortened
 

@@ -27,7 +27,7 @@ from coffre.policy.spread import Shape
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.connection.free_connections import free_connections
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.guard import share_guard
+from coffre.postgres.destination.restore_lock import share_guard
 
 _SHARED: Final = "shared"
 # One invocation alone is the restore itself.

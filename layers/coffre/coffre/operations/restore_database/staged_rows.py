@@ -23,7 +23,7 @@ from coffre.operations.restore_database.staging import Staging, staging_schema_n
 from coffre.operations.restore_database.tables_moment import StagedMoment
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks, staging_schema
-from coffre.postgres.destination.outcome import commit, outcome_unknown
+from coffre.postgres.destination.commit_outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 from coffre.postgres.destination.row_filter import condition
 from coffre.postgres.destination.row_merge import Pair

@@ -22,9 +22,9 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, delete_ours, refuse_rows_of_others, translated, truncate
-from coffre.postgres.destination.guard import claim
 from coffre.postgres.destination.owners_code import our_path
-from coffre.postgres.destination.units import unit
+from coffre.postgres.destination.restore_lock import claim
+from coffre.postgres.destination.unit_of_work import unit
 from coffre.vault.shared_frames import SharedFrames, is_shared
 
 

@@ -16,7 +16,7 @@ from coffre.postgres.archive import sql_ascii
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect_errors import AUTHENTICATION_FAILED, TLS_UNTRUSTED, explain_refusal
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
-from coffre.postgres.connection.untrusted import explain_untrusted
+from coffre.postgres.connection.untrusted_certificate import explain_untrusted
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (

@@ -29,9 +29,9 @@ from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
-from coffre.postgres.source.identity import Identity, read_identity
 from coffre.postgres.source.locks import lock_timeout
 from coffre.postgres.source.present_catalog import PresentCatalog
+from coffre.postgres.source.snapshot_identity import Identity, read_identity
 from coffre.postgres.source.snapshot_queries import (
     EXTENSION_KEYS,
     EXTENSION_SEQUENCES,

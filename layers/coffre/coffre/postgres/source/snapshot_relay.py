@@ -19,9 +19,9 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.connection.query_errors import explain_query_error
-from coffre.postgres.source.identity import Identity, read_identity
 from coffre.postgres.source.locks import lock_timeout
 from coffre.postgres.source.snapshot import Holder
+from coffre.postgres.source.snapshot_identity import Identity, read_identity
 
 # The transaction that exported it is over: "invalid snapshot identifier" (up to 15), "snapshot ... does not exist" (16
 # and newer), "could not import the requested snapshot".
