@@ -23,7 +23,7 @@ from tests.integration.journal_scene import SETTINGS, scene
 
 from benchmarks.journal import into_a_vault
 from coffre.operations.journal.guard import guard
-from coffre.operations.journal.job import Guarding
+from coffre.policy.journal_health import Guarding
 from coffre.postgres.journal import slot
 from coffre_local.postgres_server import PostgresServer, ServerOptions
 from coffre_local.toolchain import Toolchain

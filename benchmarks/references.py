@@ -19,7 +19,7 @@ from benchmarks.harness import progress
 from coffre.operations.points.begin import references_of
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.source.references import referenced_objects
+from coffre.postgres.source.object_references import referenced_objects
 from coffre.postgres.source.snapshot import hold_snapshot
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.points import read_references, write_references

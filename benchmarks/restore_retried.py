@@ -32,10 +32,10 @@ from benchmarks.harness import progress
 from benchmarks.newest import newest
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
-from coffre.operations.restore_database import batches, job, load_plan
+from coffre.operations.restore_database import job, load_plan, load_transactions
 from coffre.operations.restore_database.job import RestoreJob, Sharing, open_source
 from coffre.operations.restore_database.restore import restore_database
-from coffre.operations.restore_database.sharing import ShareOfRows
+from coffre.operations.restore_database.shared_loading import ShareOfRows
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.policy import slicing
@@ -221,7 +221,7 @@ def _begin(work: Callable[[], object]) -> int:
 def bench() -> Iterator[Bench]:
     """Start a server, and back up a database of everything that a restore has to continue with."""
     slicing.SLICE_BLOCKS = 32  # type: ignore[misc]
-    batches._TABLES_AT_ONCE = 3  # type: ignore[misc]
+    load_transactions._TABLES_AT_ONCE = 3  # type: ignore[misc]
     job.MARKED_BYTES = 0  # type: ignore[misc]
     load_plan.LARGEST_WHOLE_BYTES = 1_000_000  # type: ignore[misc]
     Toolchain(on_step=progress).copydata()

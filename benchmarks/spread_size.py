@@ -35,7 +35,7 @@ from coffre.policy.prices import prices_of
 from coffre.policy.slicing import LARGEST_PART_BYTES, Part, TableExtent, plan_parts
 from coffre.policy.spread import Earlier, Read, grouped, shape
 from coffre.postgres.connection.server_facts import ServerFacts
-from coffre.postgres.source.identity import Identity
+from coffre.postgres.source.snapshot_identity import Identity
 from coffre.runtime.machine import TRANSITIONS
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder

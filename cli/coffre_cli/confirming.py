@@ -81,8 +81,8 @@ class Confirmed:
     def consent(self) -> Callable[[Plan], Plan]:
         """Return the consent of a run in this process: to this plan, once, for as long as a token lives."""
         from coffre.model.audit import Actor
-        from coffre.model.confirmation import TOKEN_LIFETIME, Confirmation, IssuedPlan
-        from coffre.policy.confirmation import refuse_plan, refuse_unconfirmed
+        from coffre.model.confirmation import Confirmation, IssuedPlan
+        from coffre.policy.confirmation import TOKEN_LIFETIME, refuse_plan, refuse_unconfirmed
 
         if self.plan is None:
             return refuse_plan

@@ -20,7 +20,7 @@ from coffre.model.backup import Progress
 from coffre.model.errors import CoffreError, SettingsError
 from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import PostgresTools
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.bootstrap import Services

@@ -13,8 +13,8 @@ from coffre.model.errors import ConnectError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapshot
 from coffre.postgres.source.snapshot import Holder, hold_snapshot
+from coffre.postgres.source.snapshot_relay import Joined, SnapshotGoneError, join_snapshot
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ from coffre.model.drill import DrillRun, Outcome
 from coffre.model.drill_report import Verdict
 from coffre.model.errors import BackupStateError, CoffreError, RestoreError, TransientError
 from coffre.operations.admin.cancel import Cancelling
-from coffre.operations.drill import course
 from coffre.operations.drill import database as drill
 from coffre.operations.drill import group as drill_group
+from coffre.operations.drill import table_groups
 from coffre.operations.drill.compare import compare_tables
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.sessions import loading_session
@@ -771,7 +771,7 @@ def test_groups_that_do_not_fit_into_one_invocation_are_proven_by_the_next_and_r
         left[0] = 41.0  # a second more than the reserve
 
     monkeypatch.setattr(drill_group, "restore_whole", restore_once)
-    monkeypatch.setattr(course, "_TIME_FACTOR", 1e6)
+    monkeypatch.setattr(table_groups, "_TIME_FACTOR", 1e6)
 
     first = coffre.drill(Context(remaining=lambda: left[0], function_name="drill"))
 

@@ -24,7 +24,7 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.postgres.scratch.given import _GUARD_KEY, _MARK, DATABASE
+from coffre.postgres.scratch.given_server import _GUARD_KEY, _MARK, DATABASE
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 

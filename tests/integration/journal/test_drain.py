@@ -18,10 +18,11 @@ from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
 from coffre.operations.journal.guard import guard
-from coffre.operations.journal.job import DrainReport, Guarding
+from coffre.operations.journal.job import DrainReport
 from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
+from coffre.policy.journal_health import Guarding
 from coffre.postgres.journal import fingerprint, look, passing, peek, slot, stream
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost

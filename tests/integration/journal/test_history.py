@@ -19,8 +19,8 @@ from coffre.operations.journal import begin, drain, repeated
 from coffre.operations.journal.adopt import Adopted
 from coffre.operations.journal.barrier import end
 from coffre.operations.journal.guard import drop_for, guard
-from coffre.operations.journal.job import Guarding
 from coffre.operations.journal.switch_off import switch_off
+from coffre.policy.journal_health import Guarding
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot_errors import lost

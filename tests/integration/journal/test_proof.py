@@ -17,7 +17,7 @@ from tests.integration.started import Started
 from coffre.model.backup import Backup
 from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.operations.drill import journal_proof
-from coffre.operations.drill.course import Course
+from coffre.operations.drill.table_groups import Course
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.switch_off import switch_off
 from coffre.postgres.connection.client_tools import PostgresTools

@@ -20,7 +20,7 @@ from coffre.model.errors import CoffreError, EventError
 from coffre.operations.admin.catalog_rebuild import ADDED, rebuild
 from coffre.operations.points.find import whole_points
 from coffre.operations.stored_backup.vault_backups import VaultBackups
-from coffre.postgres.source.references import supabase_query
+from coffre.postgres.source.object_references import supabase_query
 from coffre.stores.s3_client import make_client
 from coffre.vault.points import read_references, read_seal
 

@@ -23,7 +23,7 @@ from coffre.model.configuration_version import ConfigurationVersion, sha256_of
 from coffre.model.errors import ConnectError
 from coffre.operations.restore_database.resume import is_whole
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.destination import unfinished
+from coffre.postgres.destination import unfinished_restore
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import AGE_MAGIC, public_key
 from coffre.vault.configuration_copies import keep_copy
@@ -160,8 +160,8 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         """Leave what a killed restore leaves: the mark, and some of the tables."""
         if not existed:
             run_sql(lost.new.replace(name, "postgres"), f"CREATE DATABASE {name}")
-        run_sql(lost.new, f"CREATE SCHEMA {unfinished.MARK}")
-        mark = f"COMMENT ON SCHEMA {unfinished.MARK} IS '{how['restore_id']} without large objects'"
+        run_sql(lost.new, f"CREATE SCHEMA {unfinished_restore.MARK}")
+        mark = f"COMMENT ON SCHEMA {unfinished_restore.MARK} IS '{how['restore_id']} without large objects'"
         run_sql(lost.new, mark, "CREATE TABLE orders (half int)")
         raise Killed
 
@@ -173,7 +173,7 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
     def dies(*_: Any) -> Any:
         raise Killed
 
-    remove_mark = unfinished.end
+    remove_mark = unfinished_restore.end
 
     def dies_if_whole(session: Any) -> None:
         """Not where what the attempt before has left is removed."""
@@ -193,7 +193,7 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         assert lost.step("restore shop")["state"] == "running"
 
     def marks() -> list[tuple[Any, ...]]:
-        return run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'")
+        return run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished_restore.MARK}'")
 
     if existed:
         # Killed when the database was whole, which a person has emptied since; then half way of the next restore
@@ -215,7 +215,7 @@ def test_a_recovery_that_was_killed_continues_and_repeats_nothing(
         again = lost(*lost.source, *TO, "--yes")
         assert (again.status, "[RECOVERY_UNFINISHED]" in again.err) == (1, True)
         killed(f"{WHOLE}.identity_of", dies, "--resume")
-        killed(f"{unfinished.__name__}.end", dies_if_whole, "--resume")
+        killed(f"{unfinished_restore.__name__}.end", dies_if_whole, "--resume")
         assert marks() == [(1,)]
     assert rows_of(lost.new) == rows_of(shop)
     oid = run_sql(lost.new, "SELECT 'orders'::regclass::oid")
@@ -270,13 +270,13 @@ def test_a_process_that_is_killed_while_it_fills_a_new_database_leaves_what_the_
     dead = subprocess.run(command, cwd=lost.here, env=environment, check=False, capture_output=True, text=True)
 
     assert dead.returncode == -signal.SIGKILL, dead.stderr
-    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == [(1,)]
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished_restore.MARK}'") == [(1,)]
     assert run_sql(lost.new, "SELECT count(*) FROM orders") == [(0,)]
     done = lost("--resume")
     assert done.status == 0, done.out + done.err
     assert rows_of(lost.new) == rows_of(shop)
     assert lost.step("restore shop")["attempts"] == 2
-    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished.MARK}'") == []
+    assert run_sql(lost.new, f"SELECT 1 FROM pg_namespace WHERE nspname = '{unfinished_restore.MARK}'") == []
 
 
 def test_another_database_than_the_one_that_was_restored_is_not_taken_for_it(

@@ -20,7 +20,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import TransientError
 from coffre.model.manifest import Entry
 from coffre.model.restore_report import RestoreReport
-from coffre.operations.restore_database import batches
+from coffre.operations.restore_database import load_transactions
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.parallel_map import ThreadRunner
@@ -65,10 +65,10 @@ SOURCE = (
 def backup(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> Backup:
     """A backup that is restored in many units."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 8)
-    monkeypatch.setattr(batches, "_TABLES_AT_ONCE", 2)
+    monkeypatch.setattr(load_transactions, "_TABLES_AT_ONCE", 2)
     monkeypatch.setattr("coffre.operations.restore_database.job.MARKED_BYTES", 0)
     monkeypatch.setattr("coffre.operations.restore_database.load_plan.LARGEST_WHOLE_BYTES", 100_000)
-    monkeypatch.setattr(batches, "_SMALL_TABLE_BYTES", 5_000)
+    monkeypatch.setattr(load_transactions, "_SMALL_TABLE_BYTES", 5_000)
     round_trip.fill(*SOURCE)
     return round_trip.back_up()
 

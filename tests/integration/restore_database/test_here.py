@@ -19,7 +19,7 @@ from tests.integration.vault_copies import Command, copy_vault
 
 from coffre.model.backup import Restore, Status
 from coffre.model.copies import Copy, CopyStatus
-from coffre.postgres.destination.guard import _GUARD_KEY
+from coffre.postgres.destination.restore_lock import _GUARD_KEY
 from coffre_cli import client_programs
 from coffre_local.sample import fingerprint
 

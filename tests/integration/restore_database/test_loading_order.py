@@ -10,9 +10,9 @@ from tests.integration.conftest import Coffre, run_sql
 
 from coffre.model.manifest import Entry, Frame
 from coffre.model.names import TableName
-from coffre.operations.restore_database import batches as restore_batches
 from coffre.operations.restore_database import load_plan as restore_plan
-from coffre.operations.restore_database.batches import Unit, transactions
+from coffre.operations.restore_database import load_transactions as restore_batches
+from coffre.operations.restore_database.load_transactions import Unit, transactions
 from coffre.vault.vault import Vault
 
 
@@ -49,7 +49,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             begun.append([entry.relation.relation_name for entry in batch if entry.relation])
             yield batch
 
-    monkeypatch.setattr("coffre.operations.restore_database.load.transactions", noted)
+    monkeypatch.setattr("coffre.operations.restore_database.load_tables.transactions", noted)
     return begun
 
 

@@ -16,7 +16,7 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import CoffreError, ConnectError, RestoreError
 from coffre.operations.restore_database import replace_schemas, tables
 from coffre.operations.runs.dead_runs import settle_restores
-from coffre.postgres.destination import database_swap, outcome
+from coffre.postgres.destination import commit_outcome, database_swap
 from coffre.runtime.function import utc_now
 from coffre_local.sample import fingerprint
 
@@ -86,7 +86,7 @@ def test_rows_whose_commit_never_arrived_are_unchanged_and_nothing_is_left(
 ) -> None:
     backup = shop.back_up()
     damaged = damage(shop)
-    monkeypatch.setattr(outcome, "_send", connection_lost)
+    monkeypatch.setattr(commit_outcome, "_send", connection_lost)
 
     assert failed(shop, backup, tables=["orders", "customers"], replace=True).code == "CONNECTION_LOST"
 
@@ -100,8 +100,8 @@ def test_rows_whose_outcome_cannot_be_asked_are_not_called_failed_or_done_and_th
 ) -> None:
     backup = shop.back_up()
     damage(shop)
-    monkeypatch.setattr(outcome, "_send", fault)
-    monkeypatch.setattr(outcome, "took_effect", lambda *_: None)
+    monkeypatch.setattr(commit_outcome, "_send", fault)
+    monkeypatch.setattr(commit_outcome, "took_effect", lambda *_: None)
 
     assert failed(shop, backup, tables=["orders"], replace=True).code == "OUTCOME_UNKNOWN"
 
@@ -144,7 +144,7 @@ def test_schemas_whose_commit_has_no_answer_are_replaced(shop: RoundTrip, monkey
     backup = shop.back_up(reader=owner(shop))
     before = fingerprint(shop.source)
     damage(shop)
-    monkeypatch.setattr(outcome, "_send", answer_lost)
+    monkeypatch.setattr(commit_outcome, "_send", answer_lost)
 
     report = shop.restore_in_place(backup, replace=True)
 
@@ -158,9 +158,9 @@ def test_schemas_whose_commit_never_arrived_are_unchanged(
 ) -> None:
     backup = shop.back_up(reader=owner(shop))
     damaged = damage(shop)
-    monkeypatch.setattr(outcome, "_send", connection_lost)
+    monkeypatch.setattr(commit_outcome, "_send", connection_lost)
     if not knows:
-        monkeypatch.setattr(outcome, "took_effect", lambda *_: None)
+        monkeypatch.setattr(commit_outcome, "took_effect", lambda *_: None)
 
     assert failed(shop, backup, replace=True).code == code
 
@@ -202,9 +202,9 @@ def test_a_swap_that_cannot_be_asked_about_says_how_to_find_out(
         raise ConnectError("The server is gone.")
 
     def asked(*_: Any) -> bool | None:
-        return outcome.took_effect(unreachable, 0, lambda _: True)
+        return commit_outcome.took_effect(unreachable, 0, lambda _: True)
 
-    monkeypatch.setattr(outcome, "_SECONDS", 0.0)
+    monkeypatch.setattr(commit_outcome, "_SECONDS", 0.0)
     monkeypatch.setattr(database_swap, "_COMMIT", f"COMMIT; {end}" if is_done else end)
     monkeypatch.setattr(database_swap, "took_effect", asked)
 
@@ -230,7 +230,7 @@ def test_a_server_that_still_commits_is_waited_for(shop: RoundTrip) -> None:
                 run(shop.server.dsn(), f"SELECT pg_terminate_backend({backend})")
             return False
 
-        done = outcome.took_effect(lambda: psycopg2.connect(shop.source), backend, is_done)
+        done = commit_outcome.took_effect(lambda: psycopg2.connect(shop.source), backend, is_done)
 
     assert done is False
     assert len(seen) > 2
@@ -271,7 +271,7 @@ def test_work_that_hangs_at_the_deadline_says_how_to_find_out_what_it_did(
             time.sleep(0.05)
         session.commit()
 
-    monkeypatch.setattr(outcome, "_send", hang)
+    monkeypatch.setattr(commit_outcome, "_send", hang)
     calls = iter(range(10**6))
 
     def remaining() -> float:

@@ -331,7 +331,7 @@ def test_a_dry_run_into_a_new_database_creates_nothing(shop: RoundTrip) -> None:
 def test_restored_rows_of_tables_that_are_not_small_need_no_vacuum(
     shop: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coffre.operations.restore_database.batches._SMALL_TABLE_BYTES", 1024)
+    monkeypatch.setattr("coffre.operations.restore_database.load_transactions._SMALL_TABLE_BYTES", 1024)
     shop.restore(shop.back_up())
 
     with closing(psycopg2.connect(shop.copy)) as session, session.cursor() as cursor:

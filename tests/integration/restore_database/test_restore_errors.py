@@ -17,7 +17,7 @@ from tests.integration.faults import CutProxy, answer, children, file_size_limit
 from coffre.model.backup import Failure, Status
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import EntryKind, Frame
-from coffre.operations.restore_database import given_rows, load_plan, table_rows
+from coffre.operations.restore_database import load_plan, provider_rows, table_rows
 from coffre.operations.restore_database import whole_database as restore_whole
 from coffre.postgres.destination import copy_in as load
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
@@ -465,7 +465,7 @@ def test_a_restore_that_fails_in_an_existing_database_says_what_is_left(
 def test_rows_that_somebody_else_adds_meanwhile_are_noticed(
     coffre: Coffre, good: str, destination: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restore_sequences = given_rows.restore_sequences
+    restore_sequences = provider_rows.restore_sequences
 
     def meanwhile(*arguments: Any) -> None:
         run_sql(destination, "INSERT INTO customers VALUES (1000, 'a stranger')")

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
-from coffre.operations.restore_database import batches as restore_batches
+from coffre.operations.restore_database import load_transactions as restore_batches
 from coffre.operations.restore_database import sessions as restore_sessions
 from coffre.operations.restore_database import staged_rows, table_rows
 from coffre.operations.restore_database.definitions import DefinitionRestore

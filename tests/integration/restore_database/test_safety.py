@@ -17,7 +17,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety, SafetyState
 from coffre.operations.runs import safety
-from coffre.postgres.destination.identity import identity_of
+from coffre.postgres.destination.database_identity import identity_of
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.sample import fingerprint
 

@@ -13,8 +13,8 @@ from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
 from coffre.model.restore_report import RestoreReport
-from coffre.operations.restore_database import batches as restore_batches
 from coffre.operations.restore_database import load_plan as restore_plan
+from coffre.operations.restore_database import load_transactions as restore_batches
 from coffre.policy import slicing
 from coffre_local.postgres_server import PostgresServer
 

@@ -17,7 +17,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, ConfirmationError, EventError, RunCancelledError
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.admin.cancel import Cancelling
-from coffre.operations.restore_database import batches
+from coffre.operations.restore_database import load_transactions
 from coffre.policy import slicing
 from coffre.runtime.machine import RESTORE_TRANSITIONS, Machine, MachineError
 
@@ -29,9 +29,9 @@ NAMES = ("restore", "sharing", "width", "streams")
 def backup(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> Backup:
     """A backup that is restored in many units, by several invocations."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 8)
-    monkeypatch.setattr(batches, "_TABLES_AT_ONCE", 2)
+    monkeypatch.setattr(load_transactions, "_TABLES_AT_ONCE", 2)
     monkeypatch.setattr("coffre.operations.restore_database.load_plan.LARGEST_WHOLE_BYTES", 100_000)
-    monkeypatch.setattr(batches, "_SMALL_TABLE_BYTES", 5_000)
+    monkeypatch.setattr(load_transactions, "_SMALL_TABLE_BYTES", 5_000)
     round_trip.fill(*SOURCE)
     made = round_trip.back_up()
     limits = {"spread": "always", "streams": 12}

@@ -15,7 +15,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
-from coffre.operations.restore_database import batches, tables
+from coffre.operations.restore_database import load_transactions, tables
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.runs.parallel_map import ThreadRunner
@@ -77,8 +77,8 @@ LOOKED_AT = (
 def backup(round_trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> Backup:
     """A backup of many units; the source is damaged afterwards, and so is a copy of it to compare with."""
     monkeypatch.setattr(slicing, "SLICE_BLOCKS", 8)
-    monkeypatch.setattr(batches, "_TABLES_AT_ONCE", 2)
-    monkeypatch.setattr(batches, "_SMALL_TABLE_BYTES", 5_000)
+    monkeypatch.setattr(load_transactions, "_TABLES_AT_ONCE", 2)
+    monkeypatch.setattr(load_transactions, "_SMALL_TABLE_BYTES", 5_000)
     monkeypatch.setattr("coffre.operations.restore_database.tables_attempts.MARKED_BYTES", 0)
     monkeypatch.setattr("coffre.operations.restore_database.load_plan.LARGEST_WHOLE_BYTES", 100_000)
     round_trip.fill(*SOURCE)

@@ -25,7 +25,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.connection.ending import end_at_server
+from coffre.postgres.connection.end_sessions import end_at_server
 from coffre.postgres.connection.libpq import flush
 from coffre.postgres.connection.sessions import Sessions
 

@@ -20,7 +20,7 @@ from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
 from coffre.operations.runs import watchdog
 from coffre.postgres.connection import client_tools as tools
-from coffre.postgres.connection import connect, ending
+from coffre.postgres.connection import connect, end_sessions
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault.vault import Vault
@@ -38,7 +38,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog.Watch, "_next_wait", lambda self: 0.05)
     monkeypatch.setattr(tools, "_CANCEL_SECONDS", 0.3)
     monkeypatch.setattr(tools, "_END_SECONDS", 0.3)
-    monkeypatch.setattr(ending, "_MOST_SECONDS", 1.0)
+    monkeypatch.setattr(end_sessions, "_MOST_SECONDS", 1.0)
     monkeypatch.setattr(connect, "_CLEARING_CONNECT_SECONDS", 0.5)
 
 

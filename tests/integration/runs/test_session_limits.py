@@ -14,13 +14,13 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, connect_bare
 from coffre.postgres.connection.connection_secret import parse_secret
-from coffre.postgres.connection.databases import maintenance_session
-from coffre.postgres.destination.guard import guarded
+from coffre.postgres.connection.create_database import maintenance_session
+from coffre.postgres.destination.restore_lock import guarded
 from coffre.postgres.inspection.sessions import limit
 from coffre.postgres.scratch.owner_checks import ask
 from coffre.postgres.source.dump import SliceReader
-from coffre.postgres.source.relay import join_snapshot
 from coffre.postgres.source.snapshot import hold_snapshot
+from coffre.postgres.source.snapshot_relay import join_snapshot
 
 # What a role could have that holds much shorter transactions than ours, in milliseconds. None is so short that a slow
 # machine would be cut off before it has set its own.

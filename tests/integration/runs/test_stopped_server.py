@@ -17,7 +17,7 @@ from tests.integration.started import Started
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection import client_tools as tools
-from coffre.postgres.connection import connect, ending
+from coffre.postgres.connection import connect, end_sessions
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.destination import copy_in as load
 from coffre.postgres.scratch import server as scratch
@@ -47,7 +47,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watch, "_next_wait", lambda self: 0.05)
     monkeypatch.setattr(tools, "_CANCEL_SECONDS", 0.3)
     monkeypatch.setattr(tools, "_END_SECONDS", 0.3)
-    monkeypatch.setattr(ending, "_MOST_SECONDS", 1.0)
+    monkeypatch.setattr(end_sessions, "_MOST_SECONDS", 1.0)
     monkeypatch.setattr(connect, "_CLEARING_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(scratch, "_STOP_SECONDS", 0.5)
     monkeypatch.setattr(scratch, "_LAST_WORDS_SECONDS", 0.2)

@@ -8,7 +8,16 @@ from itertools import pairwise
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.journal import JournalState
 from coffre.model.journal_options import JournalOptions
-from coffre.policy.journal_health import asks_for_base, has_journal, is_due, late_since, silent_after
+from coffre.policy.journal_health import (
+    Guarding,
+    asks_for_base,
+    has_journal,
+    is_due,
+    late_since,
+    silence,
+    silent_after,
+    slot_danger,
+)
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -38,6 +47,20 @@ def test_a_journal_is_late_when_three_drains_in_a_row_stored_nothing() -> None:
 
     assert late_since(FIVE, None, NOON, None) is not None, "it never began, and was configured long ago"
     assert late_since(FIVE, state(seen_at=NOON, failed_at=NOON + 30 * MINUTE), NOON + 30 * MINUTE, None) == NOON
+
+
+def test_a_slot_that_keeps_too_much_or_is_nearly_lost_or_forgotten_is_dropped() -> None:
+    limits = Guarding(maximum_lag_bytes=100 << 20, reserve_bytes=64 << 20)
+
+    assert slot_danger(100 << 20, None, limits) is None
+    assert "kept 101 MiB of WAL" in (slot_danger(101 << 20, None, limits) or "")
+    assert slot_danger(0, 64 << 20, limits) is None
+    assert "within 63 MiB" in (slot_danger(0, (64 << 20) - 1, limits) or "")
+    assert "within 0 MiB" in (slot_danger(0, -1, limits) or "")
+    day = timedelta(hours=24)
+    assert silence(state(drained_at=NOON), limits, NOON + day) is None
+    assert "more than 24 hours" in (silence(state(drained_at=NOON), limits, NOON + day + MINUTE) or "")
+    assert silence(state(), limits, NOON + 9 * day) is None, "nothing was ever wanted of it"
 
 
 def test_a_slot_outlives_the_drains_that_are_due_and_a_base_that_never_comes_is_asked_for_less_and_less() -> None:

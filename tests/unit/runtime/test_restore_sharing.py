@@ -15,9 +15,9 @@ from coffre.model.backup import Backup, Progress, Restore, Status
 from coffre.model.database_target import Limits
 from coffre.model.errors import ConnectTransientError, TargetUnknownError
 from coffre.model.export import destination_of
-from coffre.operations.restore_database import sharing
+from coffre.operations.restore_database import shared_loading
 from coffre.operations.restore_database.job import RestoreJob
-from coffre.operations.restore_database.sharing import ShareOfRows
+from coffre.operations.restore_database.shared_loading import ShareOfRows
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
@@ -104,8 +104,8 @@ def test_a_share_waits_while_the_server_has_no_free_connection(monkeypatch: pyte
             raise refusals.pop()
         yield "session"
 
-    monkeypatch.setattr(sharing, "loading_session", session)
-    monkeypatch.setattr(sharing, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(shared_loading, "loading_session", session)
+    monkeypatch.setattr(shared_loading, "time", SimpleNamespace(sleep=waited.append))
     job = SimpleNamespace(remaining_seconds=lambda: time_left, children=Children())
     share = ShareOfRows(cast("RestoreJob", job), ID, 0, 2, Meter())
 

@@ -29,8 +29,8 @@ from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory
 from coffre.vault.codec import FrameEncoder

@@ -72,7 +72,7 @@ def _switch_on(folder: Path, document: str) -> None:
 
 
 def _before_newest_loss() -> str:
-    from coffre.operations.restore_database.losses import losses_of
+    from coffre.operations.restore_database.find_drop import losses_of
     from coffre.postgres.journal.changes import lsn_text
     from coffre_local import stack
 

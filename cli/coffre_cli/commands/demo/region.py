@@ -121,7 +121,7 @@ def _compare(scene: Scene, tables: dict[str, TableFingerprint], files: dict[str,
 
 def _lose(scene: Scene) -> Iterator[str]:
     from coffre.postgres.connection.connection_secret import parse_secret
-    from coffre.postgres.connection.databases import drop_database
+    from coffre.postgres.connection.create_database import drop_database
     from coffre_local import stack
     from coffre_local.aws import session
 

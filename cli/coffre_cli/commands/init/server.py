@@ -46,8 +46,8 @@ class Address:
         ConnectError
             `TRANSACTION_POOLER`
         """
-        from coffre.postgres.connection.connect import refuse_transaction_pooler
         from coffre.postgres.connection.connection_secret import parse_secret
+        from coffre.postgres.connection.poolers import refuse_transaction_pooler
 
         try:
             connection = parse_secret(text, where=place, place=place)

@@ -19,7 +19,7 @@ from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.operations.restore_database.losses import Loss, Losses
+    from coffre.operations.restore_database.find_drop import Loss, Losses
 
 EXAMPLES = examples(
     "coffre journal find-drop shop",
@@ -47,7 +47,7 @@ def find_drop(
     newest TRUNCATEs, and the transactions that deleted the most rows; the newest last. Times are in UTC. What a
     ROLLBACK has undone, and rows that an UPDATE has overwritten, are not among them: coffre journal log.
     """
-    from coffre.operations.restore_database.losses import losses_of
+    from coffre.operations.restore_database.find_drop import losses_of
 
     period = period_of(since, until)
     journal = open_journal(target, stack, source, identity)

@@ -17,7 +17,7 @@ from coffre_cli.screen import console, remark
 from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
-    from coffre.operations.restore_database.history import Happened
+    from coffre.operations.restore_database.row_history import Happened
     from coffre.postgres.journal.changes import Row, Value
 
 EXAMPLES = examples(
@@ -51,7 +51,7 @@ def log(
     another one. To restore the database as it was before a transaction: coffre restore database ID with
     --before-transaction XID.
     """
-    from coffre.operations.restore_database.history import changes_of, tables_named
+    from coffre.operations.restore_database.row_history import changes_of, tables_named
 
     period = period_of(since, until)
     journal = open_journal(target, stack, source, identity)

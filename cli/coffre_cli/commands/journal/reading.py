@@ -21,7 +21,7 @@ from coffre_cli.standalone import StandaloneVault
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.errors import IntegrityError
-    from coffre.operations.restore_database.history import History, Period
+    from coffre.operations.restore_database.row_history import History, Period
     from coffre.policy.moments import Stretch
 
 SinceOption = Annotated[
@@ -54,8 +54,8 @@ def open_journal(target: str, stack: str | None, source: str | None, identity: s
     IntegrityError
         `JOURNAL_DAMAGED`, `JOURNAL_GAP`: nothing else is stored.
     """
-    from coffre.operations.restore_database.history import History, require_journal
-    from coffre.operations.restore_database.losses import whole_stretches
+    from coffre.operations.restore_database.find_drop import whole_stretches
+    from coffre.operations.restore_database.row_history import History, require_journal
 
     place = find_reading_place(stack, source)
     place.known_target(target)
@@ -74,7 +74,7 @@ def open_journal(target: str, stack: str | None, source: str | None, identity: s
 
 def period_of(since: str | None, until: str | None) -> Period:
     """Return the period that was asked for; raises `typer.BadParameter`."""
-    from coffre.operations.restore_database.history import Period
+    from coffre.operations.restore_database.row_history import Period
 
     begin = since_time(since) if since is not None else None
     end = since_time(until, "--until") if until is not None else None

@@ -15,8 +15,8 @@ import typer
 from coffre.model.errors import DestinationError, ExportError, SecretError
 from coffre.model.kinds import TargetKind
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.connect import refuse_transaction_pooler
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre_cli.output_file import refuse_existing
 
 _URL: Final = ("postgresql://", "postgres://")

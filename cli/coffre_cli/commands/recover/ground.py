@@ -19,7 +19,7 @@ from coffre.model.recovery import Step, StepKind
 from coffre.model.words import size
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import PostgresTools
-from coffre.postgres.connection.databases import drop_database
+from coffre.postgres.connection.create_database import drop_database
 from coffre.postgres.scratch.roles import ScratchRoles, make_roles
 from coffre.postgres.scratch.server import ScratchServer, scratch_server
 from coffre_cli.commands.recover.destinations import BucketPlace, bucket_place_of, connection_of

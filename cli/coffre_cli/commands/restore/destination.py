@@ -66,7 +66,7 @@ def _no_address(place: str, why: str | None) -> SecretError:
 
 
 def _refuse_pooler(connection: Connection) -> None:
-    from coffre.postgres.connection.connect import refuse_transaction_pooler
+    from coffre.postgres.connection.poolers import refuse_transaction_pooler
 
     try:
         refuse_transaction_pooler(connection)

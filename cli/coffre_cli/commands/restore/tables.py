@@ -204,7 +204,7 @@ def _problems_of_rows(
     apply: bool,
     no_safety: bool,
 ) -> Iterator[str]:
-    from coffre.model.restore import why_not_an_expression
+    from coffre.model.row_filter import why_not_an_expression
 
     given = {"--where-column": where_column, "--from": since, "--until": until, "--where": where}
     yield from empty_ones({"TABLE": tables, **given})

@@ -140,8 +140,8 @@ def start(
 
 def _databases(options: list[str]) -> dict[str, str]:
     """Return name -> URL of each `--database`, refused before anything is started."""
-    from coffre.postgres.connection.connect import refuse_transaction_pooler
     from coffre.postgres.connection.connection_secret import parse_secret
+    from coffre.postgres.connection.poolers import refuse_transaction_pooler
 
     databases: dict[str, str] = {}
     for text in options:

@@ -14,8 +14,8 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import CoffreError, SecretError
 from coffre.model.kinds import TargetKind
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
-from coffre.postgres.scratch.given import given_server
+from coffre.postgres.destination.database_identity import DatabaseIdentity, identity_of
+from coffre.postgres.scratch.given_server import given_server
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.sources import Stage, read_secret
 from coffre_cli.commands.recover.destinations import connection_of

@@ -6,7 +6,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -16,9 +16,6 @@ from coffre.model.audit import Actor
 from coffre.model.document import Document, FrozenModel
 from coffre.model.words import size
 
-TOKEN_LIFETIME: Final = timedelta(minutes=10)
-# How long a plan waits for the second person. Its token then lives from the approval.
-APPROVAL_LIFETIME: Final = timedelta(hours=1)
 # Ordinary traffic may grow or shrink a database by this factor and this amount while a person reads the plan.
 _FACTOR: Final = 2
 _SLACK_BYTES: Final = 64 * 1024 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -121,6 +122,20 @@ class Tls(Document):
         description="The CA certificates that the server is verified with: PEM text, secret:NAME, or system.",
         examples=["system", "secret:coffre/database/ca"],
     )
+
+
+def default_tls_mode(host: str, *, has_ca: bool = False) -> str:
+    """Return how a server is checked when neither `tls.mode` nor the URL says it.
+
+    Never below `require`, except on this very machine, where there is no wire to listen on (field note 14).
+    """
+    if has_ca:
+        return "verify-full"
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost" or host.startswith("/")
+    return "prefer" if is_here else "require"
 
 
 Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]

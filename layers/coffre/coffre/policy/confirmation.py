@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from coffre.model.audit import Actor
 from coffre.model.confirmation import Act, Confirmation, IssuedPlan, Plan, is_same_name
 from coffre.model.errors import ConfirmationError
 
+TOKEN_LIFETIME: Final = timedelta(minutes=10)
+# How long a plan waits for the second person. Its token then lives from the approval.
+APPROVAL_LIFETIME: Final = timedelta(hours=1)
 _AGAIN = "Make the dry run again: its answer has a new plan and a new token. Nothing was changed."
 
 

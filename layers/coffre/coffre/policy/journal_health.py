@@ -1,7 +1,8 @@
-"""When a journal is drained, and when it counts as late. Each gets the time."""
+"""When a journal is drained, when it counts as late, and when its slot is dropped. Each gets the time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeGuard
 
@@ -20,6 +21,27 @@ _RETRY_MINUTES: Final = 15
 _SILENT: Final = timedelta(hours=24)
 _ASK_AGAIN: Final = timedelta(minutes=15)
 _ASK_SELDOM: Final = timedelta(hours=24)
+_GIB: Final = 1 << 30
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """When a slot is dropped, so that the WAL which it holds is no danger to its server.
+
+    Parameters
+    ----------
+    maximum_lag_bytes
+        Of WAL that the server keeps for the slot.
+    reserve_bytes
+        That the server can still write before it loses the slot (`max_slot_wal_keep_size`).
+    silent_after
+        Without a drain that succeeded.
+    """
+
+    maximum_lag_bytes: int = 2 * _GIB
+    reserve_bytes: int = 64 * _MIB
+    silent_after: timedelta = timedelta(hours=24)
 
 
 def is_due(options: JournalOptions, state: JournalState | None, tick: datetime) -> bool:
@@ -47,6 +69,36 @@ def late_after(options: JournalOptions) -> timedelta:
 def silent_after(options: JournalOptions) -> timedelta:
     """Return after what time without a good drain a slot is dropped: never before a drain that is only due then."""
     return max(_SILENT, _MISSED * timedelta(minutes=options.every_minutes))
+
+
+def slot_danger(retained_bytes: int, safe_bytes: int | None, guarding: Guarding) -> str | None:
+    """Return why a slot is a danger to its server now; None: it is none.
+
+    Parameters
+    ----------
+    retained_bytes
+        Of WAL that the server keeps for it.
+    safe_bytes
+        Of WAL until the server loses it; None: there is no limit.
+    """
+    if retained_bytes > guarding.maximum_lag_bytes:
+        limit = guarding.maximum_lag_bytes // _MIB
+        return f"The server kept {retained_bytes // _MIB} MiB of WAL for the journal, more than {limit} MiB."
+    if safe_bytes is not None and safe_bytes < guarding.reserve_bytes:
+        return (
+            f"The server would have lost the slot of the journal within {max(safe_bytes, 0) // _MIB} MiB of WAL"
+            " (max_slot_wal_keep_size)."
+        )
+    return None
+
+
+def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | None:
+    """Return why a journal counts as forgotten, so that its slot is dropped; None: it does not."""
+    since = state.drained_at or state.base_wanted_at
+    if since is None or now - since <= guarding.silent_after:
+        return None
+    hours = int(guarding.silent_after.total_seconds() // 3600)
+    return f"The journal was not drained for more than {hours} hours, since {since:%Y-%m-%d %H:%M} UTC."
 
 
 def asks_for_base(state: JournalState, now: datetime) -> bool:

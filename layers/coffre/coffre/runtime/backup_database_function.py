@@ -31,7 +31,8 @@ from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.certificates import verified_until
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.connect import connect, refuse_transaction_pooler
+from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target

@@ -29,7 +29,7 @@ from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
 from coffre.runtime.drill_results import cancelled_summary, record_drill, report_drill, summary

@@ -16,10 +16,10 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import ConfigurationError, IntegrityError, SettingsError, TargetUnknownError
 from coffre.model.journal_options import JournalOptions
 from coffre.model.manifest import JournalBase
-from coffre.operations.journal.job import Guarding, JournalJob
+from coffre.operations.journal.job import JournalJob
 from coffre.operations.stored_backup.open import manifest_of
-from coffre.policy.journal_health import silent_after
-from coffre.postgres.connection.connect import refuse_transaction_pooler
+from coffre.policy.journal_health import Guarding, silent_after
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import checked_connection
 from coffre.runtime.events.backup import BackupDatabaseEvent

@@ -25,7 +25,7 @@ from coffre.operations.runs.safety import named_on_error
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.connection.connect import refuse_transaction_pooler
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from, target_connection
 from coffre.runtime.events.restore import RestoreEvent

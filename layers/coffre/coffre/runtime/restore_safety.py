@@ -18,7 +18,7 @@ from coffre.operations.runs.safety import SafetyRecords
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
+from coffre.postgres.destination.database_identity import DatabaseIdentity, identity_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import target_connection
 from coffre.runtime.events.restore import RestoreEvent

@@ -22,7 +22,7 @@ from coffre.model.errors import (
 from coffre.model.restore import Scope
 from coffre.operations.restore_database.consent import restored_name
 from coffre.operations.restore_database.job import RestoreJob, open_source
-from coffre.operations.restore_database.sharing import ShareOfRows
+from coffre.operations.restore_database.shared_loading import ShareOfRows
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter

@@ -19,7 +19,7 @@ from coffre.model.server import SeenDatabase
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.servers.find_databases import FindJob, FoundDatabases, find_databases
 from coffre.postgres.connection.address import apply_tls
-from coffre.postgres.connection.connect import refuse_transaction_pooler
+from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import connection_from
 from coffre.runtime.events.backup import BackupDatabaseEvent

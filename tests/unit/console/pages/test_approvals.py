@@ -14,11 +14,12 @@ from tests.unit.operations.confirm.test_waiting_plans import damage
 
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup
-from coffre.model.confirmation import APPROVAL_LIFETIME, Act, Facts, Plan, Request, Seen
+from coffre.model.confirmation import Act, Facts, Plan, Request, Seen
 from coffre.model.moment import Moment
 from coffre.model.restore import Scope
 from coffre.operations.admin.pin_and_delete import BackupAdmin
 from coffre.operations.confirm.confirm import Confirming
+from coffre.policy.confirmation import APPROVAL_LIFETIME
 from coffre.runtime.events.rotate import Deletion
 from coffre_console.access.caller import Caller, Grant
 

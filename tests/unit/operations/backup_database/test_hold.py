@@ -11,7 +11,7 @@ import pytest
 from coffre.catalog.spread import Epoch
 from coffre.operations.backup_database.spread.hold import Holding
 from coffre.operations.backup_database.spread.step import Step
-from coffre.postgres.source.relay import SnapshotGoneError
+from coffre.postgres.source.snapshot_relay import SnapshotGoneError
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SNAPSHOT = "00000003-0000001B-1"

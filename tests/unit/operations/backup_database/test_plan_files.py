@@ -23,7 +23,7 @@ from coffre.operations.backup_database.spread.plan_files import (
 )
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.connection.server_facts import ServerFacts
-from coffre.postgres.source.identity import Identity
+from coffre.postgres.source.snapshot_identity import Identity
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault.history import NO_HISTORY

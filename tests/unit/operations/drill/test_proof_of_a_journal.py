@@ -14,11 +14,11 @@ from tests.unit.policy.test_moments import NOON
 from coffre.model.errors import CoffreError, IntegrityError, JournalError, RestoreError, StoreError
 from coffre.model.journal_proof import JournalProof
 from coffre.operations.drill import journal_proof
-from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation
 from coffre.operations.drill.journal_pair import Pair
 from coffre.operations.drill.journal_proof import prove_journal
+from coffre.operations.drill.table_groups import Course
 from coffre.operations.runs.progress import Meter
 from coffre.policy.journal_proof import pair_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.operations.restore_database.batches import whole_tables
+from coffre.operations.restore_database.load_transactions import whole_tables
 
 
 def test_a_table_that_would_keep_one_stream_busy_for_longer_is_loaded_in_slices() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from coffre.model.errors import CoffreError, DumpError, DumpTransientError, ServerVersionError, SettingsError
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.child import StderrTail
+from coffre.postgres.connection.child_process import StderrTail
 from coffre.postgres.connection.client_tools import Children, PostgresTools, output_of
 
 HERE = Connection("db.example.com", 5432, "app", "hunter2", "shop")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
 from coffre.model.database_target import Tls
-from coffre.model.errors import ConnectError, SecretError
+from coffre.model.errors import SecretError
 from coffre.postgres.connection.address import Connection, apply_tls, conninfo_of
-from coffre.postgres.connection.connect import refuse_transaction_pooler, session_settings
+from coffre.postgres.connection.connect import session_settings
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre_local.certificate import write_certificate
 
@@ -196,35 +196,6 @@ def test_a_ca_makes_full_verification_the_default(tmp_path: Path) -> None:
     assert (plain.sslmode, plain.sslrootcert) == ("disable", None)
     assert untouched.sslmode == "require"
     assert full.environment()["PGCONNECT_TIMEOUT"] == "3"
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "hint"),
-    [
-        ("ep-cool-1-pooler.eu-central-1.aws.neon.tech", 5432, "host ep-cool-1.eu-central-1.aws.neon.tech"),
-        ("aws-0-eu-west-1.pooler.supabase.com", 6543, "same host aws-0-eu-west-1.pooler.supabase.com with port 5432"),
-        ("10.0.0.1", 6543, "port 5432"),
-    ],
-)
-def test_transaction_poolers_are_refused_with_the_endpoint_to_use(host: str, port: int, hint: str) -> None:
-    with pytest.raises(ConnectError) as caught:
-        refuse_transaction_pooler(Connection(host, port, "u", "p", "d"))
-
-    assert caught.value.code == "TRANSACTION_POOLER"
-    assert hint in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize(
-    ("host", "port"),
-    [
-        ("aws-0-eu-west-1.pooler.supabase.com", 5432),
-        ("db.abc.supabase.co", 5432),
-        ("ep-cool-1.eu-central-1.aws.neon.tech", 5432),
-        ("my-pooler", 5432),
-    ],
-)
-def test_session_endpoints_are_not(host: str, port: int) -> None:
-    refuse_transaction_pooler(Connection(host, port, "u", "p", "d"))
 
 
 @given(text)

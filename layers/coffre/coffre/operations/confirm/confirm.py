@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
-from coffre.model.confirmation import (
+from coffre.model.confirmation import Confirmation, IssuedPlan, Plan
+from coffre.model.errors import ConfirmationError
+from coffre.policy.confirmation import (
     APPROVAL_LIFETIME,
     TOKEN_LIFETIME,
-    Confirmation,
-    IssuedPlan,
-    Plan,
+    refuse_approval,
+    refuse_declining,
+    refuse_unconfirmed,
 )
-from coffre.model.errors import ConfirmationError
-from coffre.policy.confirmation import refuse_approval, refuse_declining, refuse_unconfirmed
 
 _SHORT: Final = 12
 _REPLACED: Final = "What would be lost is not the same any more: the plan {id} replaces this one."

@@ -22,18 +22,18 @@ from coffre.model.manifest import TableContent
 from coffre.model.names import shown
 from coffre.model.restore import Scope
 from coffre.operations.drill.compare import not_loaded
-from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.group import Invocation, drill_group
 from coffre.operations.drill.job import DrillJob
 from coffre.operations.drill.journal_pair import plan_proof
 from coffre.operations.drill.journal_proof import prove_journal
-from coffre.operations.drill.places import Server, database_of, drop, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import (
     for_drill,
     keys_never_checked,
 )
 from coffre.operations.drill.scratch_limits import gauging, told_apart
+from coffre.operations.drill.scratch_servers import Server, database_of, drop, roles_for, room_bytes, stand_ins
+from coffre.operations.drill.table_groups import Course
 from coffre.operations.drill.totals import refuse_forged_totals
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored

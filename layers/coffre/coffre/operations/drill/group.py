@@ -10,21 +10,21 @@ from coffre.model.errors import (
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.operations.drill.compare import compare_tables, never_read, not_loaded
-from coffre.operations.drill.course import Course
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.job import DrillJob
 from coffre.operations.drill.journal_tables import hash_tables
 from coffre.operations.drill.partitions import compare_families, families_of
-from coffre.operations.drill.places import Server, database_of, drop, pages_of
 from coffre.operations.drill.restorable_subset import (
     part_of,
 )
 from coffre.operations.drill.scratch_limits import is_full
+from coffre.operations.drill.scratch_servers import Server, database_of, drop, pages_of
+from coffre.operations.drill.table_groups import Course
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.postgres.scratch.owner_checks import ask
 from coffre.postgres.scratch.roles import ScratchRoles
 from coffre.postgres.scratch.structure_checks import look_at_structure

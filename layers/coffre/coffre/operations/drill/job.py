@@ -15,7 +15,7 @@ from coffre.model.protection import Drill
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

@@ -14,12 +14,12 @@ from coffre.model.journal_proof import JournalProof, ProofVerdict
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.restore import Scope
-from coffre.operations.drill.course import Course
 from coffre.operations.drill.group import Invocation
 from coffre.operations.drill.journal_pair import Pair, words_of
 from coffre.operations.drill.journal_tables import hash_tables
-from coffre.operations.drill.places import drop, room_bytes, stand_ins
 from coffre.operations.drill.restorable_subset import for_drill, groups_of, rows_alone
+from coffre.operations.drill.scratch_servers import drop, room_bytes, stand_ins
+from coffre.operations.drill.table_groups import Course
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session

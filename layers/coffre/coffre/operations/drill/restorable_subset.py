@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from coffre.model.manifest import DatabaseContent, TableContent
+from coffre.operations.restore_database.archive_phases import phases_of
 from coffre.operations.restore_database.job import Source
-from coffre.operations.restore_database.phases import phases_of
 from coffre.postgres.archive.dependencies import needing
 from coffre.postgres.archive.reader import Section, TocEntry
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from coffre.model.errors import DrillImpossibleError, RestoreError
 from coffre.operations.drill.findings import Found
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.postgres.scratch.server import NO_SPACE, ScratchServer
 
 # Of the disk that is free: what a server writes besides tables, and room for having guessed wrong.

@@ -32,7 +32,7 @@ from coffre.operations.journal.barrier import (
     unreadable_end,
 )
 from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
-from coffre.operations.journal.guard import danger, drop_for
+from coffre.operations.journal.guard import drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.keeping import claimed, keep, note_failure, ownership
 from coffre.operations.journal.other_server import other_system, require_primary
@@ -40,7 +40,7 @@ from coffre.operations.journal.pace import Pace
 from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
 from coffre.policy.journal import is_base
-from coffre.policy.journal_health import asks_for_base
+from coffre.policy.journal_health import asks_for_base, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.look import Look, look
@@ -120,7 +120,7 @@ class _Drain:
             found = slot.require_ours(self.session, ownership(state))
         except JournalError as error:
             return self._begin_again(state, error)
-        if why := danger(found, self.job.guarding):
+        if why := slot_danger(found.retained_bytes, found.safe_bytes, self.job.guarding):
             state, ended = drop_for(self.job, self.session, state, why)
             self.ended += [(interval, ended)] if ended is not None else []
             return self._begin(state)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import psycopg2.extensions
 
 from coffre.model.errors import StoreError, StoreTransientError
@@ -11,12 +9,11 @@ from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
 from coffre.operations.journal.adopt import adopt
 from coffre.operations.journal.barrier import drop_ours, end, reported
 from coffre.operations.journal.begin import without_slot
-from coffre.operations.journal.job import Guarding, JournalJob, opened
+from coffre.operations.journal.job import JournalJob, opened
 from coffre.operations.journal.keeping import claimed
+from coffre.policy.journal_health import silence, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot import Slot
-
-_MIB = 1 << 20
 
 
 def guard(job: JournalJob) -> IntervalEnd | None:
@@ -38,7 +35,7 @@ def guard(job: JournalJob) -> IntervalEnd | None:
     if state is not None and state.slot is not None:
         with opened(job) as session:
             found = slot.inspect(session, state.slot)
-            why = None if found is None else danger(found, job.guarding) or silence(state, job.guarding, job.now())
+            why = _why_dropped(job, state, found) if found is not None else None
             if why and unread is not None:
                 _dropped(job, session, state)
             elif why:
@@ -48,26 +45,9 @@ def guard(job: JournalJob) -> IntervalEnd | None:
     return ended
 
 
-def danger(found: Slot, guarding: Guarding) -> str | None:
-    """Return why a slot is a danger to its server now; None: it is none."""
-    if found.retained_bytes > guarding.maximum_lag_bytes:
-        limit = guarding.maximum_lag_bytes // _MIB
-        return f"The server kept {found.retained_bytes // _MIB} MiB of WAL for the journal, more than {limit} MiB."
-    if found.safe_bytes is not None and found.safe_bytes < guarding.reserve_bytes:
-        return (
-            f"The server would have lost the slot of the journal within {max(found.safe_bytes, 0) // _MIB} MiB of WAL"
-            " (max_slot_wal_keep_size)."
-        )
-    return None
-
-
-def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | None:
-    """Return why a journal counts as forgotten; None: it does not."""
-    since = state.drained_at or state.base_wanted_at
-    if since is None or now - since <= guarding.silent_after:
-        return None
-    hours = int(guarding.silent_after.total_seconds() // 3600)
-    return f"The journal was not drained for more than {hours} hours, since {since:%Y-%m-%d %H:%M} UTC."
+def _why_dropped(job: JournalJob, state: JournalState, found: Slot) -> str | None:
+    danger = slot_danger(found.retained_bytes, found.safe_bytes, job.guarding)
+    return danger or silence(state, job.guarding, job.now())
 
 
 def drop_for(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import psycopg2
@@ -17,33 +17,14 @@ from coffre.model.database_target import Provider
 from coffre.model.journal import IntervalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PluginChoice
 from coffre.model.manifest import JournalBase
+from coffre.policy.journal_health import Guarding
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
 
-_GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True)
-class Guarding:
-    """When a slot is dropped, so that the WAL which it holds is no danger to its server.
-
-    Parameters
-    ----------
-    maximum_lag_bytes
-        Of WAL that the server keeps for the slot.
-    reserve_bytes
-        That the server can still write before it loses the slot (`max_slot_wal_keep_size`).
-    silent_after
-        Without a drain that succeeded.
-    """
-
-    maximum_lag_bytes: int = 2 * _GIB
-    reserve_bytes: int = 64 * _MIB
-    silent_after: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from coffre.model.errors import JournalError
 from coffre.model.journal import JournalState
 from coffre.postgres.journal.publication import asking
 from coffre.postgres.journal.slot_errors import standby
-from coffre.postgres.source.identity import read_identity
+from coffre.postgres.source.snapshot_identity import read_identity
 
 
 def require_primary(session: psycopg2.extensions.connection) -> str | None:

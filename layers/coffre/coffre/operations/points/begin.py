@@ -18,7 +18,7 @@ from coffre.model.points import PartOf, PointPart, PointRecord
 from coffre.model.words import counted
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
-from coffre.postgres.source.references import Row, referenced_objects, supabase_query
+from coffre.postgres.source.object_references import Row, referenced_objects, supabase_query
 from coffre.vault.points import Reference, write_references
 from coffre.vault.vault import Vault
 

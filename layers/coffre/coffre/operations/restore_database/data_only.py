@@ -13,12 +13,12 @@ from coffre.model.errors import CoffreError, DestinationError, RestoreError
 from coffre.model.manifest import RelationName, TableContent
 from coffre.model.names import TableName, qualified, shown
 from coffre.operations.restore_database.extension_members import leave_out_members
-from coffre.operations.restore_database.given_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.materialized_views import leave_out_views
 from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.provider_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session

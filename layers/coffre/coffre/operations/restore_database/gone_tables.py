@@ -14,15 +14,15 @@ from psycopg2 import sql
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
+from coffre.operations.restore_database.archive_phases import phases_of
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import spoken
 from coffre.operations.restore_database.journal_replay import Followed, apply_journal, definitions_of
-from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.moment_sequences import sequences_of
-from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_plan import TablesPlan

@@ -15,8 +15,8 @@ from psycopg2 import sql
 from coffre.model.errors import RestoreError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName
-from coffre.operations.restore_database.batches import Unit, is_small, whole_tables
 from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.load_transactions import Unit, is_small, whole_tables
 from coffre.operations.restore_database.report_builder import ReportBuilder
 
 # What a restore loads is safe once its last transaction is, which waits for the disk; waiting after every slice too

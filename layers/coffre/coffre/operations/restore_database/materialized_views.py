@@ -21,7 +21,7 @@ from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Refusal
 from coffre.postgres.destination.materialized_views import views_reading
-from coffre.postgres.destination.units import is_fatal, unit
+from coffre.postgres.destination.unit_of_work import is_fatal, unit
 
 
 def refresh_views(

@@ -15,8 +15,8 @@ import psycopg2.extensions
 
 from coffre.model.errors import RestoreError
 from coffre.model.names import TableName
-from coffre.operations.restore_database.given import Fate
 from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.provider_objects import Fate
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_continue, refuse_other, restored_by
 from coffre.operations.restore_database.sessions import loading_session

@@ -8,7 +8,7 @@ import psycopg2.extensions
 
 from coffre.model.manifest import Entry
 from coffre.model.names import TableName
-from coffre.operations.restore_database.batches import LoadTally, Unit, table_of
+from coffre.operations.restore_database.load_transactions import LoadTally, Unit, table_of
 from coffre.operations.restore_database.refused_rows import DamagedSlices
 from coffre.operations.restore_database.table_rows import TableRows
 

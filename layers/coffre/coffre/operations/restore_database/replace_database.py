@@ -18,7 +18,7 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_put_in_place, is_kept
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.postgres.destination import unfinished
+from coffre.postgres.destination import unfinished_restore
 from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
@@ -106,7 +106,7 @@ def _is_whole(alongside: RestoreJob) -> bool:
     if not exists(alongside.connection):
         return False
     with loading_session(alongside) as session:
-        return unfinished.find(session) is None and not is_empty(session)
+        return unfinished_restore.find(session) is None and not is_empty(session)
 
 
 def _keep(job: RestoreJob, restored: str, report: ReportBuilder, why: str) -> None:

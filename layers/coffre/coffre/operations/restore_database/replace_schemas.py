@@ -10,26 +10,26 @@ from psycopg2 import sql
 from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.model.restore_report import Kept
+from coffre.operations.restore_database.archive_phases import phases_of
 from coffre.operations.restore_database.consent import refuse_changed
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import Loading
+from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.statistics import analyze
+from coffre.operations.restore_database.unsupported_objects import is_made, leave_out_known
 from coffre.postgres.archive.dependencies import absent
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.destination.commit_outcome import commit, outcome_unknown
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
-from coffre.postgres.destination.outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import owners_path
 from coffre.postgres.destination.staging_schema import shortened
 

@@ -18,13 +18,13 @@ from coffre.operations.restore_database.consent import old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.connection.databases import drop_database
-from coffre.postgres.destination import unfinished
+from coffre.postgres.connection.create_database import drop_database
+from coffre.postgres.destination import unfinished_restore
 from coffre.postgres.destination.content import content_of, first_of
 from coffre.postgres.destination.copy_in import translated
 from coffre.postgres.destination.database_swap import database_exists
 from coffre.postgres.destination.destination import exists, profile_of
-from coffre.postgres.source.identity import read_identity
+from coffre.postgres.source.snapshot_identity import read_identity
 
 # What two attempts of a restore of tables have to have in common.
 _CHOICE: Final = {"tables", "schemas", "rows", "with_dependencies", "apply", "replace"}
@@ -117,7 +117,7 @@ def refuse_unmarked(job: RestoreJob) -> None:
     """
     if exists(job.connection):
         with translated(job.connection), connect(job.connection) as session:
-            found = unfinished.find(session)
+            found = unfinished_restore.find(session)
         if found is not None and found.restore_id == job.owner_id:
             return
     raise nothing_to_resume(job)
@@ -148,7 +148,7 @@ def refuse_unproven(job: RestoreJob) -> None:
         return
     with translated(job.connection), connect(job.connection) as session:
         session.autocommit = True
-        if unfinished.find(session) is not None:
+        if unfinished_restore.find(session) is not None:
             return
         found = content_of(session, profile_of(job.connection, session, job.provider))
     if found:
@@ -193,11 +193,11 @@ def is_whole(connection: Connection, restore_id: str, identity: str) -> bool:
         session.autocommit = True
         if _identity(session) != identity:
             return False
-        found = unfinished.find(session)
+        found = unfinished_restore.find(session)
         if found is not None and found.restore_id != restore_id:
             return False
         if found is not None:
-            unfinished.end(session)
+            unfinished_restore.end(session)
         return bool(content_of(session, profile_of(connection, session, "auto")))
 
 

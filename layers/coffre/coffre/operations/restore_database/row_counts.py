@@ -14,8 +14,8 @@ from coffre.model.errors import RestoreError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.restore_report import RestoredTable
-from coffre.operations.restore_database.batches import counted_together
 from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.load_transactions import counted_together
 from coffre.operations.restore_database.sessions import borrowed, loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.postgres.connection.partition_routes import roots_for_loading

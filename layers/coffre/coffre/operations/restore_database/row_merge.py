@@ -20,7 +20,7 @@ from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.partition_routes import root_of, whole_table_hint
-from coffre.postgres.destination import key_effects, marks, swaps
+from coffre.postgres.destination import key_effects, marks, unique_swaps
 from coffre.postgres.destination import row_merge as merge
 from coffre.postgres.destination.copy_in import key_levels
 from coffre.postgres.destination.row_merge import Pair
@@ -132,15 +132,15 @@ def _making_room(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], _: _
 
 def _all_at_once(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], found: _Found, delete: bool) -> _Done:  # noqa: FBT001
     """Delete, and change all other rows of a table in one statement: rows can have exchanged their unique values."""
-    reinserted = [pair for pair in pairs if swaps.can_reinsert(cursor, pair.live)]
+    reinserted = [pair for pair in pairs if unique_swaps.can_reinsert(cursor, pair.live)]
     dropped = [
         (pair.live, unique)
         for pair in pairs
         if pair not in reinserted
-        for unique in swaps.uniques(cursor, pair.live, found[pair].columns)
+        for unique in unique_swaps.uniques(cursor, pair.live, found[pair].columns)
     ]
     for live, unique in dropped:
-        swaps.drop(cursor, live, unique)
+        unique_swaps.drop(cursor, live, unique)
     done: _Done = [(pair, "deleted", merge.delete_extra(cursor, pair)) for pair in reversed(pairs)] if delete else []
     for pair in pairs:
         if pair in reinserted:
@@ -152,7 +152,7 @@ def _all_at_once(cursor: psycopg2.extensions.cursor, pairs: Sequence[Pair], foun
     if dropped:
         merge.check_constraints(cursor)
     for live, unique in dropped:
-        swaps.make_again(cursor, live, unique)
+        unique_swaps.make_again(cursor, live, unique)
     return done
 
 

@@ -25,7 +25,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
-from coffre.postgres.destination.identity import DatabaseIdentity, identity_of, tables_with_rows
+from coffre.postgres.destination.database_identity import DatabaseIdentity, identity_of, tables_with_rows
 
 
 @dataclass(frozen=True)

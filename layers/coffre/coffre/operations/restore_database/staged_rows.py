@@ -13,8 +13,8 @@ from coffre.model.errors import CoffreError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_tables
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
+from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
@@ -23,9 +23,10 @@ from coffre.operations.restore_database.staging import Staging, staging_schema_n
 from coffre.operations.restore_database.tables_moment import StagedMoment
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks, staging_schema
-from coffre.postgres.destination.outcome import commit, outcome_unknown
+from coffre.postgres.destination.commit_outcome import commit, outcome_unknown
 from coffre.postgres.destination.owners_code import OWNERS_PATH
-from coffre.postgres.destination.row_merge import Pair, condition
+from coffre.postgres.destination.row_filter import condition
+from coffre.postgres.destination.row_merge import Pair
 
 _KEYLESS: Final = "keyless"
 

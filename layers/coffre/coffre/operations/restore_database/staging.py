@@ -21,7 +21,8 @@ from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import key_effects, staging_schema
 from coffre.postgres.destination.live_tables import LiveTable
 from coffre.postgres.destination.owners_code import owners_path
-from coffre.postgres.destination.row_merge import Pair, condition
+from coffre.postgres.destination.row_filter import condition
+from coffre.postgres.destination.row_merge import Pair
 
 
 @dataclass(frozen=True)

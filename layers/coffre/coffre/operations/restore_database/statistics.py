@@ -17,7 +17,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.destination.units import is_fatal
+from coffre.postgres.destination.unit_of_work import is_fatal
 
 # What the rest of the run needs: settings, the report.
 _KEPT_SECONDS: Final = DEADLINE_RESERVE_SECONDS + 10

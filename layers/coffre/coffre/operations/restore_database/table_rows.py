@@ -14,17 +14,17 @@ import psycopg2.extensions
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName, shown
-from coffre.operations.restore_database.batches import Loaded, Unit, table_of
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import Loading, shared_tables, units_of
+from coffre.operations.restore_database.load_transactions import Loaded, Unit, table_of
 from coffre.operations.restore_database.row_counts import rows_differ
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, delete_ours, refuse_rows_of_others, translated, truncate
-from coffre.postgres.destination.guard import claim
 from coffre.postgres.destination.owners_code import our_path
-from coffre.postgres.destination.units import unit
+from coffre.postgres.destination.restore_lock import claim
+from coffre.postgres.destination.unit_of_work import unit
 from coffre.vault.shared_frames import SharedFrames, is_shared
 
 

@@ -9,13 +9,12 @@ from dataclasses import replace
 from coffre.model.errors import DestinationError
 from coffre.model.names import shown
 from coffre.model.words import counted
+from coffre.operations.restore_database.after_tables import create_followers, followers_of
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import find_missing, named, script_of, spoken
-from coffre.operations.restore_database.followers import create_followers, followers_of
 from coffre.operations.restore_database.gone_tables import create_again
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.known import is_made, leave_out_known
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
@@ -25,6 +24,7 @@ from coffre.operations.restore_database.staging import Staging, others_at_stake,
 from coffre.operations.restore_database.tables_attempts import Looked, attempt
 from coffre.operations.restore_database.tables_moment import StagedMoment, plan_moment
 from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, choose_tables
+from coffre.operations.restore_database.unsupported_objects import is_made, leave_out_known
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.destination import Destination, open_existing
 

@@ -28,7 +28,8 @@ from coffre.operations.restore_database.staging import Staging
 from coffre.policy.moments import Chosen
 from coffre.postgres.destination import staging_schema
 from coffre.postgres.destination.owners_code import owners_path
-from coffre.postgres.destination.row_merge import Pair, condition
+from coffre.postgres.destination.row_filter import condition
+from coffre.postgres.destination.row_merge import Pair
 from coffre.postgres.journal.definitions import BY_INDEX, Definitions, Table, read_definitions
 
 _BOOLEAN: Final = "pg_catalog.bool"

@@ -11,13 +11,22 @@ from typing import Final
 from coffre.model.errors import DestinationError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
-from coffre.operations.restore_database.database_level import close_public, make_schemas, set_properties
+from coffre.operations.restore_database.archive_phases import phases_of
+from coffre.operations.restore_database.database_settings import close_public, make_schemas, set_properties
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definition_words import refused_error
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import empty_members
-from coffre.operations.restore_database.given import note_of_given, with_extensions_placed
-from coffre.operations.restore_database.given_rows import (
+from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
+from coffre.operations.restore_database.journal_replay import Followed, apply_journal, doubts, say_large_objects
+from coffre.operations.restore_database.large_objects import restore_large_objects
+from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
+from coffre.operations.restore_database.load_tables import load_tables
+from coffre.operations.restore_database.materialized_views import refresh_views
+from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.moment_sequences import sequences_of
+from coffre.operations.restore_database.provider_objects import note_of_given, with_extensions_placed
+from coffre.operations.restore_database.provider_rows import (
     call_rows_in,
     called_tables,
     empty_given,
@@ -28,22 +37,13 @@ from coffre.operations.restore_database.given_rows import (
     say_gone,
     without_left_out,
 )
-from coffre.operations.restore_database.job import RestoreJob, Source, is_marked
-from coffre.operations.restore_database.journal_replay import Followed, apply_journal, doubts, say_large_objects
-from coffre.operations.restore_database.known import is_made, leave_out_known
-from coffre.operations.restore_database.large_objects import restore_large_objects
-from coffre.operations.restore_database.load import load_tables
-from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
-from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.memory import Memory
-from coffre.operations.restore_database.moment_sequences import sequences_of
-from coffre.operations.restore_database.phases import phases_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
 from coffre.operations.restore_database.sessions import loading_session
-from coffre.operations.restore_database.sharing import share_rows
+from coffre.operations.restore_database.shared_loading import share_rows
 from coffre.operations.restore_database.statistics import analyze
+from coffre.operations.restore_database.unsupported_objects import is_made, leave_out_known
 from coffre.operations.restore_database.whole_plan import not_in_backup, say_plan
 from coffre.policy.moments import Chosen
 from coffre.postgres.archive.reader import TocEntry

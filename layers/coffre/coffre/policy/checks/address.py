@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from coffre.model.backup import Failure
 from coffre.model.checkup import Severity
 from coffre.policy.checks.check import Finding, check
-
-_TRANSACTION_PORTS: Final = frozenset({6543})
+from coffre.policy.poolers import session_endpoint
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Address:
     @property
     def is_transaction_pooler(self) -> bool:
         """Whether the name or the port is that of a pooler in transaction mode (Neon, Supabase)."""
-        return "-pooler." in self.host or self.port in _TRANSACTION_PORTS
+        return session_endpoint(self.host, self.port) is not None
 
 
 @check(

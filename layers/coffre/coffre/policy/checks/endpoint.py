@@ -9,6 +9,7 @@ from typing import Final
 from coffre.model.checkup import Severity
 from coffre.policy.checks.address import Address
 from coffre.policy.checks.check import Finding, Unread, check
+from coffre.policy.poolers import session_endpoint
 
 FEWEST_SESSIONS: Final = 3
 """Without this number of sessions there is no backup: the holder, `pg_dump`, and a reader."""
@@ -63,20 +64,15 @@ class SnapshotExport:
 )
 def pooler_transaction(address: Address, sharing: Sharing) -> Iterator[Finding]:
     """Find a pooler in transaction mode: it gives each transaction another server process."""
-    if not sharing.same_process and not address.is_transaction_pooler:
+    instead = session_endpoint(address.host, address.port)
+    if not sharing.same_process and instead is None:
         return
-    cure = None
-    if "-pooler." in address.host:
-        direct = address.host.replace("-pooler.", ".", 1)
-        cure = f"Use Neon's direct endpoint: host {direct}, port {address.port}. Change it in {address.place}."
-    elif address.is_transaction_pooler:
-        cure = f"Use the session pooler: the same host with port 5432. Change it in {address.place}."
     yield Finding(
         f"{address.host}:{address.port} is a transaction pooler: a consistent backup needs sessions of its own.",
         evidence="two open connections had the same server process"
         if sharing.same_process
         else "the host's name or the port is that of a transaction pooler",
-        cure=cure,
+        cure=f"{instead} Change it in {address.place}." if instead else None,
     )
 
 

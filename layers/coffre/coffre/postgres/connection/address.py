@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from coffre.concurrency.renewal import Renewal
-from coffre.model.database_target import Tls
+from coffre.model.database_target import Tls, default_tls_mode
 from coffre.postgres.connection.certificates import authority_file
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions
 
@@ -99,4 +99,4 @@ def apply_tls(
     if tls.ca is None:
         return replace(connection, sslmode=tls.mode) if tls.mode else connection
     file = authority_file(tls.ca, scratch, read_secret)
-    return replace(connection, sslmode=tls.mode or "verify-full", sslrootcert=file)
+    return replace(connection, sslmode=tls.mode or default_tls_mode(connection.host, has_ca=True), sslrootcert=file)

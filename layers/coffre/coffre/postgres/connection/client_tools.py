@@ -18,8 +18,8 @@ import psycopg2.extensions
 
 from coffre.model.errors import ServerVersionError, SettingsError
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.connection.child import Child, send_signal
-from coffre.postgres.connection.ending import end_at_server
+from coffre.postgres.connection.child_process import Child, send_signal
+from coffre.postgres.connection.end_sessions import end_at_server
 from coffre.postgres.connection.query_errors import explain_complaint
 from coffre.postgres.connection.sessions import Sessions
 

@@ -16,7 +16,7 @@ from coffre.postgres.archive import sql_ascii
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect_errors import AUTHENTICATION_FAILED, TLS_UNTRUSTED, explain_refusal
 from coffre.postgres.connection.sessions import PLAIN_NAME, Sessions, after, open_patiently, stopped
-from coffre.postgres.connection.untrusted import explain_untrusted
+from coffre.postgres.connection.untrusted_certificate import explain_untrusted
 
 # Sent by SET on every connection, never as startup options: poolers refuse those (field notes 10, 12, 15).
 _SESSION_SETTINGS: Final = (
@@ -64,29 +64,6 @@ def session_settings(version_number: int) -> tuple[str, ...]:
     """Return the statements with which every session of a server of this version begins."""
     newer = tuple(statement for since, statement in _NEWER_SETTINGS if version_number >= since)
     return _SESSION_SETTINGS + newer
-
-
-def refuse_transaction_pooler(connection: Connection) -> None:
-    """Refuse endpoints where a session does not keep its transaction and its settings (field note 10).
-
-    Raises
-    ------
-    ConnectError
-        Code `TRANSACTION_POOLER`, naming the endpoint to use instead.
-    """
-    if "-pooler." in connection.host:
-        direct = connection.host.replace("-pooler.", ".", 1)
-        raise _pooler(connection, f"Use Neon's direct endpoint: host {direct}, port {connection.port}.")
-    if connection.port == 6543:
-        raise _pooler(connection, f"Use the session pooler: the same host {connection.host} with port 5432.")
-
-
-def _pooler(connection: Connection, hint: str) -> ConnectError:
-    return ConnectError(
-        f"{connection} is a transaction pooler: a consistent backup needs a session.",
-        code="TRANSACTION_POOLER",
-        hint=f"{hint} Change it in {connection.place}.",
-    )
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from coffre.model.database_target import default_tls_mode
 from coffre.model.document import parse_json
 from coffre.model.errors import SecretError
 from coffre.postgres.connection.address import Connection
@@ -89,7 +89,7 @@ def _from_url(url: str, where: str) -> Connection:
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         database=unquote(parts.path.lstrip("/")),
-        sslmode=options.get("sslmode", ["verify-full" if is_public else _default_sslmode(host)])[0],
+        sslmode=options.get("sslmode", [default_tls_mode(host, has_ca=is_public)])[0],
         sslrootcert=system_file() if is_public else authority,
         channel_binding=options.get("channel_binding", [None])[0],
     )
@@ -110,7 +110,7 @@ def _from_fields(data: dict[str, Any], where: str) -> Connection:
     except (TypeError, ValueError, OverflowError):
         raise _shape(where, "port is not a number") from None
     host = str(named["host"])
-    sslmode = str(data.get("sslmode") or _default_sslmode(host))
+    sslmode = str(data.get("sslmode") or default_tls_mode(host))
     return _checked(Connection(host, port, str(user), str(named["password"]), str(database), sslmode), where)
 
 
@@ -135,12 +135,3 @@ def _shape(where: str, why: str) -> SecretError:
         detail=why,
         hint="Store a URL (postgresql://user:password@host:5432/db), or JSON: host, port, username, password, dbname.",
     )
-
-
-def _default_sslmode(host: str) -> str:
-    """Never below `require`, except on this very machine, where there is no wire to listen on (field note 14)."""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost" or host.startswith("/")
-    return "prefer" if local else "require"

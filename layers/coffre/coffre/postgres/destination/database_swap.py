@@ -16,9 +16,9 @@ from psycopg2 import sql
 from coffre.model.errors import CoffreError, ConfirmationError, ConnectError, DestinationError, RestoreError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import one_line
-from coffre.postgres.connection.databases import maintenance_session
-from coffre.postgres.connection.ending import terminate
-from coffre.postgres.destination.outcome import outcome_unknown, took_effect
+from coffre.postgres.connection.create_database import maintenance_session
+from coffre.postgres.connection.end_sessions import terminate
+from coffre.postgres.destination.commit_outcome import outcome_unknown, took_effect
 
 _ATTEMPTS: Final = 5
 _AGAIN_SECONDS: Final = 0.1

@@ -29,7 +29,7 @@ from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Ledger, Refusal
 from coffre.postgres.destination.reduced_tables import LackingPart, ReducedTable, reduced_table
-from coffre.postgres.destination.units import is_fatal, unit
+from coffre.postgres.destination.unit_of_work import is_fatal, unit
 
 # What sets a session up stands in the archive as entries.
 SESSION: Final = ("ENCODING", "STDSTRINGS", "SEARCHPATH")

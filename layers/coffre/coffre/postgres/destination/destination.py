@@ -19,12 +19,17 @@ from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.connection.databases import create_database, drop_created, maintenance_session, refuse_older_server
+from coffre.postgres.connection.create_database import (
+    create_database,
+    drop_created,
+    maintenance_session,
+    refuse_older_server,
+)
 from coffre.postgres.connection.provider_facts import read_provider_facts
-from coffre.postgres.destination import marks, unfinished
+from coffre.postgres.destination import marks, unfinished_restore
 from coffre.postgres.destination.content import content_of, first_of, is_empty
 from coffre.postgres.destination.encodings import refuse_encoding
-from coffre.postgres.destination.guard import end_earlier, guarded, is_ours, taken_over
+from coffre.postgres.destination.restore_lock import end_earlier, guarded, is_ours, taken_over
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def open_destination(
                 restart = restart or earlier is not None
                 leftovers = _leftovers(connection, session, profile, dry_run=dry_run, restart=restart)
             # A new one too: if this process dies, the mark proves whose the rows are.
-            is_marked = not dry_run and unfinished.begin(session, restore_id, created=created)
+            is_marked = not dry_run and unfinished_restore.begin(session, restore_id, created=created)
         try:
             looked = _look(connection, session, profile, created=created, exceptions=exceptions or ())
             yield replace(looked, leftovers=() if created else leftovers, is_marked=is_marked and continues)
@@ -142,7 +147,7 @@ def open_destination(
                 _say_what_is_left(connection, error, restore_id if is_marked else None, continues=continues)
             raise
         if is_marked:
-            unfinished.end(session)
+            unfinished_restore.end(session)
 
 
 def profile_of(connection: Connection, session: psycopg2.extensions.connection, provider: Provider) -> Profile:
@@ -160,13 +165,13 @@ def _leftovers(
     connection: Connection, session: psycopg2.extensions.connection, profile: Profile, *, dry_run: bool, restart: bool
 ) -> tuple[str, ...]:
     """Make sure that the database is empty, and return what an unfinished restore has left, which is removed."""
-    found = unfinished.find(session)
-    left = tuple(f"{kind} {name}" for kind, name in unfinished.leftovers(session, found)) if found else ()
+    found = unfinished_restore.find(session)
+    left = tuple(f"{kind} {name}" for kind, name in unfinished_restore.leftovers(session, found)) if found else ()
     if found is None or not restart:
         _refuse_content(connection, session, profile, found)
         return ()
     if not dry_run:
-        unfinished.clear(session, found)
+        unfinished_restore.clear(session, found)
         _refuse_content(connection, session, profile, None)
     return left
 
@@ -254,7 +259,7 @@ def _refuse_content(
     connection: Connection,
     session: psycopg2.extensions.connection,
     profile: Profile,
-    found_unfinished: unfinished.Unfinished | None,
+    found_unfinished: unfinished_restore.Unfinished | None,
 ) -> None:
     found = content_of(session, profile)
     if found and found_unfinished is not None:

@@ -9,9 +9,10 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from coffre.model.names import TableName
-from coffre.model.restore import RowFilter
+from coffre.model.row_filter import RowFilter
 from coffre.postgres.destination.live_tables import KeyColumn, LiveTable
 from coffre.postgres.destination.owners_code import as_the_owner_has_it, owners_path
+from coffre.postgres.destination.row_filter import condition
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,6 @@ class Pair:
             scope=condition(self.rows) if self.rows else sql.SQL("true"),
             **more,
         )
-
-
-def condition(rows: RowFilter) -> sql.Composable:
-    """Return a filter as an expression over the names of the table's columns."""
-    if rows.where is not None:
-        return sql.SQL("(") + sql.SQL(rows.where) + sql.SQL(")")
-    column = sql.Identifier(rows.column or "")
-    borders = [
-        sql.SQL("{} OPERATOR(pg_catalog.{}) {}").format(column, sql.SQL(operator), sql.Literal(value))
-        for operator, value in ((">=", rows.start), ("<", rows.end))
-        if value is not None
-    ]
-    return sql.SQL("({})").format(sql.SQL(" AND ").join(borders))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from coffre.postgres.journal.changes import parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
 from coffre.postgres.journal.other_definitions import other_definitions
 from coffre.postgres.source import catalog_drift
-from coffre.postgres.source.identity import Query, read_identity
+from coffre.postgres.source.snapshot_identity import Query, read_identity
 
 
 def fingerprint(session: psycopg2.extensions.connection, definitions: Definitions | None = None) -> str:

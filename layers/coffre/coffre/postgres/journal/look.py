@@ -21,7 +21,7 @@ from coffre.postgres.journal.fingerprint import fingerprint
 from coffre.postgres.journal.publication import asking, followed, left_out, read_publication
 from coffre.postgres.journal.test_decoding import PLUGIN
 from coffre.postgres.journal.transactions import BaseSnapshot
-from coffre.postgres.source.identity import read_identity
+from coffre.postgres.source.snapshot_identity import read_identity
 
 _SEQUENCE_BATCH: Final = 100
 _LOOKS_A_DELAY: Final = 10

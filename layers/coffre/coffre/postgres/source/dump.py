@@ -28,9 +28,12 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_complaint, explain_query_error, is_too_big, row_too_big
 from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
-from coffre.postgres.source.part_locks import LOCK_WAIT, PartLocks, lock_yielded, locked_together
+from coffre.postgres.source.locks import READER_WAIT_SECONDS, lock_timeout
+from coffre.postgres.source.part_locks import PartLocks, lock_yielded, locked_together
 from coffre.postgres.source.present_catalog import PresentCatalog
 
+# Of a session that locks no tables itself.
+_WAIT_SECONDS: Final = 10
 _FIRST_STATEMENTS: Final = (
     # A slice is a plain scan: compiling it costs more than it saves, and its order must not depend on workers.
     "SET jit = off",
@@ -106,9 +109,9 @@ class SliceReader:
             stack.enter_context(self._children.cancelling(session))
             session.autocommit = True
             with self._translated(None), session.cursor() as cursor:
-                wait = LOCK_WAIT if self._present else "10s"
+                wait = READER_WAIT_SECONDS if self._present else _WAIT_SECONDS
                 shared = (f"SET TRANSACTION SNAPSHOT '{self._snapshot}'",) if self._snapshot else ()
-                cursor.execute("; ".join((f"SET lock_timeout = '{wait}'", *_FIRST_STATEMENTS, *shared)))
+                cursor.execute("; ".join((lock_timeout(wait), *_FIRST_STATEMENTS, *shared)))
                 cursor.execute("SELECT pg_backend_pid()")
                 ((backend,),) = cursor.fetchall()
             self._copy = CopyOut(open_channel(session, self._children.check), self._buffer)

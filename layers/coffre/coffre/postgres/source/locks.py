@@ -1,9 +1,10 @@
-"""Locks on tables before there is a snapshot, for a database that is changed all the time."""
+"""Locks on tables: how long a backup's sessions wait for them, and those that are taken before there is a snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg2.errors
 import psycopg2.extensions
@@ -14,10 +15,19 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.source.present_catalog import PresentCatalog
 
+# Shorter than the server waits before it looks for a deadlock (1 s by default): a migration that waits for a lock of
+# ours while we wait for one of its own is never the one that is ended.
+READER_WAIT_SECONDS: Final = 0.9
+
 
 def lock_statement(names: Sequence[str]) -> str:
     """Return the statement that locks tables against being replaced or altered. Reading and writing stay possible."""
     return f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE"
+
+
+def lock_timeout(seconds: float) -> str:
+    """Return the statement with which a session waits for the locks of others no longer than this."""
+    return f"SET lock_timeout = {round(seconds * 1000)}"
 
 
 @contextmanager
@@ -36,7 +46,7 @@ def locked_first(
             with session.cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")
                 ((backend,),) = cursor.fetchall()
-                cursor.execute("SET lock_timeout = %s", (f"{present.patience_seconds}s",))
+                cursor.execute(lock_timeout(present.patience_seconds))
                 for name in names:
                     _lock_if_there(cursor, name)
         except psycopg2.Error as error:

@@ -20,9 +20,6 @@ from coffre.postgres.source.present_catalog import PresentCatalog
 
 # A second or two of reading. Locks and checks cost a few round trips.
 _LOCKED_BYTES: Final = 32 * 1024 * 1024
-# Shorter than the server waits before it looks for a deadlock (1 s by default): a migration that waits for a lock of
-# ours while we wait for one of its own is never the one that is ended.
-LOCK_WAIT: Final = "900ms"
 # A migration may hold its locks for as long as it was waited for when each attempt took a new snapshot.
 _PATIENCE_FACTOR: Final = 3
 _LOCK_NOT_AVAILABLE: Final = frozenset({"55P03", "40P01"})

@@ -29,8 +29,9 @@ from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
-from coffre.postgres.source.identity import Identity, read_identity
+from coffre.postgres.source.locks import lock_timeout
 from coffre.postgres.source.present_catalog import PresentCatalog
+from coffre.postgres.source.snapshot_identity import Identity, read_identity
 from coffre.postgres.source.snapshot_queries import (
     EXTENSION_KEYS,
     EXTENSION_SEQUENCES,
@@ -292,7 +293,7 @@ def hold_snapshot(
             wal_text = _wal_position(session) if for_journal else None
             session.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with session.cursor() as cursor:
-                cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
+                cursor.execute(lock_timeout(lock_timeout_seconds))
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error
         yield Holder(session, connection, wal_text)

@@ -10,6 +10,7 @@ from coffre.model.errors import ConnectTransientError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.source.locks import lock_timeout
 
 # Rows, and what of them is in TOAST: `pg_table_size` looks at nine more files of each table.
 SIZES: Final = """
@@ -30,7 +31,7 @@ def table_sizes(connection: Connection, children: Children) -> TableSizes:
     """
     try:
         with connect(connection) as session, children.cancelling(session), session.cursor() as cursor:
-            cursor.execute("SET lock_timeout = '1s'")
+            cursor.execute(lock_timeout(1))
             cursor.execute(_ALL)
             return {oid: (rows, total) for oid, rows, total in cursor.fetchall()}
     except (ConnectTransientError, psycopg2.Error):

@@ -22,8 +22,8 @@ from coffre.operations.backup_database.spread.work import packs_of
 from coffre.operations.runs.run import Run, Spread
 from coffre.policy.slicing import Part
 from coffre.policy.spread import grouped
-from coffre.postgres.source.identity import Identity
 from coffre.postgres.source.snapshot import Holder
+from coffre.postgres.source.snapshot_identity import Identity
 from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import write_part
 

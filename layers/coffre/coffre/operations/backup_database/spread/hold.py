@@ -12,7 +12,7 @@ from coffre.model.errors import DumpError
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.spread.step import SILENT_AFTER, Step, newest_snapshot
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
-from coffre.postgres.source.relay import SnapshotGoneError
+from coffre.postgres.source.snapshot_relay import SnapshotGoneError
 
 PLANNER: Final = "plan"
 # Of another epoch, before this one may end. A worker that reads an epoch imports it within seconds.

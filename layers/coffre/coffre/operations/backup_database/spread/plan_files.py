@@ -27,7 +27,7 @@ from coffre.operations.backup_database.job import BackupPlan
 from coffre.operations.runs.plan_file import plan_changed, read_plan_file
 from coffre.policy.slicing import Part, Slice, TableExtent
 from coffre.postgres.connection.server_facts import ServerFacts
-from coffre.postgres.source.identity import Identity
+from coffre.postgres.source.snapshot_identity import Identity
 from coffre.stores.store import put_new
 from coffre.vault.history import NO_HISTORY
 from coffre.vault.layout import plan_key

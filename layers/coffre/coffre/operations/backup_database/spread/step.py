@@ -13,7 +13,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, ConnectTransientError, DeadlineError, LockLostError, PermanentError
 from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader
-from coffre.postgres.source.relay import Joined, SnapshotGoneError, join_snapshot, snapshot_gone
+from coffre.postgres.source.snapshot_relay import Joined, SnapshotGoneError, join_snapshot, snapshot_gone
 
 SILENT_AFTER: Final = timedelta(seconds=30)
 """A holder or a worker without a heartbeat for this long is taken for dead."""

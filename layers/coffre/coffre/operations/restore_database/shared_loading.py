@@ -15,10 +15,10 @@ from coffre.model.errors import ConnectTransientError
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
 from coffre.model.words import counted
-from coffre.operations.restore_database.batches import slices_of, table_of
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.load import load_share
 from coffre.operations.restore_database.load_plan import Loading, Share
+from coffre.operations.restore_database.load_tables import load_share
+from coffre.operations.restore_database.load_transactions import slices_of, table_of
 from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
@@ -27,7 +27,7 @@ from coffre.policy.spread import Shape
 from coffre.policy.streams import streams_that_fit
 from coffre.postgres.connection.free_connections import free_connections
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.guard import share_guard
+from coffre.postgres.destination.restore_lock import share_guard
 
 _SHARED: Final = "shared"
 # One invocation alone is the restore itself.

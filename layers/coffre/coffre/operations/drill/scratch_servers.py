@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from coffre.operations.drill.scratch_limits import free_bytes as free_disk
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.connection.databases import drop_database
-from coffre.postgres.scratch import given, roles
+from coffre.postgres.connection.create_database import drop_database
+from coffre.postgres.scratch import given_server, roles
 from coffre.postgres.scratch.collations import impossible_collations, stand_in
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 from coffre.postgres.scratch.roles import ScratchRoles, make_roles
 from coffre.postgres.scratch.server import ScratchServer
 from coffre.postgres.scratch.structure_checks import Findings, check_pages
@@ -21,7 +21,7 @@ type Server = ScratchServer | GivenServer
 
 def database_of(server: Server) -> str:
     """Return the name of the database that the drill makes there."""
-    return given.DATABASE if isinstance(server, GivenServer) else "drill"
+    return given_server.DATABASE if isinstance(server, GivenServer) else "drill"
 
 
 def roles_for(server: Server, named: Iterable[str], encoding: str) -> ScratchRoles:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from coffre.model.names import TableName
+from coffre.operations.restore_database.archive_phases import phases_of
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import DroppedDependents
-from coffre.operations.restore_database.known import leave_out_known
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.phases import phases_of
+from coffre.operations.restore_database.unsupported_objects import leave_out_known
 from coffre.postgres.archive.dependencies import parts_of
 from coffre.postgres.archive.reader import TocEntry
 

@@ -17,11 +17,11 @@ from coffre.model.errors import (
     RestoreError,
 )
 from coffre.model.manifest import DatabaseContent, TableContent
-from coffre.operations.drill.course import MOST_INVOCATIONS, Course, halves
 from coffre.operations.drill.findings import Found
+from coffre.operations.drill.table_groups import MOST_INVOCATIONS, Course, halves
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.connection.address import Connection
-from coffre.postgres.scratch.given import GivenServer
+from coffre.postgres.scratch.given_server import GivenServer
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 FIRST = DrillState(id="D", backup_id="B", target="shop", started_at=NOW)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from coffre.operations.restore_database.given import Fate
 from coffre.operations.restore_database.job import Source
+from coffre.operations.restore_database.provider_objects import Fate
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.destination import Destination

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from coffre.operations.restore_database.given import Fate, fates, with_extensions_placed
 from coffre.operations.restore_database.job import Source
+from coffre.operations.restore_database.provider_objects import Fate, fates, with_extensions_placed
 from coffre.policy.profiles import PROFILES
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.destination.destination import Destination

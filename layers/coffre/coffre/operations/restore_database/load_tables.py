@@ -15,9 +15,16 @@ from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.manifest import Entry, TableContent
 from coffre.model.names import TableName
 from coffre.model.restore_report import RestoredTable
-from coffre.operations.restore_database.batches import Loaded, LoadTally, Unit, slices_of, table_of, transactions
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import Loading, Share, groups_of
+from coffre.operations.restore_database.load_transactions import (
+    Loaded,
+    LoadTally,
+    Unit,
+    slices_of,
+    table_of,
+    transactions,
+)
 from coffre.operations.restore_database.refused_rows import Refused, may_be_left_out
 from coffre.operations.restore_database.reload import Reload
 from coffre.operations.restore_database.report_builder import ReportBuilder

@@ -14,9 +14,9 @@ from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.manifest import SequenceValue, TableContent
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
-from coffre.operations.restore_database.batches import slices_of
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.load_transactions import slices_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.policy.profiles import Profile

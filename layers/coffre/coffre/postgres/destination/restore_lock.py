@@ -14,9 +14,9 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, DestinationError, LockLostError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
-from coffre.postgres.connection.ending import terminate
-from coffre.postgres.destination import marks, unfinished
-from coffre.postgres.destination.unfinished import Unfinished
+from coffre.postgres.connection.end_sessions import terminate
+from coffre.postgres.destination import marks, unfinished_restore
+from coffre.postgres.destination.unfinished_restore import Unfinished
 
 # An idle session ends in milliseconds, one that loads rows when it has undone them.
 _GONE_SECONDS: Final = 20.0
@@ -59,7 +59,7 @@ def taken_over(connection: Connection, restore_id: str) -> Unfinished | None:
     """
     with connect(connection) as session, session.cursor() as cursor:
         session.autocommit = True
-        found = unfinished.find(session)
+        found = unfinished_restore.find(session)
         if found is None or found.restore_id != restore_id:
             return None
         if connection.sessions is not None:

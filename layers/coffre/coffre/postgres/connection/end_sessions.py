@@ -14,7 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, one_line
-from coffre.postgres.connection.databases import maintenance_session
+from coffre.postgres.connection.create_database import maintenance_session
 from coffre.postgres.connection.sessions import Sessions
 
 # A cancel shows within a second, or has come before its statement.

@@ -19,8 +19,9 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.connection.query_errors import explain_query_error
-from coffre.postgres.source.identity import Identity, read_identity
+from coffre.postgres.source.locks import lock_timeout
 from coffre.postgres.source.snapshot import Holder
+from coffre.postgres.source.snapshot_identity import Identity, read_identity
 
 # The transaction that exported it is over: "invalid snapshot identifier" (up to 15), "snapshot ... does not exist" (16
 # and newer), "could not import the requested snapshot".
@@ -69,7 +70,7 @@ def join_snapshot(
         try:
             transactions = _import(session, connection, snapshot, expected)
             with session.cursor() as cursor:
-                cursor.execute("SET lock_timeout = %s", (f"{lock_timeout_seconds}s",))
+                cursor.execute(lock_timeout(lock_timeout_seconds))
             joined = Joined(Holder(session, connection), transactions)
         except psycopg2.Error as error:
             raise explain_query_error(connection, error) from error

@@ -24,7 +24,7 @@ from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.connection.sessions import Sessions
 from coffre.postgres.destination.content import is_empty
-from coffre.postgres.destination.identity import DatabaseIdentity, identity_of
+from coffre.postgres.destination.database_identity import DatabaseIdentity, identity_of
 from coffre.postgres.scratch.roles import ScratchRoles
 from coffre.postgres.scratch.server import NO_SPACE
 
