@@ -17,7 +17,7 @@ from coffre_cli.commands.backups.copy_to_copies import to_copies
 from coffre_cli.examples import examples
 from coffre_cli.exits import Exit
 from coffre_cli.place import Place, find_place
-from coffre_cli.screen import print_json, say, show_error
+from coffre_cli.screen import print_json, remark, say, show_error
 from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
@@ -103,7 +103,10 @@ def _chosen(place: Place, backup: Backup | None, target: str | None) -> list[Bac
 
 def _show(done: Sequence[Copied], *, is_whole: bool) -> None:
     backups = sum(len(one.backups) for one in done)
-    if not backups and not is_whole:
+    for one in done:
+        for lacking in one.journal_lacks:
+            remark(f"{one.destination} lacks a part of a journal, as the vault does: {lacking}")
+    if not backups and (not is_whole or any(one.journal_lacks for one in done)):
         return
     if not backups:
         say("Nothing is missing: every copy has what it should have.", style="green")

@@ -132,7 +132,8 @@ def _until_done(deployed: DeployedStack, event: dict[str, Any], *, quiet: bool) 
             status.stop()
         while True:
             answer = deployed.ask("copy", event)
-            copied = Copied(**{**answer, "backups": tuple(answer["backups"])})
+            lists = {name: tuple(answer.get(name, ())) for name in ("backups", "journal_lacks")}
+            copied = Copied(**{**answer, **lists})
             if not copied.busy:
                 yield copied
             if copied.unfinished is None and not copied.busy:

@@ -163,6 +163,10 @@ class CopyFunction:
     def _after(self, copied: Copied, wanted: CopyEvent, context: LambdaContext) -> None:
         edge, about = self.services.edge, f"{copied.destination}: "
         edge.logger.info("copied", extra=asdict(copied))
+        if copied.journal_lacks:
+            edge.logger.warning(
+                "the vault has lost a part of the journal, which the copy lacks too", extra=asdict(copied)
+            )
         if copied.unfinished is not None:
             self._continue(copied, wanted, context)
         elif not copied.busy:

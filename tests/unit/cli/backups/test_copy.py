@@ -99,8 +99,22 @@ def test_older_backups_are_copied_when_asked_for(coffre: Coffre, account: Accoun
             "unfinished": None,
             "busy": False,
             "left_out": None,
+            "journal_lacks": [],
         }
     ]
+
+
+def test_what_the_vault_has_lost_of_a_journal_is_named_and_no_error(
+    coffre: Coffre, account: Account, nas: Path
+) -> None:
+    account.backup()
+    function, why = played(), "The journal of shop is damaged (interval 1): the segment 7 is missing."
+    account.play = lambda name, event: function(name, event) | {"journal_lacks": [why]}
+
+    for out in ("Copied 1 backup", ""):
+        said = coffre("copy")
+        assert (said.status, out in said.out, "Nothing is missing" in said.out) == (0, True, False)
+        assert f"nas lacks a part of a journal, as the vault does: {why}" in said.err.replace("\n", " ")
 
 
 def test_a_dry_run_copies_nothing(coffre: Coffre, account: Account, nas: Path) -> None:

@@ -32,7 +32,8 @@ class Copied:
     """What one run copied.
 
     `busy`: another copier works on this target and destination, and this one did nothing. `left_out`: why this process
-    cannot copy to the destination; others do.
+    cannot copy to the destination; others do. `journal_lacks`: what of the journal the copy cannot get, as the vault
+    has lost it.
     """
 
     destination: str
@@ -43,6 +44,7 @@ class Copied:
     unfinished: str | None = None
     busy: bool = False
     left_out: str | None = None
+    journal_lacks: tuple[str, ...] = ()
 
     def plus(self, backup: Backup, sent: Sent) -> Copied:
         """Return both together."""
@@ -107,7 +109,8 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
 
     A backup that was deleted from the vault meanwhile is passed over. One that is damaged costs itself alone: the
     others are copied, then the journal, and the first such error is raised at the end. Any other error ends the run.
-    All are recorded, and the next run tries these backups again.
+    All are recorded, and the next run tries these backups again. What the vault has lost of a journal is named, and no
+    error: it may be gone for good.
 
     Raises
     ------
@@ -131,11 +134,9 @@ def copy_target(job: TargetCopyJob, only: Sequence[Backup] | None = None) -> Cop
             copy_records(job.source, job.records_at, job.target, job.check)
         _copy_points(job)
         if (to := job.journal) is not None:
-            try:
-                bases = partial(journal_bases, to.vault, _whole_there(job))
-                copy_journal(job.source, to, job.target, bases, job.check, job.is_time_over)
-            except IntegrityError as error:
-                damaged.append(error)
+            bases = partial(journal_bases, to.vault, _whole_there(job))
+            brought = copy_journal(job.source, to, job.target, bases, job.check, job.is_time_over)
+            done = replace(done, journal_lacks=brought.lacking)
         if damaged:
             raise damaged[0]
         return done
