@@ -19,9 +19,9 @@ from coffre.model.backup import Backup
 from coffre.model.bucket_target import ObjectStore
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
 from coffre.stores import transfer
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
-from coffre.stores.tally import Tally
 from coffre.vault.vault import Vault
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from coffre.buckets.repositories.packs import LocalRepository
+from coffre.buckets.repositories.local_repository import LocalRepository
 from coffre.buckets.repositories.remote import Refs
 
 _FRAME = 4 * 1024 * 1024

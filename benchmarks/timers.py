@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 # Share -> where the functions are called from, "module:name" or "module:Class.name".
 _STEPS: Final = (
-    ("zstd", "coffre.vault.levels:Levels.compress"),
+    ("zstd", "coffre.vault.compression_level:Levels.compress"),
     ("age", "pyrage:encrypt"),
     ("plan", "coffre.operations.backup_database.backup:open_snapshot_and_plan"),
     ("schema, roles", "coffre.operations.backup_database.backup:store_metadata"),

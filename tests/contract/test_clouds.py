@@ -17,8 +17,8 @@ from coffre.model.errors import ObjectMissingError, SecretError, StoreError, Sto
 from coffre.runtime.destinations import Opening, open_address, open_destination
 from coffre.stores.cloud import CloudStore
 from coffre.stores.cloud_clients import AzureKey
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3_client import RetryLimits
-from coffre.stores.tally import Tally
 
 BODY = os.urandom(300_000)
 ONCE = RetryLimits(attempts=1, connect_seconds=60, read_seconds=60)

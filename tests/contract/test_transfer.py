@@ -21,9 +21,9 @@ from tests.contract.weed import Weed
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.locks import Lock, LockMode
 from coffre.stores.directory import DirectoryStore
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import Checksum, S3Store
 from coffre.stores.store import ObjectInfo, Store
-from coffre.stores.tally import Tally
 from coffre.stores.transfer import Transfer
 
 if TYPE_CHECKING:

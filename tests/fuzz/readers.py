@@ -20,7 +20,7 @@ from backports import zstd
 from coffre.alerts.destinations import parse_destinations
 from coffre.alerts.message import Message
 from coffre.buckets.client import parse_store_secret
-from coffre.buckets.pages import parse_page, parse_pairs
+from coffre.buckets.s3_xml import parse_page, parse_pairs
 from coffre.model.configuration import parse_configuration
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Frame
@@ -41,8 +41,8 @@ from coffre.vault.bucket_progress import read_progress
 from coffre.vault.codec import FrameDecoder, FrameEncoder, new_identity, parse_identities, parse_recipient, public_key
 from coffre.vault.damage import read_damage
 from coffre.vault.entry_lines import parse_lines
+from coffre.vault.object_restores import read_names, read_state
 from coffre.vault.reports import DrillReports
-from coffre.vault.restores import read_names, read_state
 from coffre.vault.vault import Vault
 
 ROOT: Final = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets import write_object
 from coffre.stores.s3_client import make_client
-from coffre.vault.restores import read_names, write_names
+from coffre.vault.object_restores import read_names, write_names
 
 
 @pytest.fixture

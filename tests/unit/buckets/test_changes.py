@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.buckets.changes import ObjectChange, SourceObject, compare, with_stored
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts
 
 THEN = datetime(2026, 11, 17, 3, 0, tzinfo=UTC)

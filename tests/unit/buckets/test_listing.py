@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.memory_store import MemoryStore, directory_order
 
 from coffre.buckets import spool
-from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, SortedListing, merged_prefixes, pages_of
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.reader import BucketReader
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.settings_reader import SettingsReader
 from coffre.buckets.source import ObjectSource
 from coffre.model.errors import CoffreError, ObjectMissingError, RunStoppedError, StoreError, StoreTransientError

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.catalog.conftest import RawTable
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.starts import BEGINS_WITHIN
+from coffre.catalog.console_starts import BEGINS_WITHIN
 from coffre.model.api_key import ApiKey, KeyScope, checked_scopes, new_key, read_key, renewed
 from coffre.model.session import Session
 

@@ -13,10 +13,10 @@ from coffre.model.copies import Destination
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
 from coffre.runtime.destinations import Opening, open_address, open_destination
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import S3Credentials, make_client
 from coffre.stores.store import put_small
-from coffre.stores.tally import Tally
 
 KEY = {"access_key_id": "AKIDCOPY", "secret_access_key": "very-secret-value"}
 BUCKET = {"type": "s3", "bucket": "acme-copy", "prefix": "coffre", "region": "eu-west-1"}

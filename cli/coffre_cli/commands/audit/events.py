@@ -134,7 +134,7 @@ def _say(event: AuditEvent) -> None:
 
 def _verify(deployed: DeployedStack, given: str | None, since: datetime | None, *, as_json: bool) -> None:
     from coffre.policy.audit_chain import verify_chain
-    from coffre.vault.anchors import read_anchors
+    from coffre.vault.audit_anchors import read_anchors
 
     log = deployed.catalog.audit
     if given is not None:
@@ -185,7 +185,7 @@ def _against(report: ChainReport) -> str:
 def _given(text: str) -> Anchor:
     """Return an anchor from what a person has: its document, or the lines of a mail."""
     from coffre.model.audit import Anchor, Head
-    from coffre.vault.anchors import parse_anchor
+    from coffre.vault.audit_anchors import parse_anchor
 
     where, words = _words(text)
     if words.lstrip().startswith("{"):

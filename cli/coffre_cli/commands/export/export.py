@@ -224,7 +224,7 @@ def _name(backup: Backup, format_: Format, compress: Compress, *, encrypted: boo
 
 def _write(deployed: Place, plan: ExportPlan, wanted: _Wanted) -> None:
     from coffre.operations.export.database import Exporter
-    from coffre.vault.envelope import encrypt_stream
+    from coffre.vault.age_stream import encrypt_stream
 
     with export_progress(plan.size_bytes) as progress:
         exporter = Exporter(deployed.vault, plan, progress)

@@ -96,7 +96,7 @@ def _name(backup: Backup, wanted: ObjectsWanted) -> str:
 
 def _write(exporter: ObjectExporter, wanted: ObjectsWanted, place: str) -> None:
     from coffre.operations.export.compress import gzip_file, zstd_file
-    from coffre.vault.envelope import encrypt_stream
+    from coffre.vault.age_stream import encrypt_stream
 
     if wanted.to is not None:
         with new_directory(Path(place), may_exist=True) as folder:

@@ -115,8 +115,8 @@ def _remote(to: str, token_env: str | None) -> Remote:
     import threading
 
     from coffre.buckets.repositories.credentials import Credentials
+    from coffre.buckets.repositories.git_http import Wire
     from coffre.buckets.repositories.remote import Remote
-    from coffre.buckets.repositories.wire import Wire
     from coffre.model.repositories import RepositoryAddress
 
     try:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from operator import attrgetter
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.model.manifest import Entry
-from coffre.policy.merge import side_by_side
+from coffre.policy.sorted_merge import side_by_side
 
 
 class ObjectChange(StrEnum):

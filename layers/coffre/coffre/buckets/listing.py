@@ -14,8 +14,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from coffre.buckets.facts import Listed
-from coffre.buckets.pages import ListingPage
+from coffre.buckets.object_facts import Listed
+from coffre.buckets.s3_xml import ListingPage
 from coffre.buckets.source import ObjectSource
 from coffre.buckets.spool import Spool
 from coffre.model.errors import StoreError

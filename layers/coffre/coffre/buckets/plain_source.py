@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from coffre.buckets.facts import Listed
-from coffre.buckets.remarks import Remarks
+from coffre.buckets.object_facts import Listed
+from coffre.buckets.source_notes import Remarks
 from coffre.stores.s3_errors import Call
 
 

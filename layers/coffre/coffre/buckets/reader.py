@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from coffre.buckets.facts import Listed, etag_of
-from coffre.buckets.pages import ListingPage, parse_page, parse_pairs, parse_versions
-from coffre.buckets.remarks import Remarks
+from coffre.buckets.object_facts import Listed, etag_of
+from coffre.buckets.s3_xml import ListingPage, parse_page, parse_pairs, parse_versions
+from coffre.buckets.source_notes import Remarks
 from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, StoreTransientError
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_exchange import Answer

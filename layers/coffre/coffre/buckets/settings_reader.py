@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.buckets.facts import Listed
-from coffre.buckets.pages import ListingPage
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.plain_source import PlainSource
 from coffre.buckets.reader import Piece
+from coffre.buckets.s3_xml import ListingPage
 from coffre.buckets.settings_errors import settings_error
 from coffre.model.errors import CoffreError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Entry, ObjectFacts

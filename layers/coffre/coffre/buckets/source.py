@@ -6,8 +6,8 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from coffre.buckets.facts import Listed
-from coffre.buckets.pages import ListingPage
+from coffre.buckets.object_facts import Listed
+from coffre.buckets.s3_xml import ListingPage
 from coffre.stores.s3_errors import Call
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from backports import zstd
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 
 # About 0.4 KB each: 10 MB. A listing that is no longer never touches the disk.
 RUN_OBJECTS: Final = 25_000

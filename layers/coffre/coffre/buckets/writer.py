@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.writer_attributes import differing, fields_of
 from coffre.buckets.writer_likeness import Likeness, Proof, proof_of
 from coffre.buckets.writer_requests import WriteRequests, condition

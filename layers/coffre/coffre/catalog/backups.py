@@ -13,7 +13,7 @@ from coffre.catalog.run_items import BackupItem, RunItem
 from coffre.catalog.run_kinds import BACKUP
 from coffre.catalog.run_listings import RunListings, RunPage
 from coffre.catalog.runs import Runs
-from coffre.catalog.slot import ORPHAN_AFTER, Slots
+from coffre.catalog.scheduled_runs import ORPHAN_AFTER, Slots
 from coffre.catalog.tables import ConditionFailedError, DynamoTable
 from coffre.model.backup import Backup, Failure, Progress, Status, Tier
 from coffre.model.errors import BackupStateError, IntegrityError

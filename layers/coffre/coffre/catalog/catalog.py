@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 import botocore.session
 
 from coffre.catalog.api_keys import ApiKeys
-from coffre.catalog.attempts import Attempts
 from coffre.catalog.audit import Audit
 from coffre.catalog.backups import BackupRecords
 from coffre.catalog.checkups import Checkups
 from coffre.catalog.configurations import Configurations
+from coffre.catalog.console_starts import Starts
 from coffre.catalog.copies import Copies
 from coffre.catalog.deliveries import Deliveries
 from coffre.catalog.drill_runs import DrillRuns
 from coffre.catalog.incidents import Incidents
 from coffre.catalog.journals import Journals
-from coffre.catalog.latest import Latest
+from coffre.catalog.latest_results import Latest
 from coffre.catalog.lifecycle_marks import LifecycleMarks
 from coffre.catalog.lock import Locks
 from coffre.catalog.parts import Parts
 from coffre.catalog.protection import Protection
 from coffre.catalog.recipients import Recipients
+from coffre.catalog.refused_attempts import Attempts
 from coffre.catalog.restores import RestoreRecords
 from coffre.catalog.servers import Servers
 from coffre.catalog.sessions import Sessions
-from coffre.catalog.starts import Starts
 from coffre.catalog.tables import DynamoTable
 from coffre.catalog.ticks import Ticks
 from coffre.catalog.usages import Usages

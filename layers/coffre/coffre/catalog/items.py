@@ -173,7 +173,7 @@ class IncidentItem(Item):
 
 
 class LatestItem(Item):
-    """What a job found last. `sk` is the target's name, or `-`; `record` is JSON (`coffre.catalog.latest`)."""
+    """What a job found last. `sk` is the target's name, or `-`; `record` is JSON (`coffre.catalog.latest_results`)."""
 
     at = TimeAttribute(null=True)
     record = UnicodeAttribute(null=True)

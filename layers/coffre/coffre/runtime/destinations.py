@@ -23,9 +23,9 @@ from coffre.model.locks import LockMode
 from coffre.runtime.destination_secrets import parse_azure_secret, parse_google_key
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import locking
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import S3Store
 from coffre.stores.store import Store
-from coffre.stores.tally import Tally
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault
 

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from coffre.model.usage import Counts, Job, Usage
 from coffre.runtime.function import LambdaContext, utc_now
-from coffre.stores.tally import Tally
+from coffre.stores.request_counts import Tally
 
 if TYPE_CHECKING:
     from coffre.runtime.bootstrap import Services

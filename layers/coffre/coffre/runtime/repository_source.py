@@ -9,8 +9,8 @@ from pathlib import Path
 
 from coffre.buckets.repositories.credentials import Credentials, parse_credentials
 from coffre.buckets.repositories.forges import repositories_of
+from coffre.buckets.repositories.git_http import Wire
 from coffre.buckets.repositories.reader import RepositoryReader, Wanted
-from coffre.buckets.repositories.wire import Wire
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest

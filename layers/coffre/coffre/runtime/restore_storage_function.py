@@ -35,7 +35,7 @@ from coffre.runtime.restore_safety import RestoreSafety
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3_client import S3Credentials
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.restores import read_state
+from coffre.vault.object_restores import read_state
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

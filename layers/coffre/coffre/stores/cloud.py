@@ -17,8 +17,8 @@ from coffre.stores.body import Body, pieces_of, sha256_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of, too_large, truncated
 from coffre.stores.cloud_errors import CloudCall, is_beyond_end, says_which, status_of, translated
 from coffre.stores.listing_order import in_order
+from coffre.stores.request_counts import Tally
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
-from coffre.stores.tally import Tally
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta, PutMode

@@ -13,13 +13,13 @@ from coffre.model.errors import CoffreError, ObjectMissingError, StoreError, Sto
 from coffre.model.locks import Lock
 from coffre.stores.body import Body, pieces_of, size_of
 from coffre.stores.checks import check_body, check_range, check_size, digest_of
+from coffre.stores.request_counts import Count
 from coffre.stores.s3_download import Download
 from coffre.stores.s3_errors import Call, bucket_missing, object_exists, translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.s3_locks import LocksOfBucket, headers_of, state_of
 from coffre.stores.s3_put import BodyFile
 from coffre.stores.store import MAX_OBJECT_BYTES, ObjectInfo, Store, check_key, check_prefix
-from coffre.stores.tally import Count
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

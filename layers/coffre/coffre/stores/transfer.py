@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import CoffreError
 from coffre.stores.body import Flow
+from coffre.stores.request_counts import is_aws
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import S3Credentials
 from coffre.stores.s3_errors import Call
@@ -31,7 +32,6 @@ from coffre.stores.s3_locks import headers_of
 from coffre.stores.s3_put import headers_of_fields
 from coffre.stores.s3_wire import Endpoint, S3Wire
 from coffre.stores.store import MAX_OBJECT_BYTES, Store, put_new
-from coffre.stores.tally import is_aws
 
 # Few: what fails on a short cut is tried again by the store itself.
 _ATTEMPTS: Final = 2

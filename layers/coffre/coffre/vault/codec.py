@@ -15,7 +15,7 @@ from backports import zstd
 
 from coffre.model.errors import EncryptionError, IntegrityError
 from coffre.model.manifest import Frame
-from coffre.vault.levels import Levels
+from coffre.vault.compression_level import Levels
 
 AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 _X25519_STANZA: Final = b"\n-> X25519 "

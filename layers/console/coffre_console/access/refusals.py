@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.console import console_refused
-from coffre.catalog.attempts import Attempts
+from coffre.catalog.refused_attempts import Attempts
 from coffre.model.audit import Actor, AuditResult
 from coffre.model.errors import CatalogError, CoffreError, PermanentError
 from coffre.model.names import visible

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from tests.forge import TOKEN, Forge, forge, pointer
 
-from coffre.buckets.repositories.answers import refusal
 from coffre.buckets.repositories.credentials import Credentials, parse_credentials
 from coffre.buckets.repositories.forges import repositories_of
+from coffre.buckets.repositories.git_errors import refusal
+from coffre.buckets.repositories.git_http import AddressRefusedError, Wire, refuse_address
 from coffre.buckets.repositories.lfs import LfsServer
-from coffre.buckets.repositories.packs import LocalRepository
+from coffre.buckets.repositories.local_repository import LocalRepository
 from coffre.buckets.repositories.remote import Remote
-from coffre.buckets.repositories.wire import AddressRefusedError, Wire, refuse_address
 from coffre.model.errors import CoffreError, IntegrityError, RunStoppedError, SecretError, StoreError
 from coffre.model.repositories import Organisation, RepositoryAddress
 
@@ -173,7 +173,7 @@ def test_an_incomplete_pack_is_refused_and_removed(server: Forge, tmp_path: Path
 
 def test_the_disk_is_looked_at(server: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = server.make("a/b")
-    monkeypatch.setattr("coffre.buckets.repositories.packs._RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr("coffre.buckets.repositories.local_repository._RESERVE_BYTES", 1 << 60)
 
     with LocalRepository.make(tmp_path / "clone", "a/b") as clone, pytest.raises(StoreError) as refused:
         clone.add_pack(remote(made.url).fetch)

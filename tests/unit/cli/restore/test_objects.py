@@ -17,7 +17,7 @@ from coffre.model.storage import Objects, StorageOutcome, StorageResult
 from coffre.runtime.events.restore import StorageRestoreEvent, parse_restore
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
-from coffre.vault.restores import read_names
+from coffre.vault.object_restores import read_names
 from coffre.vault.vault import Vault
 
 STORE = {"endpoint": "https://store.example", "access_key_id": "id", "secret_access_key": "hush-hush"}

@@ -159,8 +159,8 @@ def test_what_one_may_not_read_is_said_and_never_called_safe(
     def refuse(*_: object) -> None:
         raise CatalogError("The catalog table did not answer Query.", detail="AccessDeniedException")
 
-    monkeypatch.setattr("coffre.catalog.latest.Latest.drills_and_rehearsals", refuse)
-    monkeypatch.setattr("coffre.catalog.latest.Latest.vault", refuse)
+    monkeypatch.setattr("coffre.catalog.latest_results.Latest.drills_and_rehearsals", refuse)
+    monkeypatch.setattr("coffre.catalog.latest_results.Latest.vault", refuse)
 
     said = coffre("status")
 

@@ -199,7 +199,7 @@ def test_who_asks_for_more_than_their_role_is_in_the_audit_by_name(scene: Scene)
 
 
 def test_a_counter_that_does_not_answer_stops_no_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coffre.catalog.attempts import Attempts
+    from coffre.catalog.refused_attempts import Attempts
     from coffre.model.errors import CatalogError
 
     def broken(*_: Any, **__: Any) -> int:

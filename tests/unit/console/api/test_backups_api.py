@@ -5,7 +5,7 @@ from botocore.exceptions import EndpointConnectionError
 from tests.console_client import Client
 from tests.console_scene import NOW, ConsoleScene
 
-from coffre.catalog.starts import BEGINS_WITHIN
+from coffre.catalog.console_starts import BEGINS_WITHIN
 from coffre.model.backup import Failure
 from coffre_console.access.caller import Caller, Grant
 

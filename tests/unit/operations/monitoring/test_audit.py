@@ -14,7 +14,7 @@ from coffre.model.errors import CatalogError, EventError, IntegrityError
 from coffre.operations.monitoring.audit_anchors import anchor_chains
 from coffre.operations.monitoring.audit_notes import note_configuration, note_refusal, record_counts
 from coffre.policy.audit_chain import verify_chain
-from coffre.vault.anchors import newest_anchor, read_anchors, write_anchor
+from coffre.vault.audit_anchors import newest_anchor, read_anchors, write_anchor
 from coffre.vault.layout import anchor_key
 
 HOUR = timedelta(hours=1)

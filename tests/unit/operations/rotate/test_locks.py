@@ -21,7 +21,7 @@ from coffre.operations.rotate import keep_locked
 from coffre.operations.rotate.hold import hold, release
 from coffre.policy.locking import least_until
 from coffre.stores.store import put_small
-from coffre.vault.anchors import write_anchor
+from coffre.vault.audit_anchors import write_anchor
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 DAILY, WEEKLY, MONTHLY, MANUAL = Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY, Tier.MANUAL

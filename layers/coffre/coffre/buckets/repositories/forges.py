@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from coffre.buckets.repositories.answers import refusal
 from coffre.buckets.repositories.credentials import Credentials
-from coffre.buckets.repositories.wire import Wire
+from coffre.buckets.repositories.git_errors import refusal
+from coffre.buckets.repositories.git_http import Wire
 from coffre.model.document import parse_json
 from coffre.model.errors import CoffreError, StoreError
 from coffre.model.names import visible

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from coffre.buckets.repositories.answers import refusal
 from coffre.buckets.repositories.credentials import Credentials
-from coffre.buckets.repositories.packs import LocalRepository, Reached, too_large
-from coffre.buckets.repositories.wire import Wire
+from coffre.buckets.repositories.git_errors import refusal
+from coffre.buckets.repositories.git_http import Wire
+from coffre.buckets.repositories.local_repository import LocalRepository, Reached, too_large
 from coffre.model.document import parse_json
 from coffre.model.errors import StoreError, StoreTransientError
 from coffre.model.repositories import RepositoryAddress

@@ -17,17 +17,17 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Self
 
-from coffre.buckets.facts import Listed
-from coffre.buckets.pages import ListingPage
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.plain_source import PlainSource
 from coffre.buckets.reader import Piece
 from coffre.buckets.repositories.credentials import Credentials
+from coffre.buckets.repositories.fetched_files import OnDisk
+from coffre.buckets.repositories.git_http import Wire
 from coffre.buckets.repositories.lfs import LfsServer, needed
-from coffre.buckets.repositories.on_disk import OnDisk
-from coffre.buckets.repositories.packs import LocalRepository
+from coffre.buckets.repositories.local_repository import LocalRepository
 from coffre.buckets.repositories.remote import Refs, Remote
 from coffre.buckets.repositories.stored_objects import BUNDLES, HEAD, LFS, REFS, Chain, as_before, kind_of
-from coffre.buckets.repositories.wire import Wire
+from coffre.buckets.s3_xml import ListingPage
 from coffre.model.errors import CoffreError, RunStoppedError, StoreError
 from coffre.model.manifest import Entry, ObjectFacts
 from coffre.model.repositories import RepositoryAddress

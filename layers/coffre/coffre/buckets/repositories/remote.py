@@ -21,8 +21,8 @@ from dulwich.object_store import ObjectStoreGraphWalker
 from dulwich.refs import check_ref_format
 
 from coffre.buckets.repositories.credentials import Credentials
+from coffre.buckets.repositories.git_http import Wire
 from coffre.buckets.repositories.transports import HttpClient, Ssh, private_file
-from coffre.buckets.repositories.wire import Wire
 from coffre.model.errors import CoffreError, StoreError, StoreTransientError
 from coffre.model.names import visible
 from coffre.model.repositories import RepositoryAddress

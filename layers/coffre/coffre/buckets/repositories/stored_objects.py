@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.model.manifest import Entry, ObjectFacts
 
 BUNDLES: Final = "bundles/"

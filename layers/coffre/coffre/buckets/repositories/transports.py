@@ -13,9 +13,9 @@ from dulwich.client import AbstractHttpGitClient, SSHVendor, SubprocessWrapper
 from dulwich.errors import GitProtocolError
 from urllib3.response import BaseHTTPResponse
 
-from coffre.buckets.repositories.answers import refusal
 from coffre.buckets.repositories.credentials import Credentials
-from coffre.buckets.repositories.wire import Wire
+from coffre.buckets.repositories.git_errors import refusal
+from coffre.buckets.repositories.git_http import Wire
 from coffre.model.errors import StoreError
 from coffre.model.repositories import RepositoryAddress
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.facts import Listed
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing, merged_prefixes, pages_of
+from coffre.buckets.object_facts import Listed
 from coffre.model.bucket_target import BucketSource
 from coffre.model.errors import StoreError
 from coffre.operations.backup_buckets.job import BucketBackupJob

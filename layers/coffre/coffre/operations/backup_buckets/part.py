@@ -10,10 +10,10 @@ from itertools import chain, islice
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
+from coffre.buckets.object_reading import ObjectReading, refreshed
 from coffre.buckets.read_ahead import ReadAhead, pieces_of
 from coffre.buckets.read_ahead import Wanted as PieceWanted
 from coffre.buckets.reader import Piece
-from coffre.buckets.reading import ObjectReading, refreshed
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import (
     CoffreError,

@@ -9,12 +9,12 @@ from operator import attrgetter
 from typing import Literal
 
 from coffre.buckets.changes import Compared, ObjectChange, SourceObject
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.points import PartOf
-from coffre.policy.merge import side_by_side
+from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.points import Reference
 
 DANGLING = "DANGLING"

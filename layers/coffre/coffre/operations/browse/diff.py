@@ -16,7 +16,7 @@ from coffre.model.names import shown
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.settings_diff import what_changed
 from coffre.operations.stored_backup.object_selection import start_of
-from coffre.policy.merge import side_by_side
+from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault

@@ -14,8 +14,8 @@ from coffre.operations.doctor.vault_settings import versioning_of
 from coffre.operations.doctor.vault_use import attempt, trouble, try_writing
 from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
+from coffre.stores.request_counts import is_aws
 from coffre.stores.s3 import S3Store
-from coffre.stores.tally import is_aws
 from coffre.vault.layout import BACKUPS
 from coffre.vault.vault import Vault
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.source import ObjectSource
 from coffre.model.bucket_target import BucketSource
 from coffre.model.errors import CoffreError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.reader import BucketReader
 from coffre.model.bucket_target import BucketSource, BucketTarget
 from coffre.model.errors import CoffreError

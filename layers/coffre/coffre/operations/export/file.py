@@ -20,8 +20,8 @@ from coffre.operations.export.plan import ExportPlan, plan_export
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest
 from coffre.postgres.archive.reader import Compression
+from coffre.vault.age_stream import encrypt_stream
 from coffre.vault.codec import FrameDecoder
-from coffre.vault.envelope import encrypt_stream
 from coffre.vault.vault import Vault
 
 

@@ -11,7 +11,7 @@ from ulid import ULID
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Anchor
 from coffre.policy.audit_chain import Finding, StoredEvent, verify_chain
-from coffre.vault.anchors import newest_anchor, write_anchor
+from coffre.vault.audit_anchors import newest_anchor, write_anchor
 from coffre.vault.vault import Vault
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import RestoreError
 from coffre.model.storage import StorageOutcome, StorageResult
-from coffre.vault.restores import read_names
+from coffre.vault.object_restores import read_names
 
 if TYPE_CHECKING:
     from coffre.buckets.writer import BucketWriter

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.writer import BucketWriter
 from coffre.model.manifest import BucketSummary, Entry, Manifest
 from coffre.model.storage import ObjectChoice, StorageScope
 from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
-from coffre.policy.merge import side_by_side
 from coffre.policy.object_keys import key_choice
+from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.vault import Vault
 
 # The first name that no object of a bucket `b` can have is `b` + this: the slash's successor.

@@ -22,7 +22,7 @@ from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open import open_manifest, refuse_database
 from coffre.vault.frame_cache import FrameCache
-from coffre.vault.restores import write_failed, write_state
+from coffre.vault.object_restores import write_failed, write_state
 from coffre.vault.vault import Vault
 
 # With the interpreter, the lists of entries and the frames that neighbours share it stays below 300 MB.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.writer import BucketWriter
 from coffre.buckets.writer_likeness import Likeness
 from coffre.buckets.writer_upload import PART_BYTES, part_bytes_of

@@ -18,7 +18,7 @@ from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.postgres.destination.destination import exists
 from coffre.postgres.destination.fingerprint import DATABASE, existing, measure, read_facts
 from coffre.postgres.destination.staging_schema import shortened
-from coffre.vault.restores import read_database_state, write_database_state
+from coffre.vault.object_restores import read_database_state, write_database_state
 
 _NOTHING_CHANGED: Final = "Nothing in use was changed."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.buckets.repositories.lfs import place_of
-from coffre.buckets.repositories.packs import LocalRepository
+from coffre.buckets.repositories.local_repository import LocalRepository
 from coffre.buckets.repositories.remote import Refs
 from coffre.model.errors import IntegrityError
 from coffre.operations.restore_repositories.stored import StoredRepository

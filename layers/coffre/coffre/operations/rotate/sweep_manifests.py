@@ -20,8 +20,8 @@ from coffre.operations.rotate.sweep_journal import Base
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import MANIFEST, part_number, record_of, writer_of
+from coffre.vault.pack_references import References
 from coffre.vault.part_records import recorded_packs
-from coffre.vault.references import References
 
 _READ_TOGETHER: Final = 8
 # Of records as they are stored; what is unpacked of each is small.

@@ -15,7 +15,7 @@ from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
 from coffre.operations.rotate.sweep_manifests import PackRules
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import writer_of
-from coffre.vault.references import References
+from coffre.vault.pack_references import References
 
 # For packs of a run without a record, as after the loss of the catalog: time to rebuild the catalog.
 UNKNOWN_GRACE: Final = timedelta(days=30)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from coffre.catalog.catalog import Catalog
-from coffre.catalog.slot import ORPHAN_AFTER
+from coffre.catalog.scheduled_runs import ORPHAN_AFTER
 from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import BackupStateError, CatalogError

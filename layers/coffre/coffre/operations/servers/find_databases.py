@@ -10,7 +10,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.database_target import DatabaseTarget, Patterns
 from coffre.model.errors import CatalogError, ConfigurationError
 from coffre.model.server import SeenDatabase, usable
-from coffre.policy.servers import chosen_databases, hashed_name, listed, plain_name
+from coffre.policy.server_databases import chosen_databases, hashed_name, listed, plain_name
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.source.databases import ServerDatabases, databases_of
 

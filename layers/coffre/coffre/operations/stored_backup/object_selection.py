@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from coffre.model.errors import EventError
 from coffre.model.manifest import Entry, Manifest, StorageContent
 from coffre.model.storage import ObjectChoice
-from coffre.policy.merge import side_by_side
-from coffre.vault.restores import read_names
+from coffre.policy.sorted_merge import side_by_side
+from coffre.vault.object_restores import read_names
 from coffre.vault.vault import Vault
 
 

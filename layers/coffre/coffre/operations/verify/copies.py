@@ -30,7 +30,7 @@ from coffre.operations.verify.read_journals import JournalReading
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS
-from coffre.vault.references import References
+from coffre.vault.pack_references import References
 
 # A pack has 16 MiB, at most 64: four of them fit into the memory of the smallest function.
 _READERS: Final = 4

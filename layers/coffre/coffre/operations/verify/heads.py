@@ -15,7 +15,7 @@ from coffre.operations.verify.damages import pack_missing, pack_swapped, pack_tr
 from coffre.operations.verify.job import VerifyJob
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
-from coffre.vault.references import LivingPack
+from coffre.vault.pack_references import LivingPack
 
 # A HEAD takes S3 about 20 ms: twelve in parallel check 100,000 packs in three minutes; the client has the connections.
 _WORKERS: Final = 12

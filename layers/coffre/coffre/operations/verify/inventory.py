@@ -28,7 +28,7 @@ from coffre.operations.verify.lock_check import LockCheck
 from coffre.stores.store import ObjectInfo
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.layout import PACKS, segment_of, writer_of
-from coffre.vault.references import LivingPack, References
+from coffre.vault.pack_references import LivingPack, References
 
 
 def inventory(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.policy.merge import side_by_side
+from coffre.policy.sorted_merge import side_by_side
 
 Named = dict[str, int]
 Pair = tuple[str, int]

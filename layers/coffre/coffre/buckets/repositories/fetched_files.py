@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.buckets.reader import PIECE_BYTES
 from coffre.buckets.repositories.lfs import LfsServer
-from coffre.buckets.repositories.packs import Bundle
+from coffre.buckets.repositories.local_repository import Bundle
 from coffre.buckets.repositories.stored_objects import LFS, kind_of
 from coffre.model.errors import CoffreError, RunStoppedError, StoreError
 

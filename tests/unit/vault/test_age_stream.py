@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.model.errors import EncryptionError, IntegrityError
+from coffre.vault.age_stream import encrypt_stream
 from coffre.vault.codec import new_identity, public_key
-from coffre.vault.envelope import encrypt_stream
 
 ONE, OTHER = new_identity(), new_identity()
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.facts import Listed, facts_of, time_of
+from coffre.buckets.object_facts import Listed, facts_of, time_of
 from coffre.buckets.reader import PIECE_BYTES, Piece, changed
 from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreTransientError

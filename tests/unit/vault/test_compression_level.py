@@ -8,7 +8,7 @@ import threading
 import pytest
 from backports import zstd
 
-from coffre.vault.levels import Levels, _Choice
+from coffre.vault.compression_level import Levels, _Choice
 
 FRAME_BYTES = 512 * 1024
 HEX = random.Random(1).randbytes(FRAME_BYTES // 2).hex().encode()

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from coffre.buckets.facts import Listed
+from coffre.buckets.object_facts import Listed
 from coffre.model.errors import StoreError
 from coffre.stores.answer_xml import parse_xml
 from coffre.stores.s3_errors import Call

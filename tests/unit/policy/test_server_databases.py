@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from coffre.model.database_target import Patterns
 from coffre.model.errors import EventError
 from coffre.model.target import TARGET_NAME
-from coffre.policy.servers import chosen_databases, hashed_name, listed, plain_name
+from coffre.policy.server_databases import chosen_databases, hashed_name, listed, plain_name
 
 DATABASES = ("app", "app_eu", "a.b", "postgres", "rdsadmin", "Shop", "test_1", "_supabase", "cloudsqladmin")
 # What PostgreSQL takes: at most 63 bytes without NUL.

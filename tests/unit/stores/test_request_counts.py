@@ -12,9 +12,9 @@ from moto import mock_aws
 
 from coffre.model.errors import ObjectMissingError
 from coffre.model.usage import Counts
+from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import S3Credentials, make_client
-from coffre.stores.tally import Tally
 
 BODY = b"x" * 1_000
 SHA256 = hashlib.sha256(BODY).hexdigest()
