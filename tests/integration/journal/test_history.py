@@ -10,9 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from tests.integration.journal_scene import SETTINGS
 from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
-from coffre.model.errors import JournalTransientError, StoreError
+from coffre.model.errors import JournalError, JournalTransientError, StoreError
 from coffre.model.journal import JournalEnd, JournalGap, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal import begin, drain, repeated
@@ -188,6 +189,49 @@ def test_a_slot_is_dropped_though_the_vault_takes_nothing_and_never_from_a_drain
 
     assert guard(replace(job, bases=unknown)) is not None
     assert (has_slot(), journal.state.gap) == (False, JournalGap(since=gap.since, ended=gap.ended + 1))
+
+
+def test_an_end_is_reported_once_while_no_slot_can_be_made(make_journal: Callable[..., Journal]) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    heard = list[tuple[JournalEnd, int]]()
+    journal.job = replace(journal.job, report_end=lambda _, was, gap: heard.append((was.reason, gap.ended)))
+    journal.drain()
+    journal.known.append(journal.base())
+    journal.drain()
+
+    def segment_is_damaged() -> None:
+        journal.scene.run("INSERT INTO one VALUES (1)")
+        with patch.object(slot, "advance", side_effect=Killed), pytest.raises(Killed):
+            journal.drain()
+        state = journal.state
+        journal.catalog.journals.keep(state.model_copy(update={"number": 0, "segment_lsn": state.from_lsn}), state)
+        damaged(journal, listed_segments(journal.job.vault, TARGET, state.interval or "")[0].key)
+
+    def slot_is_dropped() -> None:
+        slot.drop(journal.scene.reader, journal.state.slot or "")
+
+    others = [f"other_{number}" for number in range(int(SETTINGS["max_replication_slots"]))]
+    for count, (ends, reason) in enumerate(
+        ((slot_is_dropped, JournalEnd.SLOT_MISSING), (segment_is_damaged, JournalEnd.GAP)), 1
+    ):
+        ends()
+        taken = "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name <> %s"
+        with journal.scene.reader as session, session.cursor() as cursor:
+            cursor.execute(taken, (journal.state.slot,))
+            made = others[len(cursor.fetchall()) :]
+        if count > 1:
+            slot.drop(journal.scene.reader, journal.state.slot or "")
+        journal.scene.run(*(f"SELECT pg_create_physical_replication_slot('{name}')" for name in made))
+        try:
+            for _ in range(3):
+                with pytest.raises(JournalError, match="does not allow"):
+                    journal.drain()
+                assert (heard, journal.state.gap.ended) == ([(reason, count)], count)
+        finally:
+            journal.scene.run(*(f"SELECT pg_drop_replication_slot('{name}')" for name in made))
+        report = journal.drain()
+        assert (len(report.begun), report.ended, heard, report.state.gap.ended) == (1, (), [(reason, count)], count)
+        heard.clear()
 
 
 def test_a_damaged_newest_record_without_a_catalog_is_passed_and_its_slot_named(

@@ -104,7 +104,7 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd, gap: JournalGa
     since = moment(gap.since) if gap.since else "what is stored of the last one with a backup"
     what = (
         f"{count} of the journal of {target} {'has' if gap.ended <= 1 else 'have'} ended. From {since} to the next"
-        " backup, which is asked for, no moment can be restored."
+        " backup no moment can be restored. It is asked for as soon as another stretch begins."
     )
     return alert_of(
         AlertKind.JOURNAL_SLOT_LOST if is_slot else AlertKind.JOURNAL_GAP,
@@ -114,7 +114,7 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd, gap: JournalGa
             "\n".join([what, *bullets(ended.about)]),
             why=ended.text or ended.reason.value,
             safe=_SAFE,
-            hint=_HINTS.get(ended.reason, "Nothing: the journal continues, and has asked for a backup."),
+            hint=_HINTS.get(ended.reason, "Nothing, unless another alert says that the journal has stopped."),
             commands=[f"coffre journal list {target}"],
         ),
         ids=ids_of(interval=interval),

@@ -6,18 +6,32 @@ from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring
 from typing import Final
 
+from coffre.model.errors import JournalError
+
 _PIECE_CHARACTERS: Final = 64 * 1024
 
 
 def pieces_of(lines: Iterable[tuple[int, int, str]]) -> Iterator[bytes]:
-    """Yield lines (`lsn, xid, data`) as they are stored, many in a piece, none of them in two."""
+    """Yield lines (`lsn, xid, data`) as they are stored, many in a piece, none of them in two.
+
+    Raises
+    ------
+    JournalError
+        For the reason that a line cannot be read, after those before it.
+    """
     waiting, size = list[str](), 0
-    for lsn, xid, data in lines:
-        text = f"[{lsn},{xid},{encode_basestring(data)}]\n"
-        waiting.append(text)
-        size += len(text)
-        if size >= _PIECE_CHARACTERS:
-            yield "".join(waiting).encode()
-            waiting, size = [], 0
+    unread: JournalError | None = None
+    try:
+        for lsn, xid, data in lines:
+            text = f"[{lsn},{xid},{encode_basestring(data)}]\n"
+            waiting.append(text)
+            size += len(text)
+            if size >= _PIECE_CHARACTERS:
+                yield "".join(waiting).encode()
+                waiting, size = [], 0
+    except JournalError as error:
+        unread = error
     if waiting:
         yield "".join(waiting).encode()
+    if unread is not None:
+        raise unread

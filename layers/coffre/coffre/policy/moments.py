@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from coffre.model.errors import RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase, SequenceValue
+from coffre.model.names import TableName
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -130,7 +131,8 @@ class Chosen[B]:
 
     `sequences` are values after the moment: none is behind one that was used up to it, unless it was set back in
     between. Empty: those of the base are right. `earlier` are those of the drain before; empty: those of the base.
-    With `seen_by` the moment has exactly what this later base has seen.
+    With `seen_by` the moment has exactly what this later base has seen. `emptied` has the tables that a TRUNCATE of one
+    of the segments may have emptied: those of which a record up to the last one has another mark than the interval.
     """
 
     point: Point
@@ -141,6 +143,7 @@ class Chosen[B]:
     sequences: tuple[SequenceValue, ...]
     earlier: tuple[SequenceValue, ...] = ()
     seen_by: JournalBase | None = None
+    emptied: frozenset[TableName] = frozenset()
 
 
 def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]], now: datetime) -> Chosen[B]:
@@ -189,7 +192,11 @@ def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase
             sequences = segment.sequences or sequences
         if point.is_before_end_of(segment):
             break
-    return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier)
+    # A drain writes the marks into its first segment, and a TRUNCATE can be in a later one.
+    until = segments[-1].number if segments else 0
+    marks = [mark for segment in stretch.segments if segment.number <= until for mark in segment.marks]
+    emptied = frozenset((mark.schema_name, mark.name) for mark in marks)
+    return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier, emptied=emptied)
 
 
 def first_needed(segments: Sequence[_Begins], before_lsn: int) -> int:

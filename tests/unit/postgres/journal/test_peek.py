@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from coffre.model.errors import JournalError
 from coffre.model.journal_lines import pieces_of
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.journal import peek
@@ -68,3 +70,27 @@ def test_bytes_that_are_no_text_are_refused_or_written_in_another_way() -> None:
     [piece] = stored(text, [4], sql_ascii.CODEC)
     assert piece == b"".join(pieces_of([(1, 2, 'é \uefff "\\ \x02')]))
     assert re.search("\uefff", piece.decode())
+
+
+@pytest.mark.parametrize("size", [1, 7, 12, 1000])
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xc3("])
+def test_lines_before_one_that_is_no_text_are_given_out(wrong: bytes, size: int) -> None:
+    lines = [(1, 2, "é"), (3, 4, "x\\y"), (5, 6, "")]
+    text, found = copied(lines) + b"7\t,\t8\tx" + wrong + b"\n" + copied(lines), list[bytes]()
+    made = peek._Text("utf_8")
+    rows = (memoryview(text[start : start + size]) for start in range(0, len(text), size))
+    pieces = (piece for part in rows for piece in made.pieces(part))
+    with pytest.raises(UnicodeDecodeError):
+        found.extend(pieces)
+    assert b"".join(found) == b"".join(pieces_of(lines))
+
+
+def test_lines_before_one_that_cannot_be_read_are_given_out() -> None:
+    def lines() -> Iterator[tuple[int, int, str]]:
+        yield 1, 2, "x"
+        raise JournalError("no text", code="JOURNAL_UNREADABLE")
+
+    found = pieces_of(lines())
+    assert next(found) == b'[1,2,"x"]\n'
+    with pytest.raises(JournalError, match="no text"):
+        next(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -163,8 +164,11 @@ def test_what_the_server_says_in_the_middle_is_raised_without_values_of_rows() -
     begun = message(b"H", b"\0\0\1\0\0") + message(b"d", b"row\n")
     stream = begun + error(b"ERROR", b"22P02", b"bad luck") + message(b"Z", b"E")
 
+    copy = CopyOut(Recorded(stream, itertools.repeat(7)), memoryview(bytearray(FRAME_BYTES)))  # type: ignore[arg-type]
+    pieces = next(copy.run(["COPY t TO STDOUT"]))
+    assert bytes(next(pieces)) == b"row\n"  # what came before it
     with pytest.raises(QueryFailedError) as caught:
-        read(stream, [7])
+        next(pieces)
 
     assert str(caught.value) == "ERROR: bad luck (SQLSTATE 22P02)"
 

@@ -69,7 +69,7 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
     missing.say_of_existing(job, outcome)
     plan_staging(job, staging, at_stake, source.chosen.point if source.chosen else None, outcome)
     created = [table.content for table in plan.tables if table.content]
-    moment = plan_moment(job, source, created, staging, outcome)
+    moment = plan_moment(memory, source, created, staging)
     followers = [*plan.followers, *followers_of(making, missing)]
     memory.attach(making.destination, making.ledger, making.fates, making.how.by_id)
     if not job.scope.dry_run:

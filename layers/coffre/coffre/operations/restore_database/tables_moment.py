@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -22,7 +22,6 @@ from coffre.operations.restore_database.journal_replay import (
     say_not_followed,
 )
 from coffre.operations.restore_database.memory import Memory
-from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.staging import Staging
 from coffre.policy.moments import Chosen
@@ -33,14 +32,15 @@ from coffre.postgres.destination.row_merge import Pair
 from coffre.postgres.journal.definitions import BY_INDEX, Definitions, Table, read_definitions
 
 _BOOLEAN: Final = "pg_catalog.bool"
+_EMPTIED: Final = "emptied"
 
 
 @dataclass(frozen=True)
 class StagedMoment:
     """How staged tables are brought to a moment: their places in the staging schema, by the names in the backup.
 
-    `apart` are partitions with a place of their own for as long as the journal is applied: what identifies their rows
-    can find rows of another partition too.
+    `apart` are partitions with a place of their own for as long as the journal is applied: a TRUNCATE may have emptied
+    one of them alone, or what identifies their rows can find rows of another partition too.
     """
 
     chosen: Chosen[str]
@@ -134,9 +134,11 @@ def relocated(table: Table, here: Table) -> Table:
 
 
 def plan_moment(
-    job: RestoreJob, source: Source, created: Sequence[TableContent], staging: Staging, report: ReportBuilder
+    memory: Memory, source: Source, created: Sequence[TableContent], staging: Staging
 ) -> StagedMoment | None:
     """Return how staged tables are brought to the moment that was asked for, and say it; None: it is the backup's.
+
+    Which partitions are apart is what the first attempt has found: records can be deleted since.
 
     Parameters
     ----------
@@ -152,6 +154,7 @@ def plan_moment(
     """
     if source.chosen is None:
         return None
+    job, report = memory.job, memory.report
     definitions, loads = definitions_of(job, source.chosen), staging.loads
     lacking = [table for table in created if name_of(table) not in definitions.tables]
     lacking += [table for table in loads.values() if not _is_followed(definitions, table)]
@@ -167,20 +170,24 @@ def plan_moment(
     report.notes += doubts(job, source)
     say_not_followed(source.chosen, lacking, report)
     pairs = staging.pairs(job)
-    staged, apart = staging.places(pairs), _apart(definitions, staging, pairs)
+    emptied = [] if memory.is_resumed else sorted(source.chosen.emptied & loads.keys())
+    found = {(schema, name) for schema, name in memory.facts.setdefault(_EMPTIED, emptied)}
+    staged, apart = staging.places(pairs), _apart(definitions, staging, pairs, found)
     places = {name: place for name, place in (staged | apart).items() if _is_followed(definitions, loads[name])}
     return StagedMoment(source.chosen, definitions, places, apart)
 
 
-def _apart(definitions: Definitions, staging: Staging, pairs: Iterable[Pair]) -> dict[TableName, TableName]:
-    """Return places for partitions whose rows an index identifies that need not have the key of the partitions."""
+def _apart(
+    definitions: Definitions, staging: Staging, pairs: Iterable[Pair], emptied: Collection[TableName]
+) -> dict[TableName, TableName]:
+    """Return places for partitions that may be emptied, or whose rows an index finds that need not have their key."""
     pairs, found = list(pairs), dict[TableName, TableName]()
     taken = {place for pair in pairs for place in (pair.side, pair.before)}
     for pair in pairs:
         parts = staging.parts(pair.live.name)
         for name in sorted(parts) if len(parts) > 1 else ():
             table, number = definitions.tables.get(name), 1
-            if table is not None and table.replica_identity == BY_INDEX:
+            if table is not None and (name in emptied or table.replica_identity == BY_INDEX):
                 while (place := (pair.side[0], staging_schema.shortened(pair.side[1], f"_part_{number}"))) in taken:
                     number += 1
                 taken.add(place)

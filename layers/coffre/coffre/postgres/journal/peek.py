@@ -160,21 +160,32 @@ class _Text:
         Raises
         ------
         UnicodeDecodeError
-            A text is not of the session's encoding.
+            A text is not of the session's encoding: after the whole lines before it.
         """
-        if self._is_utf8:
-            self._checker.decode(rows)
+        unread = self._unread(rows) if self._is_utf8 else None
+        if unread is not None:
+            rows = rows[: max(unread.start - len(unread.object) + len(rows), 0)]  # the checker had begun a character
         self._waiting += rows
         if self._is_within:
             yield from self._continued()
         # What waited before has no end of a line.
-        if end := self._waiting.rfind(b"\n", -len(rows)) + 1:
+        if rows and (end := self._waiting.rfind(b"\n", -len(rows)) + 1):
             # Each line feed begins another line; the last one does not.
             yield b"[" + self._stored(self._waiting[:end])[:-1]
             del self._waiting[:end]
+        if unread is not None:
+            raise unread
         if self._is_utf8 and not self._is_within and len(self._waiting) > LONG_LINE_BYTES:
             self._is_within = True
             yield b"[" + self._part()
+
+    def _unread(self, rows: memoryview) -> UnicodeDecodeError | None:
+        """Return what is wrong with a text; None: nothing."""
+        try:
+            self._checker.decode(rows)
+        except UnicodeDecodeError as error:
+            return error
+        return None
 
     def end(self) -> None:
         """Check that the text does not end within a character."""

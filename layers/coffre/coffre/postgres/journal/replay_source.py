@@ -76,9 +76,9 @@ class Source:
         if kept:
             raise JournalError(
                 f"The journal has a TRUNCATE of some partitions, and not of {shown(*min(kept))}. Here their rows are in"
-                " one table.",
+                " one table, because no record of the journal has said that one of them was emptied.",
                 code="JOURNAL_PARTITIONS",
-                hint="Choose an earlier moment, or restore the moment into a new database: coffre restore database"
-                " latest --to ADDRESS.",
+                hint="Restore all of this moment into a new database, and copy the table from there: coffre restore"
+                " database latest --target TARGET --to ADDRESS, with the same --at. Or choose an earlier moment.",
             )
         return list({table.name: table for table in found}.values())

@@ -24,6 +24,10 @@ from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.pgoutput import Message
 from coffre.postgres.journal.slot_errors import translated
 
+_ENCODING: Final = """
+SELECT pg_catalog.pg_encoding_to_char(encoding)::text, pg_catalog.pg_encoding_max_length(encoding)
+FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
+"""
 _COPY: Final = "SELECT pg_catalog.pg_copy_logical_replication_slot(%s, %s, true)"
 # The server ends a session that says nothing for wal_sender_timeout: a minute by default.
 _SAY_SECONDS: Final = 10.0
@@ -53,15 +57,28 @@ def stream(connection: Connection, ours: slot.Ownership, upto_lsn: int, check: C
         try:
             session = stack.enter_context(connect_replicating(connection))
             cursor = session.cursor()
+            encoding = _encoding(session, cursor, ours)
             _start(cursor, ours)
         except CoffreError as error:
             raise _no_stream(ours, error) from error
-        encoding = psycopg2.extensions.encodings[session.encoding]
         with translated(ours.name):
             if ours.plugin == pgoutput.PLUGIN:
                 yield from pgoutput.lines_of(_messages(cursor, upto_lsn, check, pgoutput.commit_of_begin), encoding)
             else:
                 yield from _texts(_messages(cursor, upto_lsn, check, _begin_of_text), encoding)
+
+
+def _encoding(session: psycopg2.extensions.connection, cursor: ReplicationCursor, ours: slot.Ownership) -> str:
+    """Return Python's name of the encoding of what comes: `test_decoding` sends texts as the database has them."""
+    if ours.plugin == pgoutput.PLUGIN:
+        return psycopg2.extensions.encodings[session.encoding]
+    with translated(ours.name):
+        cursor.execute(_ENCODING)
+        [(name, longest)] = cursor.fetchall()
+    found = psycopg2.extensions.encodings.get(name)
+    if found is None or (longest > 1 and name != "UTF8"):  # Python's tables of characters may be others
+        raise JournalError(f"The text of a database in {name} is converted by the server in a SELECT alone.")
+    return found
 
 
 def _start(cursor: ReplicationCursor, ours: slot.Ownership) -> None:

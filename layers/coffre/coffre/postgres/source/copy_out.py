@@ -76,7 +76,7 @@ class CopyOut:
         Raises
         ------
         QueryFailedError
-            What the server said. What came so far is worthless then.
+            What the server said, after the rows that came before it: they are not all that there are.
         psycopg2.OperationalError
             When the connection is cut.
         """
@@ -116,9 +116,9 @@ class CopyOut:
                     filled = 0
         self._body()
         self._sent.popleft()
-        self._require_whole(self._messages.ended - ended)
         if filled:
             yield self._frame[:filled]
+        self._require_whole(self._messages.ended - ended)
 
     def _take_rows(self, room: memoryview) -> int:
         """Move rows into `room`, and return how many bytes; 0 where something else than a whole header follows."""
