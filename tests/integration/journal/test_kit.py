@@ -124,3 +124,64 @@ def test_the_kit_restores_a_journal_by_pgoutput(
         query = f"SELECT {name}::text FROM {name} ORDER BY 1"
         assert rows(round_trip.copy, query) == rows(round_trip.source, query)
     switch_off(story.job)
+
+
+# Code that names things without their schema, keys whose operators are in one that no path has, and a covering key.
+CODE = (
+    "CREATE SCHEMA kinds; CREATE EXTENSION citext SCHEMA kinds; CREATE EXTENSION ltree SCHEMA kinds",
+    "CREATE SCHEMA app; SET search_path = public, app; CREATE TABLE app.rate (cents int)",
+    "INSERT INTO app.rate VALUES (7)",
+    "CREATE FUNCTION app.factor() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT max(cents) FROM rate'",
+    "CREATE FUNCTION app.priced(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 * factor(); END'",
+    "CREATE FUNCTION low(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN below($1); END'",
+    "CREATE FUNCTION below(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 1000'",
+    "CREATE DOMAIN few AS int CHECK (low(VALUE))",
+    """CREATE TABLE item (id int PRIMARY KEY, n int CHECK (app.priced(n) > 0), note text,
+    cents int GENERATED ALWAYS AS (app.priced(n)) STORED)""",
+    "CREATE TABLE counted (id int PRIMARY KEY, n few)",
+    "CREATE TABLE by_text (id kinds.citext, n int, t text, PRIMARY KEY (id, n))",
+    "CREATE TABLE by_tree (id kinds.ltree PRIMARY KEY, t text)",
+    "CREATE TABLE covered (id int, n int, PRIMARY KEY (id) INCLUDE (n))",
+    "DO 'BEGIN EXECUTE format(''ALTER DATABASE %I SET search_path = public, app'', current_database()); END'",
+    "INSERT INTO item VALUES (1, 1), (2, 2)",
+    "INSERT INTO by_text VALUES ('A', 1), ('a', 2); INSERT INTO by_tree VALUES ('a.B'), ('a.C')",
+    "INSERT INTO covered VALUES (1, 1), (2, 2)",
+)
+CODED = (
+    "UPDATE item SET n = n + 1; INSERT INTO item VALUES (3, 3, E'two\\nlines'), (4, 4, E'three\\n\\nlines')",
+    "INSERT INTO counted VALUES (1, 1), (2, 2); UPDATE counted SET n = 5 WHERE id = 1",
+    "UPDATE by_text SET t = 'x' WHERE n = 1; DELETE FROM by_text WHERE n = 2",
+    "UPDATE by_tree SET t = 'x' WHERE id::text = 'a.B'; DELETE FROM by_tree WHERE id::text = 'a.C'",
+    "UPDATE covered SET n = 5 WHERE id = 1; DELETE FROM covered WHERE id = 2",
+)
+
+
+def test_the_kit_and_coffre_restore_the_same_where_code_needs_a_search_path(
+    round_trip: RoundTrip, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    story = Story(round_trip, *CODE)
+    run(story.source, *CODED)
+    story.go_on()
+    drain(story.job)
+    [turn] = story.turns
+    story.restored(turn, at={"time": turn.at})
+    story.drop_copy()
+
+    restore = kit_of(story, toolchain.postgresql(18), tmp_path)
+    ended = restore("--at", "end")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    turn.require(story.round_trip.copy)
+    said = "with the search_path public, app: without, the server refuses them."
+    assert [line for line in ended.stdout.splitlines() if "search_path" in line] == [
+        f'Rows of "public"."item" were loaded {said}',
+        f'Changes of "public"."item" were applied {said}',
+        f'Changes of "public"."counted" were applied {said}',
+    ]
+    story.drop_copy()
+
+    # What each path refuses is reported as under the first
+    refused = restore("--at", "end", "--leave-out", "FUNCTION public below")
+    assert refused.returncode == 1
+    assert re.findall("ERROR: .*", refused.stderr) == ["ERROR:  function below(integer) does not exist"]
+    switch_off(story.job)

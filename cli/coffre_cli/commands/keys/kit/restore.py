@@ -298,16 +298,15 @@ class Database:
         return b"".join(bytes([ord(c) - 0xEF00]) if "\uef80" <= c <= "\uefff" else c.encode() for c in text)
 
     def psql(
-        self, *options: str | bytes, database: str | None = None, is_quiet: bool = False
+        self, *options: str | bytes, database: str | None = None, stderr: int | IO[bytes] | None = None
     ) -> subprocess.Popen[bytes]:
         command = [program("psql"), "--no-psqlrc", "-qAt", "--set=ON_ERROR_STOP=1", f"--command={SETTINGS}", *options]
         environment = {**self.environment, **({"PGDATABASE": database} if database else {})}
-        stderr = subprocess.DEVNULL if is_quiet else None
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
 
     def attempt(self, sql: str, database: str | None = None, *, is_quiet: bool = False) -> list[str] | None:
         """Return the lines that the server answers, or None when it refuses."""
-        psql = self.psql("--file=-", database=database, is_quiet=is_quiet)
+        psql = self.psql("--file=-", database=database, stderr=subprocess.DEVNULL if is_quiet else None)
         answer, _ = psql.communicate(self.bytes_of(sql))
         if psql.returncode:
             return None
@@ -319,24 +318,64 @@ class Database:
         return stop("the server refused a statement: see above") if answer is None else answer
 
     def send(self, chunks: Iterable[bytes], *options: str | bytes) -> None:
-        """Send bytes to psql. When they cannot be read to the end, the server drops those that it has."""
-        psql = self.psql(*options)
-        stdin, stdout = psql.stdin, psql.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101, PT018 (they are pipes)
-        try:
-            for chunk in chunks:
-                stdin.write(chunk)
-            stdin.close()
-        except BrokenPipeError:
-            pass  # its status says why
-        except BaseException:
-            psql.kill()
-            psql.wait()
-            raise
-        for _ in iter(lambda: stdout.read(1 << 16), b""):
-            pass
-        if psql.wait():
-            stop("the server refused a part of the backup: see above")
+        """Send bytes to psql; stop if the server refuses them."""
+        refusal = self.refusal(chunks, *options)
+        if refusal is not None:
+            refuse(refusal)
+
+    def refusal(self, chunks: Iterable[bytes], *options: str | bytes) -> bytes | None:
+        """Send bytes to psql, and return why the server refuses them; None: it does not.
+
+        When they cannot be read to the end, the server drops those that it has.
+        """
+        with tempfile.TemporaryFile() as said:
+            psql = self.psql(*options, stderr=said)
+            stdin, stdout = psql.stdin, psql.stdout
+            assert stdin is not None and stdout is not None  # noqa: S101, PT018 (they are pipes)
+            try:
+                for chunk in chunks:
+                    stdin.write(chunk)
+                stdin.close()
+            except BrokenPipeError:
+                pass  # its status says why
+            except BaseException:
+                psql.kill()
+                psql.wait()
+                raise
+            for _ in iter(lambda: stdout.read(1 << 16), b""):
+                pass
+            status = psql.wait()
+            said.seek(0)
+            if status == 2:  # the connection was lost
+                refuse(said.read())
+            if status:
+                return said.read()
+            shutil.copyfileobj(said, sys.stderr.buffer)
+            return None
+
+
+def refuse(why: bytes) -> NoReturn:
+    sys.stderr.buffer.write(why)
+    sys.stderr.flush()
+    stop("the server refused a part of the backup: see above")
+
+
+def under(path: str) -> str:
+    return f"SELECT pg_catalog.set_config('search_path', {text(path)}, false);\n"
+
+
+def paths_of(database: Database, content: dict[str, Any], table: tuple[str, str]) -> list[str]:
+    """Return the search_paths that a table's code may have been written for, the likeliest first.
+
+    A check, a domain or a generated column can name things without their schema: it fails under ours.
+    """
+    found = f"SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = {text(name(*table))}::regclass;"  # noqa: S608
+    owner = "".join(database.ask(found))
+    known = [(one.get("role"), one["path"]) for one in content.get("search_paths", [])]
+    known.append((None, '"$user", public'))
+    known.sort(key=lambda one: [owner, None].index(one[0]) if one[0] in (owner, None) else 2)
+    paths = [path.replace('"$user"', name(owner)) for _, path in known]
+    return list(dict.fromkeys(path for path in paths if path.strip() not in ("", '""')))
 
 
 def name(*parts: str) -> str:
@@ -427,8 +466,17 @@ def load_tables(database: Database, backup: Backup) -> None:
             into, columns = root_of(tables[place])[0], ", ".join(map(name, tables[place]["columns"]))
             encoding = f"(ENCODING {text(content['encoding'])})"
             copy = f"COPY {name(*into)}{f' ({columns})' if columns else ''} FROM STDIN {encoding}"
-            parts = (chunk for entry in slices[place] for chunk in backup.chunks(entry))
-            database.send(parts, database.bytes_of(f"--command={copy}"))
+
+            def refusal(path: str) -> bytes | None:
+                parts = (chunk for entry in slices[place] for chunk in backup.chunks(entry))
+                return database.refusal(parts, f"--command={under(path)}", database.bytes_of(f"--command={copy}"))
+
+            why = refusal("pg_catalog")
+            path = why and next((one for one in paths_of(database, content, into) if refusal(one) is None), None)
+            if path:
+                say(f"Rows of {name(*into)} were loaded with the search_path {path}: without, the server refuses them.")
+            elif why is not None:
+                refuse(why)
 
     for place in list(slices):
         if place not in tables:
@@ -537,13 +585,20 @@ COLUMN = re.compile(
     rf' ({NAME})\[(?:[^"\[\]]|"[^"]*(?:""[^"]*)*"|\[\])*\]:(\'[^\']*(?:\'\'[^\']*)*\'|B\'[01]*\'|[^ \']+)'
 )
 UNCHANGED = "unchanged-toast-datum"
-# Of each table the columns that find a row, and those that cannot be written, or only by an INSERT.
+EQUAL = "OPERATOR(pg_catalog.=)"
+# Of each table the columns that find a row, with the operator of their index, those that cannot be written, or only by
+# an INSERT, and all others; of these, whether they are booleans.
 TABLES = """SELECT json_agg(json_build_array(n.nspname, c.relname, c.relkind,
-    (SELECT json_agg(a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-     WHERE i.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END),
+    (SELECT json_agg(json_build_array(a.attname, format('OPERATOR(%s.%s)', o.oprnamespace::regnamespace, o.oprname)))
+     FROM pg_index i, unnest(i.indkey::int2[], i.indclass::oid[]) k (attnum, class) JOIN pg_opclass s ON s.oid = k.class
+     JOIN pg_amop m ON (m.amopfamily, m.amoplefttype, m.amoprighttype, m.amopstrategy)
+       = (s.opcfamily, s.opcintype, s.opcintype, 3)
+     JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_attribute a ON a.attnum = k.attnum
+     WHERE i.indrelid = c.oid AND a.attrelid = c.oid
+       AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END),
     (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> ''),
     (SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a'),
-    (SELECT json_agg(a.attname) FROM pg_attribute a
+    (SELECT json_agg(json_build_array(a.attname, a.atttypid = 16)) FROM pg_attribute a
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm');"""
 FIRING = """SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('A', 'R') UNION
@@ -740,7 +795,10 @@ class Journal:
 
 
 class Replay:
-    """Writes changes as statements, each of which fails if it does not change one row."""
+    """Writes changes as statements, each of which fails if it does not change one row.
+
+    All names have their schemas, operators too: a statement says the same under any search_path.
+    """
 
     def __init__(self, database: Database) -> None:
         firing = database.ask(FIRING)
@@ -749,13 +807,17 @@ class Replay:
         found = json.loads("".join(database.ask(TABLES)) or "[]")
         self.tables = {(one[0], one[1]): (one[2], *[columns or [] for columns in one[3:]]) for one in found}
 
-    def statement(self, line: str) -> str:
+    def statement(self, line: str) -> tuple[tuple[str, str], str]:
+        """Return a table that is changed, and how."""
         found = CHANGED.match(line)
         if found is None:
             return self._emptied(line)
         table = (unquoted(found[1]), unquoted(found[2]))
         if table not in self.tables:
             stop(f"the journal has rows of {table!r}, which does not exist here")
+        return table, self._changed(table, line, found)
+
+    def _changed(self, table: tuple[str, str], line: str, found: re.Match[str]) -> str:
         kind, key, generated, always, columns = self.tables[table]
         if kind == "m":  # a materialized view is computed again
             return ""
@@ -774,19 +836,20 @@ class Replay:
             return counted(f"DELETE FROM ONLY {name(*table)} WHERE {finds}")  # noqa: S608 (quoted names)
         return update(table, written, old if old is not None else row, always, finds)
 
-    def _finding(self, table: tuple[str, str], row: dict[str, str], key: list[str], columns: list[str]) -> str:
-        if key and all(column in row for column in key):
-            return " AND ".join(f"{name(column)} = {row[column]}" for column in key)
+    def _finding(self, table: tuple[str, str], row: dict[str, str], key: list[Any], columns: list[Any]) -> str:
+        if key and all(column in row for column, _ in key):
+            return " AND ".join(f"{name(column)} {equal} {row[column]}" for column, equal in key)
         if key:
             stop(f"the journal does not say which row of {table!r} was changed")
-        same = " AND ".join(is_same(column, row.get(column, "NULL")) for column in columns)
-        return f"ctid = (SELECT ctid FROM ONLY {name(*table)} WHERE {same or 'true'} LIMIT 1)"  # noqa: S608 (quoted names)
+        same = " AND ".join(is_same(column, row.get(column, "NULL"), is_boolean) for column, is_boolean in columns)
+        return f"ctid {EQUAL} (SELECT ctid FROM ONLY {name(*table)} WHERE {same or 'true'} LIMIT 1)"  # noqa: S608 (quoted names)
 
-    def _emptied(self, line: str) -> str:
+    def _emptied(self, line: str) -> tuple[tuple[str, str], str]:
         found = EMPTIED.match(line) or stop("a line of the journal is of no kind that this script knows")
         named = [(unquoted(schema), unquoted(table)) for schema, table in TABLE.findall(found[1])]
         ones = [f"ONLY {name(*table)}" for table in named if self.tables[table][0] == "r"]
-        return f"TRUNCATE {', '.join(ones)} CASCADE;\n" if ones else ""  # what points at them is empty, or named too
+        # What points at them is empty, or named too.
+        return named[0], f"TRUNCATE {', '.join(ones)} CASCADE;\n" if ones else ""
 
 
 def unquoted(sql: str) -> str:
@@ -804,13 +867,14 @@ def row_of(line: str, at: int) -> tuple[dict[str, str], int]:
     return row, at
 
 
-def is_same(column: str, value: str) -> str:
+def is_same(column: str, value: str, is_boolean: bool) -> str:
     """Compare by the printed text, as not every type can be compared. A boolean is printed in two ways."""
+    nulls = f"pg_catalog.num_nulls({name(column)}) {EQUAL}"
     if value == "NULL":
-        return f"num_nulls({name(column)}) = 1"
-    printed = f"format('%s', {name(column)})"
-    same = f"CASE pg_typeof({name(column)}) WHEN 'boolean'::regtype THEN CASE {printed} WHEN 't' THEN 'true' ELSE "
-    return f"{same}'false' END ELSE {printed} END = {value} COLLATE \"C\" AND num_nulls({name(column)}) = 0"
+        return f"{nulls} 1"
+    if is_boolean:
+        return f"{name(column)} {EQUAL} {value}"
+    return f"pg_catalog.format('%s', {name(column)}) {EQUAL} {value} COLLATE pg_catalog.\"C\" AND {nulls} 0"
 
 
 def insert(table: tuple[str, str], row: dict[str, str]) -> str:
@@ -833,21 +897,50 @@ def update(table: tuple[str, str], row: dict[str, str], old: dict[str, str], alw
 
 def counted(change: str, before: str = "") -> str:
     """Return a statement that fails if it does not change one row."""
-    found = "CASE count(*) WHEN 1 THEN 1 ELSE ('rows of the journal that are not in the backup: ' || count(*))::int END"
+    rows = "pg_catalog.count(*)"
+    wrong = f"pg_catalog.concat('rows of the journal that are not in the backup: ', {rows})::int"
+    found = f"CASE WHEN {rows} {EQUAL} 1 THEN 1 ELSE {wrong} END"
     return f"WITH {before}changed AS ({change} RETURNING 1) SELECT {found} FROM changed;\n"  # noqa: S608 (quoted)
 
 
 def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> None:
-    """Apply the journal in one transaction: all of it, or nothing."""
-    replay = Replay(database)
+    """Apply the journal in one transaction: all of it, or nothing.
+
+    A table whose changes are refused gets the next search_path, and all begins again.
+    """
+    replay, content = Replay(database), journal.backup.manifest["content"]
+    paths: dict[tuple[str, str], str] = {}
+    left: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], bytes] = {}
+    # In which line the latest statements end: far more than psql can be behind.
+    ends: collections.deque[tuple[int, tuple[str, str]]] = collections.deque(maxlen=100_000)
 
     def script() -> Iterator[bytes]:
         yield REPLAY.encode()
+        at = REPLAY.count("\n")
         for line in journal.changes(work):
-            yield database.bytes_of(replay.statement(line))
+            table, sql = replay.statement(line)
+            if sql and table in paths:
+                sql = f"{under(paths[table])}{sql}SET search_path = pg_catalog;\n"
+            at += sql.count("\n")
+            ends.append((at, table))
+            yield database.bytes_of(sql)
         yield b"COMMIT;\n"
 
-    database.send(script(), "--output=/dev/null", "--file=-")
+    while (why := database.refusal(script(), "--output=/dev/null", "--file=-")) is not None:
+        lines = re.findall(rb"^psql:<stdin>:(\d+): ", why, re.MULTILINE)
+        table = next((table for at, table in ends if lines and at >= int(lines[-1])), None)
+        if table is None:
+            refuse(why)
+        first.setdefault(table, why)
+        if table not in left:
+            left[table] = paths_of(database, content, table)
+        if not left[table]:
+            refuse(first[table])
+        paths[table] = left[table].pop(0)
+        ends.clear()
+    for table, path in paths.items():
+        say(f"Changes of {name(*table)} were applied with the search_path {path}: without, the server refuses them.")
     set_sequences(database, journal.sequences)
     upto = journal.at or journal.until
     say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
