@@ -38,6 +38,8 @@ def test_a_stream_has_the_lines_of_a_select_and_moves_nothing(
         expected = list(peek.lines(scene.reader, scene.ours.name, upto, plugin))
         found = streamed(scene, upto)
         assert found[: len(expected)] == expected
+        assert {bool(line.lsn) for line in found if line.data.startswith("table ")} == {False}
+        assert all(line.lsn for line in found if not line.data.startswith("table "))
         # Where a transaction ends is known at its beginning by pgoutput alone.
         further = [line for line in found[len(expected) :] if line.data.startswith("BEGIN")]
         assert len(further) <= (plugin == "test_decoding")

@@ -193,7 +193,7 @@ def test_bytes_that_lost_their_encryption_on_the_way_are_not_stored(
     store: DirectoryStore, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given an encoder whose own check is broken
-    monkeypatch.setattr(FrameEncoder, "encode", lambda self, plaintext, alike: bytes(plaintext))
+    monkeypatch.setattr(FrameEncoder, "encode", lambda self, plaintext, alike, at_least: bytes(plaintext))
 
     with pytest.raises(EncryptionError) as caught, PackWriter(store, "p", encoder) as writer:
         writer.append(b"plain", digest(b"plain"))

@@ -44,17 +44,18 @@ class FrameEncoder:
         """Whether frames are encrypted."""
         return bool(self._recipients)
 
-    def encode(self, plaintext: Plaintext, alike: str | None = "") -> bytes:
+    def encode(self, plaintext: Plaintext, alike: str | None = "", *, at_least: int | None = None) -> bytes:
         """Return the stored bytes of one frame; `alike` names what it has in common with others, for its compression.
 
-        None: nothing. Whether it is compressed already is then tried out on a part of it.
+        None: nothing. Whether it is compressed already is then tried out on a part of it. `at_least` is a level below
+        which nothing is tried.
 
         Raises
         ------
         EncryptionError
             When the bytes made are not an age file for exactly these recipients: they must not be sent.
         """
-        compressed = self._levels.compress(plaintext, alike)
+        compressed = self._levels.compress(plaintext, alike, at_least)
         if not self._recipients:
             return compressed
         stored = pyrage.encrypt(compressed, self._recipients)

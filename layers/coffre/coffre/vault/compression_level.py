@@ -60,8 +60,15 @@ class Levels:
         self._choices: dict[str, _Choice] = {}
         self._local = threading.local()
 
-    def compress(self, plaintext: bytes | bytearray | memoryview, alike: str | None) -> bytes:
-        """Return one frame; `alike` names what it has in common with others, a table for example; None: nothing."""
+    def compress(
+        self, plaintext: bytes | bytearray | memoryview, alike: str | None, at_least: int | None = None
+    ) -> bytes:
+        """Return one frame; `alike` names what it has in common with others, a table for example; None: nothing.
+
+        With `at_least` it gets this level, or the configured one if that is higher, and nothing is tried.
+        """
+        if at_least is not None:
+            return self._compress(plaintext, max(at_least, self._highest))
         if alike is None:
             return self._compress(plaintext, 1 if self._is_compressed(plaintext) else self._highest)
         if len(plaintext) < _SMALLEST_TRIAL_BYTES or len(self._candidates) == 1:

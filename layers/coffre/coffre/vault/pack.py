@@ -82,9 +82,11 @@ class PackWriter:
         self._uploads: set[Future[None]] = set()
         self.packs: list[PackReference] = []
 
-    def append(self, plaintext: Plaintext, sha256: str, alike: str | None = "") -> Frame:
-        """Encode one frame and append it; returns where it is going to be. `alike`: see `FrameEncoder.encode`."""
-        stored = self._encoder.encode(plaintext, alike)
+    def append(
+        self, plaintext: Plaintext, sha256: str, alike: str | None = "", *, at_least: int | None = None
+    ) -> Frame:
+        """Encode one frame and append it; returns where it is going to be. The options: see `FrameEncoder.encode`."""
+        stored = self._encoder.encode(plaintext, alike, at_least=at_least)
         if self._frames and self._length + len(stored) > PACK_SIZE_BYTES:
             self._send()
         if not self._frames:

@@ -35,6 +35,17 @@ def test_a_transaction_has_its_number_position_and_time() -> None:
     assert found == [Begin(7, 10), Commit(7, 20, datetime(2026, 11, 27, 14, 29, 30, 500_000, tzinfo=UTC))]
 
 
+def test_a_change_needs_no_position_and_may_have_one() -> None:
+    change = "table public.t: DELETE: id[integer]:1"
+    found = [list(decode([Line(10, 7, BEGIN), Line(lsn, 7, change), Line(20, 7, COMMIT)])) for lsn in (0, 15)]
+    assert found[0] == found[1]
+    assert Delete(("public", "t"), Row(("id",), ("1",))) in found[0]
+
+    for lsn, where in ((0, "in the transaction 7"), (15, "at 0/F")):
+        with pytest.raises(JournalError, match=f"is not understood {where} "):
+            list(decode([Line(10, 7, BEGIN), Line(lsn, 7, f"{change} x"), Line(20, 7, COMMIT)]))
+
+
 def test_values_are_text_null_or_unchanged() -> None:
     [found] = decoded(
         "table public.t: UPDATE: id[integer]:-1 n[numeric]:NaN b[boolean]:true s[text]:'it''s [x]:1 \\' e[text]:''"

@@ -114,7 +114,8 @@ class Passing:
     def _stops_at(self, beginning: bytes, line: bytes) -> bool:
         if beginning.startswith(b"table "):  # changes of a row, of a table and kind that were not seen before
             text = json.loads(b'"%b"' % beginning)
-            barrier = self._reason(head_of(Line(int(line[1 : line.index(b",")]), 0, text))[1])
+            lsn, xid, _ = line[1:].split(b",", 2)
+            barrier = self._reason(head_of(Line(int(lsn), int(xid), text))[1])
             if barrier is not None and barrier.kind is BarrierKind.NO_IDENTITY and beginning.endswith(_INSERT):
                 barrier = None
             if barrier is None:

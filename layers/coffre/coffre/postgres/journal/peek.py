@@ -268,8 +268,9 @@ _SELECT: Final = f"""
 SELECT (lsn - '0/0')::bigint, xid::text::bigint, CASE WHEN length(data) <= %s THEN data END, length(data)
 FROM pg_logical_slot_peek_binary_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)
 """  # noqa: S608 - a constant
-# What is printed for NULL is the comma between both numbers: nothing else costs the server so little.
+# What is printed for NULL is the comma between both numbers: nothing else costs the server so little. A change has no
+# position of its own (`Line`).
 _COPY: Final = f"""
-COPY (SELECT (lsn - '0/0')::bigint, NULL, xid, data FROM
+COPY (SELECT CASE WHEN starts_with(data, 'table ') THEN 0 ELSE (lsn - '0/0')::bigint END, NULL, xid, data FROM
       pg_logical_slot_peek_changes({NAME_IF_PINNED}, %s, NULL, VARIADIC %s)) TO STDOUT (NULL ',')
 """  # noqa: S608 - a constant

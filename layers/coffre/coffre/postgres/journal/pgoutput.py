@@ -70,7 +70,7 @@ def lines_of(messages: Iterable[Message], encoding: str) -> Iterator[Line]:
                 # A stream sends the position of the last message that belongs to a change alone.
                 yield begun if begun.lsn else begun._replace(lsn=message.lsn)
                 begun = None
-            yield Line(message.lsn, xid, reader.change(message))
+            yield Line(0, xid, reader.change(message))
         elif kind == _BEGIN:
             xid = int.from_bytes(data[17:21])
             begun = Line(message.lsn, xid, f"BEGIN {xid}")

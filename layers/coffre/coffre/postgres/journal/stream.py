@@ -152,7 +152,7 @@ def _texts(messages: Iterable[Message], encoding: str) -> Iterator[Line]:
         if begun is not None:  # it comes with its first change, whose position it has, and without any in a stream
             yield Line(lsn, xid, begun)
             begun = None
-        yield Line(lsn, xid, text)
+        yield Line(0 if text.startswith("table ") else lsn, xid, text)
 
 
 def _no_stream(ours: slot.Ownership, error: CoffreError) -> JournalError:

@@ -164,8 +164,9 @@ def head_of(line: Line) -> tuple[int, tuple[TableName, ...]]:
 def unreadable(line: Line, why: str) -> JournalError:
     """Return the error of a line, without its values: what it says up to the first of them at most."""
     shown = line.data.split("[", 1)[0][:_SHOWN] if line.data.startswith("table ") else line.data.split(" ", 1)[0]
+    where = f"at {lsn_text(line.lsn)}" if line.lsn else f"in the transaction {line.xid}"
     return JournalError(
-        f'The journal is not understood at {lsn_text(line.lsn)} ("{shown[:_SHOWN]}"): {why}.',
+        f'The journal is not understood {where} ("{shown[:_SHOWN]}"): {why}.',
         code="JOURNAL_UNREADABLE",
         hint="Report it; the next base is not affected.",
     )
