@@ -36,7 +36,7 @@ from coffre.policy.slicing import LARGEST_PART_BYTES, Part, TableExtent, plan_pa
 from coffre.policy.spread import Earlier, Read, grouped, shape
 from coffre.postgres.connection.server_facts import ServerFacts
 from coffre.postgres.source.snapshot_identity import Identity
-from coffre.runtime.machine import TRANSITIONS
+from coffre.runtime.state_machine import TRANSITIONS
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entry_lines import write_lines

@@ -14,7 +14,7 @@ from tests.console_scene import ConsoleScene, NotedFunctions
 
 from coffre.model.configuration import Configuration
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.settings import ConsoleSettings
+from coffre.runtime.environment import ConsoleSettings
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.identify import NOT_SIGNED_IN, Refused
 from coffre_console.access.permissions import Permission, needed_for

@@ -22,7 +22,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, EntriesFile, Entry, EntryKind, ObjectFacts, StorageContent
 from coffre.operations.status.schedules import read_schedule
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.policy.prices import prices_of
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small

@@ -24,7 +24,7 @@ from coffre.model.manifest import (
     RelationName,
     TableContent,
 )
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import EntryWriter
 from coffre.vault.entry_lines import write_lines

@@ -16,7 +16,7 @@ import typer.main
 from coffre import __version__
 from coffre_cli.commands.stack.completion import VARIABLE as COMPLETION_VARIABLE
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.failures import DEBUG_VARIABLE, defect, drop_output, flush_output, is_closed_pipe, meant
 from coffre_cli.vault_choice import COMMANDS, IDENTITY_VARIABLE, VAULT_VARIABLE, VaultChoice, choose_vault
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from coffre.runtime.caller_proof import Audience, sign
 from coffre.runtime.events.event import LONGEST_ACTOR
-from coffre.runtime.proof import Audience, sign
 from coffre_cli import aws
 
 if TYPE_CHECKING:

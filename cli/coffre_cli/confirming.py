@@ -14,7 +14,7 @@ import typer
 from coffre.model.errors import ConfirmationError
 from coffre.model.names import visible
 from coffre.model.words import counted, size
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import age, error_console, remark, say, say_command
 
 if TYPE_CHECKING:

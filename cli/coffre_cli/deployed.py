@@ -14,7 +14,7 @@ import typer
 from coffre.model.errors import IntegrityError, PermanentError, SecretError, TargetUnknownError
 from coffre.runtime.failed_answer import FunctionFailedError
 from coffre_cli import aws
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:

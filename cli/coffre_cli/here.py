@@ -25,14 +25,14 @@ from coffre.runtime.backup_database_function import BackupDatabaseFunction
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_function import DrillFunction, scratch_place
+from coffre.runtime.environment import PostgresSettings, Settings
 from coffre.runtime.function import LambdaContext
 from coffre.runtime.restore_function import RestoreFunction
-from coffre.runtime.settings import PostgresSettings, Settings
 from coffre.runtime.sources import Stage
 from coffre_cli.background import Background, InterruptedRunError
 from coffre_cli.client_programs import find_tools
 from coffre_cli.deployed import DeployedStack, Started
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import remark, show_error
 
 if TYPE_CHECKING:

@@ -31,10 +31,10 @@ from tests.web import Received, Web, web_server
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.copies import Copy, CopyStatus
-from coffre.runtime.machine import RANGES_TRANSITIONS, TRANSITIONS
+from coffre.runtime.state_machine import RANGES_TRANSITIONS, TRANSITIONS
 from coffre.vault.codec import new_identity, parse_identities, public_key
 from coffre_cli.caller import Caller
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_local.alert_queue import subscribe_queue
 from coffre_local.aws import activated, session
 from coffre_local.postgres_server import PostgresServer

@@ -15,7 +15,7 @@ from ulid import ULID
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import BucketSummary, Entry, EntryKind, Manifest, ObjectFacts, StorageContent
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.entries import FRAME_SIZE_BYTES, EntryWriter
 from coffre.vault.entry_lines import write_lines

@@ -25,7 +25,7 @@ from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire
 from coffre.vault.bucket_progress import BucketProgress, read_progress

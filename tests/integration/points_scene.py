@@ -14,7 +14,7 @@ from tests.integration.conftest import Coffre, Context
 from coffre.model.backup import Backup
 from coffre.model.manifest import Entry
 from coffre.model.points import PointRecord
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.vault.codec import FrameDecoder, public_key
 

@@ -13,7 +13,7 @@ from tests.integration.conftest import Coffre, Context, client
 from coffre.model.backup import Backup
 from coffre.model.manifest import Manifest
 from coffre.model.setting import Setting
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.vault.codec import FrameDecoder, FrameEncoder, public_key
 from coffre.vault.sealed_settings import open_setting, seal_setting

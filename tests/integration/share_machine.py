@@ -17,8 +17,8 @@ from tests.integration.spread_machine import Killed, Lane, atomic
 
 from coffre.model.errors import CoffreError
 from coffre.runtime import restore_shares
-from coffre.runtime.machine import Machine
 from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.state_machine import Machine
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:coffre-spread-restore"
 # As the machine's definition has them: errors that are tried again.

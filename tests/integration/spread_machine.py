@@ -24,8 +24,8 @@ from coffre.model.errors import CoffreError
 from coffre.operations.backup_database.spread import begin
 from coffre.runtime import spread_backup, spread_steps
 from coffre.runtime.backup_database_function import BackupDatabaseFunction
-from coffre.runtime.machine import Machine
 from coffre.runtime.restore_function import RestoreFunction
+from coffre.runtime.state_machine import Machine
 from coffre.stores.s3 import S3Store
 from coffre.stores.store import Store
 

@@ -12,7 +12,7 @@ from tests.template.test_spread import OF_LAMBDA, filled, states
 from coffre.model import errors
 from coffre.runtime.events.backup import parse_storage_backup
 from coffre.runtime.events.spread import RangeStepEvent
-from coffre.runtime.machine import RANGES_TRANSITIONS
+from coffre.runtime.state_machine import RANGES_TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "ranges.asl.json").read_text())
 STATES: Final = DEFINITION["States"]

@@ -11,7 +11,7 @@ from tests.template.rendering import ROOT, render
 
 from coffre.model import errors
 from coffre.runtime.events.backup import parse_database_backup
-from coffre.runtime.machine import TRANSITIONS
+from coffre.runtime.state_machine import TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "spread.asl.json").read_text())
 FUNCTION: Final = "${BackupDatabaseFunction}"

@@ -10,7 +10,7 @@ from tests.template.test_spread import LONGEST_STEP_SECONDS, OF_LAMBDA, states
 
 from coffre.model import errors
 from coffre.runtime.events.restore import RestoreShareEvent, RestoreStoppedEvent, parse_restore
-from coffre.runtime.machine import RESTORE_TRANSITIONS
+from coffre.runtime.state_machine import RESTORE_TRANSITIONS
 
 DEFINITION: Final[dict[str, Any]] = json.loads((ROOT / "statemachine" / "restore.asl.json").read_text())
 FUNCTION: Final = "${RestoreFunction}"

@@ -35,7 +35,8 @@ from coffre.model.cron import SHORTEST_MINUTES
 from coffre.model.errors import ConfigurationError
 from coffre.model.verification import Level
 from coffre.operations.accesses.read_logs import LOG_PREFIX
-from coffre.runtime.announce import Announcer
+from coffre.runtime.environment import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
+from coffre.runtime.event_bus import Announcer
 from coffre.runtime.events.backup import (
     BackupDatabaseEvent,
     BackupStorageEvent,
@@ -49,7 +50,6 @@ from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.events.restore import parse_restore
 from coffre.runtime.events.rotate import RotateEvent, parse_rotate
 from coffre.runtime.events.verify import VerifyEvent
-from coffre.runtime.settings import ConsoleSettings, NotifySettings, PostgresSettings, RestoreSettings, Settings
 from coffre.vault.codec import new_identity, public_key
 from coffre_console.downloads import KEPT
 from coffre_local.conditions import DECIDED, decided

@@ -15,7 +15,7 @@ from coffre.model.configuration import Configuration
 from coffre.model.console import Console as ConsoleSection
 from coffre.policy.prices import prices_of
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.settings import ConsoleSettings
+from coffre.runtime.environment import ConsoleSettings
 from coffre_console.reading.source import Source
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Status
 from coffre.model.errors import BackupStateError, TransientError
 from coffre.model.kinds import TargetKind
+from coffre.runtime.caller_proof import Audience, sign
 from coffre.runtime.events.event import LONGEST_ACTOR
 from coffre.runtime.failed_answer import FunctionFailedError
-from coffre.runtime.proof import Audience, sign
 from coffre_console.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from coffre.model.errors import CoffreError, DeadlineError, SecretError, StoreEr
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.runtime import bootstrap
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.runtime.machine import Machine
 from coffre.runtime.sources import read_secret
+from coffre.runtime.state_machine import Machine
 from coffre.stores.s3_client import make_client
 from coffre.stores.s3_exchange import Answer
 from coffre.stores.s3_wire import S3Wire

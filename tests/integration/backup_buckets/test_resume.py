@@ -19,8 +19,8 @@ from tests.memory_store import MemoryStore
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Status
 from coffre.model.manifest import Manifest
-from coffre.operations.backup_buckets import earlier
 from coffre.operations.backup_buckets import plan as storage_plan
+from coffre.operations.backup_buckets import stored_before
 from coffre.operations.backup_buckets.part_files import PartLines
 from coffre.operations.runs import part_recorder
 from coffre.operations.runs.run import Paused
@@ -179,9 +179,9 @@ def test_what_does_not_fit_on_the_disk_is_stored_again(scene: Scene, monkeypatch
         (job.scratch / "unfinished" / "half").touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(earlier, "read_runs", full)
+    monkeypatch.setattr(stored_before, "read_runs", full)
 
-    stored = earlier.open_stored(job, earlier.PreviousBackup())
+    stored = stored_before.open_stored(job, stored_before.PreviousBackup())
 
     (note,) = stored.notes
     assert "stored again: the scratch space has no room for its list (No space left on device)" in note

@@ -15,7 +15,7 @@ from tests.integration.conftest import BUCKET, REGION, Coffre, Context
 
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.diff import differences
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client

@@ -15,7 +15,7 @@ from coffre.model.errors import ConfigurationError, ConnectError, EventError
 from coffre.model.names import quoted
 from coffre.model.server import SeenDatabase
 from coffre.operations.browse.contents import roles_of
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.server_databases import hashed_name, plain_name
 from coffre.postgres.connection.roles import split_statements
 from coffre.vault.codec import new_identity, public_key

@@ -21,8 +21,8 @@ from coffre.model.errors import CatalogError, CoffreError, ConfigurationError, S
 from coffre.model.manifest import Entry, EntryKind, Manifest
 from coffre.operations.backup_database.spread import begin, hold
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.machine import TRANSITIONS, Machine, MachineError
 from coffre.runtime.spread_planning import SpreadPlanning
+from coffre.runtime.state_machine import TRANSITIONS, Machine, MachineError
 from coffre.stores.s3 import S3Store
 from coffre.vault.layout import part_key, plan_key
 

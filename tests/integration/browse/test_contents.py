@@ -13,7 +13,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.contents import find_table, rows_of
 from coffre.operations.browse.diff import Change, Difference, differences
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault.codec import FrameDecoder

@@ -11,8 +11,8 @@ import pytest
 
 from coffre.model.audit import Actor
 from coffre.model.errors import IdentityError
+from coffre.runtime.caller_proof import Audience, Proof, digest_of
 from coffre.runtime.callers import Callers
-from coffre.runtime.proof import Audience, Proof, digest_of
 from coffre_cli.caller import Caller
 from coffre_local.aws import activated, session, start_aws
 from coffre_local.toolchain import Toolchain

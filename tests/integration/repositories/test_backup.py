@@ -21,7 +21,7 @@ from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.diff import differences
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
 from coffre.vault.codec import public_key
 

@@ -19,7 +19,7 @@ from coffre.model.restore_report import RestoreReport
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.restore_database import load_transactions
 from coffre.policy import slicing
-from coffre.runtime.machine import RESTORE_TRANSITIONS, Machine, MachineError
+from coffre.runtime.state_machine import RESTORE_TRANSITIONS, Machine, MachineError
 
 MARKED = "SELECT count(*) FROM coffre_unfinished_restore.marks WHERE kind = 'rows'"
 NAMES = ("restore", "sharing", "width", "streams")

@@ -18,7 +18,7 @@ from tests.integration.settings_scene import CANARY, DOTENV, SettingsScene
 from tests.integration.vault_copies import Said, command_in, copy_vault, write_identity
 
 from coffre.model.setting import Setting, SettingFacts
-from coffre.operations.restore_settings.places import Parameters, Secrets
+from coffre.operations.restore_settings.settings_writer import Parameters, Secrets
 from coffre_cli.commands.restore import settings as restore_command
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coffre_cli.commands.init.ask import Given
-from coffre_cli.commands.init.before import Before
+from coffre_cli.commands.init.existing_resources import Before
 from coffre_cli.commands.init.questions import Questions
 
 

@@ -13,11 +13,11 @@ from tests.sts import Sts, sts_server
 from tests.unit.cli.conftest import OUTPUTS, REGION
 
 from coffre.model.audit import Actor
+from coffre.runtime.caller_proof import Audience
 from coffre.runtime.callers import Callers
 from coffre.runtime.events.event import SentEvent
 from coffre.runtime.events.restore import parse_restore
 from coffre.runtime.function import utc_now
-from coffre.runtime.proof import Audience
 from coffre_cli.deployed import DeployedStack
 
 ARN = "arn:aws:sts::123456789012:assumed-role/Operators/alice@example.com"

@@ -21,7 +21,7 @@ from coffre_cli.commands.init import ask as asking
 from coffre_cli.commands.init import init as command
 from coffre_cli.commands.init import prove as proving
 from coffre_cli.commands.init.ask import ask
-from coffre_cli.commands.init.before import Before, Place, Secrets
+from coffre_cli.commands.init.existing_resources import Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, document_of, plan_of, target_names
 from coffre_cli.commands.init.prove import Findings, await_mail, prove
 from coffre_cli.commands.init.questions import InitError, Questions

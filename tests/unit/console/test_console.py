@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coffre.model.configuration import Configuration
-from coffre.runtime.settings import ConsoleSettings
+from coffre.runtime.environment import ConsoleSettings
 from coffre_console.access.grants import of_groups
 from coffre_console.access.permissions import Permission
 from coffre_console.console import with_user_pool

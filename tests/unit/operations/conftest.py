@@ -22,7 +22,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
 from coffre.model.rotation import RotationReport
 from coffre.operations.rotate.rotate import RotateJob, rotate
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.layout import backup_prefix, manifest_key
 from coffre.vault.locks import VaultLocks

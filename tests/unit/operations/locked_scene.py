@@ -23,7 +23,7 @@ from coffre.operations.runs.locked_backup import locking_vault, secure
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.store import put_small
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import usable_packs

@@ -13,7 +13,7 @@ from coffre.model.backup import Backup
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalSegment
 from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import JournalBase
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.store import Store
 from coffre.vault import journal
 from coffre.vault.codec import FrameEncoder

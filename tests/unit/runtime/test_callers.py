@@ -19,7 +19,9 @@ from coffre.model.errors import ConfirmationError, EventError, IdentityError
 from coffre.model.restore import Scope
 from coffre.policy.confirmation import refuse_approval
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.caller_proof import Audience, Proof, digest_of, sign
 from coffre.runtime.callers import VALID_FOR, Callers, for_console
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.backup import BackupStorageEvent
 from coffre.runtime.events.drill import DrillEvent
@@ -27,8 +29,6 @@ from coffre.runtime.events.event import SentEvent
 from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent
 from coffre.runtime.events.rotate import RotateEvent
 from coffre.runtime.events.verify import VerifyEvent
-from coffre.runtime.proof import Audience, Proof, digest_of, sign
-from coffre.runtime.settings import Settings
 
 RESTORE = Audience("aws", "eu-west-1", "123456789012", "coffre-restore")
 ALICE = ReadOnlyCredentials("AKIAALICE", "alices secret", None, None)

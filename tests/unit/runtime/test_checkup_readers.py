@@ -28,7 +28,7 @@ from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.runtime import checkup_readers
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
-from coffre.runtime.settings import Settings
+from coffre.runtime.environment import Settings
 from coffre.vault.codec import new_identity, public_key
 
 REGION: Final = "eu-west-3"

@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 from tests.web import Web
 
 from coffre.model.errors import CoffreError, EventError, SecretError, TransientError
+from coffre.runtime.environment import NotifySettings
 from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.notify_function import NotifyFunction
 from coffre.runtime.observability import make_logger
-from coffre.runtime.settings import NotifySettings
 
 EVENTS = Path(__file__).parents[3] / "events" / "notify"
 ENVIRONMENT = {

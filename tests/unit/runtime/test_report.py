@@ -23,10 +23,10 @@ from coffre.model.report import PeriodReport
 from coffre.model.usage import Job, Usage
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.environment import Settings
 from coffre.runtime.function import Edge
 from coffre.runtime.observability import make_logger
 from coffre.runtime.report import send_report
-from coffre.runtime.settings import Settings
 from coffre.vault.layout import is_report
 
 REGION: Final = "eu-west-1"

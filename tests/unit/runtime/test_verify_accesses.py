@@ -18,9 +18,9 @@ from coffre.alerts.publish import AlertError
 from coffre.model.configuration import Configuration
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.environment import Settings
 from coffre.runtime.function import Edge
 from coffre.runtime.observability import make_logger
-from coffre.runtime.settings import Settings
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.vault.codec import new_identity, public_key
 

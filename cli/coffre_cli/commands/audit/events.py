@@ -18,7 +18,7 @@ from coffre.model.words import counted
 from coffre_cli.commands.audit import accesses
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, say
 from coffre_cli.since import since_time
 from coffre_cli.stack_choice import find_stack

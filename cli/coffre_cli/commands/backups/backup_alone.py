@@ -24,7 +24,7 @@ from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.streams import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls

@@ -15,7 +15,7 @@ from coffre_cli.backup_argument import resolve_run
 from coffre_cli.confirming import is_interactive
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import age, backup_json, print_json, remark, restore_json, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

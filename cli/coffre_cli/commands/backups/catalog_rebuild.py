@@ -11,7 +11,7 @@ import typer
 from coffre.model.errors import CoffreError
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_file
 from coffre_cli.reading import no_manifest, open_copy
 from coffre_cli.screen import print_json, print_table, remark, say, say_command

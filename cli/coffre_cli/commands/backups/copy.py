@@ -15,7 +15,7 @@ from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.commands.backups.copy_to_address import NothingToCopyError, to_address
 from coffre_cli.commands.backups.copy_to_copies import to_copies
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import print_json, remark, say, show_error
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -9,7 +9,7 @@ import typer
 
 from coffre.model.errors import CoffreError, CopyError, IntegrityError, PermanentError
 from coffre.model.words import size
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place
 from coffre_cli.screen import error_console, print_table, remark, say
 

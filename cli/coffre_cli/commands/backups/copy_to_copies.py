@@ -12,7 +12,7 @@ import typer
 from coffre.model.errors import CoffreError
 from coffre_cli.commands.backups.copy_to_address import NothingToCopyError, show_plan, to_address
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import error_console, remark
 
 if TYPE_CHECKING:

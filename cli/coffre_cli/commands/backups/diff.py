@@ -17,7 +17,7 @@ from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.backups.ls_cat import BucketOption, open_backup, print_json_lines
 from coffre_cli.examples import examples
-from coffre_cli.identity import IdentityOption, decoder_of
+from coffre_cli.private_key import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption, find_reading_place
 from coffre_cli.screen import console, remark, show_error
 from coffre_cli.stack_options import JsonOption, StackOption

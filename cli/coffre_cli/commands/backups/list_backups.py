@@ -15,7 +15,7 @@ from coffre.model.kinds import Status, TargetKind
 from coffre.model.words import counted, duration, size
 from coffre_cli.commands.points.show import list_points
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import age, backup_json, print_json, print_table, remark_unread, say, say_command, status_text
 from coffre_cli.since import since_time

@@ -14,10 +14,10 @@ from coffre.model.words import size
 from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
-from coffre_cli.identity import IdentityOption, decoder_of
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import standard_output
 from coffre_cli.place import Place
+from coffre_cli.private_key import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import console, print_table, remark
 from coffre_cli.stack_options import JsonOption, StackOption
@@ -128,7 +128,7 @@ def open_backup(
     deployed: Place, backup_id: str, target: str | None, source: str | None = None
 ) -> tuple[Backup, Manifest]:
     """Return a completed backup with its manifest."""
-    from coffre.operations.stored_backup.open import open_manifest
+    from coffre.operations.stored_backup.open_backup import open_manifest
 
     backup = resolve_read(deployed, backup_id, target, source)
     return backup, open_manifest(deployed.vault, backup)

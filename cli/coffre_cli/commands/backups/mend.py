@@ -16,7 +16,7 @@ from coffre.model.words import counted, size
 from coffre_cli.audited import recorded_change
 from coffre_cli.backup_argument import BackupId, resolve_backup
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import error_console, print_json, remark, say, say_command
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -12,7 +12,7 @@ from coffre.model.errors import PermanentError
 from coffre.model.words import size
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import age, error_console, print_json, print_table, remark, say, say_command
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -12,7 +12,7 @@ from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Status, TargetKind, Tier
 from coffre.model.words import counted, duration, size
 from coffre_cli.deployed import DeployedStack, Started
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import backup_json, print_json, remark, say, say_command, show_failure
 
 if TYPE_CHECKING:

@@ -141,7 +141,7 @@ def _legal_holds(backup: Backup) -> str:
 def _manifest_of(deployed: Place, backup: Backup) -> Manifest | None:
     if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
         return None
-    from coffre.operations.stored_backup.open import manifest_of
+    from coffre.operations.stored_backup.open_backup import manifest_of
 
     try:
         return manifest_of(deployed.vault, backup)

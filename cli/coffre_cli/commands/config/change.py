@@ -27,7 +27,7 @@ from coffre_cli.commands.journal.price import undrained
 from coffre_cli.confirming import Confirmed, PlanAnswer, ask_name, refuse_without_terminal, show_loss, wait_for_approval
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, remark, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

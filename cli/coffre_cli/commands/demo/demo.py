@@ -22,7 +22,7 @@ from coffre_cli.commands.demo.trust import drill, find_corruption, show_anomaly,
 from coffre_cli.commands.restore.tables import restore_rows, restore_tables
 from coffre_cli.commands.stack.local import start
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import console, say, say_command, show_failure
 from coffre_cli.stack_choice import find_stack
 

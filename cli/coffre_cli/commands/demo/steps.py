@@ -14,7 +14,7 @@ import typer
 from coffre.model.errors import TransientError
 from coffre.model.kinds import Status, Tier
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import console, say, show_failure
 
 if TYPE_CHECKING:

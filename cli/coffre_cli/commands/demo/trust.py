@@ -31,7 +31,7 @@ def drill(backup: Backup) -> None:
 def find_corruption(scene: Scene, backup: Backup) -> None:
     """Flip one byte of a pack, and let the verification find it."""
     title("9. Find damage", "One stored byte is flipped:")
-    from coffre.operations.stored_backup.open import manifest_of
+    from coffre.operations.stored_backup.open_backup import manifest_of
 
     manifest = manifest_of(scene.deployed.vault, backup)
     pack = max(manifest.packs, key=lambda pack: pack.length)

@@ -15,7 +15,7 @@ from coffre_cli.commands.doctor.show import show_checkups
 from coffre_cli.commands.journal.price import journal_lines
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import error_console, print_json
 from coffre_cli.stack_options import JsonOption, StackOption
 

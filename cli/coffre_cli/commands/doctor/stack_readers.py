@@ -20,7 +20,7 @@ from ulid import ULID
 from coffre import __version__
 from coffre.model.errors import CoffreError
 from coffre.model.locks import LockMode
-from coffre.operations.doctor.asking import ask, ask_unless
+from coffre.operations.doctor.aws_calls import ask, ask_unless
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.copies import as_tried, read_copies
 from coffre.operations.doctor.history import keys_opened

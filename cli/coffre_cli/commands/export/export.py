@@ -19,10 +19,10 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.export.objects import ObjectsWanted, export_objects
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
-from coffre_cli.identity import IdentityOption, decoder_of
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
+from coffre_cli.private_key import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption, find_reading_place, resolve_read
 from coffre_cli.screen import remark
 from coffre_cli.stack_options import StackOption
@@ -125,7 +125,7 @@ def export(
 
     It runs on this machine: your AWS credentials need to read the vault, and the private key opens the backup here.
     """
-    from coffre.operations.stored_backup.open import refuse_unrestorable
+    from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 
     objects = ObjectsWanted(to, bucket, prefix, format_, tuple(recipients or ()), output)
     of_databases = None if format_ is None or format_.is_of_objects else format_

@@ -13,10 +13,10 @@ import typer
 from coffre.model.words import counted, size
 from coffre_cli.audited import recorded_reading
 from coffre_cli.commands.export.progress import export_progress
-from coffre_cli.exits import Exit
-from coffre_cli.identity import decoder_of
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
+from coffre_cli.private_key import decoder_of
 from coffre_cli.screen import remark
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class ObjectsWanted:
 def export_objects(deployed: Place, backup: Backup, wanted: ObjectsWanted, identity: str | None) -> None:
     """Write the archive or files, and report on stderr: stdout may be the archive."""
     from coffre.operations.export.buckets import Exported, ObjectExporter
-    from coffre.operations.stored_backup.open import open_manifest
+    from coffre.operations.stored_backup.open_backup import open_manifest
 
     place = wanted.to or wanted.output or _name(backup, wanted)
     if place != "-":

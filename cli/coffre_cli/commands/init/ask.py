@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from coffre.model.errors import CoffreError
 from coffre_cli import aws
-from coffre_cli.commands.init.before import OFFLINE, Before, Place, Secrets
+from coffre_cli.commands.init.existing_resources import OFFLINE, Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, wants_second_key
 from coffre_cli.commands.init.questions import InitError, Questions
 from coffre_cli.commands.init.server import Address, Server, given_address, look_at

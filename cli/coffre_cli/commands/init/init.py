@@ -16,7 +16,7 @@ from coffre_cli import aws
 from coffre_cli.aws import asked_place
 from coffre_cli.commands.config.change import write_version
 from coffre_cli.commands.init.ask import Given, ask
-from coffre_cli.commands.init.before import Before, Place, Secrets, look_before
+from coffre_cli.commands.init.existing_resources import Before, Place, Secrets, look_before
 from coffre_cli.commands.init.plan import Answers, Plan, document_of, plan_of
 from coffre_cli.commands.init.prove import Findings, await_mail, conclude, prove
 from coffre_cli.commands.init.questions import Questions
@@ -34,7 +34,7 @@ from coffre_cli.deploying.account import Account
 from coffre_cli.deploying.bundle import ARCHITECTURES
 from coffre_cli.deploying.deploy import Deployment
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, remark, say, say_command
 
 EXAMPLES = examples(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from coffre_cli.commands.init.before import Before, Place
+from coffre_cli.commands.init.existing_resources import Before, Place
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre_cli.commands.journal.reading import SinceOption, UntilOption, open_journal, period_of
 from coffre_cli.examples import examples
-from coffre_cli.identity import IdentityOption
 from coffre_cli.place import Place
+from coffre_cli.private_key import IdentityOption
 from coffre_cli.reading import FromOption
 from coffre_cli.screen import print_json, remark, say, say_command
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -10,8 +10,8 @@ from coffre.model.names import shown, visible
 from coffre_cli.commands.backups.ls_cat import print_json_lines
 from coffre_cli.commands.journal.reading import SinceOption, UntilOption, open_journal, period_of
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
-from coffre_cli.identity import IdentityOption
+from coffre_cli.exit_status import Exit
+from coffre_cli.private_key import IdentityOption
 from coffre_cli.reading import FromOption
 from coffre_cli.screen import console, remark
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -15,7 +15,7 @@ from coffre_cli.commands.config.change import DryRunOption, How, YesOption, put_
 from coffre_cli.commands.config.documents import NamedDocument, laid_out
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import error_console, print_json, remark, say, say_command
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

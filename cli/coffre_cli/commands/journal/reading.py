@@ -11,8 +11,8 @@ import typer
 from coffre.model.kinds import TargetKind
 from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import resolve_backup
-from coffre_cli.identity import decoder_of
 from coffre_cli.place import Place
+from coffre_cli.private_key import decoder_of
 from coffre_cli.reading import find_reading_place
 from coffre_cli.screen import remark
 from coffre_cli.since import since_time

@@ -10,7 +10,7 @@ import typer
 from coffre.model.words import counted
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import error_console, print_json, remark, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

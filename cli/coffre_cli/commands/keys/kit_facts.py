@@ -12,7 +12,7 @@ from pydantic import Field
 from coffre.model.addresses import parse_address
 from coffre.model.document import FrozenModel
 from coffre_cli import aws
-from coffre_cli.commands.keys.known import encrypted_backups, manifest_of, new_recipients
+from coffre_cli.commands.keys.key_inventory import encrypted_backups, manifest_of, new_recipients
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.place import Place
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from coffre.model.names import visible
+from coffre_cli.commands.keys.key_inventory import KnownKey
 from coffre_cli.commands.keys.kit_facts import KitFacts
-from coffre_cli.commands.keys.known import KnownKey
 
 _TEMPLATES: Final = Path(__file__).parent / "kit"
 # What QR codes of this size hold, and phones still read from paper.

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from coffre.model.errors import CatalogError, CoffreError
 from coffre.model.words import counted
-from coffre_cli.commands.keys.known import (
+from coffre_cli.commands.keys.key_inventory import (
     EncryptedBackup,
     IdentitiesOption,
     KnownKey,
@@ -25,7 +25,7 @@ from coffre_cli.commands.keys.known import (
 )
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import print_json, print_table, remark, say
 from coffre_cli.stack_options import JsonOption, StackOption

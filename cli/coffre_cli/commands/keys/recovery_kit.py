@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.errors import EncryptionError, PermanentError
-from coffre_cli.commands.keys.known import IdentitiesOption, KnownKey, known_keys, short, targets_of
+from coffre_cli.commands.keys.key_inventory import IdentitiesOption, KnownKey, known_keys, short, targets_of
 from coffre_cli.commands.keys.list_check import TargetsOption
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import print_json, say, say_command
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from coffre.model.errors import EncryptionError, TargetUnknownError
-from coffre_cli.commands.keys.known import secrets_of, short
+from coffre_cli.commands.keys.key_inventory import secrets_of, short
 from coffre_cli.commands.keys.new import write_file
 from coffre_cli.commands.keys.secrets import KeySecret, append, find
 from coffre_cli.deployed import DeployedStack

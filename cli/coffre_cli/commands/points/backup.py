@@ -11,7 +11,7 @@ from coffre.model.kinds import Status
 from coffre_cli.commands.backups.run_backup import Wanted, event_of, follow_backup
 from coffre_cli.commands.points.show import point_json, references_line, show_point
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, say
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from coffre_cli.commands.restore.options import (
 from coffre_cli.commands.restore.run_database import run_database
 from coffre_cli.commands.restore.run_objects import run_objects
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.reading import VAULT, FromOption, find_reading_place
 from coffre_cli.screen import print_json, remark, say, say_command
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -19,8 +19,8 @@ from coffre.policy.recovery import CopyLook, choose_copy
 from coffre_cli.backup_argument import until_of
 from coffre_cli.commands.points.show import references_line
 from coffre_cli.commands.recover.destinations import parse_pairs
+from coffre_cli.commands.recover.find_copies import Sought, look_safely
 from coffre_cli.commands.recover.kit import Start, find_start
-from coffre_cli.commands.recover.look import Sought, look_safely
 
 if TYPE_CHECKING:
     from coffre.model.points import PointRecord

@@ -12,7 +12,7 @@ from coffre.model.recovery import Step, StepState
 from coffre.model.storage import StorageScope
 from coffre.model.words import counted
 from coffre.operations.export.buckets import Exported, ObjectExporter
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.commands.recover.destinations import is_used, put_away, refuse_used
 

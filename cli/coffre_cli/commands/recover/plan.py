@@ -16,7 +16,7 @@ from coffre.model.names import visible
 from coffre.model.recovery import KIND_OF, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.operations.points.find import dangling_references
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.recovery import CopyLook, Found, estimated, in_order
 from coffre_cli.commands.recover.destinations import (
     HOW_BUCKET,

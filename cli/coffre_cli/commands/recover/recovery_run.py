@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from coffre.model.errors import IntegrityError
 from coffre.model.recovery import Step
-from coffre_cli.commands.recover.ground import Ground
 from coffre_cli.commands.recover.journal import Journal
+from coffre_cli.commands.recover.restore_places import Ground
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup

@@ -16,19 +16,19 @@ from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.policy.recovery import CopyLook, has_exceptions, is_complete, sentence_of, taken_up
 from coffre_cli.commands.recover.choice import Choice, Source, chosen_plan
 from coffre_cli.commands.recover.destinations import unknown_targets
-from coffre_cli.commands.recover.ground import Ground, NamedGround, scratch_ground
+from coffre_cli.commands.recover.find_copies import open_copy
 from coffre_cli.commands.recover.journal import Journal, JournalError
 from coffre_cli.commands.recover.kit import Start, configuration_in, identities_in
-from coffre_cli.commands.recover.look import open_copy
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
 from coffre_cli.commands.recover.plan_shown import show_plan
 from coffre_cli.commands.recover.recovery_run import Run
 from coffre_cli.commands.recover.rehearsal import note_rehearsal
 from coffre_cli.commands.recover.report import page_of
+from coffre_cli.commands.recover.restore_places import Ground, NamedGround, scratch_ground
 from coffre_cli.commands.recover.steps import carry_out
 from coffre_cli.confirming import ask_name, count_down, is_interactive, refuse_without_terminal
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, say, say_command, show_error
 from coffre_cli.standalone import open_store
 from coffre_cli.vault_choice import VaultChoice

@@ -26,7 +26,7 @@ from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
 from coffre.operations.restore_buckets.safety import Stake, is_in_use, stakes_of
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run, Spread
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.runtime.function import utc_now
 from coffre.runtime.scratch import scratch_directory

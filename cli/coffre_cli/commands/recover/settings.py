@@ -12,10 +12,10 @@ from coffre.model.names import visible
 from coffre.model.recovery import Step, StepState
 from coffre.model.words import counted
 from coffre.operations.restore_settings.choose import choose_settings, read_setting
-from coffre.operations.restore_settings.places import Parameters, Secrets, SettingsPlace
 from coffre.operations.restore_settings.restore import Planned, SettingsRestore
 from coffre.operations.restore_settings.restore import Step as Deed
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.restore_settings.settings_writer import Parameters, Secrets, SettingsPlace
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.file_names import FileNames
 from coffre.vault.sealed_settings import SettingsOpener
 from coffre_cli.aws import client, region

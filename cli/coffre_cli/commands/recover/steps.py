@@ -16,7 +16,7 @@ from coffre.model.storage import StorageScope
 from coffre.model.words import counted
 from coffre.operations.restore_database.replace_database import NOT_IN_PLACE
 from coffre.operations.restore_database.resume import put_in_place
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.recovery import next_step, sentence_of, with_step
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.scratch.owner_checks import ask

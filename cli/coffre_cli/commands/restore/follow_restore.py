@@ -12,7 +12,7 @@ from coffre.model.words import duration
 from coffre_cli.background import Background
 from coffre_cli.confirming import PlanAnswer
 from coffre_cli.deployed import DeployedStack
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, remark, restore_json, say, show_failure
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ class ObjectChoices:
         """
         from coffre.model.storage import ObjectChoice
         from coffre.operations.stored_backup.object_selection import start_of
-        from coffre.operations.stored_backup.open import open_manifest
+        from coffre.operations.stored_backup.open_backup import open_manifest
         from coffre.vault.object_restores import write_names
 
         keys = _sorted_once([*self.keys, *(_read_keys(self.keys_from) if self.keys_from else ())])

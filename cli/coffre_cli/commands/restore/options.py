@@ -84,7 +84,7 @@ class Which:
         CoffreError
             No such backup exists, or it cannot be restored.
         """
-        from coffre.operations.stored_backup.open import refuse_unrestorable
+        from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 
         if self.home is not None and not self.here:
             raise typer.BadParameter("--postgres-home goes with --here: the functions have programs of their own")

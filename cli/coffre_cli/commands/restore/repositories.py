@@ -18,8 +18,8 @@ from coffre_cli.audited import recorded_reading
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import DryRunOption, TargetOption, Which
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
-from coffre_cli.identity import IdentityOption, decoder_of
+from coffre_cli.exit_status import Exit
+from coffre_cli.private_key import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption
 from coffre_cli.screen import print_json, remark, say
 from coffre_cli.stack_options import JsonOption, StackOption
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from coffre.buckets.repositories.remote import Remote
     from coffre.model.backup import Backup
     from coffre.operations.restore_repositories.clone import Cloned
-    from coffre.operations.restore_repositories.stored import StoredRepository
+    from coffre.operations.restore_repositories.stored_repositories import StoredRepository
     from coffre.vault.codec import FrameDecoder
     from coffre_cli.place import Place
 
@@ -133,8 +133,8 @@ def _remote(to: str, token_env: str | None) -> Remote:
 
 
 def _find(which: Which, names: Sequence[str], identity: str | None) -> _Found:
-    from coffre.operations.restore_repositories.stored import choose_repositories
-    from coffre.operations.stored_backup.open import open_manifest
+    from coffre.operations.restore_repositories.stored_repositories import choose_repositories
+    from coffre.operations.stored_backup.open_backup import open_manifest
 
     place, backup = which.find()
     manifest = open_manifest(place.vault, backup)

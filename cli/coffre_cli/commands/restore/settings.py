@@ -19,9 +19,9 @@ from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import DryRunOption, TargetOption, Which, YesOption
 from coffre_cli.confirming import ask_name, count_down, refuse_without_terminal
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
-from coffre_cli.identity import IdentityOption, decoder_of
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_file, refuse_existing, standard_output
+from coffre_cli.private_key import IdentityOption, decoder_of
 from coffre_cli.reading import FromOption
 from coffre_cli.screen import print_json, remark, say
 from coffre_cli.stack_options import JsonOption, StackOption
@@ -132,7 +132,7 @@ def _refuse_mixture(output: str | None, *, to_stdout: bool, overwrite: bool, dry
 
 def _find(which: Which, names: Sequence[str], identity: str | None) -> _Found:
     from coffre.operations.restore_settings.choose import choose_settings
-    from coffre.operations.stored_backup.open import open_manifest
+    from coffre.operations.stored_backup.open_backup import open_manifest
     from coffre.vault.sealed_settings import SettingsOpener
 
     place, backup = which.find()
@@ -145,8 +145,8 @@ def _find(which: Which, names: Sequence[str], identity: str | None) -> _Found:
 def _job(found: _Found, *, default_key: bool) -> SettingsRestore:
     import boto3
 
-    from coffre.operations.restore_settings.places import Parameters, Secrets, SettingsPlace
     from coffre.operations.restore_settings.restore import SettingsRestore
+    from coffre.operations.restore_settings.settings_writer import Parameters, Secrets, SettingsPlace
 
     places: dict[str, SettingsPlace] = {
         "secrets": Secrets(boto3.client("secretsmanager"), default_key),

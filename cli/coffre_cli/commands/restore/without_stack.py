@@ -33,7 +33,7 @@ from coffre.operations.restore_database.safety import safety_of_database
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
@@ -43,7 +43,7 @@ from coffre_cli.background import InterruptedRunError
 from coffre_cli.commands.restore.database_result import Ask
 from coffre_cli.commands.restore.object_options import contents_of_store
 from coffre_cli.confirming import Confirmed
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.follow import bar, facts
 from coffre_cli.output_file import new_file
 from coffre_cli.screen import remark, show_error

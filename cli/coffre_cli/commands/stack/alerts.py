@@ -11,7 +11,7 @@ from rich.text import Text
 from coffre.model.errors import IntegrityError, PermanentError
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import age, error_console, print_json, print_table, remark_unread, say
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

@@ -21,7 +21,7 @@ from coffre_cli.deploying.bundle import ARCHITECTURES, built_code
 from coffre_cli.deploying.change_set import Change, ChangeSet
 from coffre_cli.deploying.deploy import ARCHITECTURE, DEFAULT_ARCHITECTURE, Deployment, read_parameters
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_file
 from coffre_cli.screen import error_console, print_json, remark, say, say_command
 

@@ -12,7 +12,7 @@ import typer
 
 from coffre.model.errors import EventError
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import print_json, remark
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import StackOption

@@ -24,7 +24,7 @@ from coffre_cli.commands.journal.off import (
 from coffre_cli.confirming import ask_name, refuse_without_terminal
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import error_console, remark, say, say_command
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import StackOption

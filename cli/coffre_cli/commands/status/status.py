@@ -14,7 +14,7 @@ import typer
 
 from coffre.model.errors import CoffreError
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.stack_options import JsonOption, StackOption
 
@@ -90,7 +90,7 @@ def _facts(place: Place, names: tuple[str, ...], now: datetime) -> Facts:
     from coffre_cli.standalone import StandaloneVault
 
     if isinstance(place, StandaloneVault):
-        from coffre.operations.status.of_vault import gather_from_vault
+        from coffre.operations.status.vault_status import gather_from_vault
 
         facts = gather_from_vault(place.vault, place.catalog, now, names)
         place.report_problems()

@@ -14,7 +14,7 @@ from coffre.model.words import counted, duration, size
 from coffre_cli.backup_argument import resolve_backup
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.screen import age, print_json, print_table, remark, say, show_failure
 from coffre_cli.stack_choice import find_stack
 from coffre_cli.stack_options import JsonOption, StackOption

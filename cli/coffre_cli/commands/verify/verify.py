@@ -15,7 +15,7 @@ from coffre_cli.commands.verify.drill import DrillOptions, ScratchOption, drill
 from coffre_cli.commands.verify.verification_result import show_verification
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
-from coffre_cli.exits import Exit
+from coffre_cli.exit_status import Exit
 from coffre_cli.place import find_place
 from coffre_cli.screen import print_json, print_table, say
 from coffre_cli.stack_options import HereOption, HomeOption, JsonOption, StackOption

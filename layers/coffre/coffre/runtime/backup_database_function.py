@@ -38,13 +38,13 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import checked_connection
 from coffre.runtime.doctor import look_once, see_doctor
+from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
-from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.spread_backup import SpreadBackup
 from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.runtime.start_runs import StartRuns

@@ -20,8 +20,8 @@ from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
-from coffre.runtime.announce import AnnouncementError, Announcer
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.event_bus import AnnouncementError, Announcer
 from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next

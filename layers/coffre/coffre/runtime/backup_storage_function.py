@@ -35,13 +35,13 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.doctor import see_doctor
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.backup import BackupStorageEvent, DoctorEvent, parse_storage_backup
 from coffre.runtime.events.spread import RangeStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import Settings
 from coffre.runtime.settings_source import open_settings
 from coffre.runtime.spread_ranges import RangesPlanning, SpreadRanges
 from coffre.runtime.start_runs import StartRuns

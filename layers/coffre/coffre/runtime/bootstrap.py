@@ -21,14 +21,14 @@ from coffre.model.errors import IdentityError
 from coffre.model.locks import LockMode
 from coffre.operations.monitoring.alerting import Alerting
 from coffre.operations.monitoring.audit_notes import note_configuration
+from coffre.runtime.caller_proof import Audience
 from coffre.runtime.callers import Callers, for_console, unverified
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.event import SentEvent
 from coffre.runtime.function import Edge, utc_now
 from coffre.runtime.metering import Metering
 from coffre.runtime.observability import log_failure, make_logger
-from coffre.runtime.proof import Audience
 from coffre.runtime.server_databases import key_names, with_databases
-from coffre.runtime.settings import Settings
 from coffre.runtime.sources import Stage, read_configuration, read_secret
 
 if TYPE_CHECKING:

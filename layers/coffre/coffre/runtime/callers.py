@@ -18,7 +18,7 @@ from botocore.httpsession import URLLib3Session
 
 from coffre.model.audit import Actor
 from coffre.model.errors import IdentityError
-from coffre.runtime.proof import Audience, Proof, signed_request
+from coffre.runtime.caller_proof import Audience, Proof, signed_request
 from coffre.stores.answer_xml import parse_xml
 
 # How old a signature may be. STS itself accepts no older one

@@ -14,13 +14,13 @@ from coffre.model.bucket_target import BucketTarget
 from coffre.model.errors import CoffreError
 from coffre.model.repository_target import RepositoryTarget
 from coffre.model.settings_target import SettingsTarget
-from coffre.operations.doctor.asking import ask
+from coffre.operations.doctor.aws_calls import ask
 from coffre.operations.doctor.checkup import Reader
 from coffre.operations.doctor.history import read_history
-from coffre.operations.doctor.reach import read_reach
+from coffre.operations.doctor.reachable_services import read_reach
 from coffre.operations.doctor.settings import read_settings
 from coffre.operations.doctor.source_buckets import read_sources
-from coffre.operations.doctor.vault_use import trouble, use_vault
+from coffre.operations.doctor.vault_access import trouble, use_vault
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.bucket_facts import Sources, StoreSecret
 from coffre.policy.checks.check import Unread

@@ -19,18 +19,18 @@ from coffre.model.errors import EventError
 from coffre.operations.copy.copy_journal import JournalCopy
 from coffre.operations.copy.copy_target import Copied, TargetCopyJob, copy_target, refuse_uncopied
 from coffre.operations.doctor.copies import try_copies
-from coffre.operations.stored_backup.copied import completed_copy
+from coffre.operations.stored_backup.backup_in_copy import completed_copy
 from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, window_of
 from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
 from coffre.runtime.destinations import Opening, open_destination
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.copy import CopiedElsewhere, CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
-from coffre.runtime.settings import Settings
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 

@@ -27,19 +27,19 @@ from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given_server import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
 from coffre.runtime.drill_results import cancelled_summary, record_drill, report_drill, summary
 from coffre.runtime.drill_running import DrillRunning
+from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.events.drill import DrillEvent, Rehearsed
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import PostgresSettings
 from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault

@@ -19,7 +19,7 @@ from coffre.model.restore_report import RestoreReport
 from coffre.model.words import size
 from coffre.operations.export.file import ExportFile
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.restore import ExportEvent

@@ -20,6 +20,7 @@ from coffre.operations.journal.job import DrainReport, JournalJob
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal_health import has_journal, is_due, is_retried
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.journal import JournalEvent
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.invocations import start_each
@@ -27,7 +28,6 @@ from coffre.runtime.journal_jobs import JournalJobs, usage_id
 from coffre.runtime.journal_limits import limits_of
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import log_failure
-from coffre.runtime.settings import Settings
 
 type _Event = tuple[str, dict[str, Any]]
 

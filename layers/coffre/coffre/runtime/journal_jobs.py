@@ -17,7 +17,7 @@ from coffre.model.errors import ConfigurationError, IntegrityError, SettingsErro
 from coffre.model.journal_options import JournalOptions
 from coffre.model.manifest import JournalBase
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.journal_health import Guarding, silent_after
 from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.bootstrap import Services

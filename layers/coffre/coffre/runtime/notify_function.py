@@ -16,11 +16,11 @@ from coffre.alerts.links import links_of
 from coffre.alerts.message import Message
 from coffre.model.errors import CoffreError, TransientError
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.environment import NotifySettings
 from coffre.runtime.events.notify import NotifyEvent
 from coffre.runtime.function import LambdaContext
 from coffre.runtime.invocations import INVOKE_FAILED, ROLE_HINT, start
 from coffre.runtime.observability import count_notification, log_failure, make_logger
-from coffre.runtime.settings import NotifySettings
 from coffre.runtime.sources import read_secret
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest
 from coffre.model.repository_target import RepositoryTarget
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import utc_now
 from coffre.vault.history import usable_packs

@@ -16,7 +16,7 @@ from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknown
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import (
@@ -27,6 +27,7 @@ from coffre.runtime.confirming import (
     logged,
     refuse_bare,
 )
+from coffre.runtime.environment import RestoreSettings
 from coffre.runtime.events.approval import ApprovalEvent
 from coffre.runtime.events.restore import (
     ExportEvent,
@@ -45,7 +46,6 @@ from coffre.runtime.restore_reporter import RestoreReporter, summary
 from coffre.runtime.restore_shares import RestoreShares
 from coffre.runtime.restore_sharing import SharingRestores
 from coffre.runtime.restore_storage_function import StorageRestores
-from coffre.runtime.settings import RestoreSettings
 from coffre.vault.vault import Vault
 
 

@@ -15,7 +15,7 @@ from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.safety import safety_of_database
 from coffre.operations.runs.safety import SafetyRecords
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination.database_identity import DatabaseIdentity, identity_of

@@ -34,7 +34,6 @@ from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.events.restore import OWN_DATABASE, RestoreShareEvent, RestoreStoppedEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.machine import RESTORE_TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.reading import OpenBackup, Reading
 from coffre.runtime.restore_database_function import (
@@ -44,6 +43,7 @@ from coffre.runtime.restore_database_function import (
     provider_of,
 )
 from coffre.runtime.scratch import scratch_directory
+from coffre.runtime.state_machine import RESTORE_TRANSITIONS
 
 _BEAT_SECONDS: Final = 5.0
 _SILENT_AFTER: Final = timedelta(seconds=30)

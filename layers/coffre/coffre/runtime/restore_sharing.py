@@ -17,8 +17,8 @@ from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose,
 from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.restore import RestoreEvent
-from coffre.runtime.machine import RESTORE_TRANSITIONS, machine
 from coffre.runtime.observability import log_failure
+from coffre.runtime.state_machine import RESTORE_TRANSITIONS, machine
 
 _EARLIER_RUNS: Final = 5
 

@@ -29,6 +29,7 @@ from coffre.runtime.cancelling import answer_cancel
 from coffre.runtime.configuring import answer_configuration, keep_configuration
 from coffre.runtime.copies import open_copy
 from coffre.runtime.deletion import decide
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.rotate import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.holds import answer_hold, resume_holds
@@ -37,7 +38,6 @@ from coffre.runtime.observability import count_rotation, log_failure
 from coffre.runtime.pins import answer_pin
 from coffre.runtime.rotate_copies import review_of_copy, start_copies
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import Settings
 
 # An answer can have 6 MB; a decision has about 0.4 KB.
 _DECISIONS_SHOWN: Final = 5_000

@@ -16,7 +16,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import EncryptionError, IntegrityError, StoreError
 from coffre.model.manifest import Entry
 from coffre.model.settings_target import FILES, PARAMETERS, SECRETS, SettingsTarget
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.backup import BackupStorageEvent
 from coffre.runtime.function import utc_now

@@ -29,12 +29,12 @@ from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.unfinished_runs import UnfinishedRun
 from coffre.postgres.connection.client_tools import Children
+from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.function import clearing_seconds, remaining_seconds, utc_now
-from coffre.runtime.machine import TRANSITIONS
 from coffre.runtime.observability import log_failure
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import PostgresSettings
 from coffre.runtime.spread_steps import BEAT_SECONDS, Invocation, SpreadSteps, over, request_of
+from coffre.runtime.state_machine import TRANSITIONS
 
 # A holder whose session broke asks for another one: not faster than this.
 _PAUSE_SECONDS: Final = 2.0

@@ -17,9 +17,9 @@ from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
 from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
+from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.function import LambdaContext, remaining_seconds
-from coffre.runtime.machine import TRANSITIONS, machine
-from coffre.runtime.settings import PostgresSettings
+from coffre.runtime.state_machine import TRANSITIONS, machine
 
 _EARLIER_RUNS: Final = 5
 

@@ -37,8 +37,8 @@ from coffre.policy.ranges import choose_ranges
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.spread import PlanReference, RangeStepEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.machine import RANGES_TRANSITIONS, machine
 from coffre.runtime.spread_steps import BEAT_SECONDS, Invocation, SpreadSteps, over, request_of
+from coffre.runtime.state_machine import RANGES_TRANSITIONS, machine
 from coffre.vault.bucket_progress import BucketProgress
 from coffre.vault.layout import plan_key, ranges_name
 

@@ -27,7 +27,7 @@ from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.spread import CaughtError, SpreadStepEvent, SpreadStoppedEvent

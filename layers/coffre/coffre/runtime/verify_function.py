@@ -23,6 +23,7 @@ from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
+from coffre.runtime.environment import Settings
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
@@ -30,7 +31,6 @@ from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_verification
 from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
-from coffre.runtime.settings import Settings
 from coffre.runtime.verify_alerts import (
     review_of_damage,
     review_of_journals,

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from coffre.model.audit import Actor
 from coffre.model.confirmation import Act, Confirmation, IssuedPlan
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.runtime.events.approval import LONGEST_REASON
 from coffre_console.access.permissions import Permission

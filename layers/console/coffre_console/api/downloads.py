@@ -12,7 +12,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.export import ExportScope, exported_file, how_to_open, key_of
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import BackupId, Shown, Started, accepted, new_id
 from coffre_console.api.backups import PATH

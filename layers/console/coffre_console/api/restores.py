@@ -17,7 +17,7 @@ from coffre.model.kinds import Tier
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageScope
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.policy.confirmation import refuse_unconfirmed
 from coffre.runtime.confirming import needed

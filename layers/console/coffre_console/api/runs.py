@@ -9,7 +9,7 @@ from typing import Literal
 from aws_lambda_powertools.event_handler import Response as Answer
 
 from coffre.model.backup import Backup, Progress
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Asked, BackupId, Body, Listed, RestoreId, Shown, Started, accepted
 from coffre_console.api.backups import PATH, ask_rotate

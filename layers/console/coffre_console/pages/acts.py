@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre_console.access.permissions import Permission
 from coffre_console.api.backups import ask_rotate, start_backup
 from coffre_console.pages.asked import reason_of, sent_of

@@ -16,7 +16,7 @@ from coffre.model.errors import BackupStateError
 from coffre.model.kinds import SafetyState
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.points.find import find_backup
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre_console.access.csrf import proof_of
 from coffre_console.access.permissions import Permission

@@ -12,7 +12,7 @@ from coffre.model.errors import BackupStateError
 from coffre.model.kinds import Status
 from coffre.model.manifest import Manifest
 from coffre.model.storage import ObjectChoice
-from coffre.operations.stored_backup.open import manifest_of, refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import manifest_of, refuse_unrestorable
 from coffre_console.reading.backups import Filter, list_backups
 from coffre_console.reading.source import Source
 

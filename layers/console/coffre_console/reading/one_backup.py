@@ -135,7 +135,7 @@ def parts_of(manifest: Manifest) -> tuple[Part, ...]:
 
 
 def _manifest(source: Source, backup: Backup) -> Manifest | None:
-    from coffre.operations.stored_backup.open import manifest_of
+    from coffre.operations.stored_backup.open_backup import manifest_of
 
     if backup.status is not Status.COMPLETED or not (backup.manifest_key and backup.manifest_sha256):
         return None

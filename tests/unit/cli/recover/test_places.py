@@ -11,7 +11,7 @@ from coffre.model.errors import DestinationError, ScratchError, SecretError, Set
 from coffre.model.kinds import TargetKind
 from coffre.model.recovery import Step, StepKind
 from coffre_cli import server_programs
-from coffre_cli.commands.recover import ground
+from coffre_cli.commands.recover import restore_places
 from coffre_cli.commands.recover.destinations import (
     bucket_place_of,
     check_reference,
@@ -74,9 +74,9 @@ def test_a_rehearsal_that_would_fill_the_disk_does_not_begin(tmp_path: Path, mon
 
     for steps in ((files,), (database,)):
         with pytest.raises(ScratchError, match="The rehearsal needs about") as refused:
-            ground.refuse_little_room(tmp_path, steps, is_server_here=True)
+            restore_places.refuse_little_room(tmp_path, steps, is_server_here=True)
         assert refused.value.code == "SCRATCH_FULL"
-    ground.refuse_little_room(tmp_path, (database,), is_server_here=False)  # it takes no room here
+    restore_places.refuse_little_room(tmp_path, (database,), is_server_here=False)  # it takes no room here
 
 
 def test_without_server_programs_the_error_says_what_to_install(

@@ -21,7 +21,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import Manifest
 from coffre.model.verification import Share, VerificationReport
-from coffre.operations.backup_buckets import earlier
+from coffre.operations.backup_buckets import stored_before
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.copy.copy_backup import CopyJob, copy_backup
 from coffre.operations.copy.mend import MendJob, mend
@@ -205,7 +205,7 @@ def test_a_damaged_list_damages_every_backup_that_names_it_and_is_written_again(
         assert scene.catalog.get_backup(backup_id).is_healthy
 
 
-@pytest.mark.parametrize(("of", "read"), [(Vault, "entries"), (earlier, "manifest_of")])
+@pytest.mark.parametrize(("of", "read"), [(Vault, "entries"), (stored_before, "manifest_of")])
 def test_a_role_that_may_not_read_the_previous_backup_fails_and_stores_nothing_again(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, of: object, read: str
 ) -> None:

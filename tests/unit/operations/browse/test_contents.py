@@ -17,7 +17,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.storage import ObjectChoice
 from coffre.operations.browse.contents import Folder, bytes_of, find_object, folder_view, objects_below
 from coffre.operations.browse.diff import Change, Difference, differences
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.stores.body import Body, pieces_of
 from coffre.stores.store import Store
 from coffre.vault.codec import FrameDecoder

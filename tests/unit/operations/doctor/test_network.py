@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from coffre.operations.doctor.network import read_network
-from coffre.operations.doctor.reach import read_reach
+from coffre.operations.doctor.reachable_services import read_reach
 from coffre.policy.checks.answers import Refused
 from coffre.policy.checks.stack_facts import Network, Subnet
 

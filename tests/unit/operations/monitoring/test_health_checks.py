@@ -16,7 +16,7 @@ from coffre.model.kinds import Contents, TargetKind
 from coffre.model.manifest import BucketSummary, PackReference, StorageContent, TableContent
 from coffre.model.rotation import Amount, SweepReport
 from coffre.operations.monitoring.health_checks import check_all_targets, measures, review_backup, review_vault
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.codec import new_identity, public_key
 from coffre.vault.layout import manifest_key
 

@@ -19,7 +19,7 @@ from coffre.model.errors import IntegrityError, RestoreError
 from coffre.model.moment import Moment
 from coffre.operations.restore_database.interval_parts import parts_of
 from coffre.operations.restore_database.moments import base_for
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.moments import Point, made_from
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder

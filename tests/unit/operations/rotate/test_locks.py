@@ -17,7 +17,7 @@ from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.errors import BackupStateError, ConfigurationError, StoreError
 from coffre.model.locks import Lock, LockMode, LockProgress
 from coffre.operations.admin.pin_and_delete import BackupAdmin
-from coffre.operations.rotate import keep_locked
+from coffre.operations.rotate import extend_locks
 from coffre.operations.rotate.hold import hold, release
 from coffre.policy.locking import least_until
 from coffre.stores.store import put_small
@@ -261,7 +261,7 @@ def test_what_was_stored_before_object_lock_is_locked_by_the_next_rotation(scene
 def test_an_extension_that_takes_longer_than_a_rotation_continues_in_the_next(
     vault: LockedScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep_locked, "_BATCH", 3)
+    monkeypatch.setattr(extend_locks, "_BATCH", 3)
     backup = vault.take(DAILY, own=9)
     vault.scene.catalog.keeping.pin(backup.id, vault.scene.now)
     asked = vault.store.requests["extend_lock"]
@@ -306,7 +306,7 @@ def test_a_lock_that_cannot_be_extended_is_a_problem_and_stops_nothing_else(vaul
 def test_an_object_that_cannot_be_locked_stops_no_other_and_every_backup_that_names_it_is_reported(
     vault: LockedScene, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(keep_locked, "_BATCH", 2)
+    monkeypatch.setattr(extend_locks, "_BATCH", 2)
     first = vault.take(DAILY, own=4)
     with_it = vault.take(DAILY, previous=first)
     after = vault.take(DAILY, own=3)
@@ -349,7 +349,7 @@ def test_an_object_that_cannot_be_locked_stops_no_other_and_every_backup_that_na
 def test_a_large_backup_with_a_lasting_refusal_reaches_its_end_over_several_rotations(
     vault: LockedScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep_locked, "_BATCH", 3)
+    monkeypatch.setattr(extend_locks, "_BATCH", 3)
     backup = vault.take(DAILY, own=12)  # 14 objects, five batches
     vault.scene.catalog.keeping.pin(backup.id, vault.scene.now)
     denied = sorted(key for key in vault.needs(backup) if "/packs/" in key)[2]

@@ -15,7 +15,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.points import PointPart, PointRecord
 from coffre.model.rotation import Action
 from coffre.operations.copy.copy_points import copy_point
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.points import Reference, read_seal, write_references, write_seal
 
 

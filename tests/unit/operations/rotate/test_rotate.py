@@ -14,7 +14,7 @@ from ulid import ULID
 from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError, DeadlineError
 from coffre.model.rotation import Action, Amount, Problem
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.pack_references import References
 
 MONTH_AGO = (NOW - timedelta(days=31)).timestamp()

@@ -15,7 +15,7 @@ from coffre.model.copies import Copy, CopyStatus
 from coffre.model.locks import LockMode
 from coffre.model.rotation import Action
 from coffre.model.verification import Damage, DamageReport, Level
-from coffre.operations.rotate import keep_locked
+from coffre.operations.rotate import extend_locks
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.stores.store import Store
 from coffre.vault.damage import write_damage
@@ -369,7 +369,7 @@ def test_locks_follow_the_copys_tiers_and_grow_only(scene: Scene, copy: CopyScen
 def test_locks_of_a_large_copy_are_extended_over_several_rotations(
     scene: Scene, copy: CopyScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keep_locked, "_BATCH", 2)
+    monkeypatch.setattr(extend_locks, "_BATCH", 2)
     copy.locked, copy.retention = True, {"daily_days": 10}
     backup = scene.backup(1, Tier.DAILY, own=6)  # 8 objects
     copy.copy(backup)

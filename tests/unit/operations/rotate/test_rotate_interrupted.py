@@ -11,7 +11,7 @@ from tests.unit.operations.conftest import NOW, Scene
 
 from coffre.model.backup import Backup, Status
 from coffre.operations.admin.pin_and_delete import BackupAdmin
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 
 STORE_WRITES, TABLE_WRITES = ("delete",), ("update", "put")
 STORE_STEPS, TABLE_STEPS = ("delete", "get", "list"), ("update", "put", "query")

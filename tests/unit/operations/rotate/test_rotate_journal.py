@@ -28,7 +28,7 @@ from coffre.model.manifest import JournalBase
 from coffre.model.moment import Moment
 from coffre.model.rotation import Action
 from coffre.operations.restore_database.moments import base_for
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.policy.journal import needed_base
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import journal

@@ -11,7 +11,7 @@ from tests.unit.operations.conftest import Scene
 from coffre.model.backup import Backup, Failure
 from coffre.model.manifest import PackReference
 from coffre.operations.rotate import sweep_manifests
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.store import Store, put_small
 from coffre.vault.layout import part_key
 from coffre.vault.part_records import HISTORY_FROM, StoredPart, write_part

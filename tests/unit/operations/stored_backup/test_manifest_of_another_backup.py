@@ -18,7 +18,7 @@ from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.kinds import TargetKind
 from coffre.model.verification import Share
 from coffre.operations.admin.catalog_rebuild import rebuild
-from coffre.operations.backup_buckets.earlier import open_previous
+from coffre.operations.backup_buckets.stored_before import open_previous
 from coffre.operations.backup_database.plan import open_history_of
 from coffre.operations.drill.buckets import _prove
 from coffre.operations.export.plan import plan_export
@@ -27,7 +27,7 @@ from coffre.operations.restore_buckets.restore import restore_storage
 from coffre.operations.restore_database.job import open_source
 from coffre.operations.rotate.rotate import bytes_by_newest_user
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import manifest_of, open_manifest
+from coffre.operations.stored_backup.open_backup import manifest_of, open_manifest
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory

@@ -13,8 +13,8 @@ from datetime import datetime
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
-from coffre.operations.stored_backup.copied import completed_copy
-from coffre.operations.stored_backup.record import described
+from coffre.operations.stored_backup.backup_in_copy import completed_copy
+from coffre.operations.stored_backup.catalog_record import described
 from coffre.vault.layout import BACKUPS, MANIFEST, POINTS, point_of, record_of
 from coffre.vault.points import read_seal
 from coffre.vault.vault import Vault

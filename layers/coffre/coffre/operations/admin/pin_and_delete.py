@@ -13,7 +13,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import BackupStateError
-from coffre.operations.stored_backup.protected import refuse_protected
+from coffre.operations.stored_backup.refuse_deletion import refuse_protected
 from coffre.policy.recency import newest_first, recency
 from coffre.vault.vault import Vault
 

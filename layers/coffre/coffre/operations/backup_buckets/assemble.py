@@ -12,8 +12,8 @@ from backports import zstd
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
-from coffre.operations.backup_buckets.earlier import NOTHING_STORED, PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
+from coffre.operations.backup_buckets.stored_before import NOTHING_STORED, PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.unread import Unread
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
 from coffre.vault.entry_files import EntryFiles

@@ -18,7 +18,6 @@ from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import DeadlineError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.assemble import Collector, source_of
-from coffre.operations.backup_buckets.earlier import PreviousBackup, StoredSince, open_previous, open_stored
 from coffre.operations.backup_buckets.job import (
     PACKS_IN_MEMORY,
     READ_AHEAD_BYTES,
@@ -30,6 +29,7 @@ from coffre.operations.backup_buckets.part import run_part
 from coffre.operations.backup_buckets.plan import Planner
 from coffre.operations.backup_buckets.recording import recording
 from coffre.operations.backup_buckets.seal import seal
+from coffre.operations.backup_buckets.stored_before import PreviousBackup, StoredSince, open_previous, open_stored
 from coffre.operations.runs.locked_backup import locking_vault, seconds_to_secure
 from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.vault.bucket_progress import BucketProgress, write_progress

@@ -11,9 +11,7 @@ from coffre.buckets.changes import Compared, ObjectChange, SourceObject, compare
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry
 from coffre.operations.backup_buckets import job as jobs
-from coffre.operations.backup_buckets.earlier import NOTHING_STORED, PreviousBackup, StoredSince, damaged
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPart, BucketTally, ToCompare, ToRead, Unchanged
-from coffre.operations.backup_buckets.names import Names
 from coffre.operations.backup_buckets.references import (
     Matched,
     PointOfRun,
@@ -24,6 +22,8 @@ from coffre.operations.backup_buckets.references import (
     several_versions,
     without_mark,
 )
+from coffre.operations.backup_buckets.remaining_objects import Names
+from coffre.operations.backup_buckets.stored_before import NOTHING_STORED, PreviousBackup, StoredSince, damaged
 from coffre.operations.runs.progress import Meter
 from coffre.policy.object_keys import key_choice
 from coffre.vault.entries import live_bytes, packs_of

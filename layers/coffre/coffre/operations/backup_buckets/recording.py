@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from coffre.model.bucket_target import BucketTarget
-from coffre.operations.backup_buckets.earlier import PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.job import BucketBackupJob
+from coffre.operations.backup_buckets.stored_before import PreviousBackup, StoredSince
 from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.run import Run
 from coffre.vault.part_records import HISTORY_FROM

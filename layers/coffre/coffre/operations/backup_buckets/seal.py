@@ -8,8 +8,8 @@ from coffre.model.manifest import BucketSummary, Manifest, StorageContent
 from coffre.model.points import ManifestPoint, PointCounts
 from coffre.model.words import counted
 from coffre.operations.backup_buckets.assemble import Collector, missing_of, notes_of, requests_of
-from coffre.operations.backup_buckets.earlier import PreviousBackup
 from coffre.operations.backup_buckets.job import BucketBackupJob
+from coffre.operations.backup_buckets.stored_before import PreviousBackup
 from coffre.operations.runs.locked_backup import secure
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import stored_before

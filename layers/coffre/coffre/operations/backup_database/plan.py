@@ -16,7 +16,7 @@ from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob,
 from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import read_runs
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.profiles import fits
 from coffre.policy.slicing import Part, TableExtent, plan_parts
 from coffre.postgres.archive.reader import TocEntry, read_archive

@@ -20,7 +20,7 @@ from coffre.model.manifest import Manifest, PackReference
 from coffre.operations.copy.missing import missing_packs
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.stored_backup.copied_records import copy_records_of
-from coffre.operations.stored_backup.open import refuse_other_backups
+from coffre.operations.stored_backup.open_backup import refuse_other_backups
 from coffre.stores.store import Store, put_new
 from coffre.stores.transfer import Transfer
 from coffre.vault.entry_files import lists_apart

@@ -15,7 +15,7 @@ from coffre.model.errors import BackupStateError, CoffreError, CopyError, Integr
 from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
 from coffre.operations.copy.copy_journal import JournalCopy, copy_journal
 from coffre.operations.copy.copy_points import copy_point, due_points
-from coffre.operations.stored_backup.copied import as_copied
+from coffre.operations.stored_backup.backup_in_copy import as_copied
 from coffre.operations.stored_backup.copied_records import copy_records
 from coffre.operations.stored_backup.kept_journal import journal_bases
 from coffre.operations.stored_backup.known_locks import KnownLocks

@@ -17,7 +17,7 @@ from coffre.model.locks import LockMode, stricter
 from coffre.model.manifest import Manifest
 from coffre.operations.copy.missing import missing_packs
 from coffre.operations.copy.put_back import UNKNOWN_MODE, Need, PutBack
-from coffre.operations.stored_backup.open import manifest_of, refuse_other_backups, refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import manifest_of, refuse_other_backups, refuse_unrestorable
 from coffre.stores.body import sha256_of
 from coffre.stores.store import Store
 from coffre.vault.damage import read_findings

@@ -9,9 +9,9 @@ from typing import Final
 
 from coffre.model.copies import Destination, DirectoryDestination, S3Destination
 from coffre.model.errors import CoffreError
-from coffre.operations.doctor.asking import ask
+from coffre.operations.doctor.aws_calls import ask
+from coffre.operations.doctor.vault_access import attempt, trouble, try_writing
 from coffre.operations.doctor.vault_settings import versioning_of
-from coffre.operations.doctor.vault_use import attempt, trouble, try_writing
 from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.copies_facts import CopiesFacts, CopyPlace
 from coffre.stores.request_counts import is_aws

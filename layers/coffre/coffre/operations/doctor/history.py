@@ -12,7 +12,7 @@ from coffre.model.any_target import AnyTarget
 from coffre.model.audit import KEY_OPENED, AuditEvent
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.errors import CoffreError
-from coffre.operations.doctor.vault_use import trouble
+from coffre.operations.doctor.vault_access import trouble
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs
 from coffre.policy.freshness import newest_of

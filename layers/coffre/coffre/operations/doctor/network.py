@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from coffre.operations.doctor.asking import ask
+from coffre.operations.doctor.aws_calls import ask
 from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.stack_facts import Endpoint, Network, Route, Subnet
 

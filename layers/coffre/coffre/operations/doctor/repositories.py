@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coffre.buckets.repositories.reader import RepositoryReader
 from coffre.model.errors import CoffreError
-from coffre.operations.doctor.vault_use import attempt, trouble
+from coffre.operations.doctor.vault_access import attempt, trouble
 from coffre.policy.checks.repositories import RepositoryFacts
 
 

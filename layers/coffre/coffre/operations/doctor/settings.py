@@ -10,7 +10,7 @@ from coffre.buckets.source import ObjectSource
 from coffre.model.bucket_target import BucketSource
 from coffre.model.errors import CoffreError
 from coffre.model.settings_target import SettingsTarget
-from coffre.operations.doctor.vault_use import attempt, trouble
+from coffre.operations.doctor.vault_access import attempt, trouble
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.settings_facts import SettingsFacts, SettingsFolder
 from coffre.policy.object_keys import key_choice

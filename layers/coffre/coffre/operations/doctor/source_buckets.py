@@ -8,8 +8,8 @@ from coffre.buckets.object_facts import Listed
 from coffre.buckets.reader import BucketReader
 from coffre.model.bucket_target import BucketSource, BucketTarget
 from coffre.model.errors import CoffreError
-from coffre.operations.doctor.asking import ask
-from coffre.operations.doctor.vault_use import attempt, trouble
+from coffre.operations.doctor.aws_calls import ask
+from coffre.operations.doctor.vault_access import attempt, trouble
 from coffre.policy.checks.answers import Answer, Refused, Trouble
 from coffre.policy.checks.bucket_facts import SourceBucket, Sources
 

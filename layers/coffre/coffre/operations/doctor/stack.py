@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from coffre.operations.doctor.asking import ask, ask_unless
+from coffre.operations.doctor.aws_calls import ask, ask_unless
 from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.stack_facts import AccountLimits, Function, Rule, Subscription
 

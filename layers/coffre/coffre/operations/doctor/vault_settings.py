@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from coffre.model.locks import Lock, LockMode
-from coffre.operations.doctor.asking import ask, ask_unless
+from coffre.operations.doctor.aws_calls import ask, ask_unless
 from coffre.policy.checks.answers import Answer, Refused
 from coffre.policy.checks.vault_facts import LifecycleRule, LockProbe, PublicAccess, VaultSettings
 from coffre.stores.s3_locks import headers_of

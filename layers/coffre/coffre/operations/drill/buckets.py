@@ -25,7 +25,7 @@ from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.open import open_manifest, refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import open_manifest, refuse_unrestorable
 from coffre.policy.sampling import SampleLimits, Sampling
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache

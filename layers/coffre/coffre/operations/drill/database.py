@@ -41,7 +41,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.watchdog import Watch
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.postgres.scratch.server import scratch_server
 from coffre.postgres.scratch.structure_checks import unreadable_tables
 

@@ -15,7 +15,7 @@ from coffre.operations.drill.findings import Found
 from coffre.operations.drill.job import DrillJob, Proving
 from coffre.operations.restore_database.interval_parts import parts_of
 from coffre.operations.restore_database.job import Source
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.journal import is_base
 from coffre.policy.journal_proof import pair_for
 from coffre.policy.moments import Chosen, Stretch

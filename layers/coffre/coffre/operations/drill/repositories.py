@@ -14,7 +14,7 @@ from coffre.model.manifest import Manifest
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.totals import refuse_other_sums
 from coffre.operations.restore_repositories.clone import make_clone
-from coffre.operations.restore_repositories.stored import StoredRepository, stored_repositories
+from coffre.operations.restore_repositories.stored_repositories import StoredRepository, stored_repositories
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

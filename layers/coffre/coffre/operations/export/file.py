@@ -18,7 +18,7 @@ from coffre.operations.export.compress import zstd_file
 from coffre.operations.export.database import Exporter
 from coffre.operations.export.plan import ExportPlan, plan_export
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.postgres.archive.reader import Compression
 from coffre.vault.age_stream import encrypt_stream
 from coffre.vault.codec import FrameDecoder

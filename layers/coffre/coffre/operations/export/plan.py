@@ -10,7 +10,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, EntryKind, Manifest, RelationName, TableContent
 from coffre.operations.stored_backup.entry_file import open_chunks
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.patterns import chosen
 from coffre.postgres.archive.dangling_references import missing_relation, relations
 from coffre.postgres.archive.data_entries import DataEntries, Names, merged

@@ -13,7 +13,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.journal import bases_of
 from coffre.vault.journal import intervals, read_end, read_segment
 from coffre.vault.layout import SegmentKey, interval_of, segment_of

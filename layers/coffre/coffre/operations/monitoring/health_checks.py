@@ -29,7 +29,7 @@ from coffre.model.manifest import DatabaseContent, Manifest
 from coffre.model.rotation import SweepReport
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.operations.monitoring.copy_checks import check_copies
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.anomaly import (
     COMPARED,
     RATE_DAYS,

@@ -10,7 +10,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.copies import CopyStatus
 from coffre.model.errors import BackupStateError, TargetUnknownError
 from coffre.model.points import PointRecord
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.vault import Vault
 
 # Of an id: fewer characters fit by accident.

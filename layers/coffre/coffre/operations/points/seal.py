@@ -8,7 +8,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.points import PointPart, PointRecord
 from coffre.operations.points.find import find_backup
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.points import read_seal, write_seal
 from coffre.vault.vault import Vault
 

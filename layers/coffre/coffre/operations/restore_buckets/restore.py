@@ -20,7 +20,7 @@ from coffre.operations.restore_buckets.tally import RestoreTally
 from coffre.operations.restore_buckets.write_object import Done, Uploads, Writer, cost_of
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import open_manifest, refuse_database
+from coffre.operations.stored_backup.open_backup import open_manifest, refuse_database
 from coffre.vault.frame_cache import FrameCache
 from coffre.vault.object_restores import write_failed, write_state
 from coffre.vault.vault import Vault

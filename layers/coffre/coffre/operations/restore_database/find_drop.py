@@ -20,7 +20,7 @@ from coffre.model.names import TableName
 from coffre.operations.restore_database.interval_parts import with_bases
 from coffre.operations.restore_database.moments import stretches_of
 from coffre.operations.restore_database.row_history import History, Period
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.moments import Point, Stretch
 from coffre.postgres.journal.changes import Lines
 from coffre.postgres.journal.definitions import Definitions

@@ -23,7 +23,7 @@ from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety
 from coffre.operations.runs.parallel_map import Runner
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.confirmation import refuse_plan
 from coffre.policy.moments import Chosen
 from coffre.policy.spread import Shape

@@ -14,7 +14,7 @@ from coffre.model.manifest import DatabaseContent
 from coffre.model.moment import Moment
 from coffre.operations.restore_database.interval_parts import Base, parts_of
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.moments import Chosen, Point, Stretch, choose
 from coffre.postgres.journal.changes import Line, parse_lsn
 from coffre.postgres.journal.transactions import Transaction, outline

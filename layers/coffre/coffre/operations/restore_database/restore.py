@@ -21,7 +21,7 @@ from coffre.operations.restore_database.tables import restore_tables
 from coffre.operations.restore_database.tables_plan import choose_tables
 from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.progress import Meter
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 
 
 def restore_database(job: RestoreJob, meter: Meter) -> RestoreReport:

@@ -11,7 +11,7 @@ from coffre.buckets.repositories.lfs import place_of
 from coffre.buckets.repositories.local_repository import LocalRepository
 from coffre.buckets.repositories.remote import Refs
 from coffre.model.errors import IntegrityError
-from coffre.operations.restore_repositories.stored import StoredRepository
+from coffre.operations.restore_repositories.stored_repositories import StoredRepository
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

@@ -10,7 +10,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry
 from coffre.model.setting import Setting
 from coffre.operations.restore_settings.choose import read_setting
-from coffre.operations.restore_settings.places import SettingsPlace
+from coffre.operations.restore_settings.settings_writer import SettingsPlace
 from coffre.vault.sealed_settings import SettingsOpener
 
 

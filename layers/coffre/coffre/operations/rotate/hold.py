@@ -21,7 +21,7 @@ from coffre.model.backup import Backup, HoldProgress, Status
 from coffre.model.errors import BackupStateError, CatalogError, DeadlineError, ObjectMissingError, StoreError
 from coffre.model.hold import HoldReport
 from coffre.model.words import counted
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks
 from coffre.vault.vault import Vault

@@ -16,14 +16,14 @@ from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
+from coffre.operations.rotate.rotation_lock import Turn
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, VaultRecords, running_restores
-from coffre.operations.rotate.turn import Turn
 from coffre.operations.runs.dead_runs import is_silent, settle_backup
 from coffre.operations.stored_backup.kept_journal import journal_since, unless_needed
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.retention import decide
 from coffre.stores.with_copies import VAULT
 from coffre.vault.entry_files import lists_apart

@@ -22,14 +22,14 @@ from coffre.model.locks import LockProgress
 from coffre.model.points import PointRecord
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
-from coffre.operations.rotate.keep_locked import LockKeeper, LockNeed, needs_of
+from coffre.operations.rotate.delete_damaged import MakingWay
+from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper
-from coffre.operations.rotate.make_way import MakingWay
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
+from coffre.operations.rotate.rotation_lock import Turn
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, BackupSummary, SweepJob, running_restores
-from coffre.operations.rotate.turn import Turn
-from coffre.operations.stored_backup.copied import as_copied, described_copy
+from coffre.operations.stored_backup.backup_in_copy import as_copied, described_copy
 from coffre.operations.stored_backup.kept_journal import journal_since, unless_needed
 from coffre.operations.stored_backup.known_locks import KnownLocks
 from coffre.vault.layout import manifest_key

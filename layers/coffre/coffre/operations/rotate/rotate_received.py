@@ -21,7 +21,7 @@ from coffre.operations.rotate.rotate_copy import unless_locked
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import BackupSummary, SweepJob
 from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, unless_needed
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.retention import decide
 from coffre.vault.layout import BACKUPS, MANIFEST, PACKS, marks_prefix, record_of

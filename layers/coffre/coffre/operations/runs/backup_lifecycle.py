@@ -16,7 +16,7 @@ from coffre.operations.runs.admission import Admission, Request, Result, RunOutc
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run, Spread
 from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.vault import Committed, Vault
 
 type Work = Callable[[Run], tuple[Manifest, Committed] | Paused | Spread]

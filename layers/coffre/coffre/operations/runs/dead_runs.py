@@ -13,7 +13,7 @@ from coffre.model.drill import DrillRun
 from coffre.model.errors import BackupStateError, CoffreError
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.unfinished_runs import is_history
-from coffre.operations.stored_backup.record import completed
+from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.part_records import recorded_parts
 from coffre.vault.vault import Vault
 

@@ -18,7 +18,7 @@ from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused
 from coffre.operations.runs.watchdog import BEAT_SECONDS, RECORDING_SECONDS, Watch
-from coffre.operations.stored_backup.open import refuse_unrestorable
+from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.vault.vault import Vault
 
 type Work = Callable[[Meter], RestoreReport | Paused]

@@ -16,7 +16,7 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
 from coffre.model.safety import Safety, SafetyState
 from coffre.model.words import counted
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.vault.vault import Vault
 
 # A plan asks for no further backup when one is as recent as this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError
 from coffre.model.words import counted
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.vault.vault import Vault
 
 

@@ -16,7 +16,7 @@ from coffre.model.journal import IntervalEnd, JournalInterval
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import JournalBase
 from coffre.model.rotation import Action, Decision
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.journal import bases_of, is_over, needed_base
 from coffre.vault.journal import intervals, read_end
 from coffre.vault.layout import interval_end_key, journal_prefix

@@ -8,7 +8,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, CoffreError, CopyUnknownError
-from coffre.operations.stored_backup.copied import as_copied
+from coffre.operations.stored_backup.backup_in_copy import as_copied
 from coffre.stores.with_copies import VAULT, Place, StoreWithCopies
 from coffre.vault.vault import Vault
 

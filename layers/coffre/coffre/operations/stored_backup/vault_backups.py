@@ -14,7 +14,7 @@ from typing import Final
 
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError, TargetUnknownError
-from coffre.operations.stored_backup.record import described, described_by_manifest
+from coffre.operations.stored_backup.catalog_record import described, described_by_manifest
 from coffre.policy.recency import newest_first
 from coffre.vault.layout import BACKUPS, MANIFEST, RecordKey, record_of
 from coffre.vault.points import SealedPoints

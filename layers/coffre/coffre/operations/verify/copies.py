@@ -20,7 +20,7 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.manifest import Manifest
 from coffre.model.rotation import Amount
 from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.copy_records import CopyState
 from coffre.operations.verify.damages import read_pack
 from coffre.operations.verify.inventory import look

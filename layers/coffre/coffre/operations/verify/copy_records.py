@@ -14,8 +14,8 @@ from coffre.model.backup import Backup
 from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.verification import Damage, DamageReport, Level
-from coffre.operations.stored_backup.copied import as_copied, described_copy
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.backup_in_copy import as_copied, described_copy
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.damages import once
 from coffre.operations.verify.job import BadPacks, CatalogSnapshot, VerifyJob
 from coffre.vault.layout import BACKUPS, MANIFEST, record_of

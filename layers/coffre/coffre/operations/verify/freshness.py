@@ -17,7 +17,7 @@ from coffre.model.errors import BackupStateError, IntegrityError, ObjectMissingE
 from coffre.model.freshness import Check, Checked, FreshReport, Settled
 from coffre.model.kinds import TargetKind
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.fresh_copies import CopyCheck
 from coffre.policy.copy_health import component
 from coffre.policy.freshness import check_backup, check_verified, newest_of

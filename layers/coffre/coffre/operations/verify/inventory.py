@@ -19,9 +19,9 @@ from coffre.model.manifest import EntriesFile
 from coffre.model.rotation import Amount
 from coffre.model.vault_use import JournalDamage
 from coffre.model.verification import Damage, Level, Share, VerificationReport
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.damages import pack_swapped
-from coffre.operations.verify.heads import Heads, confirmed
+from coffre.operations.verify.head_requests import Heads, confirmed
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.journals import JournalLook
 from coffre.operations.verify.lock_check import LockCheck

@@ -14,7 +14,7 @@ from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
 from coffre.model.protection import Retention
 from coffre.model.verification import Damage, DamageReport, Level
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.damages import Place, once, place_of
 from coffre.operations.verify.lock_check import LockCheck
 from coffre.policy.recency import completion

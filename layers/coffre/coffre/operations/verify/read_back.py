@@ -17,7 +17,7 @@ from coffre.model.errors import BackupStateError, EncryptionError, IntegrityErro
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.read_journals import JournalReading
 from coffre.vault.codec import FrameDecoder

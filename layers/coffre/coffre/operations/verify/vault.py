@@ -16,7 +16,7 @@ from coffre.model.errors import EncryptionError, IntegrityError, ObjectMissingEr
 from coffre.model.manifest import Frame, Manifest, PackReference
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Examined, Level, VerificationReport
-from coffre.operations.stored_backup.open import open_manifest
+from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.operations.verify.damages import Place, once, pack_missing, pack_swapped, pack_truncated, place_of
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.readback import ReadEntry, read_back

@@ -12,7 +12,7 @@ from coffre.model.document import Document, describe_validation
 from coffre.model.errors import EventError
 from coffre.model.names import visible
 from coffre.model.times import in_utc, parse_span
-from coffre.runtime.proof import Proof, digest_of
+from coffre.runtime.caller_proof import Proof, digest_of
 
 Ulid = Annotated[str, Field(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$", description="a ULID")]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.operations.backup_buckets.assemble import source_of
-from coffre.operations.backup_buckets.earlier import open_previous, open_stored
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.plan_files import RangesHeader, StoredFile, write_header
 from coffre.operations.backup_buckets.spread.records import FIRST_RECORD, write_record
 from coffre.operations.backup_buckets.spread.step import AHEAD
+from coffre.operations.backup_buckets.stored_before import open_previous, open_stored
 from coffre.operations.runs.run import Run, Spread
 from coffre.vault.bucket_progress import BucketProgress, EarlierRun, RangeRecord
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from coffre.model.manifest import Manifest, PackReference
 from coffre.operations.backup_buckets.backup import seal_ranges
-from coffre.operations.backup_buckets.earlier import open_previous
 from coffre.operations.backup_buckets.job import BucketBackupJob
-from coffre.operations.backup_buckets.names import Names
+from coffre.operations.backup_buckets.remaining_objects import Names
 from coffre.operations.backup_buckets.spread.plan_files import RangesHeader, StoredFile, write_ranges
 from coffre.operations.backup_buckets.spread.records import merged, read_record
+from coffre.operations.backup_buckets.stored_before import open_previous
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.policy.ranges import Mark, NameRange, PlannedRange, cover, divide, marks_of

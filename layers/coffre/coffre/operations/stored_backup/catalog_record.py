@@ -5,7 +5,7 @@ from __future__ import annotations
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Manifest
-from coffre.operations.stored_backup.open import refuse_other_backups
+from coffre.operations.stored_backup.open_backup import refuse_other_backups
 from coffre.vault.damage import read_damage
 from coffre.vault.vault import Committed, Vault
 

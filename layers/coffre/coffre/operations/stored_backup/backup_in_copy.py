@@ -6,7 +6,7 @@ from datetime import datetime
 
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus
-from coffre.operations.stored_backup.record import described
+from coffre.operations.stored_backup.catalog_record import described
 from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 

@@ -17,8 +17,8 @@ from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, Lock
 from coffre.model.manifest import Manifest
 from coffre.model.rotation import Problem
 from coffre.operations.rotate.rotate import RotateJob
-from coffre.operations.rotate.turn import Turn
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.rotate.rotation_lock import Turn
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.damage import read_findings
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.vault import Vault

@@ -10,7 +10,7 @@ from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import EntriesFile, Entry, Manifest, PackReference
 from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.runs.unfinished_runs import read_runs
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.bucket_progress import EarlierRun, RecordNames
 from coffre.vault.entry_lines import read_lines
 from coffre.vault.history import Unfinished, newest_usable, usable_packs

@@ -21,7 +21,7 @@ from coffre.model.manifest import Manifest
 from coffre.model.protection import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
 from coffre.model.words import counted
-from coffre.operations.stored_backup.open import manifest_of
+from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.policy.locking import extension_of
 from coffre.vault.entry_files import lists_apart
 from coffre.vault.locks import VaultLocks, is_shorter

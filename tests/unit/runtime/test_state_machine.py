@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from coffre.model.errors import CoffreError, SettingsError
-from coffre.runtime.machine import Machine, machine
+from coffre.runtime.state_machine import Machine, machine
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

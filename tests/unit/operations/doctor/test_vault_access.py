@@ -10,7 +10,7 @@ from tests.locking_store import LockingDirectory
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import StoreError
 from coffre.model.locks import LockMode
-from coffre.operations.doctor.vault_use import use_vault
+from coffre.operations.doctor.vault_access import use_vault
 from coffre.policy.checks.check import Unread
 from coffre.policy.checks.vault_facts import VaultReach, VaultUse, WriteTest
 from coffre.stores.body import Body

@@ -76,7 +76,7 @@ def new_recipients(place: Place, target: str) -> tuple[str, ...]:
 
 def manifest_of(place: Place, backup: Backup) -> Manifest:
     """Return a backup's manifest; raises what reading it raises."""
-    from coffre.operations.stored_backup.open import manifest_of as read
+    from coffre.operations.stored_backup.open_backup import manifest_of as read
 
     return read(place.vault, backup)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coffre.model.errors import SettingsError
-from coffre.runtime.settings import PostgresSettings, Settings
+from coffre.runtime.environment import PostgresSettings, Settings
 
 COMPLETE = {
     "COFFRE_CONFIGURATION": "/coffre/configuration",
