@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg2
 import psycopg2.extensions
@@ -14,6 +16,8 @@ from tests.integration.journal_scene import Scene
 
 from coffre.model.errors import CoffreError
 from coffre.postgres.journal import peek, slot
+
+UNINSTALL = Path(__file__).parents[3] / "docs/uninstall.md"
 
 
 @contextmanager
@@ -51,6 +55,12 @@ def test_a_slot_is_read_in_steps_and_holds_nothing_that_is_stored(scene: Scene) 
         scene.run("SELECT pg_log_standby_snapshot(), pg_current_xact_id()")  # the commit flushes it
         assert scene.drain() == []  # nothing of this database
     assert before > 2_000_000 > 100_000 > slot.require_ours(scene.reader, scene.ours).retained_bytes
+    # A person who has deleted the stack finds it
+    [listed] = re.findall(r"```sql\n(SELECT slot_name.*?)```", UNINSTALL.read_text(), re.DOTALL)
+    with scene.reader.cursor() as cursor:
+        cursor.execute(listed)
+        assert (scene.ours.name, scene.name) in [row[:2] for row in cursor]
+    scene.reader.rollback()
 
     assert slot.drop(scene.reader, scene.ours.name)
     assert not slot.drop(scene.reader, scene.ours.name)
