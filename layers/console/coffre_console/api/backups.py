@@ -99,7 +99,12 @@ class Deleted(Shown):
 
 def register(routes: ApiRoutes) -> None:
     """Register the routes."""
+    _register_lists(routes)
+    _register_one(routes)
+    _register_keeping(routes)
 
+
+def _register_lists(routes: ApiRoutes) -> None:
     @routes.add("GET", PATH, summary="List backups, newest first", tag=_TAG)
     def list_them(
         target: TargetQuery = None,
@@ -139,6 +144,8 @@ def register(routes: ApiRoutes) -> None:
             unread=unread_of(damaged, visit.may()),
         )
 
+
+def _register_one(routes: ApiRoutes) -> None:
     @routes.add("POST", PATH, summary="Back a target up now, in the background", tag=_TAG, status=HTTPStatus.ACCEPTED)
     def create(body: NewBackup) -> Answer[Started]:
         return start_backup(routes.visit, body.target, keep=body.keep, full=body.full)
@@ -163,6 +170,8 @@ def register(routes: ApiRoutes) -> None:
         answer = ask_deletion(visit, backup_id, dry_run=body.dry_run, force=body.force, confirmation=confirmation)
         return Deleted.model_validate({name: answer[name] for name in Deleted.model_fields if name in answer})
 
+
+def _register_keeping(routes: ApiRoutes) -> None:
     def keep(backup_id: str, event: dict[str, object], permission: Permission) -> Asked:
         visit = routes.visit
         visit.backup(backup_id, permission)

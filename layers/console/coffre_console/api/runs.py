@@ -50,7 +50,11 @@ class Verification(Body):
 
 def register(routes: ApiRoutes) -> None:
     """Register the routes."""
+    _register_running(routes)
+    _register_proofs(routes)
 
+
+def _register_running(routes: ApiRoutes) -> None:
     @routes.add("GET", "/api/v1/runs", summary="Backups and restores in progress", tag=_TAG)
     def running() -> RunList:
         visit = routes.visit
@@ -85,6 +89,8 @@ def register(routes: ApiRoutes) -> None:
         visit.restore(restore_id, Permission.RESTORE)
         return ask_rotate(visit, restore_id, {"cancel": restore_id})
 
+
+def _register_proofs(routes: ApiRoutes) -> None:
     accepted_status = HTTPStatus.ACCEPTED
 
     @routes.add("POST", f"{PATH}/<backup_id>/verify", summary="Verify a backup", tag=_TAG, status=accepted_status)
