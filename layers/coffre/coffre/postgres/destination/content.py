@@ -7,8 +7,11 @@ from typing import Final
 
 import psycopg2.extensions
 
+from coffre.model.errors import DestinationError
 from coffre.model.names import shown
 from coffre.policy.profiles import Profile
+from coffre.postgres.connection.address import Connection
+from coffre.postgres.destination.unfinished_restore import Unfinished
 
 
 def is_empty(session: psycopg2.extensions.connection) -> bool:
@@ -28,6 +31,37 @@ def content_of(session: psycopg2.extensions.connection, profile: Profile) -> lis
 def first_of(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def refuse_content(
+    connection: Connection,
+    session: psycopg2.extensions.connection,
+    profile: Profile,
+    found_unfinished: Unfinished | None,
+) -> None:
+    """Refuse a database with anything that a person could miss, or that an unfinished restore has left.
+
+    Raises
+    ------
+    DestinationError
+        `DESTINATION_UNFINISHED`, `DESTINATION_NOT_EMPTY`
+    """
+    found = content_of(session, profile)
+    if found and found_unfinished is not None:
+        raise DestinationError(
+            f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
+            "not end.",
+            code="DESTINATION_UNFINISHED",
+            hint="Nothing was changed. With --restart everything that was created since then is removed, and the "
+            "restore begins again; --restart --dry-run lists it.",
+        )
+    if found:
+        raise DestinationError(
+            f"The destination {connection} is not empty: it has {first_of(found)}.",
+            code="DESTINATION_NOT_EMPTY",
+            hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
+            "and then switch your application over or copy back what you need.",
+        )
 
 
 # Anything a person could miss: relations that are neither the system's nor an extension's.

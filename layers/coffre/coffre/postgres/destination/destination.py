@@ -27,7 +27,7 @@ from coffre.postgres.connection.create_database import (
 )
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.destination import marks, unfinished_restore
-from coffre.postgres.destination.content import content_of, first_of, is_empty
+from coffre.postgres.destination.content import is_empty, refuse_content
 from coffre.postgres.destination.encodings import refuse_encoding
 from coffre.postgres.destination.restore_lock import end_earlier, guarded, is_ours, taken_over
 
@@ -168,11 +168,11 @@ def _leftovers(
     found = unfinished_restore.find(session)
     left = tuple(f"{kind} {name}" for kind, name in unfinished_restore.leftovers(session, found)) if found else ()
     if found is None or not restart:
-        _refuse_content(connection, session, profile, found)
+        refuse_content(connection, session, profile, found)
         return ()
     if not dry_run:
         unfinished_restore.clear(session, found)
-        _refuse_content(connection, session, profile, None)
+        refuse_content(connection, session, profile, None)
     return left
 
 
@@ -253,30 +253,6 @@ def _refuse_unfit(connection: Connection, session: psycopg2.extensions.connectio
     refuse_older_server(connection, session.server_version, content)
     with session.cursor() as cursor:
         refuse_encoding(connection, cursor, content)
-
-
-def _refuse_content(
-    connection: Connection,
-    session: psycopg2.extensions.connection,
-    profile: Profile,
-    found_unfinished: unfinished_restore.Unfinished | None,
-) -> None:
-    found = content_of(session, profile)
-    if found and found_unfinished is not None:
-        raise DestinationError(
-            f"The destination {connection} holds a part of the backup: the restore {found_unfinished.restore_id} did "
-            "not end.",
-            code="DESTINATION_UNFINISHED",
-            hint="Nothing was changed. With --restart everything that was created since then is removed, and the "
-            "restore begins again; --restart --dry-run lists it.",
-        )
-    if found:
-        raise DestinationError(
-            f"The destination {connection} is not empty: it has {first_of(found)}.",
-            code="DESTINATION_NOT_EMPTY",
-            hint="Nothing was changed. Restore into a new database (give a name that does not exist yet), look at it, "
-            "and then switch your application over or copy back what you need.",
-        )
 
 
 def _answers(cursor: psycopg2.extensions.cursor, query: str) -> bool:

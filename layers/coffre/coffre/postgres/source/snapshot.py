@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 import psycopg2
@@ -30,17 +29,16 @@ from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.postgres.connection.server_facts import ServerFacts, read_facts
 from coffre.postgres.source import catalog_drift
 from coffre.postgres.source.locks import lock_timeout
+from coffre.postgres.source.materialized_views import in_order_of_refresh
 from coffre.postgres.source.present_catalog import PresentCatalog
+from coffre.postgres.source.sequences import read_sequences
 from coffre.postgres.source.snapshot_identity import Identity, read_identity
 from coffre.postgres.source.snapshot_queries import (
     EXTENSION_KEYS,
     EXTENSION_SEQUENCES,
     EXTENSION_TABLES,
-    MATERIALIZED_VIEW_NEEDS,
-    MATERIALIZED_VIEWS,
     NAMES,
     OWNED_SEQUENCES,
-    SEQUENCES,
     SIZES_OF,
     TABLES,
 )
@@ -48,7 +46,6 @@ from coffre.postgres.source.standby import refuse_unlogged
 from coffre.postgres.source.table_sizes import TableSizes
 from coffre.postgres.source.unstored import Unstored, chosen_members, find_unstored, unread_definitions
 
-_SEQUENCE_BATCH: Final = 100
 _BLOCK_BYTES: Final = 8192
 
 
@@ -183,27 +180,8 @@ class Holder:
         }
 
     def sequences(self, toc: Sequence[TocEntry], members: Sequence[int] = ()) -> tuple[SequenceValue, ...]:
-        """Read the sequences' values. They are not transactional: this is their state now (field note 17).
-
-        Those that tables of `members` own are not in the table of contents either.
-        """
-        dumped = [entry.oid for entry in toc if entry.description == "SEQUENCE"]
-        dumped += [oid for (oid,) in self._query(OWNED_SEQUENCES, {"tables": list(members)})]
-        created = [entry.oid for entry in toc if entry.description == "EXTENSION"]
-        names = self._query(SEQUENCES, {"sequences": dumped, "extensions": created})
-        values: list[SequenceValue] = []
-        for start in range(0, len(names), _SEQUENCE_BATCH):
-            batch = names[start : start + _SEQUENCE_BATCH]
-            union = " UNION ALL ".join(
-                f"SELECT {index}, last_value, is_called FROM {qualified(*name)}"  # noqa: S608 - quoted
-                for index, name in enumerate(batch)
-            )
-            for index, last_value, is_called in self._query(union):
-                schema, name = batch[index]
-                values.append(
-                    SequenceValue(schema_name=schema, sequence_name=name, last_value=last_value, is_called=is_called)
-                )
-        return tuple(values)
+        """Read the sequences' values. Those that tables of `members` own are not in the table of contents."""
+        return read_sequences(self._query, toc, members)
 
     def members(self, patterns: Sequence[str]) -> tuple[list[int], list[str]]:
         """Return the oids of extensions' members that fit, and the patterns that none fits (`unstored`)."""
@@ -245,17 +223,7 @@ class Holder:
 
     def materialized_views(self, toc: Sequence[TocEntry]) -> tuple[RelationName, ...]:
         """Return the populated materialized views in an order in which they can be refreshed."""
-        oids = [entry.oid for entry in toc if entry.description == "MATERIALIZED VIEW"]
-        names = {oid: (schema, name) for oid, schema, name in self._query(MATERIALIZED_VIEWS, {"views": oids})}
-        needs: dict[int, set[int]] = {oid: set() for oid in names}
-        for view, needed in self._query(MATERIALIZED_VIEW_NEEDS, {"views": list(names)}):
-            if needed in names and needed != view:
-                needs[view].add(needed)
-        try:
-            order = list(TopologicalSorter(needs).static_order())
-        except CycleError:  # through functions only; PostgreSQL itself cannot order them either
-            order = sorted(names)
-        return tuple(RelationName(schema_name=names[oid][0], relation_name=names[oid][1]) for oid in order)
+        return in_order_of_refresh(self._query, toc)
 
     def ask[T](self, read: Callable[[psycopg2.extensions.connection], T]) -> T:
         """Return what is read in the holder's transaction."""
