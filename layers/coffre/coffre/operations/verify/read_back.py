@@ -7,19 +7,25 @@ verified; then a share of everything, a different one each day, so that every pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from ulid import ULID
 
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup
 from coffre.model.errors import BackupStateError, EncryptionError, IntegrityError
 from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
-from coffre.model.verification import Damage, DamageReport, Examined, Level, Share, VerificationReport
+from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.read_journals import JournalReading
+from coffre.operations.verify.read_tally import (
+    Tally,
+    note_damaged,
+    note_refused,
+    note_share_unfinished,
+    note_unfinished,
+)
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.damage import heal_damage, put_back, read_findings, together
 from coffre.vault.layout import writer_of
@@ -44,7 +50,7 @@ def read_backup(job: VerifyJob, backup_id: str) -> VerificationReport:
     """
     known = CatalogSnapshot.read(job.catalog)
     (backup,) = known.required(backup_id=backup_id)
-    tally = _Tally()
+    tally = Tally()
     _prove(job, backup, tally, lambda _: True, job.is_time_over, heals=True)
     if any(one.outcome == "deleted" for one in tally.examined):
         raise BackupStateError(
@@ -64,7 +70,7 @@ def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport
     """
     known = CatalogSnapshot.read(job.catalog)
     known.required(target)
-    tally = _Tally()
+    tally = Tally()
     limit = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_NEW)
     _prove_new(job, known, target, tally, lambda: job.remaining_seconds() <= limit)
     enough = RESERVE_SECONDS + (job.remaining_seconds() - RESERVE_SECONDS) * (1 - _SHARE_FOR_JOURNAL)
@@ -77,45 +83,10 @@ def read_target(job: VerifyJob, target: str, share: Share) -> VerificationReport
     return report.model_copy(update={"status": status, "journal": journal.packs, "journal_problems": problems})
 
 
-@dataclass
-class _Tally:
-    backups: set[str] = field(default_factory=set)
-    packs: set[str] = field(default_factory=set)
-    entries: int = 0
-    frames: Amount = field(default_factory=Amount)
-    damages: list[Damage] = field(default_factory=list)
-    own: dict[str, list[Damage]] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
-    examined: list[Examined] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    unfinished: str | None = None
-
-    def add(self, backup: Backup, read: ReadEntry) -> None:
-        """Count what was read of an entry, and keep its damage."""
-        self.entries += read.is_read
-        for frame in read.frames:
-            self.frames = self.frames.plus(frame.length)
-            self.packs.add(frame.pack)
-        for damage in read.damages:
-            self.add_damage(backup, damage)
-
-    def add_damage(self, backup: Backup, damage: Damage) -> None:
-        """Keep damage: of the backup's own records, or of a pack, and then of every backup that names it."""
-        if damage.pack is None:
-            self.own.setdefault(backup.id, []).append(damage)
-        else:
-            self.damages.append(damage)
-
-    def note(self, backup: Backup, outcome: str, text: str | None = None) -> None:
-        """Keep the outcome of a backup that was to be read completely."""
-        fields = {"backup_id": backup.id, "target": backup.target, "outcome": outcome, "text": text}
-        self.examined.append(Examined.model_validate(fields))
-
-
 # --- all of a backup ---
 
 
-def _prove_new(job: VerifyJob, known: CatalogSnapshot, target: str, tally: _Tally, is_over: _IsOver) -> None:
+def _prove_new(job: VerifyJob, known: CatalogSnapshot, target: str, tally: Tally, is_over: _IsOver) -> None:
     """Read back what no verification has seen yet, the oldest backup first.
 
     Packs of a verified backup were read back with it: they need not be read again for each backup that references
@@ -132,7 +103,7 @@ def _prove_new(job: VerifyJob, known: CatalogSnapshot, target: str, tally: _Tall
             proven.add(backup.id)
 
 
-def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
+def _prove(job: VerifyJob, backup: Backup, tally: Tally, wanted: _Wanted, is_over: _IsOver, *, heals: bool) -> bool:
     """Read the wanted frames of all entries, and mark the backup as verified if everything is as recorded."""
     tally.backups.add(backup.id)
     opened = _open(job, backup, tally)
@@ -159,24 +130,24 @@ def _prove(job: VerifyJob, backup: Backup, tally: _Tally, wanted: _Wanted, is_ov
         tally.note(backup, "damaged")
         return False
     if not is_whole:
-        _note_unfinished(job, backup, tally, last, cut)
+        note_unfinished(job, backup, tally, last, cut)
         return False
     return _note_verified(job, backup, tally, findings, heals=heals)
 
 
 def _note_verified(
-    job: VerifyJob, backup: Backup, tally: _Tally, findings: Mapping[str, DamageReport], *, heals: bool
+    job: VerifyJob, backup: Backup, tally: Tally, findings: Mapping[str, DamageReport], *, heals: bool
 ) -> bool:
     known = together(findings.values())
     if backup.damaged_at is not None and not (known and known.is_of_stored_bytes):
         text = f"Every byte is as it was stored, but that does not solve what a drill found: {backup.damage}"
-        _note_damaged(backup, tally, text)
+        note_damaged(backup, tally, text)
         return False
     try:
         now = job.now()
         job.catalog.keeping.mark_verified(backup.id, now, seen=backup, heals=heals)
     except BackupStateError as error:
-        _note_refused(job, backup, tally, error)
+        note_refused(job, backup, tally, error)
         return False
     # The catalog decides; the mark serves to rebuild it.
     job.vault.mark_verified(backup.target, backup.id, str(ULID.from_datetime(now)), now)
@@ -196,30 +167,7 @@ def _findings(job: VerifyJob, backup: Backup) -> dict[str, DamageReport]:
         return {}  # nothing can be healed
 
 
-def _note_unfinished(job: VerifyJob, backup: Backup, tally: _Tally, last: str, cut: int | None) -> None:
-    try:
-        job.catalog.keeping.note_read(backup, last, cut)
-    except BackupStateError as error:
-        _note_refused(job, backup, tally, error)
-        return
-    where = f"{last}{f', and {cut:,} frames of the object after it' if cut else ''}"
-    tally.note(backup, "unfinished", f"It was good up to {where}; the next verification continues from there.")
-
-
-def _note_refused(job: VerifyJob, backup: Backup, tally: _Tally, error: BackupStateError) -> None:
-    """Note what happened to a backup meanwhile: a rotation deleted it, or another run found it damaged."""
-    if job.catalog.get_backup(backup.id).status is Status.COMPLETED:
-        _note_damaged(backup, tally, f"While it was being read, another run found damage. {error.message}")
-    else:
-        tally.note(backup, "deleted", "It was deleted while it was being read.")
-
-
-def _note_damaged(backup: Backup, tally: _Tally, text: str) -> None:
-    tally.problems.append(Problem(code="BACKUP_DAMAGED", target=backup.target, text=text))
-    tally.note(backup, "damaged", text)
-
-
-def _open(job: VerifyJob, backup: Backup, tally: _Tally) -> tuple[Manifest, FrameDecoder] | None:
+def _open(job: VerifyJob, backup: Backup, tally: Tally) -> tuple[Manifest, FrameDecoder] | None:
     try:
         manifest = manifest_of(job.vault, backup)
         return manifest, job.decoder.of_recipients(manifest.recipients)
@@ -247,7 +195,7 @@ def _until(is_over: _IsOver, reading: Iterator[ReadEntry]) -> Iterator[ReadEntry
 # --- a share of everything ---
 
 
-def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Share, tally: _Tally) -> None:
+def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Share, tally: Tally) -> None:
     """Read the frames of a share of the packs, each once, for all backups that reference them."""
     seen: set[tuple[str, int]] = set()
 
@@ -260,7 +208,7 @@ def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Shar
 
     for backup in known.living(target):
         if job.is_time_over():
-            _note_share_unfinished(tally)
+            note_share_unfinished(tally)
             return
         opened = _open(job, backup, tally) if backup.id not in tally.closed else None
         if opened is not None and any(share.holds(pack.key) for pack in opened[0].packs):
@@ -269,7 +217,7 @@ def _read_share(job: VerifyJob, known: CatalogSnapshot, target: str, share: Shar
 
 
 def _read_some(
-    job: VerifyJob, backup: Backup, opened: tuple[Manifest, FrameDecoder], wanted: _Wanted, tally: _Tally
+    job: VerifyJob, backup: Backup, opened: tuple[Manifest, FrameDecoder], wanted: _Wanted, tally: Tally
 ) -> None:
     manifest, decoder = opened
     try:
@@ -279,17 +227,13 @@ def _read_some(
             if read is not None:
                 tally.add(backup, read)
             if read is None or read.cut is not None:
-                _note_share_unfinished(tally)
+                note_share_unfinished(tally)
                 return
     except IntegrityError as error:
         tally.add_damage(backup, Damage.of(error))
 
 
-def _note_share_unfinished(tally: _Tally) -> None:
-    tally.unfinished = "The time was over before the day's share was read."
-
-
-def _report(job: VerifyJob, known: CatalogSnapshot, tally: _Tally, target: str, share: str) -> VerificationReport:
+def _report(job: VerifyJob, known: CatalogSnapshot, tally: Tally, target: str, share: str) -> VerificationReport:
     damaged = record_damage(job, Level.READ, known, tally.damages, tally.own)
     packs = Amount(objects=len(tally.packs), size_bytes=tally.frames.size_bytes)
     return VerificationReport(
