@@ -13,7 +13,7 @@ from coffre.model.bucket_target import BucketSource, BucketTarget
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import DrillSummary, Outcome
 from coffre.model.kinds import TargetKind
-from coffre.model.status import Facts, OpenAlert, Schedule, TargetFacts
+from coffre.model.status_facts import Facts, OpenAlert, Schedule, TargetFacts
 from coffre.model.vault_use import VaultUse
 
 NOW: Final = datetime(2026, 11, 28, 12, tzinfo=UTC)  # a Saturday

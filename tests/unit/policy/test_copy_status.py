@@ -9,7 +9,8 @@ import pytest
 from tests.unit.policy.safety_scene import NOW, alert, database, facts, run
 
 from coffre.model.copies import Copy, CopyStatus, Destination
-from coffre.model.status import CopyFacts, Facts, Standing
+from coffre.model.status import Standing
+from coffre.model.status_facts import CopyFacts, Facts
 from coffre.policy.safety import reasons
 from coffre.policy.status_report import report_of
 

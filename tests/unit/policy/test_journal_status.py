@@ -11,7 +11,8 @@ from tests.unit.policy.safety_scene import NOW, SCHEDULES, database, facts, sche
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.journal import JournalState
 from coffre.model.journal_options import JournalOptions
-from coffre.model.status import Facts, Source, Standing, Unread
+from coffre.model.status import Standing
+from coffre.model.status_facts import Facts, Source, Unread
 from coffre.policy.safety import reasons
 from coffre.policy.status_report import report_of
 from coffre_cli.commands.status.show import show_status

@@ -17,7 +17,8 @@ from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.drill import Outcome
 from coffre.model.protection import BucketDrill
 from coffre.model.server import SeenDatabase
-from coffre.model.status import Facts, Source, Standing, TargetFacts, Unread
+from coffre.model.status import Standing
+from coffre.model.status_facts import Facts, Source, TargetFacts, Unread
 from coffre.policy.safety import headline, reasons, standing
 from coffre.policy.status_report import report_of
 

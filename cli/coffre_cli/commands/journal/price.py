@@ -69,7 +69,7 @@ def journal_lines(deployed: DeployedStack, names: Sequence[str]) -> dict[str, st
 
 def undrained(deployed: DeployedStack, names: Sequence[str]) -> list[str]:
     """Return a sentence if the journals of these targets are drained by nothing in the stack."""
-    from coffre.model.status import JOURNAL_SCHEDULE
+    from coffre.model.status_facts import JOURNAL_SCHEDULE
     from coffre.operations.status.schedules import rules_of
 
     rules = deployed.outputs.get("Schedules")

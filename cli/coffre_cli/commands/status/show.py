@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from coffre.model.status import JOURNAL_SCHEDULE
+from coffre.model.status_facts import JOURNAL_SCHEDULE
 from coffre.model.words import counted, duration, size
 from coffre.policy.cost import dollars
 from coffre.policy.objectives import words_of
@@ -16,7 +16,8 @@ from coffre_cli.screen import age, ahead, print_table, say, say_command, sparkli
 
 if TYPE_CHECKING:
     from coffre.model.drill import DrillSummary
-    from coffre.model.status import CheckupSummary, JournalStatus, StatusReport, TargetStatus
+    from coffre.model.status import JournalStatus, StatusReport, TargetStatus
+    from coffre.model.status_facts import CheckupSummary
 
 _STANDINGS: Final = {  # by `Standing`
     "not_safe": ("NOT SAFE", "bold red"),

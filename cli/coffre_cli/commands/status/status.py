@@ -19,7 +19,8 @@ from coffre_cli.place import Place, find_place
 from coffre_cli.stack_options import JsonOption, StackOption
 
 if TYPE_CHECKING:
-    from coffre.model.status import Facts, StatusReport
+    from coffre.model.status import StatusReport
+    from coffre.model.status_facts import Facts
 
 EXAMPLES = examples(
     "coffre status",

@@ -15,7 +15,8 @@ from coffre.model.copies import CopyStatus
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import Outcome
 from coffre.model.kinds import Status
-from coffre.model.status import CopyFacts, Facts, OpenAlert, Reason, Schedule, Source, Standing, TargetFacts, Unread
+from coffre.model.status import Reason, Standing
+from coffre.model.status_facts import CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.policy.copy_health import DAMAGED, check_copy
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 

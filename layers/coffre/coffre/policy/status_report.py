@@ -9,20 +9,8 @@ from typing import Final
 from coffre.model.any_target import is_gone
 from coffre.model.kinds import Status
 from coffre.model.objectives import Objective
-from coffre.model.status import (
-    JOURNAL_SCHEDULE,
-    CopyFacts,
-    CopyState,
-    Facts,
-    JournalStatus,
-    Measured,
-    Reason,
-    Source,
-    Standing,
-    StatusReport,
-    TargetFacts,
-    TargetStatus,
-)
+from coffre.model.status import CopyState, JournalStatus, Measured, Reason, Standing, StatusReport, TargetStatus
+from coffre.model.status_facts import JOURNAL_SCHEDULE, CopyFacts, Facts, Source, TargetFacts
 from coffre.policy.copy_health import newest_copied
 from coffre.policy.freshness import age_hours, overdue_after_hours
 from coffre.policy.journal_health import has_journal

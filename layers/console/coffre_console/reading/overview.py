@@ -8,7 +8,8 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
-from coffre.model.status import Facts, StatusReport
+from coffre.model.status import StatusReport
+from coffre.model.status_facts import Facts
 from coffre.operations.status.gather import StatusJob, gather
 from coffre.policy.safety import EVERY_TARGET
 from coffre.policy.status_report import report_of

@@ -15,7 +15,7 @@ from tests.unit.policy.safety_scene import NOW, alert, buckets, database, drill,
 from coffre.model.backup import Status
 from coffre.model.drill import Outcome
 from coffre.model.objectives import Objective
-from coffre.model.status import Facts, Source, Unread
+from coffre.model.status_facts import Facts, Source, Unread
 from coffre.model.usage import Spent
 from coffre.policy import safety
 from coffre.policy.status_report import report_of

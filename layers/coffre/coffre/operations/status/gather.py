@@ -20,7 +20,7 @@ from coffre.model.drill import DrillSummary, Rehearsal
 from coffre.model.errors import CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
-from coffre.model.status import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
+from coffre.model.status_facts import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
 from coffre.model.usage import Spent, Usage
 from coffre.model.vault_use import VaultUse
 from coffre.operations.status.schedules import ReadSchedule, SchedulesUnreadError

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from coffre.model.schedule import Schedule as OwnSchedule
-from coffre.model.status import Schedule
+from coffre.model.status_facts import Schedule
 from coffre.policy.schedule import next_run
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Final
 from coffre.model.drill import DrillSummary
 from coffre.model.errors import IntegrityError
 from coffre.model.kinds import TargetKind
-from coffre.model.status import Facts, TargetFacts
+from coffre.model.status_facts import Facts, TargetFacts
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.freshness import newest_of
 from coffre.vault.reports import DrillReports
