@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +26,7 @@ from coffre.policy.journal_health import Guarding
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot_errors import lost
+from coffre.postgres.journal.transactions import Transaction
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.journal import listed_segments, segment_keys
 from coffre.vault.layout import interval_end_key, interval_key
@@ -52,6 +54,21 @@ def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Call
     assert [end.reason for _, end in report.ended] == [JournalEnd.TIMELINE]
     assert "gone back in time" in report.ended[0][1].text
     assert journal.drain().ended == ()
+
+    # Nor does a commit come where there was none
+    def moves_on_without_a_segment() -> int:
+        journal.scene.run("SELECT txid_current()")
+        with patch.object(slot, "advance"):
+            assert journal.drain().segments == 0
+        return journal.state.stored_lsn
+
+    loses_its_advance(5)
+    assert journal.drain().ended == ()
+    moves_on_without_a_segment()
+    assert journal.drain().ended == ()
+    another = Transaction(1, 0, moves_on_without_a_segment(), datetime.now(UTC))
+    with patch.object(repeated, "outline", return_value=iter([another])):
+        assert [end.reason for _, end in journal.drain().ended] == [JournalEnd.TIMELINE]
 
 
 def test_an_interval_ends_behind_what_was_stored_last_and_is_not_continued(
@@ -189,6 +206,22 @@ def test_a_slot_is_dropped_though_the_vault_takes_nothing_and_never_from_a_drain
 
     assert guard(replace(job, bases=unknown)) is not None
     assert (has_slot(), journal.state.gap) == (False, JournalGap(since=gap.since, ended=gap.ended + 1))
+
+
+def test_a_backup_after_what_is_stored_ends_no_gap(make_journal: Callable[..., Journal]) -> None:
+    journal, gaps = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)"), list[JournalGap]()
+    journal.job = replace(journal.job, report_end=lambda _, __, gap: gaps.append(gap))
+    journal.drain()
+    journal.known.append(journal.base())
+    journal.drain()
+    since = journal.state.seen_at
+    for is_backed_up in (False, True):
+        slot.drop(journal.scene.reader, journal.state.slot or "")
+        if is_backed_up:  # no drain comes so far
+            journal.scene.run("INSERT INTO one VALUES (1)")
+            journal.known.append(journal.base())
+        journal.drain()
+    assert gaps == [JournalGap(since=since, ended=1), JournalGap(since=since, ended=2)]
 
 
 def test_an_end_is_reported_once_while_no_slot_can_be_made(make_journal: Callable[..., Journal]) -> None:

@@ -19,7 +19,7 @@ from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.switch_off import switch_off
-from coffre.operations.restore_database import tables_moment
+from coffre.policy import moments
 from coffre.postgres.destination import marks
 from coffre.postgres.journal import replay
 from coffre.vault.layout import JOURNAL
@@ -192,9 +192,7 @@ def test_changes_that_are_damaged_or_do_not_fit_change_no_table_in_use(story: St
     drain(story.job)
     run(source, "UPDATE word SET n = 2", "DELETE FROM word WHERE lang > 'p'")
     drain(story.job)
-    apart = tables_moment._apart
-    # The records that name it are deleted meanwhile
-    with patch.object(tables_moment, "_apart", lambda known, staging, pairs, _: apart(known, staging, pairs, set())):
+    with patch.object(moments, "_emptied", return_value=frozenset()):  # the record that says so is deleted
         assert refusal(story, tables=["word"], replace=True, **moment) == "JOURNAL_PARTITIONS"
         [left_out] = in_place(story, tables=["word"], **moment).left_out
     assert "JOURNAL_PARTITIONS" in left_out.reason

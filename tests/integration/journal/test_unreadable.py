@@ -65,3 +65,14 @@ def test_what_can_be_read_before_it_is_stored(
         [stored] = [one for one in journal.intervals() if one.id == interval]
         assert sum(line.data.endswith("'é'") for lines in journal.lines(stored) for line in lines) == before, case
         assert journal.drain().ended == (), case
+
+    # Behind changed definitions: both end a stretch, and the drain makes a new slot
+    journal.scene.run("COMMENT ON TABLE one IS 'x'")
+    insert(1, f"'x' || {_UNREADABLE}")
+    assert [end.reason for _, end in journal.drain().ended] == [JournalEnd.DEFINITIONS, JournalEnd.UNREADABLE]
+
+    # A TRUNCATE before it explains a new file all the same
+    journal.scene.run("TRUNCATE one")
+    insert(1, f"'x' || {_UNREADABLE}")
+    report = journal.drain()
+    assert ([end.reason for _, end in report.ended], report.transactions) == ([JournalEnd.UNREADABLE], 1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coffre.model.errors import RestoreError
-from coffre.model.journal import IntervalEnd, JournalEnd, JournalInterval, JournalSegment, JournalState
+from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase, SequenceValue
 from coffre.policy.moments import Chosen, Point, Stretch, choose
 
@@ -221,3 +221,12 @@ def test_values_of_sequences_are_those_of_the_drains_before_and_after_the_moment
     assert values(60) == [[], [100]]
     assert values(140) == [[100], [150]]
     assert values(190) == [[100], [200]]
+
+
+def test_tables_that_a_truncate_may_have_emptied_are_those_with_marks_up_to_the_moment() -> None:
+    """A TRUNCATE after a drain has noted its position, and before its look, is in the segment after its marks."""
+    marks = [(DefinitionMark(schema_name="public", name=name, shape="x", file=2),) for name in ("a", "b", "c")]
+    segments = [segment(number + 1, number * 100, number * 100 + 100, marks=marks[number]) for number in range(3)]
+    stretch = replace(FIRST, end=None, segments=segments, bases=(base(190),))
+    assert chosen(Point(lsn=195), stretch).emptied == {("public", "a"), ("public", "b")}
+    assert chosen(Point(lsn=250), stretch).emptied == {("public", "a"), ("public", "b"), ("public", "c")}

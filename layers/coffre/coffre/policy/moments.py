@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -192,11 +192,15 @@ def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase
             sequences = segment.sequences or sequences
         if point.is_before_end_of(segment):
             break
-    # A drain writes the marks into its first segment, and a TRUNCATE can be in a later one.
-    until = segments[-1].number if segments else 0
-    marks = [mark for segment in stretch.segments if segment.number <= until for mark in segment.marks]
-    emptied = frozenset((mark.schema_name, mark.name) for mark in marks)
+    emptied = _emptied(stretch.segments, segments[-1].number if segments else 0)
     return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier, emptied=emptied)
+
+
+def _emptied(segments: Iterable[JournalSegment], until: int) -> frozenset[TableName]:
+    """Return the tables with a mark in one of the segments: that of a TRUNCATE is in its segment or the one before."""
+    return frozenset(
+        (mark.schema_name, mark.name) for segment in segments if segment.number <= until for mark in segment.marks
+    )
 
 
 def first_needed(segments: Sequence[_Begins], before_lsn: int) -> int:

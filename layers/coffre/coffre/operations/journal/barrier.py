@@ -104,7 +104,7 @@ def reported(job: JournalJob, state: JournalState, ended: IntervalEnd, interval:
     """
     had_base = state.base_wanted_at is None
     with suppress(CoffreError):
-        had_base = had_base or any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases())
+        had_base = had_base or has_base(job, state)
     gap = (
         JournalGap(since=ended.seen_at, ended=1)
         if had_base
@@ -112,6 +112,13 @@ def reported(job: JournalJob, state: JournalState, ended: IntervalEnd, interval:
     )
     job.report_end(interval or state.interval or "", ended, gap)
     return state.model_copy(update={"gap": gap})
+
+
+def has_base(job: JournalJob, state: JournalState) -> bool:
+    """Return whether the open interval has a base, and everything that it has seen: without that it makes no moment."""
+    return any(
+        is_base(base, state.fingerprint, state.from_lsn) and base.lsn <= state.stored_lsn for base in job.bases()
+    )
 
 
 def unreadable_end(job: JournalJob, damage: CoffreError | None) -> IntervalEnd:
@@ -185,19 +192,20 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
 def _emptied(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, upto: int
 ) -> set[TableName]:
-    """Return the tables that were emptied up to a position; none if no drain can read it: new files are barriers then.
+    """Return the tables that were emptied up to a position, as far as a drain can read: new files are barriers then.
 
     Raises
     ------
     TransientError
         Another drain may read it. One that had no time begins with the stream.
     """
-    ours = ownership(state)
+    ours, found = ownership(state), set[TableName]()
     ways = [partial(in_time, job, session, ours, upto, peek.lines), partial(streamed, job, ours, upto)]
     for way in reversed(ways) if state.slow else ways:
         try:
             with closing(way()) as lines:
-                return emptied_tables(lines)
+                found.update(emptied_tables(lines))
+            return found
         except (JournalError, JournalTransientError) as error:
             if error.code not in _UNSEARCHABLE:
                 raise
@@ -206,7 +214,7 @@ def _emptied(
             if error.code == "JOURNAL_TOO_SLOW" and not state.slow:
                 keep(job, state, slow=1)
                 raise
-    return set()
+    return found
 
 
 def _by_name(marks: Iterable[DefinitionMark]) -> dict[TableName, DefinitionMark]:

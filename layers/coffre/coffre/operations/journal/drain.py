@@ -24,6 +24,7 @@ from coffre.operations.journal.barrier import (
     compared,
     drop_ours,
     end,
+    has_base,
     other_plugin,
     other_publication,
     reason_and_names,
@@ -39,7 +40,6 @@ from coffre.operations.journal.other_server import other_system, require_primary
 from coffre.operations.journal.pace import Pace
 from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
-from coffre.policy.journal import is_base
 from coffre.policy.journal_health import asks_for_base, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
@@ -87,6 +87,7 @@ class _Drain:
     begun: list[str] = field(default_factory=list)
     ended: list[tuple[str, IntervalEnd]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    has_new_slot: bool = False
 
     def run(self) -> DrainReport:
         state, seen = self._ready()
@@ -148,6 +149,7 @@ class _Drain:
             state = claimed(self.job, state)
             drop_ours(self.session, state)
         state, seen = begin_slot(self.job, self.session, state)
+        self.has_new_slot = True
         return self._begun(state, seen)
 
     def _begun(self, state: JournalState, seen: Look) -> tuple[JournalState, Look]:
@@ -164,7 +166,7 @@ class _Drain:
     def _begin_again(self, state: JournalState, error: CoffreError) -> tuple[JournalState, Look]:
         """End the interval with an error that no drain can go past, and begin with a new slot: once in a drain."""
         reason = reason_of(error)
-        if reason is None or self.begun:
+        if reason is None or self.has_new_slot:
             raise error
         state = claimed(self.job, state)
         state = self._note_end(state, end(self.job, state, reason, error.message))
@@ -199,8 +201,6 @@ class _Drain:
                 done = store_segment(self.job, self.session, state, seen, upto, marks, by_stream=pace.by_stream)
                 state = done.state  # whatever ends the interval now, this is stored
                 self.steps.append(done)
-                if done.is_stored:  # a step without any change stores no marks either
-                    marks = ()
                 slot.advance(self.session, ownership(state))
             except JournalError as error:
                 if not pace.is_changed_for(error):
@@ -244,7 +244,7 @@ class _Drain:
         changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
         changes["retained_bytes"] = found.retained_bytes if found else 0
         is_wanted = state.base_wanted_at is not None
-        if is_wanted and any(is_base(base, state.fingerprint, state.from_lsn) for base in job.bases()):
+        if is_wanted and has_base(job, state):
             changes |= {"base_wanted_at": None, "base_asked_at": None, "gap": JournalGap()}
         state = keep(job, state, **changes)
         if not asks_for_base(state, now):

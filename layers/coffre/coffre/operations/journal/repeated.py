@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
+from datetime import datetime
 from typing import Final
 
 import psycopg2.extensions
@@ -14,7 +16,7 @@ from coffre.operations.journal.keeping import ownership
 from coffre.operations.journal.segment import in_time
 from coffre.postgres.journal import peek
 from coffre.postgres.journal.slot import Slot
-from coffre.postgres.journal.transactions import outline
+from coffre.postgres.journal.transactions import Transaction, outline
 from coffre.vault.journal import read_segment, segment_keys
 
 _UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW")
@@ -23,7 +25,7 @@ _UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW")
 def require_same_history(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, found: Slot
 ) -> None:
-    """Look for the last commit of the newest segment among what the server sends again.
+    """Look for the last commit of the newest segment among what the server sends again, and for none behind it.
 
     A server whose disk was put back to an earlier state (a snapshot of its storage) has the same name, timeline and
     slot, and may have written more WAL since then than is stored: its positions mean other transactions then.
@@ -45,14 +47,16 @@ def require_same_history(
             code="JOURNAL_TIMELINE",
             hint="The journal begins again with a new slot and a new base.",
         ) from error
-    # The first ones may only have what the slot had from before the interval.
-    if segment is None or segment.last_commit is None or segment.to_lsn <= state.from_lsn:
-        return
-    if (found.confirmed_lsn or 0) >= segment.to_lsn:  # nothing of it comes again
+    # The first ones may only have what the slot had from before the interval; or nothing of it comes again.
+    last_commit = segment.last_commit if segment is not None and segment.to_lsn > state.from_lsn else None
+    if segment is not None and (found.confirmed_lsn or 0) >= segment.to_lsn:
+        last_commit = None
+    upto = max(state.segment_lsn, state.stored_lsn)
+    if last_commit is None and upto == state.segment_lsn:
         return
     try:
-        with closing(in_time(job, session, ownership(state), segment.to_lsn, peek.lines)) as lines:
-            if any(transaction.time == segment.last_commit for transaction in outline(lines)):
+        with closing(in_time(job, session, ownership(state), upto, peek.lines)) as lines:
+            if _is_repeated(outline(lines), last_commit, state.segment_lsn, upto):
                 return
     except (JournalError, JournalTransientError) as error:
         if error.code not in _UNSEARCHABLE:
@@ -64,3 +68,13 @@ def require_same_history(
         code="JOURNAL_TIMELINE",
         hint="Its disk was put back to an earlier state: the journal begins again with a new slot and a new base.",
     )
+
+
+def _is_repeated(found: Iterable[Transaction], last_commit: datetime | None, segment_lsn: int, upto: int) -> bool:
+    """Return whether a commit is among transactions, and no other is behind the newest segment: nothing was."""
+    is_there = last_commit is None
+    for one in found:
+        if segment_lsn < one.commit_lsn <= upto:
+            return False
+        is_there = is_there or one.time == last_commit
+    return is_there

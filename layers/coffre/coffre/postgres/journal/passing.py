@@ -164,12 +164,10 @@ class Passing:
         return None
 
 
-def emptied_tables(lines: Iterable[Line]) -> set[TableName]:
-    """Return the tables that the transactions of a stream have emptied."""
-    found = set[TableName]()
+def emptied_tables(lines: Iterable[Line]) -> Iterator[TableName]:
+    """Yield the tables that the transactions of a stream have emptied."""
     for line in lines:
         if line.data.startswith("table ") and _TRUNCATE in line.data:
             end, tables = head_of(line)
             if line.data.startswith(_TRUNCATE, end):
-                found.update(tables)
-    return found
+                yield from tables
