@@ -20,7 +20,15 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.kinds import TargetKind
-from coffre.model.manifest import BucketSummary, EntriesFile, Entry, EntryKind, ObjectFacts, StorageContent
+from coffre.model.manifest import (
+    BucketSummary,
+    EntriesFile,
+    Entry,
+    EntryKind,
+    JournalBase,
+    ObjectFacts,
+    StorageContent,
+)
 from coffre.operations.status.schedules import read_schedule
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.policy.prices import prices_of
@@ -96,6 +104,7 @@ class ConsoleScene:
         target: str = "shop",
         verified: bool = True,
         tables: Mapping[str, bytes] = TABLES,
+        journal: JournalBase | None = None,
     ) -> Backup:
         """Leave a completed backup of tables."""
         backup = self.begin(hours_ago, target=target)
@@ -103,6 +112,7 @@ class ConsoleScene:
         sha256 = put_small(self.vault.store, key, b"x" * 100)
         entries = EntriesFile(key=key, sha256=sha256, length=100, count=0)
         manifest = manifest_of(backup, tables, entries, (), ())
+        manifest = manifest.model_copy(update={"content": manifest.content.model_copy(update={"journal": journal})})
         committed = self.vault.commit(
             manifest, lambda made: self.catalog.announce_manifest(backup.id, made.key, made.sha256)
         )

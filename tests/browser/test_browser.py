@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 from tests.browser.conftest import AXE, tab
+from tests.console_journal import journal_with_gap
 from tests.console_restores import HOSTILE, ended, started
 from tests.console_scene import NOW, ConsoleScene
 from tests.console_web import Web
@@ -72,12 +73,14 @@ def test_every_page_is_accessible_and_within_its_policy(
     chromium: Browser, web: Web, scene: ConsoleScene, scheme: Any, width: int, locale: str
 ) -> None:
     found = filled(scene)
+    scene.document["targets"][0]["journal"] = {}
+    journal_with_gap(scene)
     good = found["good"].id
     trial = started(scene, found["good"], "01M80T0000000000000000000A")
     plans = [ended(scene, found["good"], trial, SafetyState.PRESENT)]
     web.client.functions.answers["coffre-restore"] = planned(scene, plans)
     paths = ["/", "/backups", "/backups?type=bucket", "/targets", "/running", "/restores", "/alerts", "/report"]
-    paths += ["/audit", "/keys", "/settings", "/backups/new", "/nothing", f"/diff?first={good}"]
+    paths += ["/audit", "/keys", "/settings", "/backups/new", "/nothing", f"/diff?first={good}", "/journal?target=shop"]
     paths += [f"/backups/{one.id}" for one in found.values()] + [f"/restores/{trial.id}"]
     paths += [f"/backups/{good}/{name}" for name in ("hold", "restore", "delete", "contents")]
     paths += [f"/backups/{good}/restore?what=replace&tables=orders&dry_run_id={trial.id}"]

@@ -317,7 +317,7 @@ def test_records_are_never_deleted_and_locks_only_by_those_who_take_them(privile
         ("put", "COPY", {"copy", "rotate", "drill", "verify"}),
         ("update", "COPY", set()),
         ("put", "DAMAGE", {"verify"}),
-        ("read", "DAMAGE", {"verify"}),
+        ("read", "DAMAGE", {"verify", "console", *PEOPLE}),
     ],
 )
 def test_records_are_written_only_by_those_whose_work_it_is(

@@ -137,16 +137,9 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
 
 
 def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:
-    why = one.damage or _end(one)
     since = _moment(one.since) if one.since else "no moment"
     proven = _proven([proof for proof in proofs if proof.interval == one.interval.id])
-    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, why]
-
-
-def _end(one: Stretch) -> str:
-    if one.end is None:
-        return "open"
-    return f"{one.end.reason}: {one.end.text}" if one.end.text else one.end.reason.value
+    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, one.why]
 
 
 def _proven(proofs: Sequence[JournalProof]) -> str:

@@ -85,6 +85,7 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         "GET /api/v1/openapi.json": OPEN,
         "GET /api/v1/status": Permission.READ,
         "GET /api/v1/targets": Permission.READ,
+        "GET /api/v1/targets/<target>/journal": Permission.READ,
         "GET /api/v1/objectives": Permission.READ,
         "GET /api/v1/statistics": Permission.READ,
         "GET /api/v1/backups": Permission.READ,
@@ -129,6 +130,7 @@ ROUTES: Final[Mapping[str, Permission | Literal["open"]]] = MappingProxyType(
         # Pages.
         "GET /": Permission.READ,
         "GET /backups": Permission.READ,
+        "GET /journal": Permission.READ,
         "GET /backups/new": Permission.BACKUP,
         "POST /backups/new": Permission.BACKUP,
         "GET /backups/<backup_id>": Permission.READ,

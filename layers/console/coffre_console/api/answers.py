@@ -19,6 +19,7 @@ from coffre_console.reading.one_backup import Event, Part
 
 BackupId = Annotated[str, Path(pattern=ULID_PATTERN, description="The id of a backup.")]
 RestoreId = Annotated[str, Path(pattern=ULID_PATTERN, description="The id of a restore.")]
+TargetName = Annotated[str, Path(pattern=TARGET_NAME, description="The name of a target.")]
 TargetQuery = Annotated[str | None, Query(pattern=TARGET_NAME, description="Only of this target.")]
 Size = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]
 Cursor = Annotated[str | None, Query(pattern=ULID_PATTERN, description="The field `next` of the page before.")]

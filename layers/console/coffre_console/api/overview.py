@@ -6,7 +6,8 @@ from datetime import datetime
 
 from coffre.model.kinds import TargetKind
 from coffre.model.status import Measured, Standing, StatusReport
-from coffre_console.api.answers import Shown
+from coffre_console.access.permissions import Permission
+from coffre_console.api.answers import Shown, TargetName
 from coffre_console.api.routes import ApiRoutes
 from coffre_console.reading.overview import read_status
 
@@ -32,6 +33,25 @@ class TargetList(Shown):
     """The targets that the caller may see."""
 
     targets: tuple[Target, ...]
+
+
+class JournalStretch(Shown):
+    """A stretch of a journal: the moments that can be restored (null: none), and why there are no later ones."""
+
+    interval: str
+    restorable_from: datetime | None
+    restorable_to: datetime | None
+    bases: tuple[str, ...]
+    why: str
+
+
+class TargetJournal(Shown):
+    """The journal of a target: its stretches, the newest first, and what of it is damaged."""
+
+    target: str
+    stored_up_to: datetime | None
+    stretches: tuple[JournalStretch, ...]
+    damage: tuple[str, ...]
 
 
 class Goal(Shown):
@@ -63,6 +83,29 @@ def register(routes: ApiRoutes) -> None:
             targets=tuple(
                 Target.model_validate({name: getattr(one, name) for name in Target.model_fields}) for one in found
             )
+        )
+
+    @routes.add("GET", "/api/v1/targets/<target>/journal", summary="Which moments can be restored", tag=_TAG)
+    def journal(target: TargetName) -> TargetJournal:
+        from coffre_console.reading.journals import read_journal
+
+        visit = routes.visit
+        visit.target(target, Permission.READ)
+        found = read_journal(visit.source, target)
+        return TargetJournal(
+            target=target,
+            stored_up_to=found.stored_up_to,
+            stretches=tuple(
+                JournalStretch(
+                    interval=one.interval.id,
+                    restorable_from=one.since,
+                    restorable_to=one.until,
+                    bases=one.bases,
+                    why=one.why,
+                )
+                for one in found.stretches
+            ),
+            damage=tuple(found.damage),
         )
 
     @routes.add("GET", "/api/v1/objectives", summary="What happened, next to the objectives", tag=_TAG)

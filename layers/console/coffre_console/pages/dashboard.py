@@ -29,7 +29,6 @@ def dashboard(visit: Visit) -> Html:
         runs={name: runs[:STRIP][::-1] for name, runs in found.runs.items()},
         failed=[one for one in ended if one.status is Status.FAILED],
         ended=len(ended),
-        journals={one.target: one for one in found.report.journals},
         may_back_up=lambda target: visit.caller.may(Permission.BACKUP, target),
     )
 
@@ -37,8 +36,7 @@ def dashboard(visit: Visit) -> Html:
 def targets(visit: Visit) -> Html:
     sent_of(visit)
     found = read_status(visit.source, visit.may())
-    journals = {one.target: one for one in found.journals}
-    return show(visit, "targets", command="coffre status", targets=found.targets, measured=_measured, journals=journals)
+    return show(visit, "targets", command="coffre status", report=found, measured=_measured)
 
 
 def _measured(target: TargetStatus) -> list[str]:

@@ -11,6 +11,7 @@ from coffre_console.api.records import test_alerts
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of
 from coffre_console.pages.show import Html, command, show
 from coffre_console.problems import NOT_FOUND
+from coffre_console.reading.journals import read_journal
 from coffre_console.reading.records import list_alerts, list_audit
 from coffre_console.reading.reports import kept_report, kept_reports, report_now
 from coffre_console.routing import Visit
@@ -40,6 +41,13 @@ def audit(visit: Visit) -> Html:
     older = page.events[-1].at.isoformat() if page.has_more else ""
     line = command("audit", **{name: sent[name] for name in _AUDIT[:4]})
     return show(visit, "audit", command=line, sent=sent, page=page, older=older)
+
+
+def journal(visit: Visit) -> Html:
+    name = sent_of(visit, "target")["target"]
+    visit.target(name, Permission.READ)
+    found = read_journal(visit.source, name)
+    return show(visit, "journal", command=command("journal", "list", name), target_name=name, found=found)
 
 
 def report(visit: Visit) -> Html:
@@ -77,6 +85,7 @@ PAGES: Final = {
     "GET /alerts/test": alerts,
     "POST /alerts/test": alerts,
     "GET /audit": audit,
+    "GET /journal": journal,
     "GET /report": report,
     "GET /settings": settings,
 }

@@ -86,7 +86,7 @@ def rendered(request: Request | None, template: str, **values: Any) -> str:
     known |= {"t": words, "prefix": prefix, "token_field": TOKEN_FIELD}
     known = {**vars(environment().get_template("parts.html.jinja").make_module(known)), **known}
     page = environment().get_template(f"{template}.html.jinja").make_module(known)
-    known |= {"own_heading": False, **vars(page), "main": page}
+    known |= {**vars(page), "main": page}
     return environment().get_template("layout.html.jinja").render(known)
 
 

@@ -49,6 +49,13 @@ class Stretch:
     until: datetime | None
     damage: str | None = None
 
+    @property
+    def why(self) -> str:
+        """Why it has no later moments, or that it is open."""
+        if self.damage is not None or self.end is None:
+            return self.damage or "open"
+        return f"{self.end.reason}: {self.end.text}" if self.end.text else self.end.reason.value
+
 
 def stretches(
     catalog: Catalog, vault: Vault, target: str, on_damage: Callable[[IntegrityError], None]
