@@ -14,7 +14,7 @@ from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Frame, Mani
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import live_bytes
 from coffre.vault.entry_lines import write_lines
-from coffre.vault.history import open_history
+from coffre.vault.history import open_history, usable_packs
 from coffre.vault.vault import Vault
 
 NOW = datetime(2026, 10, 2, 12, tzinfo=UTC)
@@ -109,6 +109,31 @@ def test_only_packs_that_are_whole_and_mostly_alive_are_pointed_at(vault: Vault,
 
     assert set(history.known(0)) == {"e0", "e4"}
     assert set(history.packs) == {there.key, enough.key}
+
+
+@pytest.mark.parametrize(
+    ("live", "left_out"),
+    [
+        ((100, 100, 100, 20), ()),  # a quarter of what is needed is not dead yet
+        ((100, 100, 100, 49, 48), (4,)),  # the one of which the least is in use goes first, and is enough
+        ((100, 100, 100, 30, 30, 40), (3, 4)),
+        ((50, 50, 50, 50), ()),  # half of each is in use
+        ((0, 1, 99), (0, 1)),
+        ((0,), (0,)),
+        ((), ()),
+    ],
+)
+def test_packs_that_are_mostly_dead_are_left_out_when_that_frees_something(
+    vault: Vault, tmp_path: Path, live: tuple[int, ...], left_out: tuple[int, ...]
+) -> None:
+    packs = [_pack(number, live_bytes=used) for number, used in enumerate(live)]
+    for pack in packs:
+        _put(vault, pack)
+
+    usable, _ = usable_packs(vault, _stored(vault, tmp_path, [], packs))
+
+    assert set(usable) == {pack.key for number, pack in enumerate(packs) if number not in left_out}
+    assert sum(pack.length for pack in usable.values()) <= 2 * sum(live)
 
 
 def test_a_part_that_the_previous_backup_did_not_have_knows_nothing(vault: Vault, tmp_path: Path) -> None:

@@ -20,9 +20,11 @@ from coffre.vault.damage import read_damage
 from coffre.vault.entry_lines import read_lines, write_lines
 from coffre.vault.vault import Vault
 
-# When less of a pack than this is still in use, what is left of it is stored again, and the pack can go: stored bytes
-# stay below twice what is needed.
+# When less of a pack than this is still in use, what is left of it is stored again, so that the pack can go: stored
+# bytes stay below twice what is needed. But only while the dead bytes of all packs are more than this share of what is
+# needed: the pack stays as long as older backups need it, and until then it would be stored twice.
 _LEAST_LIVE_SHARE: Final = 0.5
+_DEAD_SHARE: Final = 0.25
 _name_of: Final = attrgetter("name")
 
 
@@ -159,9 +161,22 @@ def usable_packs(
     packs = {
         key: pack
         for key, pack in found.items()
-        if stored.get(key) == pack.length
-        and key not in damaged
-        and (vault.locks is None or vault.locks.fits(pack))
-        and pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length
+        if stored.get(key) == pack.length and key not in damaged and (vault.locks is None or vault.locks.fits(pack))
     }
+    for key in _mostly_dead(packs.values()):
+        del packs[key]
     return packs, {key: run for key, run in named_by.items() if key in packs}
+
+
+def _mostly_dead(packs: Iterable[PackReference]) -> list[str]:
+    """Return the keys of packs whose rest is to be stored again, those first of which the least is in use."""
+    known = sorted(packs, key=lambda pack: (pack.live_bytes / max(pack.length, 1), pack.key))
+    live = sum(pack.live_bytes for pack in known)
+    dead = sum(pack.length for pack in known) - live
+    found = list[str]()
+    for pack in known:
+        if dead <= _DEAD_SHARE * live or pack.live_bytes >= _LEAST_LIVE_SHARE * pack.length:
+            break
+        found.append(pack.key)
+        dead -= pack.length - pack.live_bytes
+    return found

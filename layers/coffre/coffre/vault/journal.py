@@ -38,9 +38,9 @@ from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
 _LIMIT_BYTES: Final = 64 * 1024 * 1024
-# zstd's, of the first frame. What a database changes between two drains fits into it as a rule: then half a second pays
-# for a tenth to a sixth of the bytes. The more there is, the less the first frame matters, and the rest stays quick.
-_LEVEL: Final = 16
+# zstd's, of a segment that fits into one frame, as nearly all do: half a second at most pays for a tenth of the bytes.
+# What is larger comes in a hurry.
+_LEVEL_OF_FEW: Final = 16
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _store(vault: Vault, prefix: str, encoder: FrameEncoder, pieces: Iterable[by
         for plaintext in _frame_sized(pieces):
             if appended is not None:
                 frames.append(appended.result())
-            level = None if size else _LEVEL
+            level = None if size or len(plaintext) >= FRAME_SIZE_BYTES else _LEVEL_OF_FEW
             appended = storing.submit(_append, packs, plaintext, prefix, level)
             size += len(plaintext)
         if appended is not None:
