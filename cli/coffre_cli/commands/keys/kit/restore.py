@@ -336,8 +336,9 @@ class Database:
                 for chunk in chunks:
                     stdin.write(chunk)
                 stdin.close()
-            except BrokenPipeError:
-                pass  # its status says why
+            except BrokenPipeError:  # its status says why
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.close()  # or it is tried again when nothing needs it any more, which is printed
             except BaseException:
                 psql.kill()
                 psql.wait()
