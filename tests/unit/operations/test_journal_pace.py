@@ -32,29 +32,29 @@ def error(code: str, cause: BaseException | None = None) -> JournalError:
     return found
 
 
-def test_without_a_stream_what_is_too_large_ends_at_one_transaction() -> None:
-    """Given a SELECT that has no room for the smallest step that a stream is taken for."""
-    pace = Pace(1 << 17, 1 << 17)
-    large = error("JOURNAL_TOO_LARGE")
+def test_without_a_stream_what_is_too_large_ends_the_interval() -> None:
+    """Given a SELECT that has no room for a small step: another look would take the server through all of it again."""
+    pace, large = Pace(1 << 17, 1 << 17), error("JOURNAL_TOO_LARGE")
     assert [pace.is_changed_for(large), pace.by_stream, pace.is_changed_for(large), pace.by_stream] == [
         True, False, True, True,
     ]  # fmt: skip
 
-    assert pace.is_changed_for(error("JOURNAL_NO_STREAM"))
-    assert (pace.by_stream, pace.step_bytes) == (False, 1 << 16)
-    steps = []
-    while pace.is_changed_for(large):
-        steps.append(pace.step_bytes)
-    assert steps == [1 << 13, 1 << 10, 1 << 7, 1 << 4, 2, 1]
+    assert not pace.is_changed_for(error("JOURNAL_NO_STREAM"))
+    assert pace.cause is large
     pace.require_stream()
 
 
-def test_a_stream_that_there_is_none_of_for_now_is_the_reason_in_the_end() -> None:
+def test_what_cannot_be_read_is_reached_by_single_transactions() -> None:
+    pace, steps = Pace(1 << 17, 1 << 17), []
+    while pace.is_changed_for(error("JOURNAL_UNREADABLE")):
+        steps.append(pace.step_bytes)
+    assert steps == [1 << 14, 1 << 11, 1 << 8, 1 << 5, 4, 1]
+
+
+def test_a_stream_that_does_not_exist_for_now_is_the_reason_in_the_end() -> None:
     pace = Pace(1, 128)
     pace.is_changed_for(error("JOURNAL_TOO_LARGE"))
-    assert pace.is_changed_for(error("JOURNAL_NO_STREAM", JournalTransientError("not now")))
-    while pace.is_changed_for(error("JOURNAL_TOO_LARGE")):
-        pass
+    assert not pace.is_changed_for(error("JOURNAL_NO_STREAM", JournalTransientError("not now")))
     with pytest.raises(JournalTransientError, match="not now"):
         pace.require_stream()
 

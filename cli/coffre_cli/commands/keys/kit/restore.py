@@ -921,7 +921,9 @@ def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> N
         at = REPLAY.count("\n")
         for line in journal.changes(work):
             table, sql = replay.statement(line)
-            if sql and table in paths:
+            if not sql:
+                continue
+            if table in paths:
                 sql = f"{under(paths[table])}{sql}SET search_path = pg_catalog;\n"
             at += sql.count("\n")
             ends.append((at, table))

@@ -205,7 +205,7 @@ class _Drain:
             except JournalError as error:
                 if not pace.is_changed_for(error):
                     pace.require_stream()
-                    state, seen = self._begin_again(state, error)
+                    state, seen = self._begin_again(state, pace.cause or error)
                     pace, marks = Pace(self.job.step_bytes, self.job.step_bytes), ()
                 continue
             except JournalTransientError as error:

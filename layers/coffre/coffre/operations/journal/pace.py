@@ -7,44 +7,38 @@ from typing import Final
 
 from coffre.model.errors import JournalError, TransientError
 
-# A single transaction is never divided. What is too large has more than that, as a rule: another way is tried before.
-_SMALLER_FOR: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_UNREADABLE")
-_SMALL_STEP_BYTES: Final = 1 << 16
+# How far a step is made smaller, by what stands against a larger one. A single transaction is never divided.
+_SMALLEST_STEP_BYTES: Final = {"JOURNAL_TOO_LARGE": 1 << 16, "JOURNAL_UNREADABLE": 1}
 
 
 @dataclass
 class Pace:
     """How much WAL a step reads, and by which way: a stream has room for any transaction, and begins to send sooner.
 
-    `is_too_large`: a SELECT had no room for a small step. `passing` is why there is no stream for now.
+    `cause` is why the other way was taken, or why there is no other; `passing` is why there is no stream for now.
     """
 
     step_bytes: int
     most_bytes: int
     by_stream: bool = False
     has_stream: bool = True
-    is_too_large: bool = False
+    cause: JournalError | None = None
     passing: TransientError | None = None
 
     def is_changed_for(self, error: JournalError) -> bool:
-        """Take a smaller step, or the other way, after an error.
-
-        False: nothing is left to try, and everything before the first transaction with this error is stored.
-        """
+        """Take a smaller step, or the other way, after an error; False: nothing is left to try."""
         if error.code == "JOURNAL_NO_STREAM" and self.has_stream:
             self.by_stream = self.has_stream = False
             self.passing = error.__cause__ if isinstance(error.__cause__, TransientError) else None
-            self.step_bytes = _SMALL_STEP_BYTES if self.is_too_large else self.step_bytes
-            return True
-        if error.code not in _SMALLER_FOR:
-            return False
-        has_another = error.code == "JOURNAL_TOO_LARGE" and self.has_stream and not self.by_stream
-        if self.step_bytes > (_SMALL_STEP_BYTES if has_another else 1):
+            return self.cause is None  # a SELECT has failed before
+        if self.step_bytes > _SMALLEST_STEP_BYTES.get(error.code, self.step_bytes):
             self.step_bytes = max(self.step_bytes // 8, 1)
             return True
-        if has_another:
-            self.step_bytes, self.by_stream, self.is_too_large = self.most_bytes, True, True
-        return has_another
+        self.cause = None
+        if error.code == "JOURNAL_TOO_LARGE" and self.has_stream and not self.by_stream:
+            self.step_bytes, self.by_stream, self.cause = self.most_bytes, True, error
+            return True
+        return False
 
     def has_read(self, transactions: int) -> None:
         """Let the next step be twice as large while none ends, since each begins where the longest open one does."""
