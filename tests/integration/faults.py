@@ -88,6 +88,7 @@ class CutProxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._wake, self._woken = socket.socketpair()
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._waiting: dict[socket.socket, bytes] = {}
         self._thread = threading.Thread(target=self._run, name="proxy")
         self.port: int = self._server.getsockname()[1]
 
@@ -110,9 +111,13 @@ class CutProxy:
 
     def _run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._server, self._woken, *self._pairs], [], [])
+            # Nothing is read for the one that has not taken what came before, and all others continue meanwhile.
+            readable = [end for end, other in self._pairs.items() if other not in self._waiting]
+            ready, writable, _ = select.select([self._server, self._woken, *readable], [*self._waiting], [])
             if self._woken in ready:
                 break
+            for end in writable:
+                self._send(end)
             for end in ready:
                 if end is self._server:
                     self._accept()
@@ -129,26 +134,34 @@ class CutProxy:
         self._pairs |= {near: far, far: near}
 
     def _pass_on(self, end: socket.socket) -> None:
-        other = self._pairs[end]
-        try:
+        data = b""
+        with contextlib.suppress(OSError):
             data = end.recv(65536)
-            if data:
-                self._send(other, data)
-                return
-        except OSError:
-            pass
-        for closed in (end, other):
-            del self._pairs[closed]
-            closed.close()
+        if data:
+            self._waiting[self._pairs[end]] = data
+        else:
+            self._close(end)
 
-    def _send(self, end: socket.socket, data: bytes) -> None:
-        """Send all of it, unless `cut` is called: who calls it may be the one that does not read."""
-        while data:
-            woken, _, _ = select.select([self._woken], [end], [])
-            if woken:
-                return
-            with contextlib.suppress(BlockingIOError):
-                data = data[end.send(data, socket.MSG_DONTWAIT) :]
+    def _send(self, end: socket.socket) -> None:
+        """Send as much of what waits for an end as there is room for."""
+        if end not in self._waiting:  # it was closed meanwhile
+            return
+        try:
+            sent = end.send(self._waiting[end], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(end)
+            return
+        self._waiting[end] = self._waiting[end][sent:]
+        if not self._waiting[end]:
+            del self._waiting[end]
+
+    def _close(self, end: socket.socket) -> None:
+        for closed in (end, self._pairs[end]):
+            del self._pairs[closed]
+            self._waiting.pop(closed, None)
+            closed.close()
 
 
 @contextlib.contextmanager
