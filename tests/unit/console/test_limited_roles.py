@@ -77,17 +77,17 @@ def _scene(scene: ConsoleScene) -> tuple[Mapping[str, str], Mapping[str, str]]:
     return own, {**other, "point_id": _POINT}
 
 
-def _asked(ids: Mapping[str, str], other: Mapping[str, str]) -> list[tuple[str, str]]:
+def _asked(ids: Mapping[str, str], other: Mapping[str, str], target: str = "shop") -> list[tuple[str, str]]:
     """Return every route that is not open, with these ids, and with what a query can name; method and address."""
     found = []
-    own = {"point_id": _POINT, "key_id": _HEX, "session_id": _HEX * 4, "plan_id": _HEX * 4, **ids}
+    own = {"point_id": _POINT, "key_id": _HEX, "session_id": _HEX * 4, "plan_id": _HEX * 4, "target": target, **ids}
     for route, needed in ROUTES.items():
         method, path = route.split(" ")
         if needed == OPEN:
             continue
         url = re.sub(r"<(\w+)>", lambda match: own[match[1]], path)
         found.append((method, url))
-        if method == "GET" and path in ("/backups", "/restores", "/api/v1/backups", "/api/v1/alerts"):
+        if method == "GET" and path in ("/backups", "/journal", "/restores", "/api/v1/backups", "/api/v1/alerts"):
             found.append((method, f"{url}?target={OTHER}"))
         if path == "/diff":
             found += [(method, f"{url}?first={own['backup_id']}"), (method, f"{url}?first={other['backup_id']}")]
@@ -126,7 +126,8 @@ def test_no_answer_says_anything_about_another_target(scene: ConsoleScene) -> No
     hidden = {name: value for name, value in other.items() if name != "point_id"}
     client = Client(scene, pages=Site())
     seen = 0
-    foreign = [one for one in _asked(other, own) if re.search(_ID, one[1])]
+    foreign = [one for one in _asked(other, own, OTHER) if re.search(_ID, one[1])]
+    foreign.append(("GET", f"/api/v1/targets/{OTHER}/journal"))
     foreign.append(("GET", f"/api/v1/backups/{own['backup_id']}/download?export_id={other['restore_id']}"))
     for method, url in [*_asked(own, hidden), *foreign]:
         is_foreign = any(one in url for one in other.values())

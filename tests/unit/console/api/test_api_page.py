@@ -64,6 +64,7 @@ ROWS: dict[str, Row] = {
     "GET /restores/{id}": Row(says="report"),
     "GET /status": Row(says="targets"),
     "GET /targets": Row(says="targets"),
+    "GET /targets/{id}/journal": Row(says="stretches"),
     "GET /objectives": Row(says="objectives"),
     "GET /reports": Row(says="kept", query="?period=weekly"),
     "GET /alerts": Row(says="alerts"),
@@ -125,7 +126,7 @@ def test_every_row_of_the_page_works(client: Client, scene: ConsoleScene) -> Non
 
     for route in rows():
         method, path = route.split(" ")
-        row, known = ROWS[route], {"backups": good.id, "restores": RESTORE, "keys": key, **waiting}
+        row, known = ROWS[route], {"backups": good.id, "restores": RESTORE, "keys": key, "targets": "shop", **waiting}
         client.functions.invoked.clear()
         reply = client.send(
             method, f"/api/v1{path.replace('{id}', known.get(path.split('/')[1], ''))}{row.query}", row.body
