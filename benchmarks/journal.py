@@ -28,7 +28,7 @@ from tests.integration.journal_scene import OPTIONS, Scene, scene
 from tests.integration.journal_vault import Journal, journal_of
 
 from coffre.catalog.catalog import Catalog
-from coffre.postgres.journal import peek, slot, test_decoding
+from coffre.postgres.journal import slot, slot_changes, test_decoding
 from coffre.postgres.journal.stream import stream
 from coffre.postgres.journal.test_decoding import decode
 from coffre_local.postgres_server import PostgresServer
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
         print(f", {report.stored_bytes / rows:.1f} MB stored for a million")
         found = slot.require_ours(played.reader, played.ours)
         began, cpu = time.perf_counter(), used(played.reader)
-        segment = list(peek.lines(played.reader, played.ours.name, found.flush_lsn, plugin))
+        segment = list(slot_changes.lines(played.reader, played.ours.name, found.flush_lsn, plugin))
         drained = time.perf_counter() - began
         size = sum(len(line.data) for line in segment)
         print(f"{len(segment)} lines of {size / 1e6:.0f} MB, {found.retained_bytes / 1e6:.0f} MB of WAL")

@@ -17,7 +17,7 @@ from coffre.model.names import qualified
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.destination import marks
-from coffre.postgres.journal import peek, pgoutput, slot, test_decoding
+from coffre.postgres.journal import pgoutput, slot, slot_changes, test_decoding
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Line, Lines, parse_lsn
 from coffre.postgres.journal.definitions import Definitions, read_definitions
@@ -137,7 +137,7 @@ class Scene:
         """Read what the slot has, as a function would, and return the segment."""
         found = slot.require_ours(self.reader, self.ours)
         upto = slot.bound(found, most_bytes)
-        segment = list(peek.lines(self.reader, self.ours.name, upto, self.plugin))
+        segment = list(slot_changes.lines(self.reader, self.ours.name, upto, self.plugin))
         ends = [transaction.commit_lsn for transaction in outline(segment)]
         self.ours = replace(self.ours, stored_lsn=max(upto, self.ours.stored_lsn, *ends))
         self.segments.append(segment)

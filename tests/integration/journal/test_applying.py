@@ -10,7 +10,7 @@ from tests.integration.journal_scene import Scene
 from coffre.model.errors import JournalError
 from coffre.postgres.destination import marks
 from coffre.postgres.journal.applying import Applier, Position
-from coffre.postgres.journal.paths import Paths
+from coffre.postgres.journal.search_path import Paths
 from coffre.postgres.journal.statements import Statement
 
 ITEM = ("public", "item")

@@ -46,7 +46,7 @@ from tests.integration.journal_scene import Scene
 from coffre.model.errors import JournalError, JournalTransientError
 from coffre.model.names import qualified
 from coffre.postgres.destination import marks
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Delete, Insert, Update
 from coffre.postgres.journal.replay import Replay
@@ -188,7 +188,7 @@ def test_what_the_decoder_reads_is_what_the_server_has(make_scene: Callable[[int
             cursor.execute(f"UPDATE {name} SET {quoted} = NULL WHERE {quoted} = %s", (values[0],))
             cursor.execute(f"DELETE FROM {name} WHERE {quoted} IS NOT NULL", ())
 
-        [_, *changes, _] = decode(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 40)))
+        [_, *changes, _] = decode(slot_changes.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 40)))
         scene.drain()
 
         names = (column, "n" + column[:15])

@@ -14,7 +14,7 @@ from tests.integration.journal_scene import Scene
 from coffre.model.journal import DefinitionMark
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.fingerprint import fingerprint
-from coffre.postgres.journal.passing import emptied_tables
+from coffre.postgres.journal.stream_scan import emptied_tables
 
 SETUP = """
 CREATE SCHEMA other; CREATE TYPE mood AS ENUM ('a', 'c'); CREATE TYPE pair AS (n int, t text); CREATE DOMAIN pos AS int;

@@ -17,13 +17,13 @@ from coffre.model.errors import ConnectError, ConnectTransientError, JournalErro
 from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
+from coffre.operations.journal.catalog_state import keep
 from coffre.operations.journal.guard import guard
 from coffre.operations.journal.job import DrainReport
-from coffre.operations.journal.keeping import keep
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.journal import bases_of
 from coffre.policy.journal_health import Guarding
-from coffre.postgres.journal import fingerprint, look, passing, peek, slot, stream
+from coffre.postgres.journal import drain_view, fingerprint, slot, slot_changes, stream, stream_scan
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
 from coffre.postgres.journal.test_decoding import begin_of, unreadable
@@ -139,14 +139,14 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
 
     # Emptied tables are no barrier, wherever the TRUNCATE falls: also between the bound and the look.
     run("TRUNCATE two", "INSERT INTO two VALUES (1)")
-    real = look.until_on_disk
+    real = drain_view.until_on_disk
 
     def then_emptied(*args: Any) -> Any:
         found = real(*args)
         run("TRUNCATE one")
         return found
 
-    with patch.object(look, "until_on_disk", then_emptied):
+    with patch.object(drain_view, "until_on_disk", then_emptied):
         assert ended(journal.drain()) == []
     assert {mark.name for mark in journal.segments()[-1].marks} == {"one", "two"}
     run("INSERT INTO one VALUES (4, 'x')")
@@ -170,7 +170,7 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     snapshot = scene_snapshot(journal)
     run("INSERT INTO one VALUES (6, 'not seen')")
     run("INSERT INTO one VALUES (7, 'not seen')")
-    real_look = look.look
+    real_look = drain_view.look
     with patch.object(drain, "look", lambda *args: replace(real_look(*args), snapshot=snapshot)):
         report = journal.drain()
     assert (report.transactions, report.is_complete) == (1, False)
@@ -222,7 +222,7 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
 
 
 def scene_snapshot(journal: Journal) -> Any:
-    return look.look(journal.scene.connect(), time.sleep).snapshot
+    return drain_view.look(journal.scene.connect(), time.sleep).snapshot
 
 
 def current_lsn(journal: Journal) -> int:
@@ -272,7 +272,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
     gone = lost(journal.state.slot or "")
     # The new one is lost as well: a drain makes no more than one.
-    with patch.object(peek, "pieces", side_effect=gone), pytest.raises(JournalError):
+    with patch.object(slot_changes, "pieces", side_effect=gone), pytest.raises(JournalError):
         journal.drain()
     assert journal.state.error == "JOURNAL_SLOT_LOST"
     assert journal.end(-2).reason is JournalEnd.SLOT_LOST
@@ -280,7 +280,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
     # A line that is not understood, or that the server cannot print: the next drain would not read it either.
     changed()
-    with patch.object(passing, "begin_of", side_effect=unread_once()):
+    with patch.object(stream_scan, "begin_of", side_effect=unread_once()):
         assert "no line" in again(JournalEnd.UNREADABLE, journal.drain()).ended[0][1].text
     for line in ("a change that stands alone", "UNPRINTABLE"):  # what was committed before it is stored first
         changed()
@@ -288,11 +288,11 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
         good = current_lsn(journal)
         run(f"INSERT INTO one VALUES ({next(number)}, '{line}')")
         changed()
-        with patch.object(peek, "_COPY", _UNREAD):
+        with patch.object(slot_changes, "_COPY", _UNREAD):
             report = again(JournalEnd.UNREADABLE, journal.drain())
         assert (report.transactions, report.ended[0][1].stored_lsn >= good) == (2, True)
     changed()
-    with patch.object(peek, "_COPY", _NOTHING_PRINTED):
+    with patch.object(slot_changes, "_COPY", _NOTHING_PRINTED):
         with pytest.raises(JournalError) as unread:
             journal.drain()  # the new slot would not be read any better
         assert unread.value.code == "JOURNAL_UNREADABLE"
@@ -424,7 +424,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
 
 
 # Some values make lines that have no table, or that the server cannot print.
-_UNREAD = peek._COPY.replace(
+_UNREAD = slot_changes._COPY.replace(
     "data FROM",
     "CASE WHEN strpos(data, 'stands alone') > 0 THEN 'table x' ELSE convert_from("
     "CASE WHEN strpos(data, 'UNPRINTABLE') > 0 THEN '\\xff' ELSE convert_to(data, 'UTF8') END, 'UTF8') END FROM",

@@ -17,8 +17,8 @@ from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 from coffre.model.errors import JournalError, JournalTransientError, StoreError
 from coffre.model.journal import JournalEnd, JournalGap, JournalState
 from coffre.model.manifest import JournalBase
-from coffre.operations.journal import begin, drain, repeated
-from coffre.operations.journal.adopt import Adopted
+from coffre.operations.journal import begin_interval, drain, lost_advance
+from coffre.operations.journal.adopt_stored import Adopted
 from coffre.operations.journal.barrier import end
 from coffre.operations.journal.guard import drop_for, guard
 from coffre.operations.journal.switch_off import switch_off
@@ -49,7 +49,7 @@ def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Call
     journal.scene.run("SELECT txid_current()")  # the slot moves on without a segment
     assert journal.drain().segments == 0
     loses_its_advance(4)
-    with patch.object(repeated, "outline", return_value=iter(())):  # its disk was put back: other commits come
+    with patch.object(lost_advance, "outline", return_value=iter(())):  # its disk was put back: other commits come
         report = journal.drain()
     assert [end.reason for _, end in report.ended] == [JournalEnd.TIMELINE]
     assert "gone back in time" in report.ended[0][1].text
@@ -67,7 +67,7 @@ def test_what_the_server_sends_again_has_to_be_what_is_stored(make_journal: Call
     moves_on_without_a_segment()
     assert journal.drain().ended == ()
     another = Transaction(1, 0, moves_on_without_a_segment(), datetime.now(UTC))
-    with patch.object(repeated, "outline", return_value=iter([another])):
+    with patch.object(lost_advance, "outline", return_value=iter([another])):
         assert [end.reason for _, end in journal.drain().ended] == [JournalEnd.TIMELINE]
 
 
@@ -290,7 +290,10 @@ def test_a_damaged_newest_record_without_a_catalog_is_passed_and_its_slot_named(
     journal.job = replace(journal.job, report_end=lambda _, was, __: heard.append(was.reason))
     waits = JournalTransientError("A transaction is open.", code="JOURNAL_WAITS")
     for _ in range(2):
-        with patch.object(begin, "require_own_process", side_effect=waits), pytest.raises(JournalTransientError):
+        with (
+            patch.object(begin_interval, "require_own_process", side_effect=waits),
+            pytest.raises(JournalTransientError),
+        ):
             journal.drain()
         assert (heard, journal.state.gap.ended) == ([JournalEnd.GAP], 1)
     report = journal.drain()

@@ -14,7 +14,7 @@ from coffre.operations.journal.job import DrainReport
 from coffre.policy.checks.check import Finding
 from coffre.policy.checks.publication import JournalPublication, journal_publication
 from coffre.postgres.inspection.sessions import reading
-from coffre.postgres.journal.published import read_journal_publication
+from coffre.postgres.journal.publication_facts import read_journal_publication
 
 _TABLES = """
 CREATE TABLE one (id int PRIMARY KEY, v text, flag boolean);

@@ -8,8 +8,8 @@ import pytest
 from tests.integration.journal_scene import Scene
 
 from coffre.model.errors import JournalError
-from coffre.postgres.journal.paths import Paths
 from coffre.postgres.journal.replay import Replay
+from coffre.postgres.journal.search_path import Paths
 
 KEYS = {"citext": "A", "ltree": "a.B", "hstore": "a=>1", "low": "b"}
 TABLES = (

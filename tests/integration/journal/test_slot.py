@@ -15,7 +15,7 @@ from psycopg2.extras import LogicalReplicationConnection
 from tests.integration.journal_scene import Scene
 
 from coffre.model.errors import CoffreError
-from coffre.postgres.journal import peek, slot
+from coffre.postgres.journal import slot, slot_changes
 
 UNINSTALL = Path(__file__).parents[3] / "docs/uninstall.md"
 
@@ -67,7 +67,7 @@ def test_a_slot_is_read_in_steps_and_holds_nothing_that_is_stored(scene: Scene) 
     with refused("JOURNAL_SLOT_MISSING"):
         slot.require_ours(scene.reader, scene.ours)
     with refused("JOURNAL_SLOT_MISSING"):
-        list(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn))
+        list(slot_changes.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn))
 
 
 def test_a_slot_that_is_not_as_it_was_left_is_refused(scene: Scene) -> None:
@@ -142,13 +142,13 @@ def test_what_the_server_does_not_allow_is_explained(scene: Scene) -> None:
 def test_an_answer_that_is_left_or_cut_leaves_no_session_in_its_middle(scene: Scene) -> None:
     scene.run("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 30000) i")
     upto = slot.require_ours(scene.reader, scene.ours).flush_lsn
-    with closing(peek.pieces(scene.reader, scene.ours.name, upto)) as pieces:
+    with closing(slot_changes.pieces(scene.reader, scene.ours.name, upto)) as pieces:
         assert next(pieces).count(b"\n") > 100
     assert slot.require_ours(scene.reader, scene.ours).active_pid is None  # the session says so itself
 
     # A session that is gone in the middle is closed, and the slot is free
     other = scene.connect()
-    with refused("JOURNAL_INTERRUPTED"), closing(peek.pieces(other, scene.ours.name, upto)) as pieces:
+    with refused("JOURNAL_INTERRUPTED"), closing(slot_changes.pieces(other, scene.ours.name, upto)) as pieces:
         next(pieces)
         scene.run(f"SELECT pg_terminate_backend({other.info.backend_pid}, 5000)")
         list(pieces)
@@ -191,4 +191,4 @@ def test_a_slot_whose_wal_is_gone_is_lost(scene: Scene) -> None:
     with refused("JOURNAL_SLOT_LOST"):
         slot.require_ours(scene.reader, scene.ours)
     with refused("JOURNAL_SLOT_LOST"):
-        list(peek.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 20)))
+        list(slot_changes.lines(scene.reader, scene.ours.name, scene.ours.stored_lsn + (1 << 20)))

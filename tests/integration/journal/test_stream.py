@@ -11,7 +11,7 @@ from tests.integration.journal_vault import Journal
 
 from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
 from coffre.model.journal import JournalEnd
-from coffre.postgres.journal import peek, slot
+from coffre.postgres.journal import slot, slot_changes
 from coffre.postgres.journal import stream as stream_module
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.stream import stream
@@ -35,7 +35,7 @@ def test_a_stream_has_the_lines_of_a_select_and_moves_nothing(
     work.empty()
     scene.run("INSERT INTO doc (own, body) SELECT i, repeat('é', 9000) FROM generate_series(1, 20) i")
     for upto in (before.flush_lsn + 30_000, slot.require_ours(scene.reader, scene.ours).flush_lsn):
-        expected = list(peek.lines(scene.reader, scene.ours.name, upto, plugin))
+        expected = list(slot_changes.lines(scene.reader, scene.ours.name, upto, plugin))
         found = streamed(scene, upto)
         assert found[: len(expected)] == expected
         assert {bool(line.lsn) for line in found if line.data.startswith("table ")} == {False}
@@ -72,7 +72,7 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
     run("DELETE FROM one WHERE id = 2")
     with pytest.raises(JournalTransientError):
         journal.drain(remaining_seconds=lambda: 5.0)
-    with patch.object(peek, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")):
+    with patch.object(slot_changes, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")):
         report = journal.drain()
     assert (report.transactions, report.ended, report.state.slow) == (1, (), 0)
     journal.replay_all()
@@ -88,7 +88,7 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
 
     # What passes ends nothing: the next drain may have a stream
     run("INSERT INTO one VALUES (4, 'x')")
-    large = patch.object(peek, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE"))
+    large = patch.object(slot_changes, "pieces", side_effect=JournalError("A SELECT.", code="JOURNAL_TOO_LARGE"))
     passing = ConnectTransientError("Not now.", code="CONNECTION_LOST")
     with (
         large,
@@ -113,14 +113,14 @@ def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callab
     journal = make_journal(18, table)
     journal.drain()
     journal.scene.take_base()
-    with patch.object(peek, "LONG_LINE_BYTES", 150_000):
+    with patch.object(slot_changes, "LONG_LINE_BYTES", 150_000):
         journal.scene.run(rows)
         report = journal.drain()
     assert (report.lines, report.ended) == (7, ())
     journal.replay_all()
 
     # Each step reads a transaction that is not at its end from its beginning: there are few of them
-    with patch.object(peek, "pieces", wraps=peek.pieces) as read:
+    with patch.object(slot_changes, "pieces", wraps=slot_changes.pieces) as read:
         journal.scene.run("INSERT INTO one SELECT i, 'x' FROM generate_series(10, 4000) i")
         report = journal.drain(step_bytes=10_000)
     assert (report.transactions, report.is_complete) == (1, True)
@@ -130,7 +130,7 @@ def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callab
     # A message of pgoutput is held in memory
     journal = make_journal(18, table, "CREATE PUBLICATION coffre FOR TABLE one", plugin="pgoutput")
     journal.drain()
-    with patch.object(peek, "MOST_MESSAGE_BYTES", 100_000):
+    with patch.object(slot_changes, "MOST_MESSAGE_BYTES", 100_000):
         journal.scene.run("INSERT INTO one VALUES (0, 'before')")
         journal.scene.run(rows)
         report = journal.drain()

@@ -13,7 +13,7 @@ from tests.integration.journal_vault import Journal
 from coffre.model import journal_lines
 from coffre.model.errors import JournalError
 from coffre.model.journal import JournalEnd
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 
 # No character of UTF-8 stands for this byte of WIN1252.
 _UNREADABLE = "convert_from('\\x81', 'WIN1252')"
@@ -53,9 +53,9 @@ def test_what_can_be_read_before_it_is_stored(
         with ExitStack() as stack:
             if by_stream:
                 large = JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")
-                stack.enter_context(patch.object(peek, "pieces", side_effect=large))
+                stack.enter_context(patch.object(slot_changes, "pieces", side_effect=large))
             if piece is not None:
-                stack.enter_context(patch.object(peek, "_FRAME_BYTES", piece))
+                stack.enter_context(patch.object(slot_changes, "_FRAME_BYTES", piece))
                 stack.enter_context(patch.object(journal_lines, "_PIECE_CHARACTERS", piece))
             report = journal.drain()
 

@@ -16,9 +16,9 @@ from tests.providers.servers import PASSWORD, ProviderServer, execute
 
 from coffre.model.errors import CoffreError
 from coffre.model.journal_options import JournalOptions
+from coffre.operations.journal.catalog_state import ownership
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import ownership
 from coffre.operations.journal.switch_off import switch_off
 from coffre.policy.checks.check import Finding
 from coffre.policy.checks.journal import journal_not_possible, journal_wal_limit
@@ -26,7 +26,7 @@ from coffre.postgres.connection.connect import connect, connect_bare
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.inspection.journal import read_journal_server
 from coffre.postgres.inspection.sessions import reading
-from coffre.postgres.journal.peek import lines
+from coffre.postgres.journal.slot_changes import lines
 from coffre.postgres.journal.stream import stream
 
 TABLE = "CREATE TABLE public.notes (id int PRIMARY KEY, v text)"

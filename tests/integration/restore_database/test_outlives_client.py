@@ -20,7 +20,7 @@ from tests.integration.restore_database.test_continued import Time, chain
 
 from coffre.model.backup import Status
 from coffre.model.errors import BackupStateError, CoffreError
-from coffre.operations.restore_database import memory
+from coffre.operations.restore_database import saved_steps
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.connection_secret import parse_secret
@@ -148,7 +148,7 @@ def test_an_index_that_takes_longer_than_an_invocation_is_built_once(
             is_first = not value(copy, WAITING)
             return Context(lambda: 40.0 if is_first and value(copy, WAITING) else 900.0, function_name="restore")
 
-        monkeypatch.setattr(memory, "time", SimpleNamespace(sleep=looks))
+        monkeypatch.setattr(saved_steps, "time", SimpleNamespace(sleep=looks))
         answers, report = chain(coffre, event, context)
 
     assert [answer["status"] for answer in answers] == ["IN_PROGRESS", "COMPLETED"]

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.errors import CoffreError
 from coffre.model.journal_options import JournalOptions
-from coffre.operations.journal.begin import plugin_of
+from coffre.operations.journal.begin_interval import plugin_of
 from coffre.operations.journal.job import JournalJob
 from coffre.policy.checks.check import facts_of
 from coffre.policy.checks.registry import run_checks
@@ -16,7 +16,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.inspection.journal import read_journal_server
 from coffre.postgres.inspection.sessions import limit, reading
 from coffre.postgres.journal import pgoutput
-from coffre.postgres.journal.published import read_journal_publication
+from coffre.postgres.journal.publication_facts import read_journal_publication
 from coffre.runtime.observability import log_failure
 
 

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock, patch
 
 import psycopg2
 
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 
 
 def test_a_server_that_sends_on_is_not_read_without_limit() -> None:
@@ -18,7 +18,7 @@ def test_a_server_that_sends_on_is_not_read_without_limit() -> None:
         if next(asked, None) is None:
             raise psycopg2.OperationalError("the server did not end a statement")
 
-    with patch.object(peek, "CancelRequest"), patch.object(peek, "send_all"):
-        peek._end(session, repeat(memoryview(b"x"), 1000), check)
+    with patch.object(slot_changes, "CancelRequest"), patch.object(slot_changes, "send_all"):
+        slot_changes._end(session, repeat(memoryview(b"x"), 1000), check)
 
     session.close.assert_called_once_with()

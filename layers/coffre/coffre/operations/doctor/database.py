@@ -55,7 +55,7 @@ from coffre.postgres.inspection.server import (
 )
 from coffre.postgres.inspection.sessions import Query, limit, reading, several, shared_process
 from coffre.postgres.journal import pgoutput
-from coffre.postgres.journal.published import read_journal_publication
+from coffre.postgres.journal.publication_facts import read_journal_publication
 
 _RUNS_LOOKED_AT: Final = 5
 # An RDS token is a signed request; a password of a person's is none.

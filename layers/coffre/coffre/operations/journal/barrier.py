@@ -21,15 +21,15 @@ from coffre.model.errors import (
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import TableName, shown
+from coffre.operations.journal.catalog_state import keep, ownership, two_drains
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import keep, ownership, two_drains
 from coffre.operations.journal.segment import in_time, streamed
 from coffre.policy.journal import is_base
-from coffre.postgres.journal import peek, slot
+from coffre.postgres.journal import slot, slot_changes
 from coffre.postgres.journal.barriers import barriers, marks_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind
-from coffre.postgres.journal.look import Look, until_on_disk
-from coffre.postgres.journal.passing import emptied_tables
+from coffre.postgres.journal.drain_view import Look, until_on_disk
+from coffre.postgres.journal.stream_scan import emptied_tables
 from coffre.vault.journal import end_interval, read_interval, read_segment, segment_keys
 
 _MOST_NAMES: Final = 20
@@ -200,7 +200,7 @@ def _emptied(
         Another drain may read it. One that had no time begins with the stream.
     """
     ours, found = ownership(state), set[TableName]()
-    ways = [partial(in_time, job, session, ours, upto, peek.lines), partial(streamed, job, ours, upto)]
+    ways = [partial(in_time, job, session, ours, upto, slot_changes.lines), partial(streamed, job, ours, upto)]
     for way in reversed(ways) if state.slow else ways:
         try:
             with closing(way()) as lines:

@@ -19,7 +19,7 @@ from coffre.model.errors import (
 )
 from coffre.model.journal import DefinitionMark, IntervalEnd, JournalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PUBLICATION
-from coffre.operations.journal.adopt import Adopted, adopt
+from coffre.operations.journal.adopt_stored import Adopted, adopt
 from coffre.operations.journal.barrier import (
     compared,
     drop_ours,
@@ -32,18 +32,18 @@ from coffre.operations.journal.barrier import (
     reported,
     unreadable_end,
 )
-from coffre.operations.journal.begin import begin_on_slot, begin_slot, without_interval, without_slot
+from coffre.operations.journal.begin_interval import begin_on_slot, begin_slot, without_interval, without_slot
+from coffre.operations.journal.catalog_state import claimed, keep, note_failure, ownership
 from coffre.operations.journal.guard import drop_for
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
-from coffre.operations.journal.keeping import claimed, keep, note_failure, ownership
+from coffre.operations.journal.lost_advance import require_same_history
 from coffre.operations.journal.other_server import other_system, require_primary
-from coffre.operations.journal.pace import Pace
-from coffre.operations.journal.repeated import require_same_history
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
+from coffre.operations.journal.step_size import Pace
 from coffre.policy.journal_health import asks_for_base, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
-from coffre.postgres.journal.look import Look, look
+from coffre.postgres.journal.drain_view import Look, look
 from coffre.vault.journal import read_end
 
 _SLOW_STEP_BYTES: Final = 1 << 20

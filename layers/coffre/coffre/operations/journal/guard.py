@@ -6,11 +6,11 @@ import psycopg2.extensions
 
 from coffre.model.errors import StoreError, StoreTransientError
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
-from coffre.operations.journal.adopt import adopt
+from coffre.operations.journal.adopt_stored import adopt
 from coffre.operations.journal.barrier import drop_ours, end, reported
-from coffre.operations.journal.begin import without_slot
+from coffre.operations.journal.begin_interval import without_slot
+from coffre.operations.journal.catalog_state import claimed
 from coffre.operations.journal.job import JournalJob, opened
-from coffre.operations.journal.keeping import claimed
 from coffre.policy.journal_health import silence, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot import Slot

@@ -14,14 +14,14 @@ import psycopg2.extensions
 from coffre.model.errors import JournalTransientError, StoreError
 from coffre.model.journal import DefinitionMark, JournalSegment, JournalState
 from coffre.model.journal_lines import pieces_of
+from coffre.operations.journal.catalog_state import keep, ownership, two_drains, with_segment
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import keep, ownership, two_drains, with_segment
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 from coffre.postgres.journal.changes import Line
-from coffre.postgres.journal.look import Look, hash_of
-from coffre.postgres.journal.passing import Cut, Passing
+from coffre.postgres.journal.drain_view import Look, hash_of
 from coffre.postgres.journal.slot import Ownership
 from coffre.postgres.journal.stream import stream
+from coffre.postgres.journal.stream_scan import Cut, Passing
 from coffre.vault.journal import Stored, commit_segment, store_lines
 
 RESERVE_SECONDS: Final = 15.0
@@ -146,7 +146,7 @@ def _store(
         if by_stream:
             pieces = pieces_of(stack.enter_context(closing(streamed(job, ours, upto))))
         else:
-            pieces = stack.enter_context(closing(in_time(job, session, ours, upto, peek.pieces)))
+            pieces = stack.enter_context(closing(in_time(job, session, ours, upto, slot_changes.pieces)))
         prefix = (job.vault, job.target, state.interval or "", state.number + 1)
         stored = store_lines(*prefix, job.encoder, passed.through(pieces))
     return stored, passed
@@ -159,7 +159,7 @@ def in_time[T](
     upto: int,
     read: Callable[[psycopg2.extensions.connection, str, int, str], Generator[T]],
 ) -> Generator[T]:
-    """Yield what a slot has up to a position, as `peek.lines` or `peek.pieces`, while there is time.
+    """Yield what a slot has up to a position, as `slot_changes.lines` or `slot_changes.pieces`, while there is time.
 
     Raises
     ------

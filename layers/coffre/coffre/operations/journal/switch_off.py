@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coffre.model.journal import IntervalEnd, JournalEnd
-from coffre.operations.journal.adopt import adopt
+from coffre.operations.journal.adopt_stored import adopt
 from coffre.operations.journal.barrier import drop_ours, end
+from coffre.operations.journal.catalog_state import claimed, two_drains
 from coffre.operations.journal.job import JournalJob, opened
-from coffre.operations.journal.keeping import claimed, two_drains
 from coffre.postgres.journal import slot
 
 

@@ -17,10 +17,10 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.materialized_views import leave_out_views
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.provider_rows import restore_sequences, without_left_out
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_attempts import attempt
 from coffre.postgres.destination.copy_in import has_rows, key_levels

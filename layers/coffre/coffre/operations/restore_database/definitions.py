@@ -20,10 +20,10 @@ from coffre.model.words import counted
 from coffre.operations.restore_database.definition_schedule import Schedule
 from coffre.operations.restore_database.definition_words import is_extension_comment, refused_error
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.privileges import NO_ROLE, Privileges
 from coffre.operations.restore_database.provider_objects import Fate, fates
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.search_paths import paths_of
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.session_pool import SessionPool

@@ -21,9 +21,9 @@ from coffre.operations.restore_database.dropped_dependents import spoken
 from coffre.operations.restore_database.journal_replay import Followed, apply_journal, definitions_of
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.load_tables import load_tables
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.moment_sequences import sequences_of
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_plan import TablesPlan
 from coffre.policy.moments import Chosen

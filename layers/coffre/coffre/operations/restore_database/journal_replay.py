@@ -24,9 +24,9 @@ from coffre.postgres.destination.owners_code import default_path
 from coffre.postgres.journal.changes import Line, Lines
 from coffre.postgres.journal.definitions import Definitions, Table
 from coffre.postgres.journal.definitions_document import parse_definitions
-from coffre.postgres.journal.paths import Paths
 from coffre.postgres.journal.replay import Replay
 from coffre.postgres.journal.replay_source import Source
+from coffre.postgres.journal.search_path import Paths
 from coffre.postgres.journal.transactions import BaseSnapshot, Moment
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.journal import read_definitions_of, read_lines

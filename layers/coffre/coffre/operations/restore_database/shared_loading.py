@@ -19,8 +19,8 @@ from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import Loading, Share
 from coffre.operations.restore_database.load_tables import load_share
 from coffre.operations.restore_database.load_transactions import slices_of, table_of
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import Meter
 from coffre.policy.spread import Shape

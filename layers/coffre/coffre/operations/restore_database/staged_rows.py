@@ -15,9 +15,9 @@ from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.load_tables import load_tables
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.row_counts import refuse_missing_rows
 from coffre.operations.restore_database.row_merge import merge_tables
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import Staging, staging_schema_name, try_filter
 from coffre.operations.restore_database.tables_moment import StagedMoment

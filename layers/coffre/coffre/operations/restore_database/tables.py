@@ -15,9 +15,9 @@ from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import find_missing, named, script_of, spoken
 from coffre.operations.restore_database.gone_tables import create_again
 from coffre.operations.restore_database.job import RestoreJob, Source
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.partition_roots import with_roots
 from coffre.operations.restore_database.report_builder import ReportBuilder, after_the_change
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.staged_rows import restore_to_staging
 from coffre.operations.restore_database.staging import Staging, others_at_stake, plan_staging, refuse_unmergeable

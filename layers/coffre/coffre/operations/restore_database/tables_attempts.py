@@ -21,9 +21,9 @@ from coffre.model.restore_report import Kept, RestoreReport
 from coffre.operations.restore_database.job import MARKED_BYTES, RestoreJob, Source
 from coffre.operations.restore_database.journal_replay import no_marks
 from coffre.operations.restore_database.load_plan import refuse_too_large
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, nothing_to_resume
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.staging import Staging, staging_schema_name
 from coffre.operations.restore_database.tables_plan import Chosen, TablesPlan, plan_tables, to_look_up

@@ -21,7 +21,7 @@ from coffre.operations.restore_database.journal_replay import (
     say_journal,
     say_not_followed,
 )
-from coffre.operations.restore_database.memory import Memory
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.staging import Staging
 from coffre.policy.moments import Chosen

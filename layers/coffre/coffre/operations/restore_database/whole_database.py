@@ -23,7 +23,6 @@ from coffre.operations.restore_database.large_objects import restore_large_objec
 from coffre.operations.restore_database.load_plan import Loading, refuse_too_large
 from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.materialized_views import refresh_views
-from coffre.operations.restore_database.memory import Memory
 from coffre.operations.restore_database.moment_sequences import sequences_of
 from coffre.operations.restore_database.provider_objects import note_of_given, with_extensions_placed
 from coffre.operations.restore_database.provider_rows import (
@@ -40,6 +39,7 @@ from coffre.operations.restore_database.provider_rows import (
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import is_kept, refuse_unmarked
 from coffre.operations.restore_database.row_counts import check_counts, loaded_of, refuse_missing_rows
+from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.shared_loading import share_rows
 from coffre.operations.restore_database.statistics import analyze

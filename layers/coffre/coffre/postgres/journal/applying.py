@@ -21,7 +21,7 @@ from coffre.model.names import TableName, shown
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.journal.changes import lsn_text
-from coffre.postgres.journal.paths import Paths
+from coffre.postgres.journal.search_path import Paths
 from coffre.postgres.journal.statements import Statement
 
 # Each part that is sent, and each answer, waits for Python's lock, which the thread that reads lines gives up only when

@@ -21,13 +21,13 @@ from coffre.postgres.journal.applying import Applier, Position
 from coffre.postgres.journal.changes import Begin, Commit, Line, Lines, RowChange, Truncate
 from coffre.postgres.journal.column_types import read_column_types
 from coffre.postgres.journal.definitions import Table
-from coffre.postgres.journal.firing import require_nothing_fires
-from coffre.postgres.journal.paths import AnotherPath, Paths
-from coffre.postgres.journal.pending import Pending
+from coffre.postgres.journal.pending_changes import Pending
 from coffre.postgres.journal.replay_source import Source
+from coffre.postgres.journal.search_path import AnotherPath, Paths
 from coffre.postgres.journal.statements import Statement
 from coffre.postgres.journal.test_decoding import decode
 from coffre.postgres.journal.transactions import Moment, choose, outline
+from coffre.postgres.journal.triggers_off import require_nothing_fires
 
 # A commit costs as much as dozens of rows; what is not committed is lost when the process is killed.
 _MOST_TRANSACTIONS: Final = 500

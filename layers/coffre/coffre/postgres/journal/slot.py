@@ -1,4 +1,4 @@
-"""A permanent logical replication slot, by SQL alone: made, looked at, advanced, dropped. `peek.py` reads it."""
+"""A permanent logical replication slot, by SQL: made, looked at, advanced, dropped. `slot_changes.py` reads it."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, JournalError, JournalTransientError
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.connection.query_errors import is_too_big
-from coffre.postgres.journal.pinned import shared
 from coffre.postgres.journal.publication import unusable
+from coffre.postgres.journal.refuse_pooler import shared
 from coffre.postgres.source.copy_out import QueryFailedError
 
 _NOT_IN_STATE: Final = "55000"  # object_not_in_prerequisite_state

@@ -3,7 +3,7 @@
 
 A session that runs them has the settings of `connect`. Every value is a string literal, in the text that the source
 printed, and the column's own type reads it. Every name has its schema, so that a statement says the same under any
-`search_path` (`paths.py`).
+`search_path` (`search_path.py`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import psycopg2.errors
 import pytest
 
-from coffre.postgres.journal.paths import AnotherPath, Paths
+from coffre.postgres.journal.search_path import AnotherPath, Paths
 
 ITEM = ("public", "item")
 

@@ -7,7 +7,7 @@ from typing import Any
 from coffre.model.errors import CoffreError, JournalTransientError
 from coffre.model.journal import JournalSegment, JournalState
 from coffre.operations.journal.job import JournalJob
-from coffre.postgres.journal.look import hash_of
+from coffre.postgres.journal.drain_view import hash_of
 from coffre.postgres.journal.slot import Ownership
 
 

@@ -8,7 +8,7 @@ from coffre.model.errors import JournalError
 from coffre.postgres.journal.changes import Delete, Insert, Row, Unchanged, Update, Value
 from coffre.postgres.journal.column_types import ColumnTypes
 from coffre.postgres.journal.definitions import Column, Table
-from coffre.postgres.journal.pending import Pending
+from coffre.postgres.journal.pending_changes import Pending
 
 NAME = ("public", "item")
 TYPES = {"id": "pg_catalog.int4", "t": "pg_catalog.text", "n": "pg_catalog.int4"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from coffre.model.errors import JournalError
 from coffre.model.journal_lines import pieces_of
 from coffre.postgres.archive import sql_ascii
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 
 # What PostgreSQL writes for these in a COPY; any other character comes as it is.
 LETTERS = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -29,7 +29,7 @@ def copied(lines: list[tuple[int, int, str]]) -> bytes:
 
 def stored(text: bytes, sizes: list[int], encoding: str = "utf_8") -> list[bytes]:
     found, start, number = list[bytes](), 0, 0
-    made = peek._Text(encoding)
+    made = slot_changes._Text(encoding)
     while start < len(text):
         end = start + sizes[number % len(sizes)]
         found += made.pieces(memoryview(text[start:end]))
@@ -45,12 +45,12 @@ def test_the_text_of_a_copy_becomes_that_of_the_vault(
     lines: list[tuple[int, int, str]], sizes: list[int], long: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peek, "LONG_LINE_BYTES", long)
+        patch.setattr(slot_changes, "LONG_LINE_BYTES", long)
         pieces = stored(copied(lines), sizes)
     expected = b"".join(pieces_of(lines))
     assert b"".join(pieces) == expected
     assert b"" not in pieces
-    assert list(peek.whole_lines(pieces)) == expected.split(b"\n")[:-1]
+    assert list(slot_changes.whole_lines(pieces)) == expected.split(b"\n")[:-1]
     begins = True
     for piece in pieces:  # several pieces are of one long line; the others have whole lines
         if not begins or not piece.endswith(b"\n"):
@@ -77,7 +77,7 @@ def test_bytes_that_are_no_text_are_refused_or_written_in_another_way() -> None:
 def test_lines_before_one_that_is_no_text_are_given_out(wrong: bytes, size: int) -> None:
     lines = [(1, 2, "é"), (3, 4, "x\\y"), (5, 6, "")]
     text, found = copied(lines) + b"7\t,\t8\tx" + wrong + b"\n" + copied(lines), list[bytes]()
-    made = peek._Text("utf_8")
+    made = slot_changes._Text("utf_8")
     rows = (memoryview(text[start : start + size]) for start in range(0, len(text), size))
     pieces = (piece for part in rows for piece in made.pieces(part))
     with pytest.raises(UnicodeDecodeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coffre.model.errors import JournalError, JournalTransientError
-from coffre.operations.journal.pace import Pace
+from coffre.operations.journal.step_size import Pace
 
 
 def test_steps_grow_while_no_transaction_ends_and_no_longer() -> None:

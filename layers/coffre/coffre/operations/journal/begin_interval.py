@@ -10,17 +10,17 @@ from ulid import ULID
 from coffre.model.errors import JournalTransientError
 from coffre.model.journal import JournalInterval, JournalState
 from coffre.model.journal_options import PUBLICATION
+from coffre.operations.journal.catalog_state import keep, ownership
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import keep, ownership
 from coffre.policy.profiles import detect
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.journal import pgoutput, slot
 from coffre.postgres.journal.barriers import marks_of
 from coffre.postgres.journal.definitions import read_definitions
 from coffre.postgres.journal.definitions_document import definitions_document
-from coffre.postgres.journal.look import Look, look
-from coffre.postgres.journal.pinned import require_own_process
+from coffre.postgres.journal.drain_view import Look, look
 from coffre.postgres.journal.publication import asking, followed, read_publication
+from coffre.postgres.journal.refuse_pooler import require_own_process
 from coffre.vault.journal import begin_interval, store_definitions
 
 _PATIENCE_SECONDS: Final = 30.0

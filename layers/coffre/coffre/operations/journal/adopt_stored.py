@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.journal import JournalInterval, JournalState
+from coffre.operations.journal.catalog_state import keep, with_segment
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import keep, with_segment
 from coffre.vault.journal import interval_ids, interval_sha256, listed_segments, read_end, read_interval, read_segment
 from coffre.vault.layout import SegmentKey, segment_key
 

@@ -11,7 +11,7 @@ from tests.unit.operations.conftest import Scene
 from tests.unit.operations.stored_journal import journal_of, lsn_at
 
 from coffre.model.journal import IntervalEnd, JournalEnd, JournalState
-from coffre.operations.journal.adopt import Adopted, adopt
+from coffre.operations.journal.adopt_stored import Adopted, adopt
 from coffre.operations.journal.job import JournalJob
 from coffre.vault import journal
 from coffre.vault.layout import interval_end_key, interval_key

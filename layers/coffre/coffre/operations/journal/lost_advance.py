@@ -11,10 +11,10 @@ import psycopg2.extensions
 
 from coffre.model.errors import IntegrityError, JournalError, JournalTransientError, ObjectMissingError
 from coffre.model.journal import JournalState
+from coffre.operations.journal.catalog_state import ownership
 from coffre.operations.journal.job import JournalJob
-from coffre.operations.journal.keeping import ownership
 from coffre.operations.journal.segment import in_time
-from coffre.postgres.journal import peek
+from coffre.postgres.journal import slot_changes
 from coffre.postgres.journal.slot import Slot
 from coffre.postgres.journal.transactions import Transaction, outline
 from coffre.vault.journal import read_segment, segment_keys
@@ -55,7 +55,7 @@ def require_same_history(
     if last_commit is None and upto == state.segment_lsn:
         return
     try:
-        with closing(in_time(job, session, ownership(state), upto, peek.lines)) as lines:
+        with closing(in_time(job, session, ownership(state), upto, slot_changes.lines)) as lines:
             if _is_repeated(outline(lines), last_commit, state.segment_lsn, upto):
                 return
     except (JournalError, JournalTransientError) as error:

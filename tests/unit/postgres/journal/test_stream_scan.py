@@ -10,7 +10,7 @@ from coffre.model.errors import JournalError
 from coffre.model.journal_lines import pieces_of
 from coffre.postgres.journal.changes import Barrier, BarrierKind, Line
 from coffre.postgres.journal.definitions import Definitions, Table
-from coffre.postgres.journal.passing import Cut, Passing, emptied_tables
+from coffre.postgres.journal.stream_scan import Cut, Passing, emptied_tables
 from coffre.postgres.journal.transactions import BaseSnapshot
 
 KEYED = Table(1, ("public", "keyed"), "r", 1, 1, "d", ("id",), False, ())

@@ -28,7 +28,7 @@ from coffre.postgres.connection.raw_socket import open_channel
 from coffre.postgres.journal import pgoutput, test_decoding
 from coffre.postgres.journal.changes import Line, lsn_text
 from coffre.postgres.journal.pgoutput import Message
-from coffre.postgres.journal.pinned import NAME_IF_PINNED
+from coffre.postgres.journal.refuse_pooler import NAME_IF_PINNED
 from coffre.postgres.journal.slot import OPTIONS
 from coffre.postgres.journal.slot_errors import translated
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
