@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from tests.integration.journal_vault import Journal
+import pytest
+from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
 from coffre.model.manifest import SequenceValue
 from coffre.operations.restore_database.moment_sequences import sequences_at
+from coffre.policy.moments import Point, Stretch, choose
 from coffre.postgres.destination.copy_in import set_sequences
 
 
@@ -44,11 +48,11 @@ def test_sequences_are_never_behind_what_was_used_also_where_they_were_set_back(
     journal.drain()
     scene.segments = journal.lines()
     scene.replay_to(scene.marks[0].moment)
-    report: Any = SimpleNamespace(exceptions=[])
+    report: Any = SimpleNamespace(exceptions=[], notes=[])
 
     *_, before, after = journal.segments()
     with scene.copy:
-        values = sequences_at(scene.copy, before.sequences, after.sequences, report)
+        values = sequences_at(scene.copy, [before.sequences, after.sequences], report)
         assert set_sequences(scene.copy, values) == []
 
     found = {value.sequence_name: (value.last_value, value.is_called) for value in values}
@@ -67,4 +71,64 @@ def test_sequences_are_never_behind_what_was_used_also_where_they_were_set_back(
     names = "public.down, public.identity_id_seq, public.loose, public.serial_id_seq"
     assert said == f"Set back around the moment, and restored to the furthest value known: {names}."
     run("INSERT INTO public.serial DEFAULT VALUES", "INSERT INTO public.identity DEFAULT VALUES", session=scene.copy)
-    assert sequences_at(scene.copy, (), after.sequences, report) == list[SequenceValue](after.sequences)
+    assert sequences_at(scene.copy, [after.sequences], report) == list[SequenceValue](after.sequences)
+
+
+@pytest.mark.parametrize("step", [2, 4])  # its first segment is stored; the catalog knows it or not
+def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
+    make_journal: Callable[..., Journal], step: int
+) -> None:
+    """Sequences are set back behind the moment, and have come further before the next drain."""
+    journal = make_journal(
+        18,
+        "CREATE TABLE serial (id serial PRIMARY KEY, v text); CREATE TABLE passed (id serial PRIMARY KEY)",
+        "CREATE TABLE hidden (id serial PRIMARY KEY); CREATE SEQUENCE loose; CREATE SEQUENCE unread",
+    )
+    scene, run = journal.scene, journal.scene.run
+    journal.drain()
+    scene.take_base()
+    base = journal.base()
+
+    def use(times: int) -> None:
+        for _ in range(times):
+            run("INSERT INTO serial (v) SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i")
+            run("INSERT INTO passed DEFAULT VALUES", "INSERT INTO hidden DEFAULT VALUES", "SELECT nextval('loose')")
+
+    use(5)
+    journal.drain()
+    use(7)
+    scene.mark()
+    run("DELETE FROM serial; DELETE FROM passed", "SELECT setval('serial_id_seq', 2), setval('loose', 2)")
+    run("ALTER SEQUENCE passed_id_seq RESTART WITH 6")
+    with killed_at(step), suppress(Killed):
+        journal.drain(step_bytes=10_000)
+    use(4)
+    journal.drain()
+
+    [mark] = scene.marks
+    stretch = Stretch(journal.intervals()[0], None, journal.segments(), [("B", base)])
+    chosen = choose(TARGET, Point(lsn=mark.moment.lsn), [stretch], datetime.now(UTC))
+    assert [one.is_complete for one in chosen.segments] == [True, True, False, True]
+    scene.segments = journal.lines()
+    scene.replay_to(mark.moment)
+    assert scene.hashes(scene.copy) == mark.hashes
+
+    own = chosen.segments[0].sequences  # nothing was used when the base was taken
+    *readings, last = [own if one is None else one for one in (*chosen.earlier, chosen.sequences)]
+    readings.append(tuple(one for one in last if one.sequence_name not in ("hidden_id_seq", "unread")))
+    report: Any = SimpleNamespace(exceptions=[], notes=[])
+    values = sequences_at(scene.copy, readings, report)
+    assert {one.sequence_name: one.last_value for one in values} == {
+        "serial_id_seq": 12,
+        "passed_id_seq": 9,
+        "hidden_id_seq": 12,
+        "loose": 6,
+        "unread": 1,
+    }
+    furthest = "and restored to the furthest value known"
+    assert report.exceptions == [
+        f"Set back around the moment, {furthest}: public.loose, public.serial_id_seq.",
+        f"Not read after the moment, {furthest}: public.hidden_id_seq, public.unread.",
+    ]
+    [note] = report.notes
+    assert note.startswith("Rows have values beyond that of their sequence: public.passed_id_seq.")

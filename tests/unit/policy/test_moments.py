@@ -210,19 +210,6 @@ def test_of_a_time_that_a_clock_showed_twice_the_first_is_meant() -> None:
     assert chosen(Point(lsn=280), story).backup == "B250"
 
 
-def test_values_of_sequences_are_those_of_the_drains_before_and_after_the_moment() -> None:
-    two_steps = (segment(1, 0, 100), segment(2, 100, 150, seen_at=at(2)), segment(3, 150, 200, seen_at=at(2)))
-    stretch = Stretch(interval(1, 0), None, two_steps, (base(50),))
-
-    def values(lsn: int) -> list[list[int]]:
-        found = chosen(Point(lsn=lsn), stretch)
-        return [[one.last_value for one in values] for values in (found.earlier, found.sequences)]
-
-    assert values(60) == [[], [100]]
-    assert values(140) == [[100], [150]]
-    assert values(190) == [[100], [200]]
-
-
 def test_tables_that_a_truncate_may_have_emptied_are_those_with_marks_up_to_the_moment() -> None:
     """A TRUNCATE after a drain has noted its position, and before its look, is in the segment after its marks."""
     marks = [(DefinitionMark(schema_name="public", name=name, shape="x", file=2),) for name in ("a", "b", "c")]

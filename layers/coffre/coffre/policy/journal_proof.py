@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 
 from coffre.model.journal_proof import JournalProof
 from coffre.model.manifest import SequenceValue
 from coffre.model.names import TableName
+from coffre.policy import sequence_values
 from coffre.policy.moments import Chosen, Point, Stretch, made_from
+from coffre.policy.sequence_values import place
 
 type Values = Mapping[TableName, SequenceValue]
 
@@ -76,17 +77,15 @@ def behind(
     """Yield the sequences that are behind in all that is known, with the value that is wanted and the newest known."""
 
     for name, value in wanted.items():
-        found = [values[name] for values in known if name in values]
-        least = _place(name, value, descending)
-        if not any(_place(name, one, descending) >= least for one in found):
+        found, sign = [values[name] for values in known if name in values], _sign(name, descending)
+        if not any(place(one, sign) >= place(value, sign) for one in found):
             yield name, value, found[-1] if found else None
 
 
 def goes_back(name: TableName, read: Sequence[Values], descending: Collection[TableName]) -> bool:
     """Return whether a sequence was set back between two readings, before which a backup may have read it."""
-    places = [_place(name, values[name], descending) for values in read if name in values]
-    return any(after < before for before, after in pairwise(places))
+    return sequence_values.goes_back((values[name] for values in read if name in values), _sign(name, descending))
 
 
-def _place(name: TableName, value: SequenceValue, descending: Collection[TableName]) -> tuple[int, bool]:
-    return (-value.last_value if name in descending else value.last_value), value.is_called
+def _sign(name: TableName, descending: Collection[TableName]) -> int:
+    return -1 if name in descending else 1

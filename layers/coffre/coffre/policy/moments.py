@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from coffre.model.errors import RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
-from coffre.model.manifest import JournalBase, SequenceValue
+from coffre.model.manifest import JournalBase
 from coffre.model.names import TableName
+from coffre.policy.sequence_values import Reading, readings_around
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -130,9 +131,10 @@ class Chosen[B]:
     """What a moment is made of: a base, and the segments that are applied to it until the moment is reached.
 
     `sequences` are values after the moment: none is behind one that was used up to it, unless it was set back in
-    between. Empty: those of the base are right. `earlier` are those of the drain before; empty: those of the base.
-    With `seen_by` the moment has exactly what this later base has seen. `emptied` has the tables that a TRUNCATE of one
-    of the segments may have emptied: those of which a record up to the last one has another mark than the interval.
+    between. Empty: those of the base are right. `earlier` are what was read before them and not surely after the
+    moment, in that order; None: what the base has read. With `seen_by` the moment has exactly what this later base has
+    seen. `emptied` has the tables that a TRUNCATE of one of the segments may have emptied: those of which a record up
+    to the last one has another mark than the interval.
     """
 
     point: Point
@@ -140,8 +142,8 @@ class Chosen[B]:
     base: JournalBase
     interval: JournalInterval
     segments: Sequence[JournalSegment]
-    sequences: tuple[SequenceValue, ...]
-    earlier: tuple[SequenceValue, ...] = ()
+    sequences: Reading
+    earlier: tuple[Reading | None, ...] = ()
     seen_by: JournalBase | None = None
     emptied: frozenset[TableName] = frozenset()
 
@@ -181,17 +183,10 @@ def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
 
 def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
     """Return how a moment that is stored is made from a base before it."""
-    segments = list[JournalSegment]()
-    sequences: tuple[SequenceValue, ...] = ()
-    earlier, seen_at = sequences, None
-    for segment in stretch.segments[first_needed(stretch.segments, base.before_lsn) :]:
-        segments.append(segment)
-        if segment.to_lsn > base.lsn:
-            if segment.seen_at != seen_at:  # the steps of one drain have the same values
-                earlier, seen_at = sequences, segment.seen_at
-            sequences = segment.sequences or sequences
-        if point.is_before_end_of(segment):
-            break
+    first, last = first_needed(stretch.segments, base.before_lsn), len(stretch.segments) - 1
+    last = next((at for at in range(first, last) if point.is_before_end_of(stretch.segments[at])), last)
+    segments = stretch.segments[first : last + 1]
+    earlier, sequences = readings_around(stretch.segments[: last + 1], base.lsn, point.time)
     emptied = _emptied(stretch.segments, segments[-1].number if segments else 0)
     return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier, emptied=emptied)
 

@@ -222,7 +222,7 @@ class _Proof:
             names = [name for name, _, _ in late]
             self._exclude("have values that no drain has read since the backup", names, "Sequences")
             return
-        read = [by_name([*own, *self.pair.chosen.earlier]), *known]
+        read = [*(by_name(own if one is None else one) for one in self.pair.chosen.earlier), *known]
         gone_back = [name for name, _, _ in late if goes_back(name, read, directions.descending)]
         self._exclude("were set back around the backup", gone_back, "Sequences")
         for name, value, newest in late:
