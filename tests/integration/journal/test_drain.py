@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from tests.integration.backup_database.killed_run import backup_job, one_run
 from tests.integration.journal_vault import Journal, Killed, killed_at
 
-from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
+from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError, StoreError
 from coffre.model.journal import JournalEnd
 from coffre.model.journal_options import JournalOptions
 from coffre.operations.journal import barrier, drain, segment
@@ -27,6 +28,7 @@ from coffre.postgres.journal import drain_view, fingerprint, slot, slot_changes,
 from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
 from coffre.postgres.journal.test_decoding import begin_of, unreadable
+from coffre.stores.directory import DirectoryStore
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -308,12 +310,15 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
         f"ALTER DATABASE {scene.name} SET temp_file_limit = '1MB'", f"ALTER DATABASE {scene.name} SET work_mem = '64kB'"
     )
     journal.drain()  # a setting of a database is one of its definitions
-    changed()
-    run("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
+    other = scene.writer()
+    with other, other.cursor() as cursor:
+        cursor.execute("INSERT INTO one SELECT i, repeat(md5(i::text), 100) FROM generate_series(1000, 1999) i")
+        for _ in range(3):
+            changed()
     pooled = ConnectError("A pooler knows no replication.", code="CONNECTION_REFUSED")
     with patch.object(stream, "connect_replicating", side_effect=pooled):
         report = again(JournalEnd.TOO_LARGE, journal.drain())
-    assert report.transactions == 1  # what was committed before it
+    assert report.transactions == 3  # what was committed before it
     run(f"ALTER DATABASE {scene.name} RESET ALL")
     journal.drain()
     changed()
@@ -336,7 +341,7 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     with large, patch.object(stream, "connect_replicating", side_effect=pooled):
         assert ended(journal.drain()) == [(JournalEnd.REWRITTEN, ("public.one",))]
 
-    # The guard, in a drain and on its own.
+    # The guard, in a drain and on its own; another slot of this name is left alone.
     changed()
     again(JournalEnd.GUARD, journal.drain(guarding=Guarding(maximum_lag_bytes=0)))
     assert guard(journal.job) is None
@@ -347,6 +352,19 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert (found.reason, journal.state.slot) == (JournalEnd.GUARD, None)
     assert "more than 24 hours" in found.text
     assert guard(later) is None
+    journal.drain()
+    slot_name = journal.state.slot or ""
+    slot.drop(scene.reader, slot_name)
+    run(f"SELECT pg_create_logical_replication_slot('{slot_name}', 'pgoutput')")
+    with patch.object(DirectoryStore, "get", side_effect=StoreError("No.")), pytest.raises(StoreError) as refused_by:
+        guard(replace(later, guarding=Guarding(maximum_lag_bytes=-1)))
+    found = guard(replace(later, guarding=Guarding(maximum_lag_bytes=-1)))
+    assert found is not None
+    left = f"The replication slot {slot_name} was left alone"
+    assert left in refused_by.value.__notes__[0]
+    assert left in found.text
+    run(found.text[found.text.index("SELECT pg_drop") :])
+    assert slot.inspect(scene.reader, slot_name) is None
     journal.drain()
 
     # Two drains at the same time, in the beginning and later.
@@ -434,6 +452,36 @@ _UNREAD = slot_changes._COPY.replace(
 _NOTHING_PRINTED = """
 COPY (SELECT 1, NULL, 1, convert_from('\\xff', 'UTF8') WHERE %s || %s || %s::text <> '') TO STDOUT (NULL ',')
 """
+
+
+def test_a_drain_in_which_no_transaction_ends_is_not_good_and_the_next_one_reads_more(
+    make_journal: Callable[..., Journal],
+) -> None:
+    """Given so little time that one look is possible: steps of one size would take longer than the server writes."""
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY, v text)")
+    journal.drain()
+    journal.scene.take_base()
+    journal.scene.run("INSERT INTO one SELECT i, 'x' FROM generate_series(1, 3000) i")
+    drained, before = journal.state.drained_at, journal.state.stored_lsn
+
+    def one_look() -> float:
+        return 300.0 if journal.state.stored_lsn == before else 20.0
+
+    failed = list[tuple[str | None, int]]()
+    pooled = patch.object(stream, "connect_replicating", side_effect=ConnectError("A pooler."))
+    with pooled, patch.object(drain, "_SLOW_STEP_BYTES", 10_000):
+        while journal.state.drained_at == drained:
+            before = journal.state.stored_lsn
+            with suppress(JournalTransientError):
+                report = journal.drain(step_bytes=10_000, remaining_seconds=one_look)
+                break
+            assert journal.state.stored_lsn > before
+            failed.append((journal.state.error, journal.state.slow))
+
+    assert failed == [("JOURNAL_TOO_SLOW", number + 1) for number in range(len(failed))]
+    assert 3 < len(failed) < 9
+    assert (report.transactions, report.is_complete, report.ended, report.state.slow) == (1, True, (), 0)
+    journal.replay_all()
 
 
 def unread_once() -> Callable[[Line], Begin]:

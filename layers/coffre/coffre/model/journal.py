@@ -144,7 +144,7 @@ class JournalState(FrozenModel):
     with marks (0: the interval's).
     `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
     `base_asked_at` when one was asked for last. `gap` is before the open interval as long as it has no base. `slow`
-    counts the drains that had no time for the same step, `revision` the changes of this state.
+    counts the drains that had no time for a step in which a transaction ends, `revision` the changes of this state.
     """
 
     target: str

@@ -45,8 +45,9 @@ def with_segment(state: JournalState, segment: JournalSegment, sha256: str) -> d
         "segment_lsn": segment.to_lsn,
         "stored_lsn": max(state.stored_lsn, segment.to_lsn),
         "sequences": hash_of(segment.sequences),
-        "slow": 0,
     }
+    if segment.transactions or segment.is_complete:
+        changes["slow"] = 0
     if segment.is_complete:
         changes["seen_at"] = segment.seen_at
     if segment.marks:

@@ -34,11 +34,11 @@ from coffre.operations.journal.barrier import (
 )
 from coffre.operations.journal.begin_interval import begin_on_slot, begin_slot, without_interval, without_slot
 from coffre.operations.journal.catalog_state import claimed, keep, note_failure, ownership
-from coffre.operations.journal.guard import drop_for
+from coffre.operations.journal.guard import drop_for, left_alone
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
 from coffre.operations.journal.lost_advance import require_same_history
 from coffre.operations.journal.other_server import other_system, require_primary
-from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment
+from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment, too_slow
 from coffre.operations.journal.step_size import Pace
 from coffre.policy.journal_health import asks_for_base, slot_danger
 from coffre.postgres.journal import slot
@@ -46,7 +46,9 @@ from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.drain_view import Look, look
 from coffre.vault.journal import read_end
 
+# In the drain after one that had no time for a step; twice as much after each further one in which none ended.
 _SLOW_STEP_BYTES: Final = 1 << 20
+_SLOW_DRAINS: Final = 16
 _MOST_NAMES: Final = 20
 
 
@@ -71,11 +73,6 @@ def drain(job: JournalJob) -> DrainReport:
         with suppress(CatalogError):  # the error itself is worth more
             note_failure(job, error)
         raise
-
-
-def _left_alone(name: str) -> str:
-    """Return the sentence about a slot that may be another program's."""
-    return f"The replication slot {name} was left alone: the server keeps WAL for it until it is dropped."
 
 
 @dataclass
@@ -105,7 +102,7 @@ class _Drain:
         if unread is not None:
             state = state or keep(self.job, None)  # what is changed later has to exist
             if state.slot is None:
-                self.notes += [_left_alone(name) for name in slot.named_for(self.session, self.job.target)]
+                self.notes += [left_alone(name) for name in slot.named_for(self.session, self.job.target)]
             if not state.gap.ended:  # or else it was reported, and what came after that has failed
                 state = keep(self.job, self._note_end(state, unreadable_end(self.job, damage), unread))
         if state is None or state.slot is None or state.interval is None:
@@ -181,7 +178,7 @@ class _Drain:
         except JournalTransientError:
             if not is_foreign:
                 raise
-        self.notes.append(_left_alone(state.slot or ""))
+        self.notes.append(left_alone(state.slot or ""))
 
     def _barrier(
         self, state: JournalState, seen: Look, found: Sequence[Barrier], why: str | None = None
@@ -194,9 +191,11 @@ class _Drain:
 
     def _steps(self, state: JournalState, seen: Look, marks: tuple[DefinitionMark, ...]) -> tuple[JournalState, bool]:
         """Store step by step; returns whether everything is stored."""
-        pace = Pace(_SLOW_STEP_BYTES if state.slow else self.job.step_bytes, self.job.step_bytes, state.slow > 0)
+        first_bytes = _SLOW_STEP_BYTES << min(state.slow, _SLOW_DRAINS) - 1 if state.slow else self.job.step_bytes
+        pace = Pace(first_bytes, self.job.step_bytes, state.slow > 0)
         while not self.steps or self.job.remaining_seconds() > 2 * RESERVE_SECONDS:
-            upto = max(state.stored_lsn, min(seen.durable.lsn, state.stored_lsn + pace.step_bytes))
+            begin = state.stored_lsn
+            upto = max(begin, min(seen.durable.lsn, begin + pace.step_bytes))
             try:
                 done = store_segment(self.job, self.session, state, seen, upto, marks, by_stream=pace.by_stream)
                 state = done.state  # whatever ends the interval now, this is stored
@@ -219,14 +218,17 @@ class _Drain:
             if done.cut is None:
                 if state.stored_lsn >= seen.durable.lsn:
                     return state, True
-                pace.has_read(done.passed.transactions)
+                pace.has_read(done.passed.transactions, state.stored_lsn - begin)
             elif done.cut.error is not None:
                 (state, seen), marks = self._begin_again(state, done.cut.error), ()
             elif done.cut.barrier is not None:
                 (state, seen), marks = self._barrier(state, seen, [done.cut.barrier]), ()
             else:
                 self.notes.append("A transaction that is on disk is not visible yet: the next drain stores it.")
-                break
+                return state, False
+        if not self.begun and not any(step.passed.transactions for step in self.steps):
+            keep(self.job, state, slow=state.slow + 1)
+            raise too_slow(self.job)
         return state, False
 
     def _too_slow(self, state: JournalState, error: JournalTransientError) -> tuple[JournalState, Look]:

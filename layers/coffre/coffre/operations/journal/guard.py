@@ -37,7 +37,9 @@ def guard(job: JournalJob) -> IntervalEnd | None:
             found = slot.inspect(session, state.slot)
             why = _why_dropped(job, state, found) if found is not None else None
             if why and unread is not None:
-                _dropped(job, session, state)
+                _, left = _dropped(job, session, state)
+                if left:
+                    unread.add_note(left)
             elif why:
                 ended = drop_for(job, session, state, why)[1]
     if unread is not None:
@@ -58,17 +60,29 @@ def drop_for(
     The slot goes first: its server is in danger also when the vault takes nothing. The next drain ends the interval
     then, as one whose slot is missing.
     """
-    state = _dropped(job, session, state)
-    ended = end(job, state, JournalEnd.GUARD, why)
+    state, left = _dropped(job, session, state)
+    ended = end(job, state, JournalEnd.GUARD, f"{why} {left}" if left else why)
     if ended is not None:
         state = reported(job, state, ended)
     return without_slot(job, state), ended
 
 
-def _dropped(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState) -> JournalState:
+def _dropped(
+    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState
+) -> tuple[JournalState, str | None]:
+    """Drop the slot, and return what there is to say of another one of its name, which is left alone."""
     found = slot.inspect(session, state.slot) if state.slot else None
     if found is not None:
         slot.require_idle(found)
     state = claimed(job, state)
     drop_ours(session, state)
-    return state
+    is_left = found is not None and slot.inspect(session, found.name) is not None
+    return state, left_alone(state.slot or "") if is_left else None
+
+
+def left_alone(name: str) -> str:
+    """Return the sentence about a slot that may be another program's."""
+    return (
+        f"The replication slot {name} was left alone, as it may be another program's: the server keeps WAL for it until"
+        f" it is dropped. If nothing reads from it: SELECT pg_drop_replication_slot('{name}');"
+    )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import psycopg2.extensions
 
@@ -87,8 +87,8 @@ def store_segment(
     if is_stored:
         state = _commit(job, state, seen, upto, marks, stored, passed, is_complete=is_complete)
     elif upto > state.stored_lsn or is_complete:
-        changes = {"seen_at": seen.durable.at} if is_complete else {}
-        state = keep(job, state, stored_lsn=upto, slow=0, **changes)
+        changes: dict[str, Any] = {"seen_at": seen.durable.at, "slow": 0} if is_complete else {}
+        state = keep(job, state, stored_lsn=upto, **changes)
     return Step(state, is_stored, stored, passed, cut)
 
 
@@ -168,7 +168,7 @@ def in_time[T](
     """
     seconds = job.remaining_seconds() - RESERVE_SECONDS
     if seconds <= 0:
-        raise _too_slow(job)
+        raise too_slow(job)
     with session, session.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(seconds * 1000) + 1),))
     try:
@@ -177,7 +177,7 @@ def in_time[T](
     except JournalTransientError as error:
         if error.code != "JOURNAL_WAITS":
             raise
-        raise _too_slow(job) from error
+        raise too_slow(job) from error
     finally:
         if not session.closed:
             session.rollback()
@@ -198,7 +198,7 @@ def streamed(job: JournalJob, ours: Ownership, upto: int) -> Generator[Line]:
 
     def check() -> None:
         if job.remaining_seconds() < RESERVE_SECONDS:
-            raise _too_slow(job)
+            raise too_slow(job)
 
     check()
     with closing(stream(job.connection, ours, upto, check)) as lines:
@@ -210,12 +210,13 @@ def _while_there_is_time[T](job: JournalJob, found: Iterable[T]) -> Iterator[T]:
     for one in found:
         if (now := time.monotonic()) - looked_at > _LOOK_SECONDS:
             if job.remaining_seconds() < RESERVE_SECONDS:
-                raise _too_slow(job)
+                raise too_slow(job)
             looked_at = now
         yield one
 
 
-def _too_slow(job: JournalJob) -> JournalTransientError:
+def too_slow(job: JournalJob) -> JournalTransientError:
+    """Return the error of a drain that has no time for a step, or for one in which a transaction ends."""
     return JournalTransientError(
         f'The journal of "{job.target}" had no time to read and store the next step.',
         code="JOURNAL_TOO_SLOW",
