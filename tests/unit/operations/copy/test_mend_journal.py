@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ class Looking:
     def is_time_over(self) -> bool:
         return False
 
-    def journal_since(self, _target: str) -> object:
+    def journal_since(self, _target: str) -> datetime:
         return self.scene.now - timedelta(days=7)
 
 
@@ -64,7 +65,7 @@ class Mending:
 
     def job(self, *more: Store, dry_run: bool = False) -> MendJournalJob:
         vault = Vault(self.vault)
-        places = [Place(f"copy-{at}", lambda store=store: store) for at, store in enumerate((self.copy, *more))]
+        places = [Place(f"copy-{at}", partial(_itself, store)) for at, store in enumerate((self.copy, *more))]
         living = list(self.scene.catalog.backups())
         return MendJournalJob(
             vault=vault,
@@ -86,8 +87,12 @@ class Mending:
         assert {key for key, body in self.whole.items() if self.vault.objects.get(key) != body} == set(but)
 
 
+def _itself(store: Store) -> Store:
+    return store
+
+
 def look_at(scene: Scene, vault: Vault) -> Iterable[str]:
-    look = JournalLook(Looking(vault, scene), list(scene.catalog.backups()))  # type: ignore[arg-type]
+    look = JournalLook(Looking(vault, scene), list(scene.catalog.backups()))
     return [problem.text for problem in look.run("shop")]
 
 
@@ -263,7 +268,7 @@ def test_wherever_it_is_interrupted_the_same_call_continues(scene: Scene, fault:
         mending.vault.objects = {key: body for key, body in mending.whole.items() if key not in own[1:]}
         for key in own[1:5]:
             mending.vault.objects[key] = b"{}"
-        writes = []
+        writes = list[str]()
 
         def decide(call: str, key: str, at: int = at, writes: list[str] = writes) -> Fault:
             if call in ("put", "delete"):

@@ -15,7 +15,7 @@ from coffre.vault.vault import Vault
 
 @dataclass(frozen=True)
 class Repair:
-    """An object that the vault has to have; `seen` is the SHA-256 of what is there instead, None: nothing.
+    """An object that the vault has to have; `seen` is the SHA-256 of what the vault has instead, None: nothing.
 
     `is_proven`: something in the vault or in the catalog says that it is this one. Otherwise only a copy says so.
     """

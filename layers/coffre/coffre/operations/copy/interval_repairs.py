@@ -138,7 +138,7 @@ class IntervalRepairs:
         return ordered[first_needed(ordered, needed[1].before_lsn)].number
 
     def _segments(self, found: Sequence[RightRecord], needed: int | None) -> Iterator[Unit]:
-        """Yield those in front from the last one back, so that each is followed by what is there; then the others."""
+        """Yield those in front from the last one back, so that each is followed by one that exists; then the others."""
         first = min((key.number for key in self._listed()), default=0)
         ordered = [one for one in found if one.link.key.number < first]
         ordered += [one for one in reversed(found) if one.link.key.number >= first]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
+from coffre.model.errors import IntegrityError, JournalError, ObjectMissingError, StoreError
 from coffre.model.journal import JournalState
 from coffre.operations.copy.as_mended import AsMended
 from coffre.operations.copy.from_copies import Copies, same_as
@@ -90,6 +90,8 @@ def mend_journal(job: MendJournalJob) -> MendedJournal:
 
     Raises
     ------
+    JournalError
+        `JOURNAL_NONE`: no place has anything of it.
     StoreError, StoreTransientError
         The vault refuses, or does not answer; or no copy can be listed.
     """
@@ -104,6 +106,12 @@ def mend_journal(job: MendJournalJob) -> MendedJournal:
             offered.setdefault(of[1], set()).add(key)
     bases = cache(lambda: list(job.bases()))
     ids = sorted({*own, *offered})
+    if not ids:
+        raise JournalError(
+            f'Neither the vault nor a copy has anything of a journal of "{job.target}".',
+            code="JOURNAL_NONE",
+            hint="`coffre journal list` shows which targets have one.",
+        )
     for interval in ids:
         state = job.state if job.state is not None and job.state.interval == interval else None
         objects = IntervalObjects(
