@@ -264,7 +264,7 @@ def test_wherever_it_is_interrupted_the_same_call_continues(scene: Scene, fault:
     journal_of(scene, (4, 3, 2), ended=1.5)
     mending = Mending.of(scene)
     own = [key for key in mending.whole if key.startswith("v1/journal/")]
-    for at in range(12):
+    for at in (0, 1, 2, 4, 7, 12):
         mending.vault.objects = {key: body for key, body in mending.whole.items() if key not in own[1:]}
         for key in own[1:5]:
             mending.vault.objects[key] = b"{}"

@@ -79,6 +79,14 @@ class IntervalObjects:
                 raise
             return None
 
+    def exists(self, key: str) -> bool:
+        """Return whether the vault has an object now."""
+        try:
+            self.vault.store.head(key)
+        except ObjectMissingError:
+            return False
+        return True
+
     def seen(self, key: str, wanted: str = "") -> str | None:
         """Return the SHA-256 of an object of the vault; None: it is missing."""
         return stored_sha256(self.vault.store, key, wanted) if key in self.own else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from coffre.model.errors import IntegrityError
@@ -108,12 +109,13 @@ class IntervalRepairs:
             seen = self.objects.seen(key.key)
             return OwnRecord(key, seen) if seen is not None else None
 
-        keys, found = self._listed(), dict[int, list[OwnRecord]]()
+        keys, found = self._listed, dict[int, list[OwnRecord]]()
         for record in ordered_map(read, keys, cost_of=lambda _: 1, width=_READERS, memory_bytes=_READ_BYTES):
             if record is not None:
                 found.setdefault(record.key.number, []).append(record)
         return found
 
+    @cached_property
     def _listed(self) -> list[SegmentKey]:
         return [key for name in self.objects.own if (key := segment_of(name)) is not None]
 
@@ -139,7 +141,7 @@ class IntervalRepairs:
 
     def _segments(self, found: Sequence[RightRecord], needed: int | None) -> Iterator[Unit]:
         """Yield those in front from the last one back, so that each is followed by one that exists; then the others."""
-        first = min((key.number for key in self._listed()), default=0)
+        first = min((key.number for key in self._listed), default=0)
         ordered = [one for one in found if one.link.key.number < first]
         ordered += [one for one in reversed(found) if one.link.key.number >= first]
         for one in ordered:
@@ -163,6 +165,10 @@ class IntervalRepairs:
                 yield Repair(pack.key, pack.sha256, seen, one.is_good or one.is_proven)
 
     def _is_first(self, number: int) -> bool:
+        """Return whether the vault has no earlier segment any more. The first one that it had goes first."""
+        first = min(self._listed, key=lambda key: key.number)
+        if first.number < number and self.objects.exists(first.key):
+            return False
         listed = listed_segments(self.objects.vault, self.objects.target, self.objects.id)
         return not any(key.number < number for key in listed)
 

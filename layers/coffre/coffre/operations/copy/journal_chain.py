@@ -126,7 +126,8 @@ class SegmentChain:
                 self._name_others(one)
                 claimed.append(one)
             if one is None or is_proven:
-                found, claimed = [*found, *claimed], []
+                found += claimed
+                claimed.clear()
         if claimed and claimed[-1].link.key.number == 1 and claimed[-1].link.previous != self.begin:
             self._refuse(claimed, "the interval's record")
         return [*found, *claimed]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
-from coffre.model.errors import IntegrityError, JournalError, ObjectMissingError, StoreError
+from coffre.model.errors import IntegrityError, JournalError, StoreError
 from coffre.model.journal import JournalState
 from coffre.operations.copy.as_mended import AsMended
 from coffre.operations.copy.from_copies import Copies, same_as
@@ -140,7 +140,7 @@ class _Work:
         writer = PutBack(self.job.vault.store, self.job.now)
         need: Need | None = None
         for unit in repairs.units():
-            if unit.record is None and not self._exists(unit.of):
+            if unit.record is None and not objects.exists(unit.of):
                 continue  # a rotation has removed it meanwhile, its record first
             if need is None and not self.job.dry_run:
                 like = objects.begin_key if objects.begin_key in objects.own else min(objects.own, default="")
@@ -161,13 +161,6 @@ class _Work:
             tuple(self.unproven),
             tuple(self.job.look(vault)),
         )
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self.job.vault.store.head(key)
-        except ObjectMissingError:
-            return False
-        return True
 
     def _bring_unit(self, unit: Unit, writer: PutBack, need: Need) -> None:
         for pack in unit.packs:
