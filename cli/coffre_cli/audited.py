@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 def recorded_reading(place: Place, backup: Backup, action: str, detail: str) -> AbstractContextManager[None]:
     """Record that a backup's contents are read, and let it happen; raises what `_recorded` raises."""
-    return _recorded(place, backup, action, detail, "Nothing was read")
+    return _recorded(place, (backup.target, backup.id), action, detail, "Nothing was read")
 
 
-def recorded_change(place: Place, backup: Backup, action: str, detail: str) -> AbstractContextManager[None]:
-    """Record that stored objects of a backup are changed, and let it happen; raises what `_recorded` raises."""
-    return _recorded(place, backup, action, detail, "Nothing was changed")
+def recorded_change(place: Place, target: str, subject: str, action: str, detail: str) -> AbstractContextManager[None]:
+    """Record that stored objects are changed, those of a backup or a journal; raises what `_recorded` raises."""
+    return _recorded(place, (target, subject), action, detail, "Nothing was changed")
 
 
 @contextmanager
-def _recorded(place: Place, backup: Backup, action: str, detail: str, nothing: str) -> Iterator[None]:
+def _recorded(place: Place, of: tuple[str, str], action: str, detail: str, nothing: str) -> Iterator[None]:
     """Record an action, and let it happen. A vault without a stack has no audit.
 
     Raises
@@ -39,7 +39,7 @@ def _recorded(place: Place, backup: Backup, action: str, detail: str, nothing: s
         return
     audit, now = place.catalog.audit, datetime.now(UTC)
     try:
-        audit.record(now, place.caller, action, backup.target, backup.id, detail)
+        audit.record(now, place.caller, action, *of, detail)
     except CatalogError as error:
         raise CatalogError(
             f"{nothing}: this could not be recorded in the audit ({error.code}).",
@@ -51,5 +51,5 @@ def _recorded(place: Place, backup: Backup, action: str, detail: str, nothing: s
     try:
         yield
     except BaseException as error:
-        audit.record_failure(now, place.caller, action, backup.target, backup.id, error)
+        audit.record_failure(now, place.caller, action, *of, error)
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from tests.unit.operations.conftest import CONTENT, Scene
@@ -46,6 +46,7 @@ def journal_of(
     ended: float | None = None,
     print_: str = PRINT,
     system: str = "1",
+    recipients: Sequence[str] = (),
 ) -> str:
     """Leave an interval that began at the first of these ages, with a segment up to each of the others.
 
@@ -53,7 +54,7 @@ def journal_of(
     """
     first, *others = ages
     interval = str(ULID.from_datetime(scene.now - timedelta(days=first)))
-    encoder, vault = FrameEncoder([]), scene.vault
+    encoder, vault = FrameEncoder(recipients), scene.vault
     frames = journal.store_definitions(vault, target, interval, encoder, b"{}")
     begun = JournalInterval(
         id=interval,
@@ -66,6 +67,7 @@ def journal_of(
         from_lsn=lsn_at(first),
         started_at=scene.now - timedelta(days=first),
         fingerprint=print_,
+        recipients=tuple(recipients),
         definitions=frames,
     )
     previous, position = journal.begin_interval(vault, begun), begun.from_lsn

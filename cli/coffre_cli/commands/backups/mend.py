@@ -1,45 +1,45 @@
-"""`coffre mend`: put back what is damaged or missing of a backup in the vault, from a copy of it."""
+"""`coffre mend`: put back what is damaged or missing of a backup or a journal in the vault, from a copy of it."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from coffre.model.errors import CoffreError, CopyUnknownError
+from coffre.model.errors import CoffreError
 from coffre.model.words import counted, size
 from coffre_cli.audited import recorded_change
-from coffre_cli.backup_argument import BackupId, resolve_backup
+from coffre_cli.backup_argument import resolve_backup
+from coffre_cli.commands.backups.mend_journal import mend_journal
+from coffre_cli.commands.backups.mend_sources import sources_of
 from coffre_cli.examples import examples
 from coffre_cli.exit_status import Exit
 from coffre_cli.place import Place, find_place
 from coffre_cli.screen import error_console, print_json, remark, say, say_command
 from coffre_cli.stack_options import JsonOption, StackOption
-from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.operations.copy.mend import Mended
-    from coffre.stores.store import Store
     from coffre.stores.with_copies import Place as Source
 
 EXAMPLES = examples(
     "coffre mend 01K9XT2M4Q --dry-run",
     "coffre mend 01K9XT2M4Q",
     "coffre mend 01K9XT2M4Q --from directory:/media/disk",
+    "coffre mend --journal shop --dry-run",
 )
-_ADDRESS: Final = re.compile(r"[/.~]|.*[:/]", re.DOTALL)
-_CONNECTIONS: Final = 32
 _SHOWN: Final = 5
 
 
 def mend(
-    backup_id: BackupId,
+    backup_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="A backup's id (its beginning or end is enough), `latest`, or a day."),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -50,25 +50,34 @@ def mend(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The backup's target.")] = None,
+    journal: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="In place of a backup: the journal of this database.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be put back; change nothing.")] = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put back what is damaged or missing of a backup in the vault, from a copy of it.
+    """Put back what is damaged or missing of a backup or a journal in the vault, from a copy of it.
 
     It looks at what verification has found, at what the vault lacks, and at the backup's own records. Each object is
     taken from a copy that has it exactly as it was stored, so no key is needed. The damaged one is deleted first: in a
     bucket with versions it stays as an older version. Your own credentials need the right to delete and to write there.
 
-    Whether the backup is whole again, reading all of it says: coffre verify ID.
+    Whether the backup is whole again, reading all of it says: coffre verify ID. A journal is looked at again by the
+    command itself: it ends with 1, and names the moments, if something of it stays lost.
     """
+    if (backup_id is None) == (journal is None) or (journal is not None and target is not None):
+        raise typer.BadParameter("name one of them: a backup (coffre mend ID), or a journal (--journal TARGET)")
     place = find_place(stack)
-    backup = resolve_backup(place, backup_id, target)
-    sources = _sources(place, backup, source)
+    if journal is not None:
+        mend_journal(place, journal, source, dry_run=dry_run, as_json=as_json)
+        return
+    backup = resolve_backup(place, backup_id or "", target)
+    sources = sources_of(place, backup.target, source, backup.id)
     names = ", ".join(one.name for one in sources)
     with contextlib.ExitStack() as held:
         if not dry_run:
-            held.enter_context(recorded_change(place, backup, "backup.mended", f"from {names}"))
+            held.enter_context(recorded_change(place, backup.target, backup.id, "backup.mended", f"from {names}"))
         done = _mend(place, backup, sources, dry_run=dry_run, quiet=as_json)
     if as_json:
         print_json(asdict(done))
@@ -76,47 +85,6 @@ def mend(
         _show(done, backup, dry_run=dry_run)
     if done.lost:
         raise typer.Exit(Exit.FAILED)
-
-
-def _sources(place: Place, backup: Backup, source: str | None) -> list[Source]:
-    """Return the copies to read, those first that are most likely whole.
-
-    Raises
-    ------
-    CopyUnknownError
-        No copy is configured for this target, or none has this name.
-    """
-    from coffre.operations.stored_backup.read_copies import most_likely_first
-    from coffre.runtime.destinations import Opening
-    from coffre.runtime.reading import places_of
-    from coffre.runtime.sources import read_secret
-    from coffre.stores.with_copies import Place as Source
-
-    if source is not None and _ADDRESS.match(source) is not None:
-        return [Source(source, partial(_open, source))]
-    if isinstance(place, StandaloneVault):
-        raise typer.BadParameter("with --vault, --from has to be the address of a copy: directory:DIR, s3://BUCKET ...")
-    configuration = place.configuration
-    if source is not None:
-        chosen = [configuration.destination(source)]
-    else:
-        chosen = most_likely_first(
-            configuration.copies_of(backup.target), lambda name: place.catalog.copies.find(name, backup.id)
-        )
-    if not chosen:
-        raise CopyUnknownError(
-            f"The configuration has no copy of {backup.target}: no place is known that has good bytes.",
-            hint=f"Name one: coffre mend {backup.id} --from directory:DIR (or s3://BUCKET/PREFIX). Older versions of "
-            "objects in the vault's bucket: docs/runbooks/VERIFY_FAILED.md",
-        )
-    return places_of(chosen, lambda name: read_secret(place.secrets, name), Opening(_CONNECTIONS))
-
-
-def _open(address: str) -> Store:
-    from coffre.model.addresses import parse_address
-    from coffre.runtime.destinations import Opening, open_address
-
-    return open_address(parse_address(address), Opening(_CONNECTIONS))
 
 
 def _mend(place: Place, backup: Backup, sources: list[Source], *, dry_run: bool, quiet: bool) -> Mended:

@@ -36,10 +36,13 @@ def show_verification(report: VerificationReport, buckets: Collection[str] | Non
         say("Later backups do not refer to damaged data. Take one now:")
         for name in report.healthy:
             say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
-    if report.damaged and report.copy_name is None:
+    journals = sorted({problem.target for problem in report.journal_problems if problem.target is not None})
+    if (report.damaged or journals) and report.copy_name is None:
         say("What a copy has as it was stored can be put back into the vault:")
         for damaged in report.damaged[:_DAMAGES_SHOWN]:
             say_command(f"coffre mend {damaged.backup_id}")
+        for name in journals:
+            say_command(f"coffre mend --journal {name}")
     if report.unfinished is not None:
         say(f"Not finished: {report.unfinished}", style="yellow")
 

@@ -45,8 +45,13 @@ def journal_damaged(target: str, problems: Sequence[Problem], *, request_id: str
         f"Moments of {target} cannot be restored",
         body_of(
             "\n".join([first, *bullets([f"{problem.text} [{problem.code}]" for problem in problems])]),
-            hint="Take a backup now: moments after it do not need what is damaged.",
-            commands=[backup_command(TargetKind.DATABASE, target), "coffre verify --level inventory"],
+            hint="Take a backup now: moments after it do not need what is damaged. What a copy has as it was stored "
+            "can be put back into the vault.",
+            commands=[
+                backup_command(TargetKind.DATABASE, target),
+                f"coffre mend --journal {target}",
+                "coffre verify --level inventory",
+            ],
         ),
         ids=ids_of(request=request_id),
         fingerprint=digest_of(*sorted(problem.text for problem in problems)),

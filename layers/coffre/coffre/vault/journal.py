@@ -37,7 +37,6 @@ from coffre.vault.layout import (
 from coffre.vault.pack import PackWriter
 from coffre.vault.vault import Vault
 
-_LIMIT_BYTES: Final = 64 * 1024 * 1024
 # zstd's, of a segment that fits into one frame, as nearly all do: half a second at most pays for a tenth of the bytes.
 # What is larger comes in a hurry.
 _LEVEL_OF_FEW: Final = 16
@@ -136,12 +135,13 @@ def interval_ids(vault: Vault, target: str) -> list[str]:
 
 def read_interval(vault: Vault, target: str, interval: str) -> JournalInterval:
     """Return the record of an interval; raises `ObjectMissingError` and what `intervals` raises."""
-    return _read(vault, interval_key(target, interval), JournalInterval)[0]
+    return read_begin(vault, target, interval)[0]
 
 
 def read_begin(vault: Vault, target: str, interval: str) -> tuple[JournalInterval, str]:
     """Return the record of an interval, and the SHA-256 that its first segment names; raises as `read_interval`."""
-    return _read(vault, interval_key(target, interval), JournalInterval)
+    key = interval_key(target, interval)
+    return _read(vault, key, lambda body: parse_record(key, body, JournalInterval))
 
 
 def interval_sha256(vault: Vault, target: str, interval: str) -> str:
@@ -151,7 +151,8 @@ def interval_sha256(vault: Vault, target: str, interval: str) -> str:
 
 def read_end(vault: Vault, target: str, interval: str) -> IntervalEnd:
     """Return why an interval ended; raises `ObjectMissingError` while it is open."""
-    return _read(vault, interval_end_key(target, interval), IntervalEnd)[0]
+    key = interval_end_key(target, interval)
+    return _read(vault, key, lambda body: parse_record(key, body, IntervalEnd))[0]
 
 
 def read_definitions_of(vault: Vault, interval: JournalInterval, decoder: FrameDecoder) -> bytes:
@@ -202,13 +203,29 @@ def read_segment(vault: Vault, key: SegmentKey, previous: str | None) -> tuple[J
         `JOURNAL_DAMAGED`: it cannot be read, or does not follow the one before.
     """
 
-    def check(segment: JournalSegment) -> None:
-        if (segment.number, segment.from_lsn) != (key.number, key.from_lsn):
-            raise _damaged(key.key, "JOURNAL_DAMAGED", "it is not what its name says")
+    def parse(body: bytes) -> JournalSegment:
+        segment = parse_segment(key, body)
         if previous is not None and segment.previous != previous:
             raise _damaged(key.key, "JOURNAL_DAMAGED", "it does not follow the record before it")
+        return segment
 
-    return _read(vault, key.key, JournalSegment, check)
+    return _read(vault, key.key, parse)
+
+
+def parse_segment(key: SegmentKey, body: bytes) -> JournalSegment:
+    """Return the record of a segment that these bytes are; raises as `parse_record`, also for another segment's."""
+    segment = parse_record(key.key, body, JournalSegment)
+    if (segment.number, segment.from_lsn) != (key.number, key.from_lsn):
+        raise _damaged(key.key, "JOURNAL_DAMAGED", "it is not what its name says")
+    return segment
+
+
+def parse_record[T: (JournalInterval, JournalSegment, IntervalEnd)](key: str, body: bytes, kind: type[T]) -> T:
+    """Return the record that these bytes are; raises `IntegrityError` (`JOURNAL_DAMAGED`)."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise _damaged(key, "JOURNAL_DAMAGED", "it cannot be read") from error
 
 
 def read_lines(vault: Vault, segment: JournalSegment, decoder: FrameDecoder) -> Iterator[list[Any]]:
@@ -262,19 +279,12 @@ def _put(vault: Vault, key: str, record: JournalInterval | JournalSegment | Inte
     return put_new(vault.store_of_new, key, record.model_dump_json(exclude_none=True).encode())
 
 
-def _read[T: (JournalInterval, JournalSegment, IntervalEnd)](
-    vault: Vault, key: str, kind: type[T], check: Callable[[T], None] = lambda _: None
-) -> tuple[T, str]:
+def _read[T](vault: Vault, key: str, parse: Callable[[bytes], T]) -> tuple[T, str]:
     """Read a record; where a copy of the vault exists, it is asked for one that is damaged or missing."""
 
     def read(store: Store) -> tuple[T, str]:
-        body = store.get(key, limit_bytes=_LIMIT_BYTES)
-        try:
-            record = kind.model_validate_json(body)
-        except ValidationError as error:
-            raise _damaged(key, "JOURNAL_DAMAGED", "it cannot be read") from error
-        check(record)
-        return record, hashlib.sha256(body).hexdigest()
+        body = store.get(key)
+        return parse(body), hashlib.sha256(body).hexdigest()
 
     return vault.checked(key, read)
 

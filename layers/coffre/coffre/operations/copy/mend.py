@@ -16,7 +16,7 @@ from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError, 
 from coffre.model.locks import LockMode, stricter
 from coffre.model.manifest import Manifest
 from coffre.operations.copy.missing import missing_packs
-from coffre.operations.copy.put_back import UNKNOWN_MODE, Need, PutBack
+from coffre.operations.copy.put_back import UNKNOWN_MODE, Need, PutBack, stored_sha256
 from coffre.operations.stored_backup.open_backup import manifest_of, refuse_other_backups, refuse_unrestorable
 from coffre.stores.body import sha256_of
 from coffre.stores.store import Store
@@ -133,19 +133,8 @@ def _damaged(job: MendJob, packs: PackList) -> Iterator[tuple[str, str]]:
 
 
 def _is_good(store: Store, key: str, sha256: str) -> bool:
-    """Return whether an object is as it was recorded; one that is not is read twice, as it may be the network."""
-
-    def once() -> bool:
-        try:
-            return sha256_of(store.get(key)) == sha256
-        except (ObjectMissingError, IntegrityError):
-            return False
-        except StoreError as error:
-            if error.code != "OBJECT_TOO_LARGE":
-                raise
-            return False
-
-    return once() or once()
+    """Return whether an object is as it was recorded."""
+    return stored_sha256(store, key, sha256) == sha256
 
 
 def _good_bytes(whole: Vault, key: str, sha256: str) -> bytes:

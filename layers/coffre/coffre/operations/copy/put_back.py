@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from coffre.model.errors import StoreError
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.model.locks import Lock, LockMode, LockState
 from coffre.stores.body import sha256_of
 from coffre.stores.locking import LockingStore
@@ -34,6 +34,27 @@ class PutBack:
     now: datetime
     _locks: LockingStore | None = None
     _is_asked: bool = False
+
+    def need_of(self, key: str) -> Need:
+        """Return the lock and the hold that an object has, for those that belong to it."""
+        locks = self._locking()
+        try:
+            state = LockState() if locks is None else locks.lock_of(key)
+        except ObjectMissingError:
+            state = LockState()
+        lock = state.lock
+        return Need(lock.until if lock else None, lock.mode if lock else UNKNOWN_MODE, is_held=state.held)
+
+    def add(self, key: str, body: bytes, need: Need) -> None:
+        """Store an object that does not exist, with its lock; one with these bytes is fine.
+
+        Raises
+        ------
+        StoreError
+            `OBJECT_EXISTS`: with other bytes; it was left as it is.
+        """
+        locks = self._locking() if need.until is not None or need.is_held else None
+        put_new(self._store(locks, LockState(), need), key, body)
 
     def put(self, key: str, body: bytes, need: Need) -> None:
         """Store these bytes in place of the stored ones, locked and held as those were, or as backups need it.
@@ -78,3 +99,22 @@ class PutBack:
                     raise
         self._is_asked = True
         return self._locks
+
+
+def stored_sha256(store: Store, key: str, wanted: str) -> str | None:
+    """Return the SHA-256 of an object; None: it is missing. Not the wanted one is read twice: it may be the network."""
+
+    def once() -> str | None:
+        try:
+            return sha256_of(store.get(key))
+        except ObjectMissingError:
+            return None
+        except IntegrityError as error:
+            return error.code
+        except StoreError as error:
+            if error.code != "OBJECT_TOO_LARGE":
+                raise
+            return error.code
+
+    found = once()
+    return found if found == wanted else once()

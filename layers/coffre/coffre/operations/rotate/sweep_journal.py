@@ -145,7 +145,7 @@ class JournalWalk:
             if part.isdigit() and _has_record(group):
                 text = (
                     f"The record of the interval {interval} of the journal of {target} is not in {self._job.place}: "
-                    "no moment of it can be restored. Restore interval.json from the bucket's versions or a copy."
+                    "no moment of it can be restored. A copy may have it: coffre mend --journal {target}"
                 )
                 deque(parts, maxlen=0)
                 self._tally.note_problem("JOURNAL_DAMAGED", target, text)

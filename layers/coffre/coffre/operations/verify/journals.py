@@ -5,12 +5,12 @@ What is wrong is said by the moments that it costs: from what was stored before 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Final
+from typing import Final, Protocol
 
 from coffre.model.backup import Backup
 from coffre.model.errors import IntegrityError, ObjectMissingError
@@ -20,7 +20,6 @@ from coffre.model.rotation import Amount, Problem
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.stored_backup.kept_journal import journal_bases
 from coffre.operations.verify.damages import read_pack
-from coffre.operations.verify.job import VerifyJob
 from coffre.policy.journal import bases_of, needed_base
 from coffre.stores.store import ObjectInfo
 from coffre.vault.journal import read_begin, read_end, read_segment
@@ -49,6 +48,21 @@ class _Looked:
     why: str | None = None
     follows: bool = True
     is_good: bool = False
+
+
+class Looking(Protocol):
+    """What a look at journals needs of a verification."""
+
+    @property
+    def vault(self) -> Vault:
+        """Where they are."""
+
+    @property
+    def journal_since(self) -> Callable[[str], datetime | None]:
+        """Returns since when every moment of a target's journal has to be there; None: it is not known."""
+
+    def is_time_over(self) -> bool:
+        """Tell whether to stop."""
 
 
 class Bases:
@@ -87,7 +101,7 @@ class JournalLook:
         By target, those of segments that cannot be read.
     """
 
-    job: VerifyJob
+    job: Looking
     living: Sequence[Backup]
     suspects: Collection[str] = ()
     stored: Amount = field(default_factory=Amount)
