@@ -1,8 +1,9 @@
 """Random workloads whose journal is applied to a base, with drains that lose their advance and processes that die.
 
-    python -m benchmarks.journal_faults 100 [FIRST_SEED [vault]]
+    python -m benchmarks.journal_faults 100 [FIRST_SEED [vault | tail]]
 
-With `vault` drains store into a directory, are killed between two steps, run in small ones, and lose the catalog.
+With `vault` drains store into a directory, are killed between two steps, run in small ones, and lose the catalog. With
+`tail` definitions are changed between two drains, and the moments in between are compared.
 Each run has a seed, which decides all that it does (tests/integration/journal_scene.py); majors 14 to 18 take turns.
 After each of several commits every row of every table is compared. The last line has the seeds that failed.
 """
@@ -10,7 +11,6 @@ After each of several commits every row of every table is compared. The last lin
 from __future__ import annotations
 
 import os
-import random
 import sys
 import tempfile
 import traceback
@@ -22,10 +22,10 @@ from typing import Final
 from moto import mock_aws
 from tests.catalog_table import create
 from tests.integration.journal_scene import OPTIONS, Scene, play, scene
-from tests.integration.journal_vault import drains_with_faults, journal_of
+from tests.integration.journal_tails import play_tail
+from tests.integration.journal_vault import Journal, drains_with_faults, journal_of
 
 from coffre.catalog.catalog import Catalog
-from coffre.postgres.journal.changes import Line
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -34,7 +34,7 @@ _MAJORS: Final = (14, 15, 16, 17, 18)
 
 def main(arguments: list[str]) -> int:
     """Run the seeds, and say how many were equal and which were not."""
-    into_vault = arguments[2:] == ["vault"]
+    kind = arguments[2] if len(arguments) > 2 else ""
     runs, first = (*map(int, arguments[:2]), *(100, 0)[len(arguments) :])
     toolchain = Toolchain()
     changes, failed = 0, list[str]()
@@ -46,26 +46,38 @@ def main(arguments: list[str]) -> int:
             major = _MAJORS[seed % len(_MAJORS)]
             try:
                 with ExitStack() as one, scene(servers[major], homes[major], scratch, f"seed_{seed}") as played:
-                    drain = drain_of(one, played) if into_vault else None
-                    changes += play(played, seed, drain=drain)
+                    changes += PLAYS[kind](one, played, seed)
             except Exception:  # noqa: BLE001 - each is counted, and the next one runs
                 traceback.print_exc()
                 failed.append(f"{seed} ({major})")
             print(f"{seed} ({major}) {'not equal' if failed[-1:] == [f'{seed} ({major})'] else 'equal'}", flush=True)
-    print(f"{runs - len(failed)} of {runs} equal, {changes} changes applied; seeds that were not: {failed or 'none'}")
+    what = "moments compared" if kind == "tail" else "changes applied"
+    print(f"{runs - len(failed)} of {runs} equal, {changes} {what}; seeds that were not: {failed or 'none'}")
     return 1 if failed else 0
 
 
-def drain_of(running: ExitStack, played: Scene) -> Callable[[random.Random], list[list[Line]]]:
-    """Return a drain into a vault, whose catalog is empty."""
+def into_vault(running: ExitStack, played: Scene, seed: int) -> int:
+    """Play with drains into a vault."""
+    journal = journal_in(running, played)
+    return play(played, seed, drain=lambda chance: drains_with_faults(journal, chance))
+
+
+def journal_in(running: ExitStack, played: Scene) -> Journal:
+    """Return a journal in a vault, whose catalog is empty."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         os.environ[name] = "-"
     os.environ["AWS_DEFAULT_REGION"] = "eu-west-3"
     running.enter_context(mock_aws())
     catalog = Catalog(played.name)
     create(catalog._table)
-    journal = journal_of(played, catalog)
-    return lambda chance: drains_with_faults(journal, chance)
+    return journal_of(played, catalog)
+
+
+PLAYS: Final[dict[str, Callable[[ExitStack, Scene, int], int]]] = {
+    "": lambda _, played, seed: play(played, seed),
+    "vault": into_vault,
+    "tail": lambda running, played, seed: play_tail(journal_in(running, played), seed),
+}
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from tests.integration.journal_scene import TABLES, Scene, Workload
+from tests.integration.journal_tails import require, tail_of
 from tests.integration.journal_vault import Journal
 
 from coffre.model.errors import ConnectError, ConnectTransientError, JournalError, JournalTransientError
@@ -105,6 +107,34 @@ def test_what_a_select_has_no_room_or_no_time_for_is_streamed(make_journal: Call
         journal.drain()
     report = journal.drain()
     assert (report.transactions, report.ended) == (1, ())
+
+
+def test_transactions_without_rows_take_none_of_the_next_one_along(make_journal: Callable[..., Journal]) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    scene, run = journal.scene, journal.scene.run
+    journal.drain()
+    scene.take_base()
+    for number in (1, 2, 3):
+        run("CREATE TEMPORARY TABLE passing (id int) ON COMMIT DROP")
+        run(f"INSERT INTO one VALUES ({number})")
+    scene.mark()
+    run("ALTER TABLE one ADD COLUMN v text")
+    refusal = JournalError("A SELECT.", code="JOURNAL_TOO_LARGE")
+    pieces = slot_changes.pieces
+
+    def refused(*args: Any, **named: Any) -> Any:
+        if named.get("options") == slot.WITH_EMPTY:
+            raise refusal
+        return pieces(*args, **named)
+
+    with patch.object(slot_changes, "pieces", refused):
+        [(_, end)] = journal.drain().ended
+    _, lines = tail_of(journal)
+    assert end.tail is not None
+    begun = {(line.lsn, line.xid) for line in lines if line.data.startswith("BEGIN")}
+    assert end.tail.transactions == len(begun) == 7
+    scene.segments = [*journal.lines(journal.intervals()[-2]), lines]
+    require(scene, scene.marks[-1], ())
 
 
 def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callable[..., Journal]) -> None:

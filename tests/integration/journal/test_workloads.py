@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.integration.journal_scene import Scene, play
+from tests.integration.journal_tails import play_tail
 from tests.integration.journal_vault import Journal, drains_with_faults
 
 
@@ -23,3 +24,7 @@ def test_a_random_workload_is_equal_from_a_vault_whose_drains_were_killed(
 ) -> None:
     journal = make_journal(18)
     play(journal.scene, seed=2, drain=lambda chance: drains_with_faults(journal, chance))
+
+
+def test_a_random_workload_is_equal_in_a_tail(make_journal: Callable[..., Journal]) -> None:
+    assert play_tail(make_journal(17), seed=5) >= 3

@@ -46,11 +46,12 @@ def journal_of(
     ended: float | None = None,
     print_: str = PRINT,
     system: str = "1",
+    tail: float | None = None,
     recipients: Sequence[str] = (),
 ) -> str:
     """Leave an interval that began at the first of these ages, with a segment up to each of the others.
 
-    Each segment has the transaction of its number.
+    Each segment has the transaction of its number. One that has ended can have a tail up to an age.
     """
     first, *others = ages
     interval = str(ULID.from_datetime(scene.now - timedelta(days=first)))
@@ -72,7 +73,8 @@ def journal_of(
     )
     previous, position = journal.begin_interval(vault, begun), begun.from_lsn
     dated(scene, interval, first)
-    for number, age in enumerate(others, 1):
+    numbered, last = list(enumerate([*others, *([tail] if tail is not None else [])], 1)), None
+    for number, age in numbered:
         lines = [(lsn_at(age), number, data) for data in transaction(scene, number, age)]
         stored = journal.store_lines(vault, target, interval, number, encoder, pieces_of(lines))
         segment = JournalSegment(
@@ -89,12 +91,21 @@ def journal_of(
             frames=stored.frames,
             packs=stored.packs,
         )
+        if tail is not None and number == len(numbered):
+            last = segment
+            dated(scene, interval, age, f"{number:08d}")
+            break
         previous, position = journal.commit_segment(vault, target, segment), segment.to_lsn
         dated(scene, interval, age, f"{number:08d}")
     if ended is not None:
         at = scene.now - timedelta(days=ended)
         end = IntervalEnd(
-            reason=JournalEnd.DEFINITIONS, stored_lsn=position, number=len(others), seen_at=at, ended_at=at
+            reason=JournalEnd.DEFINITIONS,
+            stored_lsn=position,
+            number=len(others),
+            seen_at=at,
+            ended_at=at,
+            tail=last,
         )
         journal.end_interval(vault, target, interval, end)
         dated(scene, interval, ended, "end")

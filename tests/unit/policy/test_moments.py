@@ -217,3 +217,54 @@ def test_tables_that_a_truncate_may_have_emptied_are_those_with_marks_up_to_the_
     stretch = replace(FIRST, end=None, segments=segments, bases=(base(190),))
     assert chosen(Point(lsn=195), stretch).emptied == {("public", "a"), ("public", "b")}
     assert chosen(Point(lsn=250), stretch).emptied == {("public", "a"), ("public", "b"), ("public", "c")}
+
+
+def with_tail(stretch: Stretch[str], upto: int, **changes: Any) -> Stretch[str]:
+    """The same with what was committed between its end and a drain that found other definitions."""
+    assert stretch.end is not None
+    tail = segment(len(SEGMENTS) + 1, 300, upto, **changes)
+    return replace(stretch, end=stretch.end.model_copy(update={"tail": tail}))
+
+
+def test_a_moment_in_a_tail_is_made_with_it_and_one_before_without() -> None:
+    ended_so = with_tail(FIRST, 500)
+    for point in (Point(lsn=401), Point(lsn=500), Point(at(4.1)), Point(at(5))):
+        found = chosen(point, ended_so, SECOND)
+        assert (found.backup, numbers(found), found.end) == ("B150", [1, 2, 3, 4], ended_so.end)
+        assert [one.last_value for one in found.sequences] == [500]
+        assert [one.last_value for one in found.earlier[-1] or ()] == [300]
+    for point in (Point(lsn=400), Point(at(4))):
+        found = chosen(point, ended_so, SECOND)
+        assert (numbers(found), found.end) == ([1, 2, 3], None)
+    # What is proven counts first: another interval that has the moment too
+    early = Stretch(interval(2, 0), None, (segment(1, 0, 800),), (base(420),))
+    assert chosen(Point(lsn=450), ended_so, early).backup == "B420"
+    for point, nearest in ((Point(lsn=501), "0/1F4 and 0/2BC."), (Point(at(5.1)), "12:05:00.000000+00 and ")):
+        with pytest.raises(RestoreError, match="in a gap of the journal") as caught:
+            chosen(point, ended_so, SECOND)
+        assert nearest in (caught.value.hint or "")
+
+
+def test_a_tail_that_was_cut_has_the_time_of_its_last_commit_in_part() -> None:
+    cut = with_tail(FIRST, 500, is_complete=False)
+    assert chosen(Point(at(4.9) - timedelta(microseconds=1)), cut).end == cut.end
+    with pytest.raises(RestoreError, match="has ended before it"):
+        chosen(Point(at(4.9)), cut)
+    without = with_tail(FIRST, 500, is_complete=False, last_commit=None)
+    with pytest.raises(RestoreError, match="has ended before it"):
+        chosen(Point(at(4.1)), without)
+
+
+def test_a_base_that_was_taken_within_a_tail_makes_its_moments_alone() -> None:
+    within = replace(with_tail(FIRST, 500), bases=(*FIRST.bases, base(450)))
+    assert chosen(Point(lsn=470), within).backup == "B450"
+    assert chosen(Point(lsn=430), within).backup == "B150"
+    assert chosen(Point(at(4)), within).backup == "B150"
+    # also where a clock says that it was taken before the end
+    back = replace(with_tail(FIRST, 500), bases=(*FIRST.bases, base(450, at=at(3.5))))
+    assert chosen(Point(at(3.8)), back).backup == "B150"
+
+
+def test_a_tail_without_sequences_says_that_all_were_dropped() -> None:
+    found = chosen(Point(lsn=450), with_tail(FIRST, 500, sequences=()))
+    assert (found.sequences, [one.last_value for one in found.earlier[-1] or ()]) == ((), [300])

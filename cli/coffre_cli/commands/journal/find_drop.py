@@ -65,6 +65,11 @@ def _show(place: Place, loss: Loss, stack: str | None) -> None:
     time = f"{loss.time:%Y-%m-%d %H:%M:%S.%f} UTC" if loss.time is not None else "time not known"
     say(f"{time}  {_words(loss)}")
     command = _command(place, loss, stack)
+    for one in loss.without_rows:
+        say(
+            f"  Transaction {one.xid}, committed at {one.time:%H:%M:%S.%f}, changed no row. If it made the change:"
+            f" --before-transaction {one.xid}"
+        )
     if command is None:
         say("  The moment before it cannot be restored by the journal, which had no base: coffre list.", style="yellow")
     else:
@@ -75,7 +80,7 @@ def _show(place: Place, loss: Loss, stack: str | None) -> None:
 
 def _words(loss: Loss) -> str:
     if loss.xid is None:
-        return f"the last moment before definitions have changed: {loss.text}"
+        return f"the last moment that is known to fit the definitions before the change. {loss.text}"
     names = [shown(*table) + (f" ({rows:,})" if rows else "") for table, rows in loss.tables[:_NAMED]]
     more = f" and {len(loss.tables) - _NAMED} more" if len(loss.tables) > _NAMED else ""
     what = f"{counted(loss.rows, 'row')} deleted from" if loss.rows else "TRUNCATE of"
@@ -126,6 +131,10 @@ def _json(place: Place, loss: Loss, stack: str | None) -> dict[str, Any]:
         "before_lsn": lsn_text(loss.before_lsn),
         "tables": [{"table": shown(*table), "rows": rows} for table, rows in loss.tables],
         "text": loss.text,
+        "transactions_without_rows": [
+            {"transaction": one.xid, "time": one.time.isoformat(), "before_lsn": lsn_text(one.commit_lsn - 1)}
+            for one in loss.without_rows
+        ],
         "backup_id": loss.backup.id if loss.backup is not None else None,
         "command": _command(place, loss, stack),
         "tables_command": _tables_command(place, loss, stack),

@@ -139,7 +139,8 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
 def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:
     since = _moment(one.since) if one.since else "no moment"
     proven = _proven([proof for proof in proofs if proof.interval == one.interval.id])
-    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, one.why]
+    tail = f" Rows are stored up to {_moment(one.tail_until)}: find-drop." if one.tail_until is not None else ""
+    return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, one.why + tail]
 
 
 def _proven(proofs: Sequence[JournalProof]) -> str:
@@ -167,5 +168,6 @@ def _stretch_json(one: Stretch) -> dict[str, Any]:
         "bases": list(one.bases),
         "restorable_from": one.since.isoformat() if one.since else None,
         "restorable_to": one.until.isoformat() if one.until else None,
+        "rows_stored_to": one.tail_until.isoformat() if one.tail_until else None,
         "damage": one.damage,
     }

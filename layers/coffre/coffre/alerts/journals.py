@@ -35,6 +35,10 @@ _HINTS: Final[Mapping[JournalEnd, str]] = {
     JournalEnd.UNREADABLE: "If it comes back: report the message; `coffre journal list` shows each stretch.",
     JournalEnd.TOO_LARGE: "Raise temp_file_limit for the role, or divide large transactions.",
 }
+_TAIL: Final = (
+    "What was committed since {} is stored up to this drain. Moments up to the change can be restored with the"
+    " definitions of before, but it is not known which transaction made the change: see `coffre journal find-drop`."
+)
 _SAFE: Final = "The backups are not affected, nor are the moments before that are stored already."
 
 
@@ -106,12 +110,14 @@ def journal_ended(target: str, interval: str, ended: IntervalEnd, gap: JournalGa
         f"{count} of the journal of {target} {'has' if gap.ended <= 1 else 'have'} ended. From {since} to the next"
         " backup no moment can be restored. It is asked for as soon as another stretch begins."
     )
+    has_moments = gap.ended == 1 and gap.since is not None and gap.since == ended.seen_at  # it has a base
+    tail = [_TAIL.format(moment(gap.since))] if has_moments and gap.since and ended.tail is not None else []
     return alert_of(
         AlertKind.JOURNAL_SLOT_LOST if is_slot else AlertKind.JOURNAL_GAP,
         target,
         f"Journal of {target}: {'slot lost' if is_slot else 'gap'} ({ended.reason})",
         body_of(
-            "\n".join([what, *bullets(ended.about)]),
+            "\n".join([what, *bullets(ended.about), *tail]),
             why=ended.text or ended.reason.value,
             safe=_SAFE,
             hint=_HINTS.get(ended.reason, "Nothing, unless another alert says that the journal has stopped."),

@@ -7,12 +7,16 @@ within an interval.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from pydantic import AwareDatetime, Field
 
 from coffre.model.document import FrozenModel
 from coffre.model.manifest import Frame, PackReference, SequenceValue, Sha256
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class JournalEnd(StrEnum):
@@ -32,24 +36,6 @@ class JournalEnd(StrEnum):
     GUARD = "guard"
     SWITCHED_OFF = "switched-off"
     GAP = "gap"
-
-
-class IntervalEnd(FrozenModel):
-    """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it, whatever is stored.
-
-    `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
-    be asked for by its time. `number` is that of the last segment, so that one that was lost is missed (0: there is
-    none; None: a record of an earlier version does not say it). `about` are the tables or types that are the reason, as
-    people read them.
-    """
-
-    reason: JournalEnd
-    stored_lsn: int
-    number: int | None = Field(default=None, ge=0)
-    seen_at: AwareDatetime | None = None
-    ended_at: AwareDatetime
-    about: tuple[str, ...] = ()
-    text: str = ""
 
 
 class DefinitionMark(FrozenModel):
@@ -121,6 +107,52 @@ class JournalSegment(FrozenModel):
     packs: tuple[PackReference, ...]
     sequences: tuple[SequenceValue, ...] = ()
     marks: tuple[DefinitionMark, ...] = ()
+
+    @property
+    def known_until(self) -> datetime | None:
+        """The last time that it shows, up to which every commit is in it or in an earlier one; None: it shows none.
+
+        Where it was cut at a position, further commits of the last one's time may be behind it.
+        """
+        times = [self.seen_at] if self.is_complete else []
+        times += [self.last_commit - _MICROSECOND] if self.last_commit is not None else []
+        return max(times, default=None)
+
+
+class IntervalEnd(FrozenModel):
+    """The end of an interval: every moment up to `stored_lsn` can be restored, nothing after it, whatever is stored.
+
+    `seen_at` is the server's clock when everything up to `stored_lsn` was known to be stored: the last moment that can
+    be asked for by its time. `number` is that of the last segment, so that one that was lost is missed (0: there is
+    none; None: a record of an earlier version does not say it). `about` are the tables or types that are the reason, as
+    people read them.
+
+    Where definitions have changed, `tail` is what was committed between `stored_lsn` and the drain that found it. One
+    of its transactions has changed them, and nothing says which. So what it makes is never called proven, and those
+    that do not fit the definitions of the interval are not applied (`postgres/journal/fitting.py`). It is a segment
+    that has no record of its own, with the number after the last one's. `touched` are all tables whose rows are those
+    of a moment in it only if the change came later, as people read them (None: it is not known).
+    """
+
+    reason: JournalEnd
+    stored_lsn: int
+    number: int | None = Field(default=None, ge=0)
+    seen_at: AwareDatetime | None = None
+    ended_at: AwareDatetime
+    about: tuple[str, ...] = ()
+    text: str = ""
+    tail: JournalSegment | None = None
+    touched: tuple[str, ...] | None = None
+
+    @property
+    def last_lsn(self) -> int:
+        """Behind which nothing of the interval is stored."""
+        return self.tail.to_lsn if self.tail is not None else self.stored_lsn
+
+    @property
+    def tail_until(self) -> datetime | None:
+        """The last moment that the tail may have, by its time; None: there is no tail."""
+        return self.tail.known_until if self.tail is not None else None
 
 
 class JournalGap(FrozenModel):

@@ -32,7 +32,7 @@ def bases_of[B](
         if base is not None
         and database == interval.database
         and is_base(base, interval.fingerprint, interval.from_lsn)
-        and (end is None or base.lsn <= end.stored_lsn)
+        and (end is None or base.lsn <= end.last_lsn)
     ]
 
 

@@ -43,7 +43,8 @@ def pair_for(stretch: Stretch[str], newer: str, before: Sequence[JournalProof]) 
         return Pair(None, "the interval has no earlier base to compare it with")
     point = Point(lsn=base.lsn)
     if stretch.until(point).is_before(point):
-        return Pair(None, "the journal is not stored so far yet")
+        is_over = stretch.end is not None
+        return Pair(None, "definitions were changed around it" if is_over else "the journal is not stored so far yet")
     compared = [proof.newer for proof in before if proof.interval == stretch.interval.id and proof.why is None]
     last = next((one for one in earlier if one[0] in compared[:1]), earlier[0])
     return Pair(replace(made_from(point, stretch, *last), seen_by=base))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from datetime import UTC, datetime
+from typing import Protocol
 
 from coffre.model.errors import RestoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment, JournalState
 from coffre.model.manifest import JournalBase
 from coffre.model.names import TableName
 from coffre.policy.sequence_values import Reading, readings_around
-
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class _Begins(Protocol):
@@ -105,20 +103,37 @@ class Stretch[B]:
         if point.lsn is not None:
             lsns = [*(one.to_lsn for one in self.segments), *(one.stored_lsn for one in stored)]
             return Point(lsn=max(lsns, default=self.interval.from_lsn))
-        times = [one.seen_at for one in (*stored, *self.segments) if getattr(one, "is_complete", True)]
-        # Where a segment was cut at a position, further commits of its last one's time may be in the next.
-        times += [one.last_commit - _MICROSECOND for one in self.segments if one.last_commit is not None]
+        times = [*(one.seen_at for one in stored), *(one.known_until for one in self.segments)]
         return Point(max((time for time in times if time is not None), default=self.interval.started_at))
 
-    def base_for(self, point: Point) -> tuple[B, JournalBase] | None:
-        """Return the last base at or before a moment up to which everything is stored.
+    @property
+    def tail(self) -> JournalSegment | None:
+        """What was committed after it, among which definitions were changed."""
+        return self.end.tail if self.end is not None else None
+
+    @property
+    def all_segments(self) -> Sequence[JournalSegment]:
+        """With the tail."""
+        return [*self.segments, *([self.tail] if self.tail is not None else [])]
+
+    def tail_until(self, point: Point) -> Point | None:
+        """Return the last moment that its tail may have, in the kind of a point; None: there is no tail."""
+        if self.tail is None or (point.lsn is None and self.tail.known_until is None):
+            return None
+        return Point(lsn=self.tail.to_lsn) if point.lsn is not None else Point(self.tail.known_until)
+
+    def base_for(self, point: Point, *, in_tail: bool = False) -> tuple[B, JournalBase] | None:
+        """Return the last base at or before a moment up to which everything is stored, or that the tail may have.
 
         A clock that was set back shows some times twice. The first time is meant, at which a replay ends, too.
         """
-        if self.until(point).is_before(point):
+        until = self.tail_until(point) if in_tail else self.until(point)
+        if until is None or until.is_before(point):
             return None
         found = None
         for backup, base in self.usable:
+            if not in_tail and self.end is not None and base.lsn > self.end.stored_lsn:
+                continue  # it may have seen what is in the tail
             at = Point(base.at) if point.lsn is None else Point(lsn=base.lsn)
             earlier = [one for one in self.segments if one.to_lsn <= base.before_lsn] if point.lsn is None else []
             if not point.is_before(at) and not any(map(point.is_before_end_of, earlier)):
@@ -146,6 +161,7 @@ class Chosen[B]:
     earlier: tuple[Reading | None, ...] = ()
     seen_by: JournalBase | None = None
     emptied: frozenset[TableName] = frozenset()
+    end: IntervalEnd | None = None
 
 
 def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]], now: datetime) -> Chosen[B]:
@@ -163,14 +179,16 @@ def choose[B](target: str, point: Point, stretches: Sequence[Stretch[B]], now: d
     RestoreError
         `JOURNAL_MOMENT`, with the nearest moments before and after it that can be restored.
     """
-    found = [(stretch, base) for stretch in reversed(stretches) if (base := stretch.base_for(point)) is not None]
-    if not found:
-        raise _refusal(target, point, stretches, now)
-    histories = {stretch.history for stretch, _ in found}
-    if point.lsn is not None and len(histories) > 1:
-        raise _ambiguous(target, point, len(histories))
-    stretch, base = found[0]
-    return made_from(point, stretch, *base)
+    for in_tail in (False, True):
+        bases = [(stretch, stretch.base_for(point, in_tail=in_tail)) for stretch in reversed(stretches)]
+        found = [(stretch, base) for stretch, base in bases if base is not None]
+        histories = {stretch.history for stretch, _ in found}
+        if point.lsn is not None and len(histories) > 1:
+            raise _ambiguous(target, point, len(histories))
+        if found:
+            stretch, base = found[0]
+            return made_from(point, stretch, *base, in_tail=in_tail)
+    raise _refusal(target, point, stretches, now)
 
 
 def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
@@ -181,14 +199,19 @@ def _ambiguous(target: str, point: Point, histories: int) -> RestoreError:
     )
 
 
-def made_from[B](point: Point, stretch: Stretch[B], backup: B, base: JournalBase) -> Chosen[B]:
-    """Return how a moment that is stored is made from a base before it."""
-    first, last = first_needed(stretch.segments, base.before_lsn), len(stretch.segments) - 1
-    last = next((at for at in range(first, last) if point.is_before_end_of(stretch.segments[at])), last)
-    segments = stretch.segments[first : last + 1]
-    earlier, sequences = readings_around(stretch.segments[: last + 1], base.lsn, point.time)
-    emptied = _emptied(stretch.segments, segments[-1].number if segments else 0)
-    return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier, emptied=emptied)
+def made_from[B](
+    point: Point, stretch: Stretch[B], backup: B, base: JournalBase, *, in_tail: bool = False
+) -> Chosen[B]:
+    """Return how a moment that is stored, or may be in the tail, is made from a base before it."""
+    stored = stretch.all_segments if in_tail else stretch.segments
+    first, last = first_needed(stored, base.before_lsn), len(stored) - 1
+    last = next((at for at in range(first, last) if point.is_before_end_of(stored[at])), last)
+    segments = stored[first : last + 1]
+    is_tail = in_tail and bool(segments) and segments[-1] is stretch.tail
+    earlier, sequences = readings_around(stored[: last + 1], base.lsn, point.time, ends_in_tail=is_tail)
+    emptied = _emptied(stored, segments[-1].number if segments else 0)
+    end = stretch.end if is_tail else None
+    return Chosen(point, backup, base, stretch.interval, segments, sequences, earlier, emptied=emptied, end=end)
 
 
 def _emptied(segments: Iterable[JournalSegment], until: int) -> frozenset[TableName]:
@@ -220,7 +243,9 @@ class _Range:
 
 def _ranges[B](point: Point, stretches: Sequence[Stretch[B]]) -> Iterator[_Range]:
     for stretch in stretches:
-        begin, end, ended = stretch.begin(point), stretch.until(point), stretch.end
+        begin, ended = stretch.begin(point), stretch.end
+        end, tail = stretch.until(point), stretch.tail_until(point)
+        end = tail if tail is not None and end.is_before(tail) else end
         if begin is not None and not end.is_before(begin):
             yield _Range(begin, end, (ended.text or ended.reason.value) if ended else None)
 

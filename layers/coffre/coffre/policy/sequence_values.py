@@ -13,7 +13,7 @@ type Reading = tuple[SequenceValue, ...]
 
 
 def readings_around(
-    segments: Sequence[JournalSegment], base_lsn: int, time: datetime | None
+    segments: Sequence[JournalSegment], base_lsn: int, time: datetime | None, *, ends_in_tail: bool = False
 ) -> tuple[tuple[Reading | None, ...], Reading]:
     """Return what was read before a moment, or not surely after it, in that order; and what was read after it.
 
@@ -30,6 +30,8 @@ def readings_around(
         from before the moment.
     time
         The moment, if it is a time.
+    ends_in_tail
+        The last one is the tail of an interval: it has the values of all sequences that exist afterwards.
     """
     if not segments or segments[-1].to_lsn <= base_lsn:
         return (), ()
@@ -37,6 +39,8 @@ def readings_around(
     values = list[Reading]()
     for segment in segments:
         values.append(segment.sequences or (values[-1] if values else ()))
+    if ends_in_tail:
+        values[-1] = segments[-1].sequences
     found, is_surely_before, is_behind_base = list[Reading | None](), False, True
     drain = segments[-1].seen_at, values[-1]
     for segment, read in zip(reversed(segments[:-1]), reversed(values[:-1]), strict=True):

@@ -240,3 +240,22 @@ def test_what_the_vault_has_lost_stays_in_the_copy_and_is_put_back_from_it(scene
     # It has the same key and the same bytes there (docs/runbooks/JOURNAL_DAMAGED.md)
     scene.put(key, store.objects[key])
     assert moments(scene, scene.vault, base) == moments(scene, Vault(store), base)
+
+
+def test_a_tail_comes_with_the_end_that_names_it_and_one_that_is_lost_does_not_keep_the_end_away(scene: Scene) -> None:
+    interval, store = journal_of(scene, (9, 8, 7), ended=7, tail=6.9), FaultyStore()
+    assert bring(scene, store) == 8
+    assert left(store, interval) == left(scene.store, interval) == WHOLE | numbers(1, 2) | {"00000003": 1, "end": 1}
+    assert bring(scene, store) == 0
+    [pack] = [key for key in store.objects if "/00000003-" in key]
+    body = store.objects[pack]
+    # An end is never there before its tail, unless the vault has lost that
+    for key in (pack, f"{journal_prefix('shop', interval)}end.json"):
+        store.delete(key)
+    scene.store.delete(pack)
+    sent, lacking = brought(scene, store)
+    assert (sent, left(store, interval)) == (1, WHOLE | numbers(1, 2) | {"end": 1})
+    assert [pack in one for one in lacking] == [True]
+    assert brought(scene, store) == SentJournal(0, lacking)
+    scene.put(pack, body if isinstance(body, bytes) else bytes(body))
+    assert (bring(scene, store), pack in store.objects) == (1, True)

@@ -264,3 +264,15 @@ def test_the_base_that_a_window_needs_is_by_position_where_a_clock_was_set_back(
     assert needed(base(3, 1), base(2, 2)) == 2
     assert needed(base(3, 1), base(2, 7), base(1, 9)) == 2
     assert needed(base(1, 9), base(2, 6), base(3, 8), base(4, 1)) == 1
+
+
+def test_a_tail_stays_as_long_as_its_interval_and_goes_with_it(scene: Scene) -> None:
+    scene.retention = {"daily_days": 3}
+    scene.backup(1)
+    backup_of(scene, 9)
+    living = journal_of(scene, (70, 69, 9.5, 8.5), ended=6, tail=5.9)
+    over = journal_of(scene, (90, 89), ended=88, tail=87.9)
+    dated(scene, living, 65, "00000004")  # longer ago than what a killed drain has left may stay
+    scene.rotate()
+    assert left(scene.store, living) == WHOLE | numbers(2, 3) | {"00000004": 1, "end": 1}
+    assert left(scene.store, over) == {}

@@ -257,3 +257,30 @@ def test_the_packs_of_a_copys_journal_are_read_and_damage_there_is_no_damage_of_
         200,
         frozenset(),
     )
+
+
+def test_a_tail_that_is_lost_or_changed_is_found_with_the_moments_that_it_costs(scene: Scene) -> None:
+    backup_of(scene, 5)
+    interval = journal_of(scene, (6, 5.5, 4), ended=4, tail=3)
+    end = journal.read_end(scene.vault, "shop", interval)
+    assert end.tail is not None
+    [pack] = end.tail.packs
+    assert verify(scene).journal_problems == ()
+    body = scene.store.get(pack.key)
+    for changed in (None, b"x", bytes(len(body))):
+        scene.store.delete(pack.key)
+        if changed is not None:
+            scene.put(pack.key, changed)
+        if changed is None or len(changed) != len(body):
+            [problem] = verify(scene).journal_problems
+        else:
+            report = read_target(job_of(scene), "shop", ALL)
+            [problem] = report.journal_problems
+            [again] = verify(scene).journal_problems  # it is remembered
+            assert again.text == problem.text
+        assert pack.key in problem.text
+        assert problem.text.endswith(lost(("18", "19")))
+    scene.store.delete(pack.key)
+    scene.put(pack.key, body)
+    assert read_target(job_of(scene), "shop", NOTHING).journal_problems == ()
+    assert verify(scene).journal_problems == ()

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from coffre.model.errors import JournalError
-from coffre.postgres.journal.barriers import barriers, marked, marks_of
+from coffre.model.names import TableName
+from coffre.postgres.journal.barriers import barriers, marked, marks_of, touched
 from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.definitions import Column, Definitions, Table, UserType
 from coffre.postgres.journal.definitions_document import definitions_document, parse_definitions
@@ -54,9 +55,43 @@ def test_marks_tell_a_new_file_from_a_new_definition() -> None:
     without = marks_of(replace(DEFINITIONS, types={}))
 
     assert barriers(before, before) == []
-    assert barriers(before, emptied, [ODD]) == []
+    assert barriers(before, emptied, [(ODD, 79), (ODD, 80)]) == []
+    assert barriers(before, emptied, [(ODD, 79)]) == [Barrier(BarrierKind.REWRITTEN, ODD)]
     assert barriers(before, emptied) == [Barrier(BarrierKind.REWRITTEN, ODD)]
-    assert barriers(before, granted, [ODD]) == [Barrier(BarrierKind.DEFINITION_CHANGED, ODD)]
+    assert barriers(before, granted, [(ODD, 80)]) == [Barrier(BarrierKind.DEFINITION_CHANGED, ODD)]
     assert barriers(before, labelled) == [Barrier(BarrierKind.DEFINITION_CHANGED, ("a", "mood"))]
     assert [one.about for one in barriers(without, before)] == [("a", "mood"), ("a", "pair")]
     assert len({marked(found) for found in (before, emptied, granted, labelled, without)}) == 5
+
+
+def test_what_may_have_rows_that_no_line_of_the_stream_has_is_named() -> None:
+    def made(name: str, *types: str, generated: str = "", version: int = 5) -> Table:
+        columns = tuple(replace(TABLE.columns[0], name=f"c{n}", type_name=one) for n, one in enumerate(types))
+        columns = tuple(replace(one, generated=generated) for one in columns)
+        return replace(TABLE, name=("a", name), columns=columns, version=version, file=version)
+
+    tables = [
+        made("plain", "pg_catalog.int4"),
+        made("gen", "pg_catalog.int4", generated="s"),
+        made("moody", "a.mood"),
+        made("pairs", "a._pair"),
+        made("rowed", "a.plain"),
+        made("vector", "ext.vector"),
+    ]
+    types = {("a", "mood"): UserType(5, 6, ("x",), None), ("a", "pair"): UserType(7, 8, None, ("n 23 -1",))}
+    before = Definitions({one.name: one for one in tables}, frozenset(), types)
+
+    def named(after: Definitions) -> list[str]:
+        return [name for _, name in touched(marks_of(before), marks_of(after), after)]
+
+    def without(*names: str) -> dict[TableName, Table]:
+        return {name: one for name, one in before.tables.items() if name[1] not in names}
+
+    assert named(before) == ["gen"]
+    assert named(replace(before, tables=without("plain", "rowed"))) == ["gen", "plain", "rowed"]
+    changed = without() | {("a", "plain"): made("plain", "pg_catalog.int8", version=6)}
+    assert named(replace(before, tables=changed)) == ["gen", "pairs", "plain", "rowed"]
+    rewritten = without() | {("a", "plain"): replace(made("plain", "pg_catalog.int4"), file=9)}
+    assert named(replace(before, tables=rewritten)) == ["gen", "pairs", "plain", "rowed"]
+    for other in ({("a", "pair"): types["a", "pair"]}, types | {("a", "mood"): UserType(5, 7, ("y",), None)}):
+        assert named(replace(before, types=other)) == ["gen", "moody", "pairs", "rowed", "vector"]

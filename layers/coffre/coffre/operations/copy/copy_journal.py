@@ -98,10 +98,13 @@ def copy_journal(
         for unit in _due(source, _Interval(interval, end, there, leave_out), known, copy.since):
             try:
                 for key, sha256 in unit:
+                    if key in there:  # the end, whose tail was lost once
+                        continue
                     check()
                     if is_time_over():
                         return SentJournal(sent, tuple(lacking))
                     sent += _send(source, copy.vault, key, sha256, unit[-1][0])
+                    there.add(key)
             except ObjectMissingError:
                 continue  # a rotation of the vault has removed it meanwhile, its record first
             except IntegrityError as error:
@@ -149,7 +152,10 @@ def _due(source: Vault, interval: _Interval, bases: Callable[[], Sequence[Base]]
             yield _of_segment(source, segment, interval)
     _name_missing(interval, numbers.union(one.number for one in segments))
     end_key = interval_end_key(target, record.id)
-    if interval.end is not None and end_key not in there:
+    tail = interval.end.tail.packs if interval.end is not None and interval.end.tail is not None else ()
+    if lacking := [(pack.key, pack.sha256) for pack in tail if pack.key not in there]:
+        yield [*lacking, (end_key, None)]
+    if interval.end is not None and end_key not in there:  # without the tail, if the vault has lost that
         yield [(end_key, None)]
 
 

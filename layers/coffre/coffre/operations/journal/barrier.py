@@ -24,9 +24,10 @@ from coffre.model.names import TableName, shown
 from coffre.operations.journal.catalog_state import keep, ownership, two_drains
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.segment import in_time, streamed
+from coffre.operations.journal.tail import UNREADABLE, Tail
 from coffre.policy.journal import is_base
 from coffre.postgres.journal import slot, slot_changes
-from coffre.postgres.journal.barriers import barriers, marks_of
+from coffre.postgres.journal.barriers import barriers, marks_of, touched
 from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.drain_view import Look, until_on_disk
 from coffre.postgres.journal.stream_scan import emptied_tables
@@ -51,7 +52,6 @@ _OF_SLOT: Final = {
     "JOURNAL_PUBLICATION": JournalEnd.DEFINITIONS,
     "JOURNAL_PLUGIN": JournalEnd.SWITCHED_OFF,
 }
-_UNSEARCHABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABLE", "JOURNAL_NO_STREAM")
 
 
 def reason_of(error: CoffreError) -> JournalEnd | None:
@@ -65,6 +65,7 @@ def end(
     reason: JournalEnd,
     text: str,
     about: Sequence[TableName] = (),
+    tail: Tail | None = None,
 ) -> IntervalEnd | None:
     """Write that the open interval has ended, if there is one; the first reason counts.
 
@@ -92,6 +93,8 @@ def end(
             ended_at=job.now(),
             about=tuple(shown(*name) for name in about[:_MOST_NAMES]),
             text=text,
+            tail=tail.segment if tail is not None else None,
+            touched=tail.touched if tail is not None else None,
         ),
     )
 
@@ -154,12 +157,14 @@ class Compared:
     """The definitions that are seen now, compared with those of the interval.
 
     `barriers` are why they cannot be followed; `why` says more than their names do, if there is more. `marks` are those
-    that a segment has to tell; None: they are known.
+    that differ from the interval's, which a segment has to tell; None: they are known, or cannot be compared. `touched`
+    are the tables whose rows can have been changed without a line of the stream; None: it is not known.
     """
 
     barriers: tuple[Barrier, ...] = ()
     marks: tuple[DefinitionMark, ...] | None = None
     why: str | None = None
+    touched: tuple[TableName, ...] | None = None
 
 
 def compared(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, seen: Look) -> Compared:
@@ -178,20 +183,22 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
         return Compared((Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),), why=why)
     after = marks_of(seen.definitions)
     found = barriers(before, after)
+    marks = tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark)
     if seen.fingerprint != state.fingerprint:
         found = [one for one in found if one.kind is BarrierKind.DEFINITION_CHANGED]
-        return Compared(tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),))
+        first_of = tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),)
+        return Compared(first_of, marks, touched=tuple(touched(before, after, seen.definitions)))
     if not found:
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):
         upto = until_on_disk(session, job.pause).lsn  # not before what is seen
         found = barriers(before, after, _emptied(job, session, state, upto))
-    return Compared(tuple(found), tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark))
+    return Compared(tuple(found), marks, touched=tuple(touched(before, after, seen.definitions)))
 
 
 def _emptied(
     job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, upto: int
-) -> set[TableName]:
+) -> set[tuple[TableName, int]]:
     """Return the tables that were emptied up to a position, as far as a drain can read: new files are barriers then.
 
     Raises
@@ -199,7 +206,7 @@ def _emptied(
     TransientError
         Another drain may read it. One that had no time begins with the stream.
     """
-    ours, found = ownership(state), set[TableName]()
+    ours, found = ownership(state), set[tuple[TableName, int]]()
     ways = [partial(in_time, job, session, ours, upto, slot_changes.lines), partial(streamed, job, ours, upto)]
     for way in reversed(ways) if state.slow else ways:
         try:
@@ -207,7 +214,7 @@ def _emptied(
                 found.update(emptied_tables(lines))
             return found
         except (JournalError, JournalTransientError) as error:
-            if error.code not in _UNSEARCHABLE:
+            if error.code not in UNREADABLE:
                 raise
             if isinstance(error.__cause__, TransientError) and error.code == "JOURNAL_NO_STREAM":
                 raise error.__cause__ from error

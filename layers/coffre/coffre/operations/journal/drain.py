@@ -40,6 +40,7 @@ from coffre.operations.journal.lost_advance import require_same_history
 from coffre.operations.journal.other_server import other_system, require_primary
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment, too_slow
 from coffre.operations.journal.step_size import Pace
+from coffre.operations.journal.tail import Tail, store_tail
 from coffre.policy.journal_health import asks_for_base, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
@@ -90,7 +91,8 @@ class _Drain:
         state, seen = self._ready()
         difference = compared(self.job, self.session, state, seen)
         if difference.barriers:
-            state, seen = self._barrier(state, seen, difference.barriers, difference.why)
+            tail = store_tail(self.job, self.session, state, seen, difference.marks or (), difference.touched)
+            state, seen = self._barrier(state, seen, difference.barriers, difference.why, tail)
         elif difference.marks is None and state.marked != seen.marked:
             state = keep(self.job, state, marked=seen.marked)
         state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
@@ -181,11 +183,16 @@ class _Drain:
         self.notes.append(left_alone(state.slot or ""))
 
     def _barrier(
-        self, state: JournalState, seen: Look, found: Sequence[Barrier], why: str | None = None
+        self,
+        state: JournalState,
+        seen: Look,
+        found: Sequence[Barrier],
+        why: str | None = None,
+        tail: Tail | None = None,
     ) -> tuple[JournalState, Look]:
         """End the interval where it cannot be followed, and begin another one on the same slot."""
         reason, about, text = reason_and_names(found)
-        state = self._note_end(state, end(self.job, state, reason, why or text, about))
+        state = self._note_end(state, end(self.job, state, reason, why or text, about, tail))
         state = begin_on_slot(self.job, without_interval(self.job, state), seen)
         return self._begun(state, seen)
 

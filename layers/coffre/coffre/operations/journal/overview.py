@@ -56,6 +56,14 @@ class Stretch:
             return self.damage or "open"
         return f"{self.end.reason}: {self.end.text}" if self.end.text else self.end.reason.value
 
+    @property
+    def tail_until(self) -> datetime | None:
+        """Up to when it has moments of which it is not known whether definitions were changed before; None: of none.
+
+        Its last rows need not fit (`postgres/journal/fitting.py`), which only a private key shows.
+        """
+        return self.end.tail_until if self.end is not None and self.bases and self.damage is None else None
+
 
 def stretches(
     catalog: Catalog, vault: Vault, target: str, on_damage: Callable[[IntegrityError], None]

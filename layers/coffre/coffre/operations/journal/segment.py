@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import psycopg2.extensions
@@ -18,8 +19,9 @@ from coffre.operations.journal.catalog_state import keep, ownership, two_drains,
 from coffre.operations.journal.job import JournalJob
 from coffre.postgres.journal import slot_changes
 from coffre.postgres.journal.changes import Line
+from coffre.postgres.journal.definitions import Definitions
 from coffre.postgres.journal.drain_view import Look, hash_of
-from coffre.postgres.journal.slot import Ownership
+from coffre.postgres.journal.slot import OPTIONS, WITH_EMPTY, Options, Ownership
 from coffre.postgres.journal.stream import stream
 from coffre.postgres.journal.stream_scan import Cut, Passing
 from coffre.vault.journal import Stored, commit_segment, store_lines
@@ -41,6 +43,20 @@ class Step:
     stored: Stored
     passed: Passing
     cut: Cut | None
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Lines that are stored, up to a position, and where the stream could not be followed any further.
+
+    `is_complete`: nothing else was committed before the look that chose how far to read.
+    """
+
+    upto: int
+    stored: Stored
+    passed: Passing
+    cut: Cut | None
+    is_complete: bool
 
 
 def store_segment(
@@ -68,66 +84,90 @@ def store_segment(
     JournalTransientError
         `JOURNAL_TOO_SLOW`, `JOURNAL_TWO_DRAINS`, `JOURNAL_SLOT_BUSY`
     """
-    stored, passed = _store(job, session, state, seen, upto, by_stream=by_stream)
+    found = store_followed(job, session, state, seen, upto, seen.definitions, by_stream=by_stream)
+    is_stored = found.passed.transactions > 0 or hash_of(seen.sequences) != state.sequences
+    if is_stored:
+        state = _commit(job, state, seen, found, marks)
+    elif found.upto > state.stored_lsn or found.is_complete:
+        changes: dict[str, Any] = {"seen_at": seen.durable.at, "slow": 0} if found.is_complete else {}
+        state = keep(job, state, stored_lsn=found.upto, **changes)
+    return Step(state, is_stored, found.stored, found.passed, found.cut)
+
+
+def store_followed(
+    job: JournalJob,
+    session: psycopg2.extensions.connection,
+    state: JournalState,
+    seen: Look,
+    upto: int,
+    definitions: Definitions | None,
+    *,
+    by_stream: bool = False,
+) -> Followed:
+    """Store the lines up to a position, or up to where they cannot be followed: without a record, they do not exist.
+
+    Parameters
+    ----------
+    definitions
+        What rows have to fit; None: any rows do.
+
+    Raises
+    ------
+    JournalError, JournalTransientError
+        As `store_segment`.
+    """
+    stored, passed = _store(job, session, state, seen, upto, definitions, by_stream=by_stream)
     cut = passed.cut
     if cut is not None:
         # Frames may have lines of what cannot be followed: what comes before is read again, without it.
         upto = max(cut.lsn, state.stored_lsn)
-        stored, passed = Stored((), (), 0), Passing(seen.definitions, seen.snapshot, upto)
+        stored, passed = Stored((), (), 0), Passing(definitions, seen.snapshot, upto)
         if cut.lsn > state.stored_lsn:
-            stored, passed = _store(job, session, state, seen, upto, by_stream=by_stream)
+            stored, passed = _store(job, session, state, seen, upto, definitions, by_stream=by_stream)
             if passed.cut is not None:
                 raise JournalTransientError(
                     f'The stream of the journal of "{job.target}" has changed between two looks at it.',
                     hint="Nothing was stored: the next drain reads it again.",
                 )
     upto = max(upto, passed.end_lsn)
-    is_complete = cut is None and upto >= seen.durable.lsn
-    is_stored = passed.transactions > 0 or hash_of(seen.sequences) != state.sequences
-    if is_stored:
-        state = _commit(job, state, seen, upto, marks, stored, passed, is_complete=is_complete)
-    elif upto > state.stored_lsn or is_complete:
-        changes: dict[str, Any] = {"seen_at": seen.durable.at, "slow": 0} if is_complete else {}
-        state = keep(job, state, stored_lsn=upto, **changes)
-    return Step(state, is_stored, stored, passed, cut)
+    return Followed(upto, stored, passed, cut, is_complete=cut is None and upto >= seen.durable.lsn)
 
 
-def _commit(
-    job: JournalJob,
-    state: JournalState,
-    seen: Look,
-    upto: int,
-    marks: tuple[DefinitionMark, ...],
-    stored: Stored,
-    passed: Passing,
-    *,
-    is_complete: bool,
-) -> JournalState:
-    segment = JournalSegment(
+def segment_after(
+    state: JournalState, seen: Look, found: Followed, marks: tuple[DefinitionMark, ...]
+) -> JournalSegment:
+    """Return the record of what was stored after the last segment."""
+    return JournalSegment(
         interval=state.interval or "",
         number=state.number + 1,
         previous=state.sha256,
         from_lsn=state.segment_lsn,
-        to_lsn=max(upto, state.segment_lsn),
+        to_lsn=max(found.upto, state.segment_lsn),
         seen_at=seen.durable.at,
-        is_complete=is_complete,
-        transactions=passed.transactions,
-        lines=passed.lines,
-        first_commit=passed.first_commit,
-        last_commit=passed.last_commit,
-        size=stored.size,
-        frames=stored.frames,
-        packs=stored.packs,
+        is_complete=found.is_complete,
+        transactions=found.passed.transactions,
+        lines=found.passed.lines,
+        first_commit=found.passed.first_commit,
+        last_commit=found.passed.last_commit,
+        size=found.stored.size,
+        frames=found.stored.frames,
+        packs=found.stored.packs,
         sequences=seen.sequences,
         marks=marks,
     )
+
+
+def _commit(
+    job: JournalJob, state: JournalState, seen: Look, found: Followed, marks: tuple[DefinitionMark, ...]
+) -> JournalState:
+    segment = segment_after(state, seen, found, marks)
     try:
         sha256 = commit_segment(job.vault, job.target, segment)
     except StoreError as error:
         if error.code != "OBJECT_EXISTS":
             raise
         raise two_drains(job) from error
-    return keep(job, state, **with_segment(state, segment, sha256) | {"marked": seen.marked, "stored_lsn": upto})
+    return keep(job, state, **with_segment(state, segment, sha256) | {"marked": seen.marked, "stored_lsn": found.upto})
 
 
 def _store(
@@ -136,17 +176,21 @@ def _store(
     state: JournalState,
     seen: Look,
     upto: int,
+    definitions: Definitions | None,
     *,
     by_stream: bool,
 ) -> tuple[Stored, Passing]:
-    passed = Passing(seen.definitions, seen.snapshot, state.segment_lsn)
-    ours = ownership(state)
+    passed = Passing(definitions, seen.snapshot, state.segment_lsn)
+    # Where nothing says what rows fit, a transaction without any may be what has changed definitions.
+    ours, options = ownership(state), OPTIONS if definitions is not None else WITH_EMPTY
     # Whatever stops it, the session is free for what follows.
     with ExitStack() as stack:
         if by_stream:
-            pieces = pieces_of(stack.enter_context(closing(streamed(job, ours, upto))))
+            pieces = pieces_of(stack.enter_context(closing(streamed(job, ours, upto, options))))
         else:
-            pieces = stack.enter_context(closing(in_time(job, session, ours, upto, slot_changes.pieces)))
+            pieces = stack.enter_context(
+                closing(in_time(job, session, ours, upto, partial(slot_changes.pieces, options=options)))
+            )
         prefix = (job.vault, job.target, state.interval or "", state.number + 1)
         stored = store_lines(*prefix, job.encoder, passed.through(pieces))
     return stored, passed
@@ -185,7 +229,7 @@ def in_time[T](
                 cursor.execute("SET statement_timeout = 0")
 
 
-def streamed(job: JournalJob, ours: Ownership, upto: int) -> Generator[Line]:
+def streamed(job: JournalJob, ours: Ownership, upto: int, options: Options = OPTIONS) -> Generator[Line]:
     """Yield the same lines by the replication protocol.
 
     Raises
@@ -201,7 +245,7 @@ def streamed(job: JournalJob, ours: Ownership, upto: int) -> Generator[Line]:
             raise too_slow(job)
 
     check()
-    with closing(stream(job.connection, ours, upto, check)) as lines:
+    with closing(stream(job.connection, ours, upto, check, options)) as lines:
         yield from _while_there_is_time(job, lines)
 
 

@@ -24,7 +24,9 @@ from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.moments import Point, Stretch
 from coffre.postgres.journal.changes import Lines
 from coffre.postgres.journal.definitions import Definitions
+from coffre.postgres.journal.fitting import fit
 from coffre.postgres.journal.test_decoding import commit_of, head_of
+from coffre.postgres.journal.transactions import Transaction
 from coffre.vault.segment_runs import cut_error
 from coffre.vault.vault import Vault
 
@@ -49,13 +51,15 @@ class Loss:
     Parameters
     ----------
     time
-        Of the commit; where definitions have changed, the last moment that was stored before; None: not known.
+        Of the commit; where definitions have changed, the last moment that fits those before; None: not known.
     before_lsn
         The position just before it: a restore up to there has what it lost.
     backup
         The base from which that moment is restored; None: the journal has none.
     tables
         With the number of rows that were deleted; of other kinds 0.
+    without_rows
+        Where definitions have changed, the last transactions before that changed no row: one of them may have done it.
     """
 
     kind: LossKind
@@ -65,6 +69,7 @@ class Loss:
     xid: int | None = None
     tables: tuple[tuple[TableName, int], ...] = ()
     text: str = ""
+    without_rows: tuple[Transaction, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -132,14 +137,15 @@ def losses_of(history: History, stretches: Iterable[Stretch[Backup]], period: Pe
     deletes = list[tuple[int, int, Loss]]()
     of_kind = Counter[LossKind]()
     for stretch in stretches:
-        for loss in _in_stretch(history, stretch, definitions[stretch.interval.id], period):
+        known = definitions[stretch.interval.id]
+        for loss in _in_stretch(history, stretch, known, period):
             of_kind[loss.kind] += 1
             if loss.kind is LossKind.TRUNCATE:
                 truncates.append((next(order), loss))
             else:
                 one = (loss.rows, next(order), loss)
                 heappush(deletes, one) if len(deletes) < most else heappushpop(deletes, one)
-        if (end := _end_of(stretch, period)) is not None:
+        if (end := _end_of(history, stretch, known, period)) is not None:
             ends.append((next(order), end))
     found = sorted([*ends, *truncates, *((at, loss) for _, at, loss in deletes)], key=lambda one: one[0])
     return Losses(
@@ -150,7 +156,7 @@ def losses_of(history: History, stretches: Iterable[Stretch[Backup]], period: Pe
 
 
 def _in_stretch(history: History, stretch: Stretch[Backup], definitions: Definitions, period: Period) -> Iterator[Loss]:
-    for segment in filter(period.touches, stretch.segments):
+    for segment in filter(period.touches, stretch.all_segments):
         for loss in _in_segment(history.lines(stretch, segment, is_kept=False), definitions, segment.from_lsn):
             if loss.time is not None and period.has(loss.time):
                 yield replace(loss, backup=_base(stretch, loss.before_lsn))
@@ -176,14 +182,20 @@ def _in_segment(lines: Lines, definitions: Definitions, after_lsn: int) -> Itera
                 deleted.update(known)
 
 
-def _end_of(stretch: Stretch[Backup], period: Period) -> Loss | None:
+def _end_of(history: History, stretch: Stretch[Backup], definitions: Definitions, period: Period) -> Loss | None:
     end: IntervalEnd | None = stretch.end
     if end is None or end.reason not in _ENDS or not period.has(end.seen_at or end.ended_at):
         return None
     until = stretch.until(Point(lsn=0)).lsn or end.stored_lsn
-    return Loss(LossKind.DEFINITIONS, end.seen_at, until, _base(stretch, until), text=end.text or end.reason.value)
+    loss = Loss(LossKind.DEFINITIONS, end.seen_at, until, None, text=end.text or end.reason.value)
+    if end.tail is not None:
+        found = fit(history.lines(stretch, end.tail), definitions, end.stored_lsn)
+        time = found.last.time if found.last is not None else end.seen_at
+        loss = replace(loss, time=time, before_lsn=max(until, found.lsn), without_rows=found.without_rows)
+    return replace(loss, backup=_base(stretch, loss.before_lsn))
 
 
 def _base(stretch: Stretch[Backup], lsn: int) -> Backup | None:
-    found = stretch.base_for(Point(lsn=lsn))
+    point = Point(lsn=lsn)
+    found = stretch.base_for(point) or stretch.base_for(point, in_tail=True)
     return found[0] if found is not None else None

@@ -91,7 +91,7 @@ def _as_stored(end: IntervalEnd, interval: JournalInterval, segments: Sequence[J
         return end
     stored = min(end.stored_lsn, segments[-1].to_lsn if segments else interval.from_lsn)
     text = f"the segments from {last + 1} to {end.number} are missing"
-    return end.model_copy(update={"stored_lsn": stored, "seen_at": None, "text": text})
+    return end.model_copy(update={"stored_lsn": stored, "seen_at": None, "text": text, "tail": None})
 
 
 @dataclass

@@ -18,6 +18,7 @@ from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.job import Source as RestoreSource
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
+from coffre.policy.journal_tail import doubt_of_tail
 from coffre.policy.moments import Chosen, Point
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.owners_code import default_path
@@ -93,24 +94,27 @@ def apply_journal(
         definitions: Definitions | None = None
         replay: Replay | None = None
         done: JournalSegment | None = None
+        until = f"up to {chosen.point}"
         try:
             definitions = definitions_of(job, chosen)
             source = _source(chosen, definitions, followed)
             replay = Replay(session, source, job.marks_schema, followed.name, paths)
             for segment in chosen.segments:
                 job.check_time()
-                if replay.apply(_lines(job, segment, decoder), _moment(chosen)):
+                is_tail = chosen.end is not None and segment == chosen.end.tail
+                lines = lines_of(job, segment, decoder)
+                if replay.apply(lines, _moment(chosen), one_by_one=is_tail):
                     break
                 done = segment
         except (IntegrityError, JournalError, ObjectMissingError) as error:
             job.children.check()
             if followed.is_part and job.scope.touches:
-                error.add_note(f"The journal is whole {_until(chosen, done)}.")
+                error.add_note(f"The journal is whole {_until(chosen, done, replay)}.")
             if not job.leaves_damage_out or (followed.is_part and job.scope.touches):
                 raise
-            report.leave_out(
-                f"changes of the journal {_until(chosen, done, 'after')}", f"{error.message} [{error.code}]"
-            )
+            until = _until(chosen, done, replay)
+            what = f"changes of the journal {_until(chosen, done, replay, 'after')}"
+            report.leave_out(what, f"{error.message} [{error.code}]")
     if definitions is not None:
         say_not_followed(
             chosen,
@@ -125,26 +129,27 @@ def apply_journal(
     if replay is not None:
         position = replay.position
         report.notes.append(
-            f"The journal is applied to the backup of {Point(chosen.base.at)}, up to {chosen.point}: "
+            f"The journal is applied to the backup of {Point(chosen.base.at)}, {until}: "
             f"{counted(position.changes, 'change')} in {counted(position.transactions, 'transaction')}. "
             "The rows of each table above are those of the backup."
         )
 
 
 def doubts(job: RestoreJob, source: RestoreSource) -> list[str]:
-    """Return a warning for each proof of the journal that was not equal where the moment is made."""
+    """Return a warning for each proof of the journal that was not equal where the moment is made, and for a tail."""
     chosen = source.chosen
     if chosen is None:
         return []
+    tail = [doubt_of_tail(chosen.end)] if chosen.end is not None else []
     if job.proofs is None:
-        return ["What drills have found of the journal could not be read: see coffre journal list."]
+        return [*tail, "What drills have found of the journal could not be read: see coffre journal list."]
 
     def is_concerned(proof: JournalProof) -> bool:
         since = Point(proof.since) if chosen.point.lsn is None else Point(lsn=proof.from_lsn)
         return proof.doubts(chosen.interval.id, chosen.base.lsn) and not chosen.point.is_before(since)
 
     found = filter(is_concerned, job.proofs)
-    return [
+    return tail + [
         f"WARNING: this moment may lack changes. A drill has found the journal {proof.text}: "
         f"{' '.join(proof.differences)} Compare with the backups {proof.older} and {proof.newer}."
         for proof in found
@@ -221,7 +226,7 @@ def _moment(chosen: Chosen[str]) -> Moment:
     return Moment(time=chosen.point.time, lsn=chosen.point.lsn, snapshot=snapshot)
 
 
-def _lines(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> Lines:
+def lines_of(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> Lines:
     """Return what opens the lines of a segment; those of a small one are read once."""
     kept: list[Line] | None = None
 
@@ -242,8 +247,10 @@ def _lines(job: RestoreJob, segment: JournalSegment, decoder: FrameDecoder) -> L
     return lines
 
 
-def _until(chosen: Chosen[str], done: JournalSegment | None, how: str = "up to") -> str:
+def _until(chosen: Chosen[str], done: JournalSegment | None, replay: Replay | None, how: str = "up to") -> str:
     """Return up to where, or after what, in the words of the option that a restore to there is given."""
+    if chosen.end is not None and replay is not None and replay.position.lsn > (done.to_lsn if done else 0):
+        return f"{how} {Point(lsn=replay.position.lsn)}"  # each transaction of the tail is committed alone
     if done is None:
         return f"{how} the backup"
     until = Point(done.seen_at) if chosen.point.lsn is None and done.seen_at else Point(lsn=done.to_lsn)

@@ -28,7 +28,7 @@ def sequences_of(
     """Return the values that sequences continue from: those of the backup, or as of the moment that is restored."""
     moment, own = source.chosen, source.content.sequences
     readings: list[Reading] = [own]
-    if moment is not None and moment.sequences:
+    if moment is not None and (moment.sequences or moment.end is not None):
         readings = [own if one is None else one for one in (*moment.earlier, moment.sequences)]
         known = {_name(one) for reading in readings for one in reading}
         readings.insert(0, tuple(one for one in own if _name(one) not in known))

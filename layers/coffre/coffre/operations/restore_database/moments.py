@@ -14,6 +14,7 @@ from coffre.model.manifest import DatabaseContent
 from coffre.model.moment import Moment
 from coffre.operations.restore_database.interval_parts import Base, parts_of
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.journal_tail import require_fit
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.moments import Chosen, Point, Stretch, choose
 from coffre.postgres.journal.changes import Line, parse_lsn
@@ -45,7 +46,9 @@ def chosen_for(job: RestoreJob, source: Source, at: Moment) -> Chosen[str]:
     damage = list[IntegrityError]()
     stretches = stretches_of(job.vault, target, [_base(job.backup.id, content)], job.journal, damage.append)
     point, stretches = point_of(at, job.vault, target, stretches, job.decoder)
-    return _choose(target, point, stretches, damage)
+    chosen = _choose(target, point, stretches, damage)
+    require_fit(job, chosen)
+    return chosen
 
 
 def base_for(
@@ -161,7 +164,7 @@ def point_of[B](
 
 
 def _transaction_of(xid: int, vault: Vault, stretch: Stretch[Any], decoder: FrameDecoder) -> Transaction | None:
-    for segment in reversed(stretch.segments):
+    for segment in reversed(stretch.all_segments):
         lines = (Line(*line) for line in journal.read_lines(vault, segment, decoder))
         for transaction in outline(lines):
             if transaction.xid == xid:

@@ -178,7 +178,7 @@ def changes_of(history: History, tables: Mapping[str, Table], key: Sequence[str]
         table = tables.get(stretch.interval.id)
         if table is None:
             continue
-        for segment in filter(period.touches, stretch.segments):
+        for segment in filter(period.touches, stretch.all_segments):
             # What a segment repeats of the one before it ends at or before its own beginning.
             found = _of_segment(history.lines(stretch, segment), table.name, period, segment.from_lsn)
             for transaction, change in found:

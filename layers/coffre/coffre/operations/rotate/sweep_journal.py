@@ -35,11 +35,15 @@ type Base = tuple[str, str, JournalBase | None]
 
 @dataclass(frozen=True)
 class _Rule:
-    """What of an interval goes: all of it, or segments that end before a position and came before a time."""
+    """What of an interval goes: all of it, or segments that end before a position and came before a time.
+
+    `tail` is the number of the segment that its end names, which has no record of its own; 0: there is none.
+    """
 
     whole: bool = False
     before_lsn: int = 0
     since: datetime | None = None
+    tail: int = 0
 
     def passes(self, group: Sequence[ObjectInfo]) -> bool:
         """Return whether what comes before a segment is not needed."""
@@ -103,9 +107,9 @@ class JournalWalk:
         try:
             for interval, end, is_past in ends_of(self._job.vault, target, since):
                 good = bases_of(interval, end, self._bases.get(target, ()))
-                rules[interval.id] = _Rule(
-                    is_past, _needed_from(good, bases_of(interval, end, self._damaged.get(target, ())), since), since
-                )
+                damaged = bases_of(interval, end, self._damaged.get(target, ()))
+                tail = end.tail.number if end is not None and end.tail is not None else 0
+                rules[interval.id] = _Rule(is_past, _needed_from(good, damaged, since), since, tail)
         except IntegrityError as error:
             text = f"{error.message} Until this is corrected, nothing of the journal of {target} is deleted."
             self._tally.note_problem(error.code, target, text)
@@ -125,7 +129,7 @@ class JournalWalk:
         goes = True
         for part, own in groupby(parts, key=lambda info: journal_part(info.key)):
             group = list(own)
-            if part.isdigit() and not _has_record(group):
+            if part.isdigit() and not _has_record(group) and int(part) != rule.tail:
                 self._remove_left(group)
             elif part.isdigit():
                 waiting.append(group)

@@ -23,7 +23,7 @@ from coffre.operations.verify.damages import read_pack
 from coffre.policy.journal import bases_of, needed_base
 from coffre.stores.store import ObjectInfo
 from coffre.vault.journal import read_begin, read_end, read_segment
-from coffre.vault.layout import JOURNAL, SegmentKey, interval_of, journal_prefix, segment_of
+from coffre.vault.layout import JOURNAL, SegmentKey, interval_end_key, interval_of, journal_prefix, segment_of
 from coffre.vault.vault import Vault
 
 _READERS: Final = 16
@@ -161,6 +161,11 @@ class JournalLook:
             keys = self._keys_now(target, interval_id)
         if (why := _last_is_missing(end, keys, since)) is not None:
             yield lost(interval, why, good, end.seen_at if end else None)
+        # Its packs come before the end, which may have come since the listing.
+        if end is not None and end.tail is not None and interval_end_key(target, interval_id) in sizes:
+            why = _lacks(sizes, {pack.key: pack.length for pack in end.tail.packs}) or self._changed(end.tail)
+            if why is not None:
+                yield lost(interval, why, end.seen_at or good, end.tail_until)
 
     def _chain(self, keys: Sequence[SegmentKey], sizes: Mapping[str, int], first: str) -> Iterator[_Looked]:
         """Yield the segments in order, each compared with the one before. The first ones may have been removed."""
@@ -202,7 +207,7 @@ class JournalLook:
         """Read what an earlier look found damaged: only its own bytes can show that it was mended."""
         for pack in segment.packs:
             if pack.key in self.suspects and (found := read_pack(self.job.vault, pack.key, pack.length, pack.sha256)):
-                return found.text
+                return found.text.rstrip(".")
         return None
 
 
@@ -262,7 +267,7 @@ def until(
     behind
         None: all of the interval is damaged.
     """
-    over = (end.seen_at or end.ended_at) if end else None
+    over = (end.tail_until or end.seen_at or end.ended_at) if end else None
     if behind is None:
         return over
     later = [base.at for _, base in bases_of(interval, end, bases) if base.before_lsn >= behind]

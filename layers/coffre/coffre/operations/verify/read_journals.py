@@ -24,7 +24,7 @@ from coffre.operations.verify.job import VerifyJob
 from coffre.operations.verify.journals import Bases, behind, intervals_listed, lost, until
 from coffre.stores.store import ObjectInfo
 from coffre.vault.journal import read_begin, read_end, read_segment
-from coffre.vault.layout import SegmentKey, segment_of, segment_prefix
+from coffre.vault.layout import SegmentKey, interval_end_key, journal_prefix, segment_of, segment_prefix
 
 # The function reads once a day; one day that was missed is made up for.
 _NEW: Final = timedelta(days=2)
@@ -77,16 +77,23 @@ class JournalReading:
         self, interval_id: str, own: Sequence[ObjectInfo], bases: Bases, known: frozenset[str]
     ) -> Iterator[Problem]:
         keys = sorted((key for info in own if (key := segment_of(info.key))), key=lambda key: key.number)
-        wanted = self._wanted(interval_id, own, keys, known)
-        if not wanted:
+        is_wanted = self._wanted(interval_id, own, known)
+        wanted: list[SegmentKey | JournalSegment] = [key for key in keys if is_wanted(key.key, key.number)]
+        wants_end = is_wanted(interval_end_key(self.target, interval_id), None)
+        if not wanted and not wants_end:
             return
         vault = self.job.vault
         interval = read_begin(vault, self.target, interval_id)[0]
         end: IntervalEnd | None = None
         with suppress(ObjectMissingError):
             end = read_end(vault, self.target, interval_id)
+        tail = end.tail if end is not None and wants_end else None
         for segment, damages in ordered_map(
-            self._read_segment, wanted, cost_of=lambda _: 1, width=_READERS, memory_bytes=_READ_BYTES
+            self._read_segment,
+            [*wanted, *([tail] if tail else [])],
+            cost_of=lambda _: 1,
+            width=_READERS,
+            memory_bytes=_READ_BYTES,
         ):
             if segment is None:
                 continue
@@ -96,32 +103,40 @@ class JournalReading:
             if damages:
                 self._damaged.update(damage.pack for damage in damages if damage.pack is not None)
                 since = self._seen_before(keys, segment) or interval.started_at
-                good = until(interval, end, bases.of(self.target), behind(keys, segment.number + 1))
-                yield lost(interval, damages[0].text.rstrip("."), since, good)
+                over = until(interval, end, bases.of(self.target), behind(keys, segment.number + 1))
+                if end is not None and segment is tail:
+                    since, over = end.seen_at or since, end.tail_until
+                yield lost(interval, damages[0].text.rstrip("."), since, over)
 
-    def _read_segment(self, key: SegmentKey) -> tuple[JournalSegment | None, list[Damage]]:
+    def _read_segment(self, one: SegmentKey | JournalSegment) -> tuple[JournalSegment | None, list[Damage]]:
         """Return a segment with the damage of its packs; None: there is no time, or its record cannot be read."""
         if self.is_over():
             self.unfinished = f"The time was over before the journal of {self.target} was read."
             return None, []
         try:
-            segment = read_segment(self.job.vault, key, None)[0]
+            segment = one if isinstance(one, JournalSegment) else read_segment(self.job.vault, one, None)[0]
         except (ObjectMissingError, IntegrityError):  # the inventory reports it
             return None, []
         found = (read_pack(self.job.vault, pack.key, pack.length, pack.sha256) for pack in segment.packs)
         return segment, [damage for damage in found if damage is not None]
 
     def _wanted(
-        self, interval: str, own: Sequence[ObjectInfo], keys: Sequence[SegmentKey], known: frozenset[str]
-    ) -> list[SegmentKey]:
-        """Return the segments that are new, those of today's share, and those that were damaged."""
+        self, interval: str, own: Sequence[ObjectInfo], known: frozenset[str]
+    ) -> Callable[[str, int | None], bool]:
+        """Return what says of a record whether its packs are read: new, of today's share, or damaged before.
+
+        It gets the number of its segment; None: it may be any.
+        """
         before = self.job.now() - _NEW
         old = {info.key for info in own if info.last_modified is not None and info.last_modified < before}
 
-        def was_damaged(key: SegmentKey) -> bool:
-            return any(pack.startswith(segment_prefix(self.target, interval, key.number)) for pack in known)
+        def was_damaged(number: int | None) -> bool:
+            own = journal_prefix(self.target, interval)
+            prefix = own if number is None else segment_prefix(self.target, interval, number)
+            return any(pack.startswith(prefix) for pack in known)
 
-        return [key for key in keys if key.key not in old or self.share.holds(key.key) or was_damaged(key)]
+        stored = {info.key for info in own}
+        return lambda key, number: key in stored and (key not in old or self.share.holds(key) or was_damaged(number))
 
     def _seen_before(self, keys: Sequence[SegmentKey], segment: JournalSegment) -> datetime | None:
         """Return the last moment that the segment before one makes."""

@@ -18,6 +18,7 @@ from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.definitions import Definitions, Table, UserType
 
 _SHAPE_DIGITS: Final = 16
+_BUILT_IN: Final = "pg_catalog."
 
 
 def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
@@ -39,20 +40,61 @@ def marked(marks: Sequence[DefinitionMark]) -> str:
 
 
 def barriers(
-    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[TableName] = ()
+    before: Sequence[DefinitionMark],
+    after: Sequence[DefinitionMark],
+    emptied: Collection[tuple[TableName, int]] = (),
 ) -> list[Barrier]:
     """Return why rows that come after the second marks cannot be applied by the definitions of the first, sorted.
 
     Parameters
     ----------
     emptied
-        The tables that a TRUNCATE in the stream has emptied between the two: those have new files.
+        The tables that a TRUNCATE in the stream has emptied between the two, each with its transaction: such a table
+        has a new file. If another transaction was the last to change its entry, the file may be that one's: rows that
+        were added while it was unlogged are in no stream.
     """
     return sorted(set(_changed(before, after, emptied)))
 
 
+def touched(
+    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], definitions: Definitions
+) -> list[TableName]:
+    """Return the tables whose rows can have been changed without a line of the stream, sorted.
+
+    Those that were changed, dropped or given new files; those with generated columns, which a changed function computes
+    in another way; where a type was changed, those with a column of a user's type, and where a table was, those with
+    a column that may have its row type within.
+
+    Parameters
+    ----------
+    definitions
+        Those of the second marks.
+    """
+    new = {(mark.schema_name, mark.name): mark for mark in after}
+    changed = [mark for mark in before if new.get((mark.schema_name, mark.name)) != mark]
+    found = {(mark.schema_name, mark.name) for mark in changed if mark.version}
+    has_types = any(not mark.version for mark in changed)
+    made_of = _made_of_others(definitions) if any(name in new for name in found) else frozenset()
+    found.update(
+        name
+        for name, table in definitions.tables.items()
+        for one in table.columns
+        if one.generated
+        or (has_types and not one.type_name.startswith(_BUILT_IN))
+        or one.type_name.replace('"', "") in made_of
+    )
+    return sorted(found)
+
+
+def _made_of_others(definitions: Definitions) -> frozenset[str]:
+    """Return the types, without quotes, whose values can have the row of a table in them, and their arrays'."""
+    types = [name for name, one in definitions.types.items() if one.labels is None]
+    names = [(schema.replace('"', ""), name.replace('"', "")) for schema, name in (*types, *definitions.tables)]
+    return frozenset(f"{schema}.{prefix}{name}" for schema, name in names for prefix in ("", "_"))
+
+
 def _changed(
-    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[TableName]
+    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[tuple[TableName, int]]
 ) -> Iterator[Barrier]:
     # No type has the name of a table: a table's row type has it.
     old = {(mark.schema_name, mark.name): mark for mark in before}
@@ -62,7 +104,7 @@ def _changed(
         if then == now:
             continue
         has_new_file = then is not None and now is not None and then.shape == now.shape and then.file != now.file
-        if not (has_new_file and name in emptied):
+        if not (has_new_file and now is not None and (name, now.version) in emptied):
             yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
 
 

@@ -75,19 +75,22 @@ class Replay:
         self._types = read_column_types(session, source.followed)
         self._applier = Applier(session, schema, name, paths or Paths())
         self._given = self.position  # what the applier has been given
+        self._most_transactions = _MOST_TRANSACTIONS
 
     @property
     def position(self) -> Position:
         """How far everything is committed."""
         return self._applier.position
 
-    def apply(self, lines: Lines, moment: Moment | None = None) -> bool:
+    def apply(self, lines: Lines, moment: Moment | None = None, *, one_by_one: bool = False) -> bool:
         """Apply the transactions of a segment up to a moment, and return whether the moment is reached.
 
         Parameters
         ----------
         lines
             Read twice.
+        one_by_one
+            Commit each transaction alone, so that one that cannot be applied takes none before it along.
 
         Raises
         ------
@@ -97,18 +100,20 @@ class Replay:
         JournalTransientError
             The session was cut: another one continues.
         """
+        self._most_transactions = 1 if one_by_one else _MOST_TRANSACTIONS
         while True:
             with suppress(AnotherPath):  # from what is committed
                 return self._apply_once(lines, moment)
 
     def _apply_once(self, lines: Lines, moment: Moment | None) -> bool:
         choice = choose(outline(lines()), self._source.base, moment or Moment(), self.position.lsn)
-        wanted = {transaction.begin_lsn for transaction in choice.transactions}
+        # By both: an empty transaction may seem to begin where the next one does.
+        wanted = {(transaction.begin_lsn, transaction.xid) for transaction in choice.transactions}
 
         def is_wanted(begin: Begin) -> bool:
             """Take each transaction once, also where the segment repeats it."""
             try:
-                wanted.remove(begin.lsn)
+                wanted.remove((begin.lsn, begin.xid))
             except KeyError:
                 return False
             return True
@@ -139,7 +144,7 @@ class Replay:
             if isinstance(change, Commit):
                 last = change.lsn
                 self._transactions += 1
-                if self._transactions >= _MOST_TRANSACTIONS or self._changes >= _MOST_CHANGES:
+                if self._transactions >= self._most_transactions or self._changes >= _MOST_CHANGES:
                     self._commit(last)
                 continue
             if not self._takes(change):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +18,17 @@ from coffre.postgres.journal.slot_errors import lost, missing, reason_of_loss, t
 
 # The server's limit for names is 63 bytes; "coffre_" and "_" with eight digits take sixteen.
 _MOST_OF_TARGET: Final = 47
-OPTIONS: Final = {
+type Options = Mapping[str, tuple[str, ...]]
+OPTIONS: Final[Options] = {
     test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "on"),
     pgoutput.PLUGIN: ("proto_version", "1", "publication_names", PUBLICATION),
 }
 """What a plugin is asked for: names and values in turn."""
+WITH_EMPTY: Final[Options] = {
+    **OPTIONS,
+    test_decoding.PLUGIN: ("include-timestamp", "on", "skip-empty-xacts", "off"),
+}
+"""The same, with transactions that changed no row, as far as the plugin can send those."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from coffre.postgres.journal import pgoutput, test_decoding
 from coffre.postgres.journal.changes import Line, lsn_text
 from coffre.postgres.journal.pgoutput import Message
 from coffre.postgres.journal.refuse_pooler import NAME_IF_PINNED
-from coffre.postgres.journal.slot import OPTIONS
+from coffre.postgres.journal.slot import OPTIONS, Options
 from coffre.postgres.journal.slot_errors import translated
 from coffre.postgres.source.copy_out import CopyOut, QueryFailedError
 
@@ -62,7 +62,11 @@ def lines(
 
 
 def pieces(
-    session: psycopg2.extensions.connection, name: str, upto_lsn: int, plugin: str = test_decoding.PLUGIN
+    session: psycopg2.extensions.connection,
+    name: str,
+    upto_lsn: int,
+    plugin: str = test_decoding.PLUGIN,
+    options: Options = OPTIONS,
 ) -> Generator[bytes]:
     """Yield the same lines as they are stored, many in a piece.
 
@@ -81,7 +85,7 @@ def pieces(
         with closing(_messages(session, name, upto_lsn)) as found:
             yield from pieces_of(found)
         return
-    yield from _copied(session, name, upto_lsn)
+    yield from _copied(session, name, upto_lsn, options)
 
 
 def whole_lines(found: Iterable[bytes]) -> Iterator[bytes]:
@@ -94,9 +98,11 @@ def whole_lines(found: Iterable[bytes]) -> Iterator[bytes]:
             begun.clear()
 
 
-def _copied(session: psycopg2.extensions.connection, name: str, upto_lsn: int) -> Generator[bytes]:
+def _copied(
+    session: psycopg2.extensions.connection, name: str, upto_lsn: int, options: Options = OPTIONS
+) -> Generator[bytes]:
     with session.cursor() as cursor:
-        asked = cursor.mogrify(_COPY, (name, lsn_text(upto_lsn), list(OPTIONS[test_decoding.PLUGIN]))).decode()
+        asked = cursor.mogrify(_COPY, (name, lsn_text(upto_lsn), list(options[test_decoding.PLUGIN]))).decode()
     text = _Text(psycopg2.extensions.encodings[session.encoding])
     with translated(name), closing(_rows_of(session, asked)) as rows:
         for row in rows:

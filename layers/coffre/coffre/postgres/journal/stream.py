@@ -35,7 +35,13 @@ _ASK_SECONDS: Final = 0.5
 _LOOK_EVERY: Final = 1000
 
 
-def stream(connection: Connection, ours: slot.Ownership, upto_lsn: int, check: Callable[[], None]) -> Generator[Line]:
+def stream(
+    connection: Connection,
+    ours: slot.Ownership,
+    upto_lsn: int,
+    check: Callable[[], None],
+    options: slot.Options = slot.OPTIONS,
+) -> Generator[Line]:
     """Yield the lines of all transactions that were committed up to a position, and leave the slot where it is.
 
     The last transaction can end behind the position. One line is held, whatever the size of a transaction.
@@ -58,7 +64,7 @@ def stream(connection: Connection, ours: slot.Ownership, upto_lsn: int, check: C
             session = stack.enter_context(connect_replicating(connection))
             cursor = session.cursor()
             encoding = _encoding(session, cursor, ours)
-            _start(cursor, ours)
+            _start(cursor, ours, options)
         except CoffreError as error:
             raise _no_stream(ours, error) from error
         with translated(ours.name):
@@ -81,9 +87,9 @@ def _encoding(session: psycopg2.extensions.connection, cursor: ReplicationCursor
     return found
 
 
-def _start(cursor: ReplicationCursor, ours: slot.Ownership) -> None:
+def _start(cursor: ReplicationCursor, ours: slot.Ownership, asked: slot.Options) -> None:
     """Begin with a copy of the slot, which is gone when the session is."""
-    options = slot.OPTIONS[ours.plugin]
+    options = asked[ours.plugin]
     with translated(ours.name):
         copy = slot.new_name("stream")
         try:
@@ -150,7 +156,7 @@ def _texts(messages: Iterable[Message], encoding: str) -> Iterator[Line]:
             xid, begun = int(text[len("BEGIN ") :]), text
             continue
         if begun is not None:  # it comes with its first change, whose position it has, and without any in a stream
-            yield Line(lsn, xid, begun)
+            yield Line(lsn - 1 if text.startswith("COMMIT ") else lsn, xid, begun)
             begun = None
         yield Line(0 if text.startswith("table ") else lsn, xid, text)
 

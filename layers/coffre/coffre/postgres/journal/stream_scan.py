@@ -44,11 +44,13 @@ class Passing:
 
     Parameters
     ----------
+    definitions
+        What rows have to fit; None: any rows do.
     after_lsn
         What was committed up to there is in each base: nothing in it is a reason to cut.
     """
 
-    def __init__(self, definitions: Definitions, snapshot: BaseSnapshot, after_lsn: int) -> None:
+    def __init__(self, definitions: Definitions | None, snapshot: BaseSnapshot, after_lsn: int) -> None:
         self._definitions = definitions
         self._snapshot = snapshot
         self._after = after_lsn
@@ -155,19 +157,22 @@ class Passing:
 
     def _reason(self, tables: Iterable[TableName]) -> Barrier | None:
         """Return why changes of tables cannot be followed; of one without an identity, those that need it."""
+        definitions = self._definitions
+        if definitions is None:
+            return None
         for name in tables:
-            table = self._definitions.tables.get(name)
-            if table is None and name not in self._definitions.views:
+            table = definitions.tables.get(name)
+            if table is None and name not in definitions.views:
                 return Barrier(BarrierKind.UNKNOWN_TABLE, name)
             if table is not None and not (table.is_partitioned or table.has_identity):
                 return Barrier(BarrierKind.NO_IDENTITY, name)
         return None
 
 
-def emptied_tables(lines: Iterable[Line]) -> Iterator[TableName]:
-    """Yield the tables that the transactions of a stream have emptied."""
+def emptied_tables(lines: Iterable[Line]) -> Iterator[tuple[TableName, int]]:
+    """Yield the tables that the transactions of a stream have emptied, each with the transaction."""
     for line in lines:
         if line.data.startswith("table ") and _TRUNCATE in line.data:
             end, tables = head_of(line)
             if line.data.startswith(_TRUNCATE, end):
-                yield from tables
+                yield from ((table, line.xid) for table in tables)
