@@ -83,6 +83,7 @@ def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
         18,
         "CREATE TABLE serial (id serial PRIMARY KEY, v text); CREATE TABLE passed (id serial PRIMARY KEY)",
         "CREATE TABLE hidden (id serial PRIMARY KEY); CREATE SEQUENCE loose; CREATE SEQUENCE unread",
+        "CREATE TABLE reloaded (id serial PRIMARY KEY)",
     )
     scene, run = journal.scene, journal.scene.run
     journal.drain()
@@ -97,7 +98,9 @@ def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
     use(5)
     journal.drain()
     use(7)
+    run("INSERT INTO reloaded DEFAULT VALUES")
     scene.mark()
+    run("DELETE FROM reloaded; ALTER SEQUENCE reloaded_id_seq RESTART")
     run("DELETE FROM serial; DELETE FROM passed", "SELECT setval('serial_id_seq', 2), setval('loose', 2)")
     run("ALTER SEQUENCE passed_id_seq RESTART WITH 6")
     with killed_at(step), suppress(Killed):
@@ -121,6 +124,7 @@ def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
     assert {one.sequence_name: one.last_value for one in values} == {
         "serial_id_seq": 12,
         "passed_id_seq": 9,
+        "reloaded_id_seq": 1,
         "hidden_id_seq": 12,
         "loose": 6,
         "unread": 1,
@@ -131,4 +135,4 @@ def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
         f"Not read after the moment, {furthest}: public.hidden_id_seq, public.unread.",
     ]
     [note] = report.notes
-    assert note.startswith("Rows have values beyond that of their sequence: public.passed_id_seq.")
+    assert note.startswith("Rows have values beyond that of their sequence: public.passed_id_seq, public.reloaded_id")

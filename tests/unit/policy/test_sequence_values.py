@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,11 +66,17 @@ class _History:
     commits: list[int] = field(default_factory=list)
     segments: list[JournalSegment] = field(default_factory=list)
     noted: int = 0
+    back_at: int = 1 << 30
+    back_by: int = 0
     read: tuple[SequenceValue, ...] = ()
 
     @property
     def now(self) -> int:
         return len(self.places)
+
+    def clock(self, lsn: int) -> datetime:
+        """Return the server's time, which was set back once."""
+        return at(lsn - self.back_by if lsn >= self.back_at else lsn)
 
     def passes(self, event: str, amount: int) -> None:
         last = self.places[-1]
@@ -95,13 +102,13 @@ class _History:
         end = min(begin + 2 * amount, self.noted)
         if end <= begin:
             return
-        commits = [at(lsn) for lsn in self.commits if begin < lsn <= end]
+        commits = [self.clock(lsn) for lsn in self.commits if begin < lsn <= end]
         self.segments.append(
             segment(
                 len(self.segments) + 1,
                 begin,
                 end,
-                seen_at=at(self.noted),
+                seen_at=self.clock(self.noted),
                 is_complete=end == self.noted,
                 sequences=self.read,
                 transactions=len(commits),
@@ -141,3 +148,28 @@ def test_a_sequence_is_behind_only_if_it_was_set_back_where_no_reading_shows_it(
     if result.last_value < place:
         assert not goes_back(values, 1)
         assert (after := history.places[moment : times[-1] + 1]) != sorted(after)
+
+
+@settings(max_examples=150)
+@given(
+    events=st.lists(_EVENTS, min_size=5, max_size=60),
+    chance=st.integers(0, 1000),
+    back_at=st.integers(1, 50),
+    back_by=st.integers(1, 40),
+)
+def test_where_a_clock_was_set_back_values_are_of_a_state_that_had_the_rows_of_the_moment(
+    events: list[tuple[str, int]], chance: int, back_at: int, back_by: int
+) -> None:
+    history = _History(back_at=back_at, back_by=back_by)
+    for event, amount in events:
+        history.passes(event, amount)
+    if not history.segments:
+        return
+    time = history.clock(chance % history.segments[-1].to_lsn + 1)
+    found = made_from(Point(time), replace(FIRST, segments=history.segments, end=None), "B", base(0)[1])
+    times = [one[1].last_value if one else 0 for one in (*found.earlier, found.sequences)]
+
+    stored = [lsn for lsn in history.commits if lsn <= found.segments[-1].to_lsn]
+    beyond = next((lsn for lsn in stored if history.clock(lsn) > time), found.segments[-1].to_lsn + 1)
+    last = max((lsn for lsn in stored if lsn < beyond), default=0)
+    assert max(last, times[0]) <= min(beyond - 1, times[-1])

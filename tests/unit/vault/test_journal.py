@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
+from unittest.mock import patch
 
 import pytest
 from backports import zstd
 
+from coffre.model.errors import ObjectMissingError
+from coffre.model.journal import IntervalEnd, JournalEnd
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder, FrameEncoder
@@ -36,3 +40,20 @@ def test_a_segment_of_one_frame_is_as_small_as_it_gets_and_a_larger_one_is_quick
         assert [frame.length - 4 for frame in found.frames] == alone  # they have a checksum
         assert b"".join(vault.read_frame(frame, FrameDecoder())[0] for frame in found.frames) == lines
     assert len(zstd.compress(few, level=16)) < 0.95 * len(zstd.compress(few, level=3))
+
+
+def test_the_first_of_two_ends_counts_also_where_both_drains_have_seen_none(store: DirectoryStore) -> None:
+    vault, at = Vault(store), datetime(2026, 11, 27, tzinfo=UTC)
+    first, second = (
+        IntervalEnd(reason=reason, stored_lsn=5, ended_at=at) for reason in (JournalEnd.GUARD, JournalEnd.GAP)
+    )
+    assert journal.end_interval(vault, "shop", "I1", first) == first
+    real, unseen = journal.read_end, iter([ObjectMissingError("Not yet.")])
+
+    def read_end(vault: Vault, target: str, interval: str) -> IntervalEnd:
+        for error in unseen:
+            raise error
+        return real(vault, target, interval)
+
+    with patch.object(journal, "read_end", read_end):
+        assert journal.end_interval(vault, "shop", "I1", second) == first

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalSegment
 from coffre.model.manifest import Frame, PackReference
 from coffre.stores.store import Store, put_new
@@ -75,12 +75,21 @@ def end_interval(vault: Vault, target: str, interval: str, end: IntervalEnd) -> 
     One that cannot be read cannot be written again either.
     """
     with suppress(ObjectMissingError):
-        try:
-            return read_end(vault, target, interval)
-        except IntegrityError:
-            return end
-    _put(vault, interval_end_key(target, interval), end)
+        return _first_end(vault, target, interval, end)
+    try:
+        _put(vault, interval_end_key(target, interval), end)
+    except StoreError as error:
+        if error.code != "OBJECT_EXISTS":  # another drain was faster
+            raise
+        return _first_end(vault, target, interval, end)
     return end
+
+
+def _first_end(vault: Vault, target: str, interval: str, end: IntervalEnd) -> IntervalEnd:
+    try:
+        return read_end(vault, target, interval)
+    except IntegrityError:
+        return end
 
 
 def store_lines(

@@ -14,7 +14,7 @@ from coffre.model.manifest import SequenceValue
 from coffre.model.names import TableName, shown
 from coffre.operations.restore_database.job import Source
 from coffre.operations.restore_database.report_builder import ReportBuilder
-from coffre.policy.sequence_values import Reading, continued, goes_back
+from coffre.policy.sequence_values import Reading, continued, goes_back, place
 
 _NAMED: Final = 10
 
@@ -48,6 +48,8 @@ def sequences_at(
     and where rows have gone beyond a value that was not seen to be set back. One with `CYCLE` may use its values again
     anyway.
     """
+    if len(readings) == 1:
+        return [*readings[0]]
     found = dict[TableName, list[SequenceValue]]()
     for one in chain(*readings):
         found.setdefault(_name(one), []).append(one)
@@ -77,14 +79,13 @@ class _Around:
 
     def value(self, name: TableName, values: Sequence[SequenceValue], *, is_read: bool) -> SequenceValue:
         """Return the value that a sequence continues from, of those that were read; the last after the moment?"""
-        last = values[-1]
-        facts = None if is_read and all(one == last for one in values) else self._facts(name)
+        facts = self._facts(name)
         if facts is None or facts.cycles:
-            return last
+            return values[-1]
         value, went_back = continued(values, facts.sign), goes_back(values, facts.sign)
         is_known = is_read and not went_back
         used = self._used(facts) if facts.column is not None and (facts.is_unique or not is_known) else None
-        is_passed = used is not None and used * facts.sign > value.last_value * facts.sign
+        is_passed = used is not None and place(_used(value, used), facts.sign) > place(value, facts.sign)
         if is_known:
             self.passed += [name] if is_passed else []
             return value
@@ -92,9 +93,7 @@ class _Around:
             self.set_back.append(name)
         elif is_passed or not facts.is_unlogged or facts.column is None:  # unlogged rows are those of the backup too
             self.unread.append(name)
-        if used is None or used * facts.sign < value.last_value * facts.sign:
-            return value
-        return value.model_copy(update={"last_value": used, "is_called": True})
+        return _used(value, used) if used is not None and is_passed else value
 
     def _facts(self, name: TableName) -> _Facts | None:
         with self.session.cursor() as cursor:
@@ -127,6 +126,10 @@ class _Facts(NamedTuple):
     table: str | None
     column: str | None
     is_unique: bool | None
+
+
+def _used(value: SequenceValue, used: int) -> SequenceValue:
+    return value.model_copy(update={"last_value": used, "is_called": True})
 
 
 def _name(value: SequenceValue) -> TableName:
