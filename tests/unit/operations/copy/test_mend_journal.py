@@ -27,7 +27,7 @@ from coffre.stores.store import Store, put_new
 from coffre.stores.with_copies import Place
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
-from coffre.vault.layout import interval_end_key, interval_key, segment_key
+from coffre.vault.layout import interval_end_key, interval_key, journal_prefix, segment_key
 from coffre.vault.vault import Vault
 
 IDENTITY = new_identity()
@@ -229,6 +229,12 @@ def test_nothing_that_a_copy_says_speaks_against_an_intact_record(scene: Scene) 
     end = IntervalEnd(reason=JournalEnd.GAP, stored_lsn=lsn_at(1), number=5, ended_at=scene.now)
     mending.copy.objects[interval_end_key("shop", interval)] = end.model_dump_json().encode()
     assert "the next drain decides" in mending.mend().refused[interval_end_key("shop", interval)]
+    mending.require_whole()
+    # nor is a number without end looked for
+    mending.state = None
+    mending.copy.objects = {segment_key("shop", interval, 99_999_999, 1): b"{}"}
+    hole = f"{journal_prefix('shop', interval)}00000006"
+    assert mending.mend().lost[hole] == "No copy has the segments from 6 to 99999998."
     mending.require_whole()
 
 

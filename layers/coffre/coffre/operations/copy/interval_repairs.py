@@ -79,7 +79,7 @@ class IntervalRepairs:
             objects.lost,
         )
         needed = self._needed_number(chain, interval, known_end)
-        found = chain.right(_numbers(chain, needed, known_end))
+        found = chain.right(_numbers(chain, needed, end))
         last = found[0] if found else None
         if not objects.own and self._is_past(known_end, last):
             objects.lost.clear()
@@ -173,12 +173,10 @@ class IntervalRepairs:
         return not any(key.number < number for key in listed)
 
 
-def _numbers(chain: SegmentChain, needed: int | None, end: IntervalEnd | None) -> range:
-    """Return the numbers of the segments that have to be there."""
-    known = [*chain.own, *chain.offered, *chain.known]
+def _numbers(chain: SegmentChain, needed: int | None, end: IntervalEnd | None) -> list[int]:
+    """Return the numbers of the segments that have to be there, as far as any place or the end of the vault says."""
+    known = {*chain.own, *chain.offered, *chain.known}
     if end is not None and end.number:
-        known.append(end.number)
-    if not known:
-        return range(0)
-    first = min([*chain.own, *([needed] if needed is not None else [])], default=min(known))
-    return range(first, max(known) + 1)
+        known.add(end.number)
+    first = min([*chain.own, *([needed] if needed is not None else [])], default=0)
+    return sorted(number for number in known if number >= first)

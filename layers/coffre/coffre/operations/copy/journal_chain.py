@@ -101,14 +101,19 @@ class SegmentChain:
     copies: Copies
     lost: dict[str, str] = field(default_factory=dict)
 
-    def right(self, numbers: range) -> list[RightRecord]:
-        """Return the right records of these numbers, the last one first.
+    def right(self, numbers: Sequence[int]) -> list[RightRecord]:
+        """Return the right records of these numbers, which are sorted, the last one first. Others are lost.
 
         What only a copy says never speaks against a record of the vault that can be read and follows the one before.
         """
         found, claimed = list[RightRecord](), list[RightRecord]()
         expected, is_proven = None, True
-        for number in reversed(numbers):
+        for number, behind in zip(reversed(numbers), [None, *reversed(numbers)], strict=False):
+            if behind is not None and behind > number + 1:
+                self._lose(number + 1, {}, last=behind - 1)
+                expected, is_proven = None, True
+                found += claimed
+                claimed.clear()
             if expected is None and number in self.known:
                 expected, is_proven = self.known[number], True
             own = self._sound(number) if expected is not None and not is_proven else None
@@ -202,9 +207,9 @@ class SegmentChain:
         found = (record.sha256 for record in self.own.get(key.number, ()) if record.key == key)
         return next(found, None)
 
-    def _lose(self, number: int, why: Mapping[str, str]) -> None:
-        prefix = segment_prefix(self.target, self.interval, number)
-        self.lost |= why or {prefix: "No copy has this segment."}
+    def _lose(self, number: int, why: Mapping[str, str], last: int | None = None) -> None:
+        which = "this segment" if last in (None, number) else f"the segments from {number} to {last}"
+        self.lost |= why or {segment_prefix(self.target, self.interval, number): f"No copy has {which}."}
 
     def _name_others(self, one: RightRecord) -> None:
         for record in self.own.get(one.link.key.number, ()):
