@@ -13,6 +13,7 @@ import collections
 import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -21,10 +22,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, NoReturn
 
 FORMAT = 1
+# No frame, pack, manifest, file of entries or line of it is longer.
+LARGEST = 64 << 20
+# What a vault that says something else than the format raises.
+FORGED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 AGE_FILE = b"age-encryption.org/v1\n"
 AGE_TEXT = b"-----BEGIN AGE ENCRYPTED FILE-----"
 # How values are written in a backup, and no limits.
@@ -36,7 +41,29 @@ NO_TIMEOUT = b"SET transaction_timeout = 0;"
 NO_TIMEOUT_ANYWHERE = (
     b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';"
 )
-EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
+OURS = "pg_catalog"
+# The status of a psql that has no connection.
+LOST = 2
+# Says whether the statements before it were refused; what they print is not read.
+ANSWER = b"\\o\nSELECT :'ERROR';\n\\o /dev/null\n"
+PART_ENDS = b"""\\set is_refused :ERROR
+\\if :is_refused
+ROLLBACK TO SAVEPOINT part;
+\\endif
+RELEASE SAVEPOINT part;
+\\o
+SELECT :'is_refused';
+\\o /dev/null
+"""
+TOO_OLD = "It has to be as new as the backup's pg_dump"
+# In a script of pg_restore.
+UNSAFE = (
+    "This pg_restore is older than August 2025: if the backup was forged, it can run programs on this machine. Use a "
+    "newer minor of it, or prove by --manifest-sha256 that the backup is genuine."
+)
+NO_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);\n"
+WARNINGS, ERRORS_ALONE = b"SET client_min_messages = warning;\n", b"SET client_min_messages = error;\n"
+EVENT_TRIGGER = re.compile(rb"\d+; \d+ \d+ ((COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
 
 
 def visible(text: str) -> str:
@@ -49,8 +76,23 @@ def stop(why: str) -> NoReturn:
     sys.exit(f"STOP: {visible(why)}")
 
 
+def damaged(what: str, why: str) -> NoReturn:
+    """End, as something in the vault is not as it should be."""
+    stop(f"{what}: {why}. Copy it again; if it is the same there, restore another backup")
+
+
 def say(text: str) -> None:
     print(visible(text))
+
+
+@contextlib.contextmanager
+def incomplete(what: str) -> Iterator[None]:
+    """Say of what is being made that it is incomplete, before the reason why the block ends early."""
+    try:
+        yield
+    except BaseException:
+        print(visible(f"{what} is incomplete: remove it before you start again."), file=sys.stderr)
+        raise
 
 
 def sha256(data: bytes) -> str:
@@ -59,19 +101,21 @@ def sha256(data: bytes) -> str:
 
 def program(name: str) -> str:
     """Return where a program is."""
-    return shutil.which(name) or stop(f"the program {name} is not installed")
+    return shutil.which(name) or stop(
+        f"the program {name} is not installed, or not in PATH: README.md has the packages"
+    )
 
 
-def filtered(data: bytes, *command: str, hint: str = "") -> bytes:
+def filtered(data: bytes, *command: str, hint: str) -> bytes:
     """Return what a program makes of the bytes; its complaints go to the terminal."""
     ended = subprocess.run([program(command[0]), *command[1:]], input=data, stdout=subprocess.PIPE, check=False)
     if ended.returncode:
-        stop(f"{command[0]} ended with status {ended.returncode}{hint}")
+        stop(f"{command[0]} ended with status {ended.returncode}: {hint}")
     return ended.stdout
 
 
 @contextlib.contextmanager
-def unpacking(data: bytes) -> Iterator[IO[bytes]]:
+def unpacking(data: bytes, what: str) -> Iterator[IO[bytes]]:
     """Yield a stream of what zstd makes of the bytes. It may be far more than they are: read what is promised."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
@@ -82,12 +126,12 @@ def unpacking(data: bytes) -> Iterator[IO[bytes]]:
             try:
                 yield zstd.stdout
                 if zstd.stdout.read(1):
-                    stop("a part of the backup is longer than it should be")
+                    damaged(what, "it is longer than it should be")
             except BaseException:
                 zstd.kill()
                 raise
         if zstd.returncode:
-            stop(f"zstd ended with status {zstd.returncode}: the bytes are damaged")
+            damaged(what, f"zstd ended with status {zstd.returncode}")
 
 
 # --- The vault ---
@@ -97,19 +141,22 @@ class Backup:
     """One backup in a copy of a vault: its manifest, its entries, and their bytes, each checked by its SHA-256."""
 
     def __init__(self, vault: pathlib.Path, target: str, backup_id: str, expected_sha256: str | None = None) -> None:
-        self.vault = vault
-        path = vault / "v1/backups" / target / backup_id / "manifest.json"
-        try:
-            body = path.read_bytes()
-        except OSError as error:
-            stop(f"no backup {backup_id} of {target} exists here: {path}: {error.strerror}")
+        self.vault, self.id = vault, backup_id
+        key = f"v1/backups/{target}/{backup_id}/manifest.json"
+        if not (vault / key).exists():
+            stop(f"no backup {backup_id} of {target} exists here: {vault / key}: list them with VAULT alone")
+        body = stored(vault, key)
         if expected_sha256 and sha256(body) != expected_sha256.lower():
-            stop("the manifest is not the one that the catalog recorded")
-        self.manifest: dict[str, Any] = json.loads(body)
-        if self.manifest["format"] != FORMAT:
-            stop(f"this script reads format {FORMAT}, not {self.manifest['format']}: use that of a newer Coffre")
-        if (self.manifest["backup_id"], self.manifest["target"]) != (backup_id, target):
-            stop(f"the manifest is of backup {self.manifest['backup_id']} of {self.manifest['target']}")
+            stop(f"the manifest is not the one that the catalog recorded: {key}")
+        try:
+            self.manifest: dict[str, Any] = json.loads(body)
+            found = [self.manifest[field] for field in ("format", "backup_id", "target")]
+        except FORGED as error:
+            damaged(key, f"it is no manifest ({type(error).__name__}: {error})")
+        if found[0] != FORMAT:
+            stop(f"this script reads format {FORMAT}, not {found[0]}: use that of a newer Coffre")
+        if found[1:] != [backup_id, target]:
+            damaged(key, f"the manifest is of backup {found[1]} of {found[2]}")
         self.identity: pathlib.Path | None = None
         self._opened: tuple[Any, bytes] = (None, b"")
 
@@ -138,11 +185,11 @@ class Backup:
         """Yield the entries, sorted by name."""
         files = self.manifest["entries"]
         for file in [files] if isinstance(files, dict) else files:
-            body = (self.vault / inner(file["key"])).read_bytes()
+            body = stored(self.vault, file["key"])
             if sha256(body) != file["sha256"]:
-                stop("the entries file is not the one that the manifest recorded")
-            with unpacking(body) as lines:
-                yield from map(json.loads, lines)
+                damaged(file["key"], "the entries file is not the one that the manifest recorded")
+            with unpacking(body, file["key"]) as lines:
+                yield from map(json.loads, iter(lambda: lines.readline(LARGEST), b""))
 
     def chunks(self, entry: dict[str, Any]) -> Iterator[bytes]:
         """Yield the bytes of an entry. It stops at the end when they are not those that were backed up."""
@@ -153,12 +200,12 @@ class Backup:
             digest.update(piece)
             yield piece
         if left or digest.hexdigest() != entry["sha256"]:
-            stop(f"the bytes of an entry are not those that were backed up: {entry['name']!r}")
+            damaged(repr(entry["name"]), "the bytes of an entry are not those that were backed up")
 
     def _frame(self, frame: dict[str, Any]) -> bytes:
         where = (frame["pack"], frame["offset"])
         if self._opened[0] != where:  # small entries share a frame with their neighbours
-            self._opened = (where, self._decoded(frame))
+            self._opened = (where, self.decoded(frame))
         return self._opened[1]
 
     def setting(self, entry: dict[str, Any]) -> bytes:
@@ -167,38 +214,46 @@ class Backup:
         sealed = json.loads(line).get("sealed")
         if sealed is None:
             return value
-        plain = self._plain(value, sealed["size"])
+        plain = self._plain(value, sealed["size"], repr(entry["name"]))
         if sha256(plain) != sealed["sha256"]:
-            stop(f"the bytes of an entry are not those that were handed in: {entry['name']!r}")
+            damaged(repr(entry["name"]), "the bytes of an entry are not those that were handed in")
         return plain.partition(b"\n")[2]
 
-    def _decoded(self, frame: dict[str, Any]) -> bytes:
-        try:
-            with (self.vault / inner(frame["pack"])).open("rb") as pack:
-                pack.seek(frame["offset"])
-                stored = pack.read(frame["length"])
-        except OSError as error:
-            stop(f"a part of the backup is missing from the copy: {frame['pack']}: {error.strerror}")
-        plain = self._plain(stored, frame["size"])
+    def decoded(self, frame: dict[str, Any]) -> bytes:
+        """Return the plaintext of a frame."""
+        what = f"{frame['pack']} at {frame['offset']}"
+        plain = self._plain(stored(self.vault, frame["pack"], frame["offset"], frame["length"]), frame["size"], what)
         if sha256(plain) != frame["sha256"]:
-            stop(f"the bytes of an entry are not those that were backed up: {frame['pack']} at {frame['offset']}")
+            damaged(what, "the bytes of an entry are not those that were backed up")
         return plain
 
-    def _plain(self, stored: bytes, size: int) -> bytes:
-        if self.identity is not None or stored.startswith(AGE_FILE):
+    def _plain(self, data: bytes, size: int, what: str) -> bytes:
+        if not 0 <= size <= LARGEST:
+            damaged(what, f"no frame has {size} bytes")
+        if self.identity is not None or data.startswith(AGE_FILE):
             if self.identity is None:
-                stop("a part of the backup is encrypted, though its manifest says that none is")
-            hint = f": the bytes are damaged, or it is not the private key of {self._recipients}"
-            stored = filtered(stored, "age", "--decrypt", "--identity", str(self.identity), hint=hint)
-        with unpacking(stored) as stream:
+                damaged(what, "it is encrypted, though the manifest says that nothing is")
+            hint = f"{what}: the bytes are damaged, or it is not the private key of {self._recipients}"
+            data = filtered(data, "age", "--decrypt", "--identity", str(self.identity), hint=hint)
+        with unpacking(data, what) as stream:
             return stream.read(size)
 
 
-def inner(key: str) -> str:
-    """Return a key of the vault as a path below it."""
+def stored(vault: pathlib.Path, key: str, offset: int = 0, length: int | None = None) -> bytes:
+    """Return an object of the vault, or bytes of it."""
     if not key.startswith("v1/") or ".." in key.split("/"):
-        stop(f"the manifest names something outside the vault: {key!r}")
-    return key
+        stop(f"the backup names something outside the vault: {key!r}")
+    try:
+        with (vault / key).open("rb") as file:
+            file.seek(offset)
+            data = file.read(LARGEST + 1 if length is None else max(0, min(length, LARGEST + 1)))
+    except (OSError, ValueError) as error:
+        damaged(key, f"it is missing from the copy of the vault, or cannot be read ({error})")
+    if length is not None and len(data) != length:
+        damaged(key, f"it has no {length} bytes at {offset}")
+    if len(data) > LARGEST:
+        damaged(key, f"it is longer than the {LARGEST} bytes that it can have")
+    return data
 
 
 def backups(vault: pathlib.Path, target: str = "*") -> list[tuple[str, str]]:
@@ -213,11 +268,13 @@ def show(vault: pathlib.Path) -> None:
     if not found:
         stop(f"no backup was found below {vault}: it is the directory that contains v1/")
     for target, backup_id in found:
-        manifest = Backup(vault, target, backup_id).manifest
-        amount = f"{manifest['rows']} rows"
-        if manifest["kind"] != "database":
-            amount = f"{manifest['content']['objects']} objects"
-        say(f"{target}  {backup_id}  {manifest['created_at'][:16]}  {manifest['kind']}  {amount}")
+        try:
+            manifest = Backup(vault, target, backup_id).manifest
+            of_objects = manifest["kind"] != "database"
+            amount = f"{manifest['content']['objects']} objects" if of_objects else f"{manifest['rows']} rows"
+            say(f"{target}  {backup_id}  {manifest['created_at'][:16]}  {manifest['kind']}  {amount}")
+        except (*FORGED, SystemExit) as error:  # it hides no other one
+            print(visible(f"{target}  {backup_id}  cannot be restored: {error}"), file=sys.stderr)
 
 
 # --- Buckets: into a directory ---
@@ -234,12 +291,18 @@ def is_safe(path: str) -> bool:
 
 
 def restore_buckets(backup: Backup, directory: pathlib.Path) -> None:
-    """Write each object to a file: under its own name, or, where that is none for a file, numbered."""
+    """Make a directory, with a file for each object."""
     try:
         directory.mkdir()
         (directory / "renamed").mkdir()
     except OSError as error:
         stop(f"{directory} is not a new directory: {error.strerror}")
+    with incomplete(f"The directory {directory}"):
+        write_objects(backup, directory)
+
+
+def write_objects(backup: Backup, directory: pathlib.Path) -> None:
+    """Write each object to a file: under its own name, or, where that is none for a file, numbered."""
     count = lacking = 0
     with (directory / "index.jsonl").open("w", encoding="utf-8") as index:
         for entry in backup.entries():
@@ -250,7 +313,7 @@ def restore_buckets(backup: Backup, directory: pathlib.Path) -> None:
                 print(f"not in the backup: {entry['name']!r}: {why}", file=sys.stderr)
                 continue
             path = write(backup, entry, directory, f"renamed/{count:08d}")
-            index.write(json.dumps({"file": path, "name": entry["name"], **entry["object"]}) + "\n")
+            index.write(json.dumps({**entry["object"], "file": path, "name": entry["name"]}) + "\n")
             count += 1
     say(f"Restored {count} objects into {directory}. {lacking} are not in the backup.")
     say(
@@ -293,71 +356,115 @@ class Database:
         self.environment = {**os.environ, "PGDATABASE": name, "PGCLIENTENCODING": client}
 
     def bytes_of(self, text: str) -> bytes:
+        if "\0" in text:  # psql would not read what follows, the quote that ends a name among it
+            stop("the backup has a name or a value with the character NUL, which no database has: it was forged")
         if not self.is_ascii:
             return text.encode()
         return b"".join(bytes([ord(c) - 0xEF00]) if "\uef80" <= c <= "\uefff" else c.encode() for c in text)
 
-    def psql(
-        self, *options: str | bytes, database: str | None = None, stderr: int | IO[bytes] | None = None
-    ) -> subprocess.Popen[bytes]:
-        command = [program("psql"), "--no-psqlrc", "-qAt", "--set=ON_ERROR_STOP=1", f"--command={SETTINGS}", *options]
-        environment = {**self.environment, **({"PGDATABASE": database} if database else {})}
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+    def text_of(self, data: bytes) -> str:
+        text = data.decode("utf-8", "surrogateescape")
+        return "".join(chr(ord(c) - 0xDC00 + 0xEF00) if "\udc80" <= c <= "\udcff" else c for c in text)
 
-    def attempt(self, sql: str, database: str | None = None, *, is_quiet: bool = False) -> list[str] | None:
-        """Return the lines that the server answers, or None when it refuses."""
-        psql = self.psql("--file=-", database=database, stderr=subprocess.DEVNULL if is_quiet else None)
-        answer, _ = psql.communicate(self.bytes_of(sql))
-        if psql.returncode:
-            return None
-        text = answer.decode("utf-8", "surrogateescape")
-        return "".join(chr(ord(c) - 0xDC00 + 0xEF00) if "\udc80" <= c <= "\udcff" else c for c in text).splitlines()
+    def _psql(self, *options: str | bytes) -> list[str | bytes]:
+        return [program("psql"), "--no-psqlrc", "-qAt", "--set=ON_ERROR_STOP=1", f"--command={SETTINGS}", *options]
+
+    def attempt(self, sql: str, database: str | None = None) -> tuple[int, list[str], bytes]:
+        """Return psql's status, the lines that the server answers, and what it says."""
+        environment = {**self.environment, **({"PGDATABASE": database} if database else {})}
+        command, sent = self._psql("--file=-"), self.bytes_of(sql)
+        ended = subprocess.run(command, input=sent, capture_output=True, check=False, env=environment)
+        return ended.returncode, self.text_of(ended.stdout).split("\n")[:-1], ended.stderr
 
     def ask(self, sql: str, database: str | None = None) -> list[str]:
-        answer = self.attempt(sql, database)
-        return stop("the server refused a statement: see above") if answer is None else answer
-
-    def send(self, chunks: Iterable[bytes], *options: str | bytes) -> None:
-        """Send bytes to psql; stop if the server refuses them."""
-        refusal = self.refusal(chunks, *options)
-        if refusal is not None:
-            refuse(refusal)
+        status, answer, said = self.attempt(sql, database)
+        return refuse(said, status) if status else answer
 
     def refusal(self, chunks: Iterable[bytes], *options: str | bytes) -> bytes | None:
-        """Send bytes to psql, and return why the server refuses them; None: it does not.
+        """Send bytes to psql, and return what it says if the server refuses some of them; None: it does not."""
+        status, said = self.sent(chunks, *options)
+        if status:
+            return said
+        tell(said)
+        return None
+
+    def sent(self, chunks: Iterable[bytes], *options: str | bytes) -> tuple[int, bytes]:
+        """Send bytes to psql, and return its status and what it says.
 
         When they cannot be read to the end, the server drops those that it has.
         """
         with tempfile.TemporaryFile() as said:
-            psql = self.psql(*options, stderr=said)
-            stdin, stdout = psql.stdin, psql.stdout
-            assert stdin is not None and stdout is not None  # noqa: S101, PT018 (they are pipes)
-            try:
-                for chunk in chunks:
-                    stdin.write(chunk)
-                stdin.close()
-            except BrokenPipeError:  # its status says why
-                with contextlib.suppress(BrokenPipeError):
-                    stdin.close()  # or it is tried again when nothing needs it any more, which is printed
-            except BaseException:
-                psql.kill()
-                psql.wait()
-                raise
-            for _ in iter(lambda: stdout.read(1 << 16), b""):
-                pass
-            status = psql.wait()
+            with self._started(said, *options) as psql:
+                assert psql.stdin is not None  # noqa: S101 (it is a pipe)
+                with contextlib.suppress(BrokenPipeError):  # its status says why
+                    psql.stdin.writelines(chunks)
+                    psql.stdin.close()
+                status = psql.wait()
             said.seek(0)
-            if status == 2:  # the connection was lost
-                refuse(said.read())
-            if status:
-                return said.read()
-            shutil.copyfileobj(said, sys.stderr.buffer)
-            return None
+            if status == LOST:
+                refuse(said.read(), status)
+            return status, said.read()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Callable[[Iterable[bytes]], bytes | None]]:
+        """Yield what executes statements in one transaction: all of them, or it returns why none is.
+
+        Leaving it commits; an error drops everything.
+        """
+        with tempfile.TemporaryFile() as said, self._started(said, "--set=ON_ERROR_STOP=0", "--file=-") as psql:
+            stdin, stdout, known = psql.stdin, psql.stdout, 0
+            assert stdin is not None and stdout is not None  # noqa: S101, PT018 (they are pipes)
+
+            def refusal(lines: Iterable[bytes]) -> bytes | None:
+                nonlocal known
+                with contextlib.suppress(BrokenPipeError):  # then it has no answer
+                    stdin.writelines(lines)
+                    stdin.flush()
+                answer = stdout.readline()
+                # Not by `read`: psql writes where this file is read.
+                why = os.pread(said.fileno(), os.fstat(said.fileno()).st_size - known, known)
+                known += len(why)
+                if answer == b"false\n":
+                    tell(why)
+                    return None
+                return why if answer else refuse(why, LOST)
+
+            refusal([b"BEGIN;\n", ANSWER])
+            yield lambda statements: refusal([b"SAVEPOINT part;\n", *statements, PART_ENDS])
+            why = refusal([b"COMMIT;\n", ANSWER])
+            if why is not None:
+                refuse(why)
+
+    @contextlib.contextmanager
+    def _started(self, said: IO[bytes], *options: str | bytes) -> Iterator[subprocess.Popen[bytes]]:
+        """Yield a psql, which is ended with the block. It prints no answers: they would have to be read."""
+        command, pipe = self._psql("--output=/dev/null", *options), subprocess.PIPE
+        psql = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, env=self.environment)
+        try:
+            yield psql
+        finally:
+            psql.kill()
+            for end in (psql.stdin, psql.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    end.close()  # type: ignore[union-attr] # they are pipes
+            psql.wait()
 
 
-def refuse(why: bytes) -> NoReturn:
-    sys.stderr.buffer.write(why)
-    sys.stderr.flush()
+def shown(said: bytes) -> str:
+    """Return a line of what a program has said."""
+    return visible(said.decode("utf-8", "replace").expandtabs().rstrip("\r\n"))
+
+
+def tell(said: bytes) -> None:
+    """Print what a program has said."""
+    for line in said.splitlines():
+        print(shown(line), file=sys.stderr)
+
+
+def refuse(why: bytes, status: int = 0) -> NoReturn:
+    tell(why)
+    if status == LOST:
+        stop("there is no connection to the server (PGHOST, PGPORT, PGUSER, PGPASSWORD...): see above")
     stop("the server refused a part of the backup: see above")
 
 
@@ -365,18 +472,36 @@ def under(path: str) -> str:
     return f"SELECT pg_catalog.set_config('search_path', {text(path)}, false);\n"
 
 
-def paths_of(database: Database, content: dict[str, Any], table: tuple[str, str]) -> list[str]:
-    """Return the search_paths that a table's code may have been written for, the likeliest first.
+def paths_of(content: dict[str, Any], owner: Callable[[], str]) -> Iterator[str]:
+    """Yield ours, and the search_paths that an owner's code may have been written for, the likeliest first.
 
-    A check, a domain or a generated column can name things without their schema: it fails under ours.
+    A check, a domain, an index or a view can call what names things without their schema: it fails under ours.
     """
-    found = f"SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = {text(name(*table))}::regclass;"  # noqa: S608
-    owner = "".join(database.ask(found))
+    yield OURS
+    role = owner()
     known = [(one.get("role"), one["path"]) for one in content.get("search_paths", [])]
     known.append((None, '"$user", public'))
-    known.sort(key=lambda one: [owner, None].index(one[0]) if one[0] in (owner, None) else 2)
-    paths = [path.replace('"$user"', name(owner)) for _, path in known]
-    return list(dict.fromkeys(path for path in paths if path.strip() not in ("", '""')))
+    known.sort(key=lambda one: [role, None].index(one[0]) if one[0] in (role, None) else 2)
+    paths = [path.replace('"$user"', name(role)) for _, path in known]
+    yield from dict.fromkeys(path for path in paths if path.strip() not in ("", '""', OURS))
+
+
+def owner_of(database: Database, table: tuple[str, str]) -> str:
+    """Return who owns a table or a view; nothing: it does not exist."""
+    found = f"SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass({text(name(*table))});"  # noqa: S608
+    return "".join(database.ask(found))
+
+
+def first_path(paths: Iterable[str], refusal: Callable[[str], bytes | None]) -> tuple[str | None, bytes]:
+    """Return the first path under which the server does not refuse something, and what it says under the first."""
+    said: dict[str, bytes] = {}
+    for path in paths:
+        if path not in said:
+            why = refusal(path)
+            if why is None:
+                return path, b""
+            said[path] = why
+    return None, next(iter(said.values()))
 
 
 def name(*parts: str) -> str:
@@ -392,16 +517,16 @@ def text(value: str) -> str:
 def make_database(database: Database, content: dict[str, Any], wanted: str) -> None:
     """Make the database, if it does not exist, with the encoding and locale of the source."""
     inside = "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text !~ '^(pg_|information_schema$)';"
-    found = database.attempt(inside, is_quiet=True)
-    if found is not None:
-        return None if found == ["0"] else stop(f"the database {wanted} is not empty")
+    status, found, _ = database.attempt(inside)
+    if not status:
+        return None if found == ["0"] else stop(f"the database {wanted} is not empty: name a new one")
     make = f"CREATE DATABASE {name(wanted)} TEMPLATE template0 ENCODING {text(content['encoding'])}"
     locale = content.get("locale") or "C"
     like = f" LC_COLLATE {text(locale)} LC_CTYPE {text(locale)}"
-    provider = content.get("locale_provider", "libc")
-    if provider != "libc" and content.get("provider_locale"):
+    provider = content.get("locale_provider")
+    if provider in ("icu", "builtin") and content.get("provider_locale"):
         like += f" LOCALE_PROVIDER {provider} {provider.upper()}_LOCALE {text(content['provider_locale'])}"
-    if database.attempt(f"{make}{like};", "postgres", is_quiet=True) is None:
+    if database.attempt(f"{make}{like};", "postgres")[0]:
         database.ask(f"{make} LC_COLLATE 'C' LC_CTYPE 'C';", "postgres")
         say(f"This server has no locale like the source's ({locale}): texts sort by their bytes in {wanted}.")
     return None
@@ -424,25 +549,116 @@ def make_roles(database: Database, backup: Backup, roles: bytes | None, *, make:
     say(f"Made without a login and without attributes (roles.sql has those): {', '.join(missing)}")
 
 
-def restore_section(database: Database, section: str, archive: pathlib.Path, *options: str) -> None:
-    """Restore a section of a pg_dump archive; the first error stops it."""
-    command = [program("pg_restore"), f"--section={section}", "--file=-", *options, str(archive)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=database.environment) as reader:
-        assert reader.stdout is not None  # noqa: S101 (it is a pipe)
-        database.send(for_any_server(reader.stdout), "--file=-")
-    if reader.returncode:
-        stop("pg_restore could not read the archive: see above. It has to be as new as the backup's pg_dump")
+class Archive:
+    """A pg_dump archive and a database that it is restored into; it keeps what that refuses."""
 
+    def __init__(self, path: pathlib.Path, database: Database, content: dict[str, Any], options: Iterable[str]) -> None:
+        self.path, self.database, self.content, self.options = path, database, content, options
+        self.refused = list[bytes]()
 
-def for_any_server(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass a script on with its first `SET transaction_timeout` as a statement that older servers know."""
-    found = False
-    for line in lines:
-        if not found and line.startswith(NO_TIMEOUT):
-            found = True
-            yield line.replace(NO_TIMEOUT, NO_TIMEOUT_ANYWHERE)
-        else:
-            yield line
+    def listed(self) -> list[bytes]:
+        return filtered(b"", "pg_restore", "--list", str(self.path), hint=TOO_OLD).splitlines(keepends=True)
+
+    def restore(self, section: str, listed: list[bytes] | None = None) -> None:
+        """Restore a section, or some lines of its list; the first error stops it."""
+        why = self.database.refusal(self._script(section, listed), "--file=-")
+        if why is not None:
+            refuse(why)
+
+    def complete(self, listed: list[bytes]) -> None:
+        """Make what comes after the rows: indexes, constraints, triggers and the like.
+
+        What is refused is tried again, one after the other, under the search_paths that its code may need.
+        """
+        ids = ((line, re.match(rb"(\d+); (\d+) (\d+) ", line)) for line in listed)
+        headers = {b"-- TOC entry %b (class %b OID %b)\n" % found.groups(): line for line, found in ids if found}
+        begun: list[tuple[int, bytes]] = []
+
+        def script() -> Iterator[bytes]:
+            for number, line in enumerate(self._script("post-data", listed, "--verbose"), 1):
+                entry = headers.pop(line, None)
+                if entry is not None:
+                    begun.append((number, entry))
+                yield ERRORS_ALONE if line == WARNINGS and not begun else line
+
+        status, said = self.database.sent(script(), "--set=ON_ERROR_STOP=0", "--file=-")
+        refused: dict[bytes, bytes] = {}
+        for why in re.split(rb"^(?=psql:<stdin>:\d+: )", said, flags=re.MULTILINE):
+            line = re.match(rb"psql:<stdin>:(\d+): ", why)
+            before = [entry for number, entry in begun if line and number <= int(line[1])]
+            if before:
+                refused.setdefault(before[-1], why)
+            elif status or why:
+                refuse(said)
+        for entry, why in refused.items():
+            self._again(entry, why)
+
+    def _again(self, entry: bytes, first: bytes) -> None:
+        script = b"".join(self._script("post-data", [entry]))
+        owner = re.search(rb"^-- Name: .*; Owner: (.*?)(?:; Tablespace: .*)?$", script, re.MULTILINE)
+        role = self.database.text_of(owner[1] if owner else b"")
+
+        def refusal(path: str) -> bytes | None:
+            other = self.database.bytes_of(under(path))
+            return self.database.refusal([script.replace(NO_PATH, other, 1)], "--single-transaction", "--file=-")
+
+        path, _ = first_path(paths_of(self.content, lambda: role), refusal)
+        what = shown(entry.split(b" ", 3)[3])
+        body = b"-- Name: " + script.partition(b"\n-- Name: ")[2].rpartition(b"\n--\n-- PostgreSQL database dump")[0]
+        self._made(path, what, first, body)
+
+    def fill(self, views: Iterable[dict[str, Any]]) -> None:
+        """Compute materialized views again."""
+        for one in views:
+            view = (one["schema_name"], one["relation_name"])
+            owner = owner_of(self.database, view)
+            if not owner:  # it was left out
+                continue
+            refresh = self.database.bytes_of(f"REFRESH MATERIALIZED VIEW {name(*view)};\n")
+
+            def refusal(path: str, refresh: bytes = refresh) -> bytes | None:
+                # What a policy hides from its owner is hidden from the view.
+                settings = f"SET row_security = on; {under(path)}"
+                return self.database.refusal([self.database.bytes_of(settings), refresh], "--file=-")
+
+            path, why = first_path(paths_of(self.content, lambda owner=owner: owner), refusal)  # type: ignore[misc]
+            self._made(path, f"The rows of the materialized view {name(*view)}", why, refresh)
+
+    def _made(self, path: str | None, what: str, why: bytes, statements: bytes) -> None:
+        if path is None:
+            say(f"{what}: the server refuses it:")
+            tell(why)
+            self.refused.append(
+                b"".join(b"-- %b\n" % shown(line).encode() for line in why.splitlines()) + statements + b"\n"
+            )
+        elif path != OURS:
+            say(f"{what}: made with the search_path {path}: without, the server refuses it.")
+
+    def _script(self, section: str, listed: list[bytes] | None, *options: str) -> Iterator[bytes]:
+        """Yield the lines of pg_restore's script, in which every server knows the `SET transaction_timeout`."""
+        command = [program("pg_restore"), "--file=-", f"--section={section}", *self.options, *options]
+        with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as wanted:
+            if listed is not None:
+                wanted.writelines(listed)
+                wanted.flush()
+                command.append(f"--use-list={wanted.name}")
+            command.append(str(self.path))
+            found = is_safe = False
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=said, env=self.database.environment
+            ) as reader:
+                assert reader.stdout is not None  # noqa: S101 (it is a pipe)
+                for line in reader.stdout:
+                    is_safe = is_safe or line.startswith(b"\\restrict ")
+                    if line == WARNINGS and section == "pre-data" and not is_safe:
+                        say(UNSAFE)
+                    is_it = not found and line.startswith(NO_TIMEOUT)
+                    found = found or is_it
+                    yield line.replace(NO_TIMEOUT, NO_TIMEOUT_ANYWHERE) if is_it else line
+            if reader.returncode:
+                said.seek(0)
+                tell(b"\n".join(said.read().splitlines()[-5:]))
+                stop(f"pg_restore could not read the archive: see above. {TOO_OLD}")
 
 
 def load_tables(database: Database, backup: Backup) -> None:
@@ -468,16 +684,20 @@ def load_tables(database: Database, backup: Backup) -> None:
             encoding = f"(ENCODING {text(content['encoding'])})"
             copy = f"COPY {name(*into)}{f' ({columns})' if columns else ''} FROM STDIN {encoding}"
 
-            def refusal(path: str) -> bytes | None:
-                parts = (chunk for entry in slices[place] for chunk in backup.chunks(entry))
-                return database.refusal(parts, f"--command={under(path)}", database.bytes_of(f"--command={copy}"))
+            paths = list[str]()
+            # What refuses the first slice refuses the others: all of them are read again only where it does not.
+            found = slices[place]
+            for part in [found] if tables[place].get("of_extension") else filter(None, [found[:1], found[1:]]):
 
-            why = refusal("pg_catalog")
-            path = why and next((one for one in paths_of(database, content, into) if refusal(one) is None), None)
-            if path:
+                def refusal(path: str, part: list[dict[str, Any]] = part) -> bytes | None:
+                    rows = (chunk for entry in part for chunk in backup.chunks(entry))
+                    return database.refusal(rows, f"--command={under(path)}", database.bytes_of(f"--command={copy}"))
+
+                known = paths_of(content, lambda: owner_of(database, into))
+                path, why = first_path(itertools.chain(paths[-1:], known), refusal)
+                paths.append(path or refuse(why))
+            for path in dict.fromkeys(path for path in paths if path != OURS):
                 say(f"Rows of {name(*into)} were loaded with the search_path {path}: without, the server refuses them.")
-            elif why is not None:
-                refuse(why)
 
     for place in list(slices):
         if place not in tables:
@@ -528,19 +748,8 @@ def known_kind(entry: dict[str, Any], *kinds: str) -> str:
     return kind if kind in kinds else stop(f"this script does not know entries of the kind {kind} here")
 
 
-def lists_of(archive: pathlib.Path, work: pathlib.Path, leave_out: str | None) -> tuple[str, str]:
-    """Write what of the archive is restored first, and the event triggers, so that they do not see the restore."""
-    listed = filtered(b"", "pg_restore", "--list", str(archive)).decode("utf-8", "surrogateescape").splitlines(True)
-    first, last = work / "first.list", work / "last.list"
-    kept = [line for line in listed if not (leave_out and re.search(leave_out, line))]
-    for path, wanted in ((first, False), (last, True)):
-        lines = (line for line in kept if bool(EVENT_TRIGGER.match(line)) is wanted)
-        path.write_bytes("".join(lines).encode("utf-8", "surrogateescape"))
-    return f"--use-list={first}", f"--use-list={last}"
-
-
 def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.Path, journal: Journal | None) -> None:
-    """Restore into a database that is made, or is empty: definitions, rows, then indexes and constraints."""
+    """Restore into a database that is made, or is empty."""
     content = backup.manifest["content"]
     database = Database(wanted.database, content["encoding"])
     archives = {}
@@ -552,28 +761,48 @@ def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.P
     if "schema" not in archives:
         stop("this backup holds rows alone: make its tables first, and load the entries as docs/format/v1.md says")
     make_database(database, content, wanted.database)
-    options = ("--no-owner", "--no-privileges") if wanted.no_owners else ()
     if not wanted.no_owners:
         roles = archives["roles"].read_bytes() if "roles" in archives else None
         make_roles(database, backup, roles, make=wanted.make_roles)
 
-    schema = archives["schema"]
-    first, last = lists_of(schema, work, wanted.leave_out)
-    restore_section(database, "pre-data", schema, *options, first)
+    with incomplete(f"The database {wanted.database}"):
+        refused = fill_database(backup, database, archives, wanted, journal)
+    if refused:
+        pathlib.Path("not-made.sql").write_bytes(b"\n".join(refused))
+        say(f"not-made.sql has what was refused: remove the cause, and run it with psql in {wanted.database}.")
+        sys.exit(
+            f"NOT COMPLETE: the server refused {len(refused)} definitions or views: see above. All else is restored"
+        )
+
+
+def fill_database(
+    backup: Backup,
+    database: Database,
+    archives: dict[str, pathlib.Path],
+    wanted: argparse.Namespace,
+    journal: Journal | None,
+) -> list[bytes]:
+    """Restore definitions, rows, then indexes and constraints; return the statements of those that are refused."""
+    content, options = backup.manifest["content"], ("--no-owner", "--no-privileges") if wanted.no_owners else ()
+    schema = Archive(archives["schema"], database, content, options)
+    kept = [line for line in schema.listed() if not (wanted.leave_out and re.search(wanted.leave_out, shown(line)))]
+    first = [line for line in kept if not EVENT_TRIGGER.match(line)]  # they are not to see the restore
+    last = [line for line in kept if EVENT_TRIGGER.match(line)]
+    schema.restore("pre-data", first)
     load_tables(database, backup)
     if "large_objects" in archives:
-        restore_section(database, "data", archives["large_objects"], *options)
+        Archive(archives["large_objects"], database, content, options).restore("data")
     set_sequences(database, content.get("sequences", []))
     check_rows(database, content["tables"])  # now, before row level security can hide some
-    restore_section(database, "post-data", schema, *options, first)
+    schema.complete(first)
     if journal is not None:
-        apply_journal(database, journal, work)
-    views = content.get("materialized_views", [])
-    database.ask("".join(f"REFRESH MATERIALIZED VIEW {name(v['schema_name'], v['relation_name'])};\n" for v in views))
-    restore_section(database, "post-data", schema, *options, last)
+        apply_journal(database, journal, archives["schema"].parent)
+    schema.fill(content.get("materialized_views", []))
+    schema.complete(last)
     say(f"Restored {backup.manifest['rows']} rows into the database {wanted.database}.")
     for exception in backup.manifest["exceptions"]:
         say(f"Not as in the source: {exception}")
+    return schema.refused
 
 
 # --- Journals: what changed after a backup ---
@@ -604,7 +833,9 @@ TABLES = """SELECT json_agg(json_build_array(n.nspname, c.relname, c.relkind,
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'm');"""
 FIRING = """SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('A', 'R') UNION
 SELECT ev_class::regclass FROM pg_rewrite WHERE ev_enabled IN ('A', 'R');"""
-REPLAY = "SET session_replication_role = replica; SET enable_seqscan = off; BEGIN; SET CONSTRAINTS ALL DEFERRED;\n"
+REPLAY = b"SET session_replication_role = replica; SET enable_seqscan = off; SET CONSTRAINTS ALL DEFERRED;\n"
+# Changes that are sent together, and undone together if one of them is refused.
+MOST_CHANGES, MOST_CHARACTERS = 1_000, 1 << 20
 
 
 def time_of(text: str) -> datetime.datetime:
@@ -760,7 +991,7 @@ class Journal:
         done, self.sequences, self.transactions = 0, list[Any](), 0
         for segment in self.segments:
             with (work / "segment").open("wb") as file:
-                file.writelines(self.backup._decoded(frame) for frame in segment["frames"])
+                file.writelines(self.backup.decoded(frame) for frame in segment["frames"])
             if segment["to_lsn"] > self.base["lsn"]:
                 self.sequences = segment.get("sequences") or self.sequences
             ends = list(self._ends(work / "segment"))
@@ -904,46 +1135,65 @@ def counted(change: str, before: str = "") -> str:
     return f"WITH {before}changed AS ({change} RETURNING 1) SELECT {found} FROM changed;\n"  # noqa: S608 (quoted)
 
 
+def parts_of(changes: Iterable[tuple[tuple[str, str], str]]) -> Iterator[list[tuple[tuple[str, str], str]]]:
+    """Yield tables and how they are changed, as many as are sent together."""
+    part, size = list[tuple[tuple[str, str], str]](), 0
+    for table, sql in changes:
+        if sql:
+            part.append((table, sql))
+            size += len(sql)
+        if len(part) == MOST_CHANGES or size > MOST_CHARACTERS:
+            yield part
+            part, size = [], 0
+    yield part
+
+
+class Changes:
+    """Executes changes of tables in a transaction, each under the search_path that its table's code needs."""
+
+    def __init__(self, database: Database, content: dict[str, Any], refusal: Callable[[Iterable[bytes]], bytes | None]):
+        self.database, self.content, self.refusal = database, content, refusal
+        self.paths: dict[tuple[str, str], str] = {}
+        self.taken: dict[tuple[tuple[str, str], str], None] = {}
+
+    def apply(self, part: list[tuple[tuple[str, str], str]]) -> None:
+        """Execute changes; where they are refused, halve them until it is known which table needs another path."""
+        if self.refusal(self._lines(part)) is None:
+            return
+        if len(part) > 1:
+            self.apply(part[: len(part) // 2])
+            self.apply(part[len(part) // 2 :])
+            return
+        [(table, _)] = part
+        known = paths_of(self.content, lambda: owner_of(self.database, table))
+        ones = itertools.chain([self.paths.get(table, OURS)], known)
+        path, why = first_path(ones, lambda path: self.refusal(self._lines(part, path)))
+        self.paths[table] = path or refuse(why)
+        self.taken[table, self.paths[table]] = None
+
+    def _lines(self, part: Iterable[tuple[tuple[str, str], str]], path: str | None = None) -> Iterator[bytes]:
+        now = None
+        for table, sql in part:
+            wanted = path or self.paths.get(table, OURS)
+            yield self.database.bytes_of(sql if wanted == now else under(wanted) + sql)
+            now = wanted
+
+
 def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> None:
-    """Apply the journal in one transaction: all of it, or nothing.
-
-    A table whose changes are refused gets the next search_path, and all begins again.
-    """
-    replay, content = Replay(database), journal.backup.manifest["content"]
-    paths: dict[tuple[str, str], str] = {}
-    left: dict[tuple[str, str], list[str]] = {}
-    first: dict[tuple[str, str], bytes] = {}
-    # In which line the latest statements end: far more than psql can be behind.
-    ends: collections.deque[tuple[int, tuple[str, str]]] = collections.deque(maxlen=100_000)
-
-    def script() -> Iterator[bytes]:
-        yield REPLAY.encode()
-        at = REPLAY.count("\n")
-        for line in journal.changes(work):
-            table, sql = replay.statement(line)
-            if not sql:
-                continue
-            if table in paths:
-                sql = f"{under(paths[table])}{sql}SET search_path = pg_catalog;\n"
-            at += sql.count("\n")
-            ends.append((at, table))
-            yield database.bytes_of(sql)
-        yield b"COMMIT;\n"
-
-    while (why := database.refusal(script(), "--output=/dev/null", "--file=-")) is not None:
-        lines = re.findall(rb"^psql:<stdin>:(\d+): ", why, re.MULTILINE)
-        table = next((table for at, table in ends if lines and at >= int(lines[-1])), None)
-        if table is None:
+    """Apply the journal in one transaction: all of it, or nothing."""
+    replay = Replay(database)
+    with database.transaction() as refusal:
+        why = refusal([REPLAY])
+        if why is not None:
             refuse(why)
-        first.setdefault(table, why)
-        if table not in left:
-            left[table] = paths_of(database, content, table)
-        if not left[table]:
-            refuse(first[table])
-        paths[table] = left[table].pop(0)
-        ends.clear()
-    for table, path in paths.items():
-        say(f"Changes of {name(*table)} were applied with the search_path {path}: without, the server refuses them.")
+        changes = Changes(database, journal.backup.manifest["content"], refusal)
+        for part in parts_of(replay.statement(line) for line in journal.changes(work)):
+            changes.apply(part)
+    for table, path in changes.taken:
+        if path != OURS:
+            say(
+                f"Changes of {name(*table)} were applied with the search_path {path}: without, the server refuses them."
+            )
     set_sequences(database, journal.sequences)
     upto = journal.at or journal.until
     say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
@@ -963,9 +1213,12 @@ def moment_of(at: str | None) -> datetime.datetime | None:
 def base_for(vault: pathlib.Path, target: str, at: datetime.datetime | None) -> str:
     """Return the last backup that a journal continues, at or before a time."""
     for _, backup_id in reversed(backups(vault, target)):
-        base = Backup(vault, target, backup_id).manifest["content"].get("journal")
-        if base and (at is None or time_of(base["at"]) <= at):
-            return backup_id
+        try:
+            base = Backup(vault, target, backup_id).manifest["content"].get("journal")
+            if base and (at is None or time_of(base["at"]) <= at):
+                return backup_id
+        except (*FORGED, SystemExit) as error:  # it may be another that is wanted
+            print(visible(f"passed over: {backup_id}: {error}"), file=sys.stderr)
     return stop(f"no backup of {target} before this moment is continued by a journal")
 
 
@@ -1026,15 +1279,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="restore-") as directory:
         work = pathlib.Path(directory)
         backup.open_with(wanted.identity, work)
-        if is_database:
-            return restore_database(backup, wanted, work, journal)
-        return restore_buckets(backup, wanted.directory)
+        try:
+            if is_database:
+                restore_database(backup, wanted, work, journal)
+            else:
+                restore_buckets(backup, wanted.directory)
+        except FORGED as error:
+            damaged(f"backup {backup.id}", f"it is not what format {FORMAT} says ({type(error).__name__}: {error})")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
-        stop(f"the backup is not what format {FORMAT} says, or a file cannot be written: {error!r}")
+    except (*FORGED, OSError) as error:
+        stop(
+            f"something cannot be read or written, or is not what format {FORMAT} says: {type(error).__name__}: {error}"
+        )
     except KeyboardInterrupt:
         stop("interrupted")
