@@ -3,6 +3,7 @@
 import gc
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from tests.contract.weed import Weed
 from tests.quick_answers import answer_one_at_a_time, answer_quickly
+from tests.quick_calls import call_without_wire
 from tests.quick_clients import make_clients_quickly
 from tests.quick_collection import compile_share
 from tests.quick_command import build_commands_once
@@ -72,7 +74,9 @@ def quick_aws() -> Iterator[None]:
         answer_quickly(patch)
         read_expressions_once(patch)
         answer_without_web(patch)
-        answer_one_at_a_time(patch)  # last, around them
+        lock = threading.RLock()
+        call_without_wire(patch, lock)
+        answer_one_at_a_time(patch, lock)  # last, around them
         yield
 
 

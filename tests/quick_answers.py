@@ -55,12 +55,12 @@ def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Table, "__deepcopy__", _copied_table, raising=False)
 
 
-def answer_one_at_a_time(patch: pytest.MonkeyPatch) -> None:
+def answer_one_at_a_time(patch: pytest.MonkeyPatch, lock: threading.RLock | None = None) -> None:
     """Make the played AWS atomic, as the real one is: moto looks and writes in two steps.
 
     Threads found items that had no fields yet, both of two conditional writes held, and listings ended with an error.
     """
-    lock, process = threading.RLock(), BotocoreStubber.process_request
+    lock, process = lock or threading.RLock(), BotocoreStubber.process_request
 
     def processed(stubber: BotocoreStubber, request: Any) -> Any:
         if hasattr(request.body, "read"):  # what fills a body may wait for the answer to another request

@@ -25,7 +25,7 @@ from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 
-_ADDRESS: Final = re.compile(r"https://dynamodb\.([a-z0-9-]+)\.amazonaws\.com/")
+ADDRESS: Final = re.compile(r"https://dynamodb\.([a-z0-9-]+)\.amazonaws\.com/")
 # Moto gives these modules no types.
 Node: Final[Any] = vars(ast_nodes)["Node"]
 DepthFirstTraverser: Final[Any] = vars(ast_nodes)["DepthFirstTraverser"]
@@ -106,7 +106,7 @@ def answer_without_web(patch: pytest.MonkeyPatch) -> None:
 
 def _sign(signer: Any, request: Any) -> None:
     """Name the key, which is all that moto reads of a signature."""
-    is_played = vars(moto.core.models)["botocore_stubber"].enabled and _ADDRESS.fullmatch(request.url)
+    is_played = vars(moto.core.models)["botocore_stubber"].enabled and ADDRESS.fullmatch(request.url)
     if signer.credentials is None or not is_played:
         _add_auth(signer, request)
         return
@@ -115,7 +115,7 @@ def _sign(signer: Any, request: Any) -> None:
 
 
 def _processed(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:
-    address = _ADDRESS.fullmatch(request.url)
+    address = ADDRESS.fullmatch(request.url)
     if address is None:
         return _process_request(stubber, request)
     try:

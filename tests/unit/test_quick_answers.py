@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from threading import Thread
 from typing import Any
 
@@ -12,14 +13,17 @@ import botocore.session
 import moto.core.parse
 import pytest
 from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from tests import quick_answers, quick_dynamodb
+from tests import quick_answers, quick_calls, quick_dynamodb
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -116,8 +120,12 @@ def test_a_transaction_that_fails_changes_nothing_and_large_items_are_refused(dy
     dynamodb.put_item(TableName="catalog", Item={**key, "a": {"S": "x" * 205_000}, "b": {"S": "x" * 190_000}})
 
 
-def test_no_other_thread_sees_an_item_half_written(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_wire", [True, False])
+def test_no_other_thread_sees_an_item_half_written(
+    by_wire: bool, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given a reader that asks in the middle of an update of a new item, which has its keys alone by then."""
+    writer: Any = boto3.client("dynamodb", config=Config(parameter_validation=by_wire))
     key = {"pk": {"S": "a"}, "sk": {"S": "1"}}
     seen: list[dict[str, Any]] = []
     reader = Thread(target=lambda: seen.append(dynamodb.get_item(TableName="catalog", Key=key)["Item"]))
@@ -131,7 +139,7 @@ def test_no_other_thread_sees_an_item_half_written(dynamodb: Any, monkeypatch: p
 
     monkeypatch.setattr(UpdateExpressionExecutor, "execute", executed)
     written = {"ExpressionAttributeValues": {":one": {"N": "1"}}, "UpdateExpression": "SET held = :one"}
-    dynamodb.update_item(TableName="catalog", Key=key, **written)
+    writer.update_item(TableName="catalog", Key=key, **written)
     reader.join()
 
     assert seen == [{**key, "held": {"N": "1"}}]
@@ -173,6 +181,51 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
     assert {None, "ValidationException", "ResourceNotFoundException"} <= {error for error, _ in ours}
 
 
+def test_a_call_without_a_wire_is_answered_as_one_with_it(dynamodb: Any) -> None:
+    client = boto3.client("dynamodb", config=Config(parameter_validation=False))
+    gone: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quick_dynamodb, "_handler", lambda *_: gone.append("by wire"))
+        client.put_item(TableName="catalog", Item=KEY)
+        client.delete_item(TableName="catalog", Key=KEY)
+    ours = _answers(client)
+    dynamodb.delete_item(TableName="catalog", Key=KEY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quick_calls, "_is_direct", lambda *_: False)
+        theirs = _answers(client)
+
+    assert ours == theirs
+    assert {"ConditionalCheckFailedException", "TransactionCanceledException"} <= {error for error, _ in ours}
+    assert gone == []
+
+
+def test_who_listens_to_calls_hears_them_and_can_answer(dynamodb: Any) -> None:
+    client: Any = boto3.client("dynamodb", config=Config(parameter_validation=False))
+    client.put_item(TableName="catalog", Item=KEY)
+    heard: list[str] = []
+
+    def listen(request: Any, event_name: str, **_: Any) -> AWSResponse:
+        heard.append(event_name)
+        return AWSResponse(request.url, 400, HTTPHeaders(), MockRawResponse(b'{"__type": "x#SomeError"}'))
+
+    client.meta.events.register_first("before-send.dynamodb", listen)
+    with pytest.raises(ClientError, match="SomeError"):
+        client.get_item(TableName="catalog", Key=KEY)
+    client.meta.events.unregister("before-send.dynamodb", listen)
+    assert client.get_item(TableName="catalog", Key=KEY)["Item"] == KEY
+    assert heard == ["before-send.dynamodb.GetItem"]
+
+
+def test_what_was_sent_and_answered_may_be_changed(dynamodb: Any) -> None:
+    client: Any = boto3.client("dynamodb", config=Config(parameter_validation=False))
+    item: dict[str, Any] = {**KEY, "held": {"M": {"list": {"L": [{"S": "a"}]}}}}
+    expected = deepcopy(item)
+    client.put_item(TableName="catalog", Item=item)
+    item["held"]["M"]["list"]["L"].append({"S": "b"})
+    client.get_item(TableName="catalog", Key=KEY)["Item"]["held"]["M"].clear()
+    assert client.get_item(TableName="catalog", Key=KEY)["Item"] == expected
+
+
 KEY = {"pk": {"S": "a=b&c"}, "sk": {"S": "1"}}
 
 
@@ -183,7 +236,8 @@ def _answers(client: Any) -> list[tuple[str | None, Any]]:
 
     def ask(operation: str, **request: Any) -> None:
         try:
-            answer = getattr(client, operation)(**{"TableName": "catalog", **request})
+            table = {} if operation == "transact_write_items" else {"TableName": "catalog"}
+            answer = getattr(client, operation)(**{**table, **request})
         except ClientError as error:
             answers.append((error.response["Error"]["Code"], error.response["Error"]["Message"]))
         else:
@@ -199,6 +253,14 @@ def _answers(client: Any) -> list[tuple[str | None, Any]]:
     ask("get_item", Key=KEY, TableName="none")
     values = {":pk": KEY["pk"]}
     ask("query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, ScanIndexForward=False)
+    ask("query", KeyConditionExpression="none = :pk", ExpressionAttributeValues=values, ScanIndexForward=False)
+    other = {**KEY, "sk": {"S": "2"}}
+    missing = {"TableName": "catalog", "Key": {**KEY, "sk": {"S": "3"}}, "ConditionExpression": "attribute_exists(pk)"}
+    for check in ([], [{"ConditionCheck": missing}]):
+        ask("transact_write_items", TransactItems=[{"Put": {"TableName": "catalog", "Item": other}}, *check])
+    ask("query", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=values, Limit=1, ConsistentRead=True)
+    ask("delete_item", Key=other, ConditionExpression="attribute_exists(sk)", ReturnValues="ALL_OLD")
+    ask("delete_item", Key=other, ConditionExpression="attribute_exists(sk)")
     return answers
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from ulid import ULID
@@ -41,6 +42,12 @@ def raw_of(event: AuditEvent, *, pk: str | None = None, sk: str | None = None) -
     return raw
 
 
+@lru_cache(1000)
+def _stored(event: AuditEvent, shard: str | None, sort: str | None) -> StoredEvent:
+    """Write an event as an item and read it, once: attackers write again what stood before the one they change."""
+    return stored_event(raw_of(event, pk=f"AUDIT#{shard or event.shard}", sk=sort))
+
+
 @dataclass
 class Table:
     """The items of all chains by shard and sort key, and the heads."""
@@ -68,11 +75,12 @@ class Table:
             self.heads[shard] = head
 
     def put(self, event: AuditEvent, *, shard: str | None = None, sort: str | None = None) -> None:
-        raw = raw_of(event, pk=f"AUDIT#{shard or event.shard}", sk=sort)
-        self.put_raw(raw)
+        self._put(_stored(event, shard, sort))
 
     def put_raw(self, raw: RawItem) -> None:
-        one = stored_event(raw)
+        self._put(stored_event(raw))
+
+    def _put(self, one: StoredEvent) -> None:
         self.items.setdefault(one.shard, {})[one.sort] = one
 
     def events(self, shard: str) -> list[AuditEvent]:

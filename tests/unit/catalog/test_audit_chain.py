@@ -7,7 +7,9 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.catalog.audit_items import (
@@ -34,10 +36,18 @@ ATTACKS = (*NAIVE, *CONSISTENT, drop)
 
 def a_world(seed: int) -> tuple[Table, Anchor, random.Random]:
     """Return a table, an anchor of an earlier state of it, and the source of chance that made them."""
+    table, anchor, state = _world(seed)
+    chance = random.Random()
+    chance.setstate(state)
+    return table.copy(), anchor, chance
+
+
+@lru_cache(200)
+def _world(seed: int) -> tuple[Table, Anchor, Any]:
     chance = random.Random(seed)
     chains = {shard: [an_event(number, shard, chance) for number in range(1, chance.randint(2, 7))] for shard in SHARDS}
     anchored = Table.of({shard: events[: chance.randint(1, len(events))] for shard, events in chains.items()})
-    return Table.of(chains), anchored.anchor(), chance
+    return Table.of(chains), anchored.anchor(), chance.getstate()
 
 
 def anchored_numbers(anchor: Anchor, shard: str) -> int:
