@@ -321,6 +321,7 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
     )
     one, two = ("public", "one"), ("public", "two")
     changed, rewritten = BarrierKind.DEFINITION_CHANGED, BarrierKind.REWRITTEN
+    unlogged = "ALTER TABLE two SET UNLOGGED; INSERT INTO two VALUES (1); ALTER TABLE two SET LOGGED"
 
     for statement, expected in (
         ("INSERT INTO one VALUES (1, 'a', 'x'); UPDATE one SET v = 'y'; DELETE FROM one", []),
@@ -330,11 +331,15 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
         ("GRANT SELECT ON one TO public", [Barrier(changed, one)]),
         ("TRUNCATE one; ALTER TABLE one ADD COLUMN w int", [Barrier(changed, one)]),
         ("CLUSTER one USING one_pkey", [Barrier(rewritten, one)]),
+        (f"TRUNCATE two; {unlogged}", [Barrier(rewritten, two)]),
+        (f"BEGIN; TRUNCATE two; {unlogged}; END", [Barrier(rewritten, two)]),
         (
-            "TRUNCATE two; ALTER TABLE two SET UNLOGGED; INSERT INTO two VALUES (1); ALTER TABLE two SET LOGGED",
-            [Barrier(rewritten, two)],
+            "BEGIN; TRUNCATE one; ALTER TABLE one SET UNLOGGED; ALTER TABLE one SET LOGGED; COMMIT",
+            [Barrier(rewritten, one)],
         ),
-        ("ALTER TABLE two SET UNLOGGED; INSERT INTO two VALUES (1); ALTER TABLE two SET LOGGED", None),
+        ("TRUNCATE two", []),
+        ("BEGIN; SELECT 1; TRUNCATE one; INSERT INTO one (id) VALUES (1); TRUNCATE one; COMMIT", []),
+        (unlogged, None),
         ("ALTER TABLE one ALTER COLUMN v TYPE text USING v || 'x'", [Barrier(changed, one)]),
         ("ALTER TABLE one ALTER COLUMN v SET DEFAULT 'x'", [Barrier(changed, one)]),
         ("ALTER TABLE one DROP COLUMN w", [Barrier(changed, one)]),

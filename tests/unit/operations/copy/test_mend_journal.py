@@ -387,3 +387,33 @@ def test_what_is_put_back_is_locked_as_the_rest_of_the_interval(scene: Scene, tm
     assert set(done.keys) == {gone, damaged}
     assert store.locks[gone] == lock
     assert store.locks[damaged] == LockState(longer.lock, held=True)
+
+
+def test_a_tail_is_put_back_and_does_not_keep_the_end_away_that_names_it(scene: Scene) -> None:
+    backup_of(scene, 5)
+    interval = journal_of(scene, (6, 5.5, 4), ended=4, tail=3)
+    mending, end = Mending.of(scene), interval_end_key("shop", interval)
+    [pack] = [key for key in mending.whole if f"{interval}/00000003-" in key]
+    for lost in ((pack,), (end,), (pack, end)):
+        for key in lost:
+            del mending.vault.objects[key]
+        done = mending.mend()
+        assert (set(done.keys), done.remains) == (set(lost), ())
+        assert set(done.unproven) == (set(lost) if end in lost else set())
+        mending.require_whole()
+    spoil(mending.vault, pack)
+    mending.suspects = (pack,)
+    assert mending.mend().keys == (pack,)
+    mending.require_whole()
+
+    # Without the pack, the end is worth what it was
+    for store in (mending.vault, mending.copy):
+        del store.objects[pack]
+    del mending.vault.objects[end]
+    done = mending.mend()
+    assert (done.keys, set(done.lost), len(done.remains)) == ((end,), {pack}, 1)
+    # One of a copy that names what is not of its interval is refused
+    del mending.vault.objects[end]
+    mending.copy.objects[end] = mending.whole[end].replace(b"/00000003-", b"/00000001-")
+    done = mending.mend()
+    assert (done.keys, [end in one for one in done.refused]) == ((), [True])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -16,7 +16,7 @@ from coffre.operations.copy.journal_chain import RightRecord
 from coffre.stores.body import sha256_of
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.journal import parse_record
-from coffre.vault.layout import definitions_prefix
+from coffre.vault.layout import definitions_prefix, segment_prefix
 
 
 def begin_of(objects: IntervalObjects) -> tuple[JournalInterval, str] | None:
@@ -144,25 +144,38 @@ def likely_end(objects: IntervalObjects, interval: JournalInterval) -> IntervalE
 
 def end_units(
     objects: IntervalObjects, interval: JournalInterval, last: RightRecord | None, state: JournalState | None
-) -> Iterator[Unit]:
+) -> Generator[Unit, None, IntervalEnd | None]:
     """Yield the end of an interval of which the vault has none that can be read. Nothing proves one of a copy.
 
-    Not where the catalog says that the interval is open: a drain would have to stop there.
+    Not where the catalog says that the interval is open: a drain would have to stop there. Returns what it says; None:
+    there is none.
     """
     key = objects.end_key
     seen = objects.seen(key)
     if seen is None and key not in objects.offered:
-        return
+        return None
     if seen is None and state is not None:
         objects.copies.refused[key] = "The catalog says that the interval has not ended: the next drain decides."
-        return
+        return None
     try:
         body = objects.copies.find(key, partial(_check_end, objects, interval, last))
     except IntegrityError as error:
         if seen is not None:
             objects.lost[key] = error.message
-        return
+        return None
     yield Unit(key, (), Repair(key, sha256_of(body), seen, is_proven=False))
+    return parse_record(key, body, IntervalEnd)
+
+
+def _is_own_tail(objects: IntervalObjects, end: IntervalEnd) -> bool:
+    if end.tail is None:
+        return True
+    prefix, named = (
+        f"{segment_prefix(objects.target, objects.id, end.tail.number)}-",
+        {one.key for one in end.tail.packs},
+    )
+    is_own = end.tail.interval == objects.id and all(key.startswith(prefix) for key in named)
+    return is_own and named.issuperset(frame.pack for frame in end.tail.frames)
 
 
 def _check_end(objects: IntervalObjects, interval: JournalInterval, last: RightRecord | None, body: bytes) -> None:
@@ -170,5 +183,7 @@ def _check_end(objects: IntervalObjects, interval: JournalInterval, last: RightR
     is_before = last is not None and (
         end.stored_lsn < last.link.to_lsn or (end.number is not None and end.number < last.link.key.number)
     )
+    if not _is_own_tail(objects, end):
+        raise IntegrityError(f"{objects.end_key} names what is not of the interval.", code="JOURNAL_DAMAGED")
     if is_before or end.ended_at < interval.started_at or end.stored_lsn < interval.from_lsn:
         raise IntegrityError(f"{objects.end_key} does not fit what is stored of the interval.", code="JOURNAL_DAMAGED")

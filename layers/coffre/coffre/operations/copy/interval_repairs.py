@@ -10,7 +10,7 @@ from typing import Final
 
 from coffre.model.errors import IntegrityError
 from coffre.model.journal import IntervalEnd, JournalInterval, JournalState
-from coffre.model.manifest import JournalBase
+from coffre.model.manifest import JournalBase, PackReference
 from coffre.operations.copy.interval_ends import begin_of, begin_unit, end_units, likely_end, own_end
 from coffre.operations.copy.interval_objects import IntervalObjects, Repair, Unit
 from coffre.operations.copy.journal_chain import OwnRecord, RightRecord, SegmentChain, link_of
@@ -86,8 +86,11 @@ class IntervalRepairs:
             return
         yield from begin_unit(objects, begun, found[-1] if found else None, self.state, self.decoder)
         yield from self._segments(found, needed)
-        if end is None:
-            yield from end_units(objects, interval, last, self.state)
+        is_own = end is not None
+        end = end or (yield from end_units(objects, interval, last, self.state))
+        if end is not None and end.tail is not None:
+            packs = tuple(self._lacking(end.tail.packs, is_good=is_own, is_proven=is_own))
+            yield from [Unit(objects.end_key, packs)] if packs else []
 
     def _is_past(self, end: IntervalEnd | None, last: RightRecord | None) -> bool:
         """Return whether an interval of which the vault has nothing has no moment of the window."""
@@ -155,14 +158,18 @@ class IntervalRepairs:
             )
 
     def _packs(self, one: RightRecord) -> Iterator[Repair]:
-        for pack in one.link.packs:
+        return self._lacking(one.link.packs, is_good=one.is_good, is_proven=one.is_good or one.is_proven)
+
+    def _lacking(self, packs: Iterable[PackReference], *, is_good: bool, is_proven: bool) -> Iterator[Repair]:
+        """Yield the packs to put back; those that are listed are read if the record that names them was not good."""
+        for pack in packs:
             info = self.objects.own.get(pack.key)
             is_listed = info is not None and info.size == pack.length
-            if one.is_good and is_listed and pack.key not in self.suspects:
+            if is_good and is_listed and pack.key not in self.suspects:
                 continue
             seen = self.objects.seen(pack.key, pack.sha256)
             if seen != pack.sha256:
-                yield Repair(pack.key, pack.sha256, seen, one.is_good or one.is_proven)
+                yield Repair(pack.key, pack.sha256, seen, is_proven)
 
     def _is_first(self, number: int) -> bool:
         """Return whether the vault has no earlier segment any more. The first one that it had goes first."""

@@ -183,7 +183,7 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
         return Compared((Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),), why=why)
     after = marks_of(seen.definitions)
     found = barriers(before, after)
-    marks = tuple(mark for mark in after if first.get((mark.schema_name, mark.name)) != mark)
+    marks = tuple(mark for mark in after if not mark.is_like(first.get((mark.schema_name, mark.name))))
     if seen.fingerprint != state.fingerprint:
         found = [one for one in found if one.kind is BarrierKind.DEFINITION_CHANGED]
         first_of = tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),)

@@ -24,6 +24,11 @@ UNREADABLE: Final = ("JOURNAL_TOO_LARGE", "JOURNAL_TOO_SLOW", "JOURNAL_UNREADABL
 """What the server does not give in one way may come in another one."""
 
 
+_ANOTHER_DRAIN: Final = ("JOURNAL_TWO_DRAINS", "JOURNAL_SLOT_BUSY")
+# Of WAL, where the server has no room for more, and no stream.
+_SMALLER_BYTES: Final = (8 << 20, 1 << 19)
+
+
 @dataclass(frozen=True)
 class Tail:
     """What was stored of a tail, and the tables whose rows it may not have; None: it is not known which."""
@@ -54,11 +59,12 @@ def store_tail(
     kept = job.remaining_seconds() / 2
     within = replace(job, remaining_seconds=lambda: job.remaining_seconds() - kept)
     names = None if touched is None else tuple(shown(*name) for name in touched)
-    for by_stream in (False, True):
+    steps = [(upto, False), (upto, True), *((min(upto, state.stored_lsn + size), False) for size in _SMALLER_BYTES)]
+    for until, by_stream in steps:
         try:
-            found = store_followed(within, session, state, seen, upto, None, by_stream=by_stream)
+            found = store_followed(within, session, state, seen, until, None, by_stream=by_stream)
         except (JournalError, JournalTransientError) as error:
-            if error.code not in UNREADABLE:
+            if error.code in _ANOTHER_DRAIN or session.closed:
                 raise
         else:
             is_any = found.upto > state.stored_lsn

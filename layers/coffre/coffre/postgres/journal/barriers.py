@@ -24,10 +24,12 @@ _BUILT_IN: Final = "pg_catalog."
 def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
     """Return one mark for each table and type, sorted."""
     found = [
-        _mark(name, replace(table, file=0, version=0), table.file, table.version)
+        _mark(name, replace(table, file=0, version=0)).model_copy(
+            update={"file": table.file, "version": table.version, "toast": table.toast, "command": table.command}
+        )
         for name, table in definitions.tables.items()
     ]
-    found += [_mark(name, user_type, 0, 0) for name, user_type in definitions.types.items()]
+    found += [_mark(name, user_type) for name, user_type in definitions.types.items()]
     return tuple(sorted(found, key=lambda mark: (mark.schema_name, mark.name, mark.shape)))
 
 
@@ -49,9 +51,7 @@ def barriers(
     Parameters
     ----------
     emptied
-        The tables that a TRUNCATE in the stream has emptied between the two, each with its transaction: such a table
-        has a new file. If another transaction was the last to change its entry, the file may be that one's: rows that
-        were added while it was unlogged are in no stream.
+        The tables that a TRUNCATE in the stream has emptied between the two, each with its transaction.
     """
     return sorted(set(_changed(before, after, emptied)))
 
@@ -71,7 +71,7 @@ def touched(
         Those of the second marks.
     """
     new = {(mark.schema_name, mark.name): mark for mark in after}
-    changed = [mark for mark in before if new.get((mark.schema_name, mark.name)) != mark]
+    changed = [mark for mark in before if not mark.is_like(new.get((mark.schema_name, mark.name)))]
     found = {(mark.schema_name, mark.name) for mark in changed if mark.version}
     has_types = any(not mark.version for mark in changed)
     made_of = _made_of_others(definitions) if any(name in new for name in found) else frozenset()
@@ -101,13 +101,24 @@ def _changed(
     new = {(mark.schema_name, mark.name): mark for mark in after}
     for name in old.keys() | new.keys():
         then, now = old.get(name), new.get(name)
-        if then == now:
+        if then is not None and now is not None and (then.is_like(now) or _is_emptied(then, now, emptied)):
             continue
         has_new_file = then is not None and now is not None and then.shape == now.shape and then.file != now.file
-        if not (has_new_file and now is not None and (name, now.version) in emptied):
-            yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
+        yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
 
 
-def _mark(name: TableName, defined: Table | UserType, file: int, version: int) -> DefinitionMark:
+def _is_emptied(then: DefinitionMark, now: DefinitionMark, emptied: Collection[tuple[TableName, int]]) -> bool:
+    """Return whether a TRUNCATE alone has given a table its file.
+
+    Rows that are added between `SET UNLOGGED` and `SET LOGGED` are in no stream, and a TRUNCATE before them hides that
+    the file is a third one. So the last to change the table's entry has to be the TRUNCATE: its transaction, which has
+    left the TOAST table as it was (a rewrite makes another one), or whose first command it was where there is none.
+    """
+    is_same = then.shape == now.shape and then.file != now.file
+    is_alone = then.toast in (0, now.toast) if now.toast else now.command == 0
+    return is_same and is_alone and ((now.schema_name, now.name), now.version) in emptied
+
+
+def _mark(name: TableName, defined: Table | UserType) -> DefinitionMark:
     shape = hashlib.sha256(repr(defined).encode("utf-8", "surrogatepass")).hexdigest()[:_SHAPE_DIGITS]
-    return DefinitionMark(schema_name=name[0], name=name[1], shape=shape, file=file, version=version)
+    return DefinitionMark(schema_name=name[0], name=name[1], shape=shape)

@@ -6,7 +6,7 @@ barrier, because nothing shows that the rows before and after it fit the same de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import psycopg2.extensions
@@ -67,6 +67,10 @@ class Table:
         of the primary key.
     has_further_keys
         Whether another unique index or an exclusion constraint exists: then the order of updates matters.
+    toast
+        Its TOAST table: another one after it was rewritten, and the same after it was emptied; 0: it has none.
+    command
+        The command within the transaction `version` that last changed its entry in `pg_class`, from 0 on.
     """
 
     oid: int
@@ -78,6 +82,9 @@ class Table:
     key: tuple[str, ...]
     has_further_keys: bool
     columns: tuple[Column, ...]
+    # Not of its shape: what is a hash of that was written by versions without these.
+    toast: int = field(default=0, repr=False)
+    command: int = field(default=0, repr=False)
 
     @property
     def is_partitioned(self) -> bool:
@@ -133,7 +140,19 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
             columns.setdefault(oid, []).append(Column(*column))
         cursor.execute(_TABLES)
         tables = dict[TableName, Table]()
-        for oid, schema, name, kind, file, version, identity, key, has_further_keys in cursor.fetchall():
+        for (
+            oid,
+            schema,
+            name,
+            kind,
+            file,
+            version,
+            identity,
+            key,
+            has_further_keys,
+            toast,
+            command,
+        ) in cursor.fetchall():
             tables[schema, name] = Table(
                 oid,
                 (schema, name),
@@ -144,6 +163,8 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
                 tuple(key),
                 has_further_keys,
                 tuple(columns.get(oid, ())),
+                toast,
+                command,
             )
         cursor.execute(_VIEWS)
         views = frozenset((schema, name) for schema, name in cursor.fetchall())
@@ -179,7 +200,8 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text,
        EXISTS (
            SELECT FROM pg_index i
            WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT ({_IDENTIFYING})
-       )
+       ),
+       c.reltoastrelid::bigint, c.cmin::text::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND {_OURS}
 """  # noqa: S608 - constants
