@@ -185,3 +185,19 @@ def test_a_locale_provider_of_a_forged_manifest_is_no_sql(monkeypatch: pytest.Mo
     assert sent[1:] == [
         "CREATE DATABASE \"shop\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';",
     ]
+
+
+@pytest.mark.parametrize(
+    "script", ["\\\\restrict a1\nSET client_min_messages = warning;", "SET client_min_messages = warning;"]
+)
+def test_it_says_when_a_forged_archive_could_run_programs(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pg_restore").write_text(f"#!/bin/sh\ncat <<EOF\n{script}\nEOF\n")
+    (tmp_path / "pg_restore").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    archive = restore.Archive(tmp_path / "schema", restore.Database("shop", "UTF8"), {}, ())
+
+    assert b"".join(archive._script("pre-data", None)).decode() == script.replace("\\\\", "\\") + "\n"
+
+    assert ("--manifest-sha256" in capsys.readouterr().out) is not script.startswith("\\")

@@ -9,6 +9,7 @@ It writes only where --database or --directory says, and nothing into the vault.
 from __future__ import annotations
 
 import argparse
+import bisect
 import collections
 import contextlib
 import datetime
@@ -37,9 +38,9 @@ SETTINGS = """SET statement_timeout = 0; SET row_security = off; SET DateStyle =
 SET IntervalStyle = 'postgres'; SET lc_monetary = 'C'; SET TimeZone = 'UTC'; SET xmloption = 'content';
 SET standard_conforming_strings = on; SET search_path = pg_catalog;"""
 # Servers before 17 do not know transaction_timeout.
-NO_TIMEOUT = b"SET transaction_timeout = 0;"
+NO_TIMEOUT = b"SET transaction_timeout = 0;\n"
 NO_TIMEOUT_ANYWHERE = (
-    b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';"
+    b"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';\n"
 )
 OURS = "pg_catalog"
 # The status of a psql that has no connection.
@@ -575,21 +576,24 @@ class Archive:
         begun: list[tuple[int, bytes]] = []
 
         def script() -> Iterator[bytes]:
-            for number, line in enumerate(self._script("post-data", listed, "--verbose"), 1):
+            instead = {WARNINGS: ERRORS_ALONE}
+            for number, line in enumerate(self._script("post-data", listed, "--verbose", instead=instead), 1):
                 entry = headers.pop(line, None)
                 if entry is not None:
                     begun.append((number, entry))
-                yield ERRORS_ALONE if line == WARNINGS and not begun else line
+                yield line
 
         status, said = self.database.sent(script(), "--set=ON_ERROR_STOP=0", "--file=-")
         refused: dict[bytes, bytes] = {}
         for why in re.split(rb"^(?=psql:<stdin>:\d+: )", said, flags=re.MULTILINE):
             line = re.match(rb"psql:<stdin>:(\d+): ", why)
-            before = [entry for number, entry in begun if line and number <= int(line[1])]
-            if before:
-                refused.setdefault(before[-1], why)
-            elif status or why:
-                refuse(said)
+            place = bisect.bisect([number for number, _ in begun], int(line[1])) if line else 0
+            if status or (line and not place):
+                refuse(said, status)
+            if place:
+                refused.setdefault(begun[place - 1][1], why)
+            else:
+                tell(why)
         for entry, why in refused.items():
             self._again(entry, why)
 
@@ -634,8 +638,10 @@ class Archive:
         elif path != OURS:
             say(f"{what}: made with the search_path {path}: without, the server refuses it.")
 
-    def _script(self, section: str, listed: list[bytes] | None, *options: str) -> Iterator[bytes]:
-        """Yield the lines of pg_restore's script, in which every server knows the `SET transaction_timeout`."""
+    def _script(
+        self, section: str, listed: list[bytes] | None, *options: str, instead: dict[bytes, bytes] | None = None
+    ) -> Iterator[bytes]:
+        """Yield the lines of pg_restore's script; the first of some is another one."""
         command = [program("pg_restore"), "--file=-", f"--section={section}", *self.options, *options]
         with tempfile.TemporaryFile() as said, tempfile.NamedTemporaryFile() as wanted:
             if listed is not None:
@@ -643,18 +649,16 @@ class Archive:
                 wanted.flush()
                 command.append(f"--use-list={wanted.name}")
             command.append(str(self.path))
-            found = is_safe = False
+            changes, is_safe = {NO_TIMEOUT: NO_TIMEOUT_ANYWHERE, **(instead or {})}, section != "pre-data"
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=said, env=self.database.environment
             ) as reader:
                 assert reader.stdout is not None  # noqa: S101 (it is a pipe)
                 for line in reader.stdout:
                     is_safe = is_safe or line.startswith(b"\\restrict ")
-                    if line == WARNINGS and section == "pre-data" and not is_safe:
+                    if line == WARNINGS and not is_safe:
                         say(UNSAFE)
-                    is_it = not found and line.startswith(NO_TIMEOUT)
-                    found = found or is_it
-                    yield line.replace(NO_TIMEOUT, NO_TIMEOUT_ANYWHERE) if is_it else line
+                    yield changes.pop(line, line)
             if reader.returncode:
                 said.seek(0)
                 tell(b"\n".join(said.read().splitlines()[-5:]))
