@@ -95,7 +95,8 @@ def copied(root: Path, environment: Mapping[str, str] | None = None) -> Iterator
     for name in COPIED:
         source = CHECKOUT / name
         if source.is_dir():
-            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            # With its byte code, which is as good for the copy: compiling all of it takes longer than most commands.
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copyfile(source, root / name)
     for name in SHARED:

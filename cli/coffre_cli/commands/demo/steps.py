@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -40,7 +41,7 @@ class Scene:
 
         return stack.environment_of(self.state)
 
-    @property
+    @cached_property
     def s3(self) -> S3Client:
         """The local S3, as an administrator sees it."""
         from coffre_local.aws import session
