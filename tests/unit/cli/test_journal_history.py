@@ -21,7 +21,7 @@ from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault import journal
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
-from coffre.vault.layout import interval_key
+from coffre.vault.layout import interval_end_key, interval_key
 from coffre.vault.vault import Vault
 
 KEY = new_identity()
@@ -232,3 +232,50 @@ def test_a_damaged_interval_is_named_and_the_others_are_read(coffre: Coffre, bas
     # With nothing else it is an error, not a journal that does not exist
     store.delete(interval_key("shop", FIRST))
     assert "JOURNAL_DAMAGED" in coffre(*find).err
+
+
+def test_the_last_moment_before_definitions_changed_is_shown_with_what_may_have_changed_them(
+    coffre: Coffre, base: Backup
+) -> None:
+    vault, later = Vault(S3Store(BUCKET, client=make_client())), BEGAN + 2 * HOUR + timedelta(minutes=2)
+    lines = [
+        *transaction(16, 420, later, "public.orders: DELETE: id[integer]:1", "public.orders: DELETE: id[integer]:2"),
+        *transaction(17, 430, later + timedelta(seconds=1)),
+        *transaction(18, 440, later + timedelta(seconds=2), "public.orders: INSERT: id[integer]:3"),
+        *transaction(19, 450, later + timedelta(seconds=3), "public.fresh: INSERT: id[integer]:1"),
+    ]
+    stored = journal.store_lines(vault, "shop", FIRST, 3, FrameEncoder([public_key(KEY)]), pieces_of(lines))
+    end = journal.read_end(vault, "shop", FIRST)
+    tail = JournalSegment(
+        interval=FIRST,
+        number=3,
+        previous="0" * 64,
+        from_lsn=410,
+        to_lsn=460,
+        seen_at=later + timedelta(minutes=3),
+        is_complete=True,
+        transactions=4,
+        lines=len(lines),
+        last_commit=later + timedelta(seconds=3),
+        size=stored.size,
+        frames=stored.frames,
+        packs=stored.packs,
+    )
+    body = end.model_copy(update={"tail": tail, "touched": ("public.fresh",)}).model_dump_json(exclude_none=True)
+    vault.store.delete(interval_end_key("shop", FIRST))
+    vault.store.put(interval_end_key("shop", FIRST), body.encode(), sha256=hashlib.sha256(body.encode()).hexdigest())
+    find = ("journal", "find-drop", "shop", "--identity", "env:KEY")
+
+    *_, deleted, drop, _ = coffre(*find, "--json").json()
+    assert (deleted["transaction"], deleted["backup_id"]) == (16, base.id)
+    assert (drop["kind"], drop["before_lsn"], drop["backup_id"]) == ("definitions", "0/1B8", base.id)
+    assert drop["time"] == (later + timedelta(seconds=2)).isoformat()
+    assert [(one["transaction"], one["before_lsn"]) for one in drop["transactions_without_rows"]] == [(17, "0/1AD")]
+    said = coffre(*find)
+    assert "the last moment that is known to fit the definitions before the change. Definitions have" in said.out
+    assert "changed no row. If it made the change: --before-transaction 17" in " ".join(said.out.split())
+    assert "DELETE id='1'" in coffre("journal", "log", "shop", "--identity", "env:KEY", "--table", "public.orders").out
+    listed = coffre("journal", "list", "shop")
+    assert f"Rows are stored up to {tail.seen_at:%Y-%m-%d %H:%M:%S}: find-drop." in " ".join(listed.out.split())
+    [first] = [one for one in coffre("journal", "list", "shop", "--json").json()["intervals"] if one["id"] == FIRST]
+    assert first["rows_stored_to"] == tail.seen_at.isoformat()

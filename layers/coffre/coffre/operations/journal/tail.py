@@ -16,6 +16,7 @@ import psycopg2.extensions
 from coffre.model.errors import JournalError, JournalTransientError
 from coffre.model.journal import DefinitionMark, JournalSegment, JournalState
 from coffre.model.names import TableName, shown
+from coffre.operations.journal.catalog_state import keep
 from coffre.operations.journal.job import JournalJob
 from coffre.operations.journal.segment import segment_after, store_followed
 from coffre.postgres.journal.drain_view import Look
@@ -48,13 +49,16 @@ def store_tail(
     """Store what the slot has up to a look that has found other definitions, whatever its rows fit.
 
     Only the end of the interval, written next, names it. It is read in half of the time that is left, and has the WAL
-    of one step at most: the next interval needs the rest. None: there is nothing, or the server does not give it so.
+    of one step at most: the next interval needs the rest. None: there is nothing, the server does not give it so, or
+    the drain before this one had no time.
 
     Raises
     ------
     JournalError, JournalTransientError
         As `store_segment`, where a further drain may read it.
     """
+    if state.slow:
+        return None
     upto = min(seen.durable.lsn, state.stored_lsn + job.step_bytes)
     kept = job.remaining_seconds() / 2
     within = replace(job, remaining_seconds=lambda: job.remaining_seconds() - kept)
@@ -64,7 +68,9 @@ def store_tail(
         try:
             found = store_followed(within, session, state, seen, until, None, by_stream=by_stream)
         except (JournalError, JournalTransientError) as error:
-            if error.code in _ANOTHER_DRAIN or session.closed:
+            if session.closed and error.code == "JOURNAL_TOO_SLOW":
+                keep(job, state, slow=1)
+            if session.closed or error.code in _ANOTHER_DRAIN:
                 raise
         else:
             is_any = found.upto > state.stored_lsn

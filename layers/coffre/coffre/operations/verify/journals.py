@@ -161,8 +161,9 @@ class JournalLook:
             keys = self._keys_now(target, interval_id)
         if (why := _last_is_missing(end, keys, since)) is not None:
             yield lost(interval, why, good, end.seen_at if end else None)
-        # Its packs come before the end, which may have come since the listing.
-        if end is not None and end.tail is not None and interval_end_key(target, interval_id) in sizes:
+        # Its packs come before the end, which may have come since the listing, and go before it.
+        is_kept = end is not None and since is not None and end.ended_at >= since
+        if is_kept and end is not None and end.tail is not None and interval_end_key(target, interval_id) in sizes:
             why = _lacks(sizes, {pack.key: pack.length for pack in end.tail.packs}) or self._changed(end.tail)
             if why is not None:
                 yield lost(interval, why, end.seen_at or good, end.tail_until)

@@ -19,6 +19,7 @@ from coffre.postgres.journal.definitions import Definitions, Table, UserType
 
 _SHAPE_DIGITS: Final = 16
 _BUILT_IN: Final = "pg_catalog."
+_NAME_BYTES: Final = 63
 
 
 def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
@@ -90,7 +91,12 @@ def _made_of_others(definitions: Definitions) -> frozenset[str]:
     """Return the types, without quotes, whose values can have the row of a table in them, and their arrays'."""
     types = [name for name, one in definitions.types.items() if one.labels is None]
     names = [(schema.replace('"', ""), name.replace('"', "")) for schema, name in (*types, *definitions.tables)]
-    return frozenset(f"{schema}.{prefix}{name}" for schema, name in names for prefix in ("", "_"))
+    # An array has the name of its type with an underscore before it, or more of them where that is taken.
+    return frozenset(f"{schema}.{_cut(prefix + name)}" for schema, name in names for prefix in ("", "_", "__", "___"))
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _changed(
