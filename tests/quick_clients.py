@@ -7,9 +7,12 @@ changes: the descriptions of services and their models, the functions of their o
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import Any
 
+import botocore.handlers
 import botocore.hooks
 import botocore.loaders
 import botocore.regions
@@ -17,8 +20,9 @@ import botocore.session
 import pytest
 from botocore.client import ClientCreator
 from botocore.endpoint_provider import EndpointProvider
-from botocore.hooks import EventAliaser, NodeList
+from botocore.hooks import EventAliaser, HierarchicalEmitter, NodeList
 from botocore.model import ServiceModel
+from botocore.session import Session
 from botocore.useragent import UserAgentString
 
 _Trie: Any = vars(botocore.hooks)["_PrefixTrie"]
@@ -28,8 +32,11 @@ _accepts_kwargs = vars(botocore.hooks)["accepts_kwargs"]
 _alias_event_name = vars(EventAliaser)["_alias_event_name"]
 _create_methods = vars(ClientCreator)["_create_methods"]
 _load_service_model = vars(ClientCreator)["_load_service_model"]
+_register_builtin_handlers = vars(Session)["_register_builtin_handlers"]
 
 _aliases: dict[str, str] = {}
+# Which handlers every new session gets, and all of them in their places. Moto adds one.
+_builtin: list[tuple[Sequence[object], Any]] = []
 _models: dict[tuple[botocore.loaders.Loader, str, str | None], ServiceModel] = {}
 _methods: dict[ServiceModel, dict[str, Any]] = {}
 # With the rules, so that their identity stays theirs.
@@ -40,6 +47,7 @@ def make_clients_quickly(patch: pytest.MonkeyPatch) -> None:
     """Let all sessions share what is the same for each of them."""
     patch.setattr(botocore.session, "create_loader", _loader)
     patch.setattr(botocore.hooks, "accepts_kwargs", _accepts)
+    patch.setattr(Session, "_register_builtin_handlers", _register_builtin)
     patch.setattr(_Trie, "__copy__", _shared)
     patch.setattr(_Trie, "append_item", _append)
     patch.setattr(_Trie, "remove_item", _remove)
@@ -67,6 +75,19 @@ def _shared(trie: Any) -> Any:
     twin._root, twin.is_shared = trie._root, True
     trie.is_shared = True
     return twin
+
+
+def _register_builtin(session: Any, events: Any) -> None:
+    """Give a new session the handlers that the one before it got."""
+    emitter: Any = session._original_handler
+    kind, wanted = type(emitter), list(botocore.handlers.BUILTIN_HANDLERS)
+    if kind is not HierarchicalEmitter or vars(emitter._handlers) != vars(_Trie()):
+        _register_builtin_handlers(session, events)  # into handlers that a test has made
+    elif _builtin and _builtin[0][0] == wanted:
+        emitter._handlers = copy(_builtin[0][1])
+    else:
+        _register_builtin_handlers(session, events)
+        _builtin[:] = [(wanted, copy(emitter._handlers))]
 
 
 def _append(trie: Any, key: str, value: Any, section: int = _MIDDLE) -> None:

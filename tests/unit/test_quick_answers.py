@@ -23,7 +23,7 @@ from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from tests import quick_answers, quick_calls, quick_dynamodb
+from tests import quick_answers, quick_calls, quick_clients, quick_dynamodb
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -84,6 +84,22 @@ def test_clients_share_the_handlers_of_their_session_and_keep_changes_for_themse
     one.unregister("hello.*.GetObject", own)
     assert (say(one), say(other)) == (["session"], [])
     assert say(session.get_component("event_emitter")) == ["session", "later"]
+
+
+def test_sessions_begin_with_the_same_handlers_and_keep_changes_for_themselves() -> None:
+    def handlers(session: botocore.session.Session) -> list[Any]:
+        emitter = session.get_component("event_emitter")
+        found: list[Any] = list(vars(emitter)["_emitter"]._handlers.prefix_search("before-call.s3.PutObject"))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session.Session, "_register_builtin_handlers", quick_clients._register_builtin_handlers)
+        theirs = handlers(botocore.session.get_session())
+    one = botocore.session.get_session()
+    one.register("before-call.s3", lambda **_: None)
+    other = botocore.session.get_session()
+    assert handlers(other) == theirs
+    assert len(handlers(one)) == len(theirs) + 1
 
 
 @pytest.fixture
