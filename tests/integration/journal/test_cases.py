@@ -317,6 +317,7 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
     scene.begin(
         "CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (n int)",
         "CREATE TABLE one (id int PRIMARY KEY, m mood, v text); CREATE TABLE two (id int)",
+        "CREATE TABLE bare (id int PRIMARY KEY, n int UNIQUE)",
         "CREATE UNLOGGED TABLE loose (id int); CREATE INDEX named ON one (v)",
     )
     one, two = ("public", "one"), ("public", "two")
@@ -338,6 +339,10 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
             [Barrier(rewritten, one)],
         ),
         ("TRUNCATE two", []),
+        ("TRUNCATE one, two, bare RESTART IDENTITY", []),
+        ("TRUNCATE bare, two, one", []),
+        ("TRUNCATE two, one, bare", []),
+        (f"BEGIN; TRUNCATE one, two, bare; {unlogged}; END", [Barrier(rewritten, two)]),
         ("BEGIN; SELECT 1; TRUNCATE one; INSERT INTO one (id) VALUES (1); TRUNCATE one; COMMIT", []),
         (unlogged, None),
         ("ALTER TABLE one ALTER COLUMN v TYPE text USING v || 'x'", [Barrier(changed, one)]),
@@ -357,7 +362,7 @@ def test_changed_definitions_are_barriers_and_emptied_tables_are_not(make_scene:
         with scene.session.cursor() as cursor:
             for part in statement.split("; "):
                 cursor.execute(part)
-        emptied = set(emptied_tables(scene.drain())) if "TRUNCATE" in statement else ()
+        emptied = dict(emptied_tables(scene.drain())) if "TRUNCATE" in statement else {}
         found = barriers(marks_of(before), marks_of(scene.definitions()), emptied)
         assert found == expected if expected is not None else found, statement
 

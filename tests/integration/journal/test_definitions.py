@@ -136,7 +136,7 @@ def test_each_kind_of_definition_is_noticed_and_nothing_else(make_scene: Callabl
             for statement in [statements] if statements.startswith("DO ") else statements.split("; "):
                 cursor.execute(statement.format(role=role, database=scene.name))
         look()
-        emptied = set(emptied_tables(scene.drain())) if "TRUNCATE" in statements else ()
+        emptied = dict(emptied_tables(scene.drain())) if "TRUNCATE" in statements else {}
         (before, marks), (after, newer) = seen[-2:]
         return before != after or bool(barriers(marks, newer, emptied))
 

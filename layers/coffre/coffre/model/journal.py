@@ -42,7 +42,8 @@ class DefinitionMark(FrozenModel):
     """One table or type among the definitions: a drain, which cannot read what is encrypted, finds what has changed.
 
     `shape` is part of a hash of what its rows have to fit. `file` and `version` of a table change when it is emptied,
-    too; those of a type are 0. `toast` and `command` are `Table`'s; 0 in records of earlier versions.
+    too; those of a type are 0. `toast`, `command` and `indexes` are `Table`'s; 0 in records of earlier
+    versions.
     """
 
     schema_name: str
@@ -52,6 +53,7 @@ class DefinitionMark(FrozenModel):
     version: int = 0
     toast: int = 0
     command: int = 0
+    indexes: int = 0
 
     def is_like(self, other: DefinitionMark | None) -> bool:
         """Return whether nothing was changed between two marks of this name."""

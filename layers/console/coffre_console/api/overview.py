@@ -36,11 +36,15 @@ class TargetList(Shown):
 
 
 class JournalStretch(Shown):
-    """A stretch of a journal: the moments that can be restored (null: none), and why there are no later ones."""
+    """A stretch of a journal: the moments that can be restored (null: none), and why there are no later ones.
+
+    Up to `rows_stored_to` there are moments of which it is not known whether definitions were changed before them.
+    """
 
     interval: str
     restorable_from: datetime | None
     restorable_to: datetime | None
+    rows_stored_to: datetime | None
     bases: tuple[str, ...]
     why: str
 
@@ -100,6 +104,7 @@ def register(routes: ApiRoutes) -> None:
                     interval=one.interval.id,
                     restorable_from=one.since,
                     restorable_to=one.until,
+                    rows_stored_to=one.tail_until,
                     bases=one.bases,
                     why=one.why,
                 )

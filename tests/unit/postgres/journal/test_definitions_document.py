@@ -55,10 +55,10 @@ def test_marks_tell_a_new_file_from_a_new_definition() -> None:
     without = marks_of(replace(DEFINITIONS, types={}))
 
     assert barriers(before, before) == []
-    assert barriers(before, emptied, [(ODD, 79), (ODD, 80)]) == []
-    assert barriers(before, emptied, [(ODD, 79)]) == [Barrier(BarrierKind.REWRITTEN, ODD)]
+    assert barriers(before, emptied, {(ODD, 79): frozenset({ODD}), (ODD, 80): frozenset({ODD})}) == []
+    assert barriers(before, emptied, {(ODD, 79): frozenset({ODD})}) == [Barrier(BarrierKind.REWRITTEN, ODD)]
     assert barriers(before, emptied) == [Barrier(BarrierKind.REWRITTEN, ODD)]
-    assert barriers(before, granted, [(ODD, 80)]) == [Barrier(BarrierKind.DEFINITION_CHANGED, ODD)]
+    assert barriers(before, granted, {(ODD, 80): frozenset({ODD})}) == [Barrier(BarrierKind.DEFINITION_CHANGED, ODD)]
     assert barriers(before, labelled) == [Barrier(BarrierKind.DEFINITION_CHANGED, ("a", "mood"))]
     assert [one.about for one in barriers(without, before)] == [("a", "mood"), ("a", "pair")]
     assert len({marked(found) for found in (before, emptied, granted, labelled, without)}) == 5

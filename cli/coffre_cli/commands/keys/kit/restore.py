@@ -869,7 +869,7 @@ SEGMENT: dict[str, type] = {
     "is_complete": bool,
     "frames": list,
 }
-OPTIONAL: dict[str, type] = {"number": int, "seen_at": str, "left_out": list, "sequences": list}
+OPTIONAL: dict[str, type] = {"number": int, "seen_at": str, "left_out": list, "sequences": list, "tail": dict}
 FRAME: dict[str, type] = {"pack": str, "offset": int, "length": int, "size": int, "sha256": str}
 SEQUENCE: dict[str, type] = {"schema_name": str, "sequence_name": str, "last_value": int, "is_called": bool}
 
@@ -911,7 +911,7 @@ class Journal:
         if at is None and self.lost:
             stop(f"{self.lost}: give --at, {self.until} at the latest")
         if at is not None and at > self.until:
-            stop(f"the journal of this backup is stored up to {self.until}, not up to {at}")
+            stop(f"the journal of this backup is stored up to {self.until}, not up to {at}. {self.tail}".rstrip())
 
     def _interval(self) -> pathlib.Path:
         content = self.backup.manifest["content"]
@@ -969,6 +969,12 @@ class Journal:
             self.lost = "the last segments of the journal are missing"
         if not self.lost and self.end.get("seen_at"):
             self.until = max(self.until, time_of(self.end["seen_at"]))
+        self.tail = ""
+        if not self.lost and self.end.get("tail"):
+            self.tail = (
+                "What was committed after it, and before definitions were changed, is stored too (the tail), and is not"
+                " applied here: coffre --vault VAULT restore database ... --at does that."
+            )
 
     def _record(self, path: pathlib.Path, number: int | None, previous: str) -> tuple[dict[str, Any], str]:
         """Return the record of a segment, and what is wrong before it; an empty one if it cannot be read."""
@@ -1202,6 +1208,8 @@ def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> N
     upto = journal.at or journal.until
     say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
     say("Rows of unlogged tables and large objects are as the backup has them: no journal has those.")
+    if journal.at is None and journal.tail:
+        say(journal.tail)
     if journal.left_out:
         say(f"So are those of {', '.join(journal.left_out)}: the publication of the source did not have them.")
 

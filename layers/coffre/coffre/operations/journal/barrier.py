@@ -27,7 +27,7 @@ from coffre.operations.journal.segment import in_time, streamed
 from coffre.operations.journal.tail import UNREADABLE, Tail
 from coffre.policy.journal import is_base
 from coffre.postgres.journal import slot, slot_changes
-from coffre.postgres.journal.barriers import barriers, marks_of, touched
+from coffre.postgres.journal.barriers import Emptied, barriers, marks_of, touched
 from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.drain_view import Look, until_on_disk
 from coffre.postgres.journal.stream_scan import emptied_tables
@@ -196,9 +196,7 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     return Compared(tuple(found), marks, touched=tuple(touched(before, after, seen.definitions)))
 
 
-def _emptied(
-    job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, upto: int
-) -> set[tuple[TableName, int]]:
+def _emptied(job: JournalJob, session: psycopg2.extensions.connection, state: JournalState, upto: int) -> Emptied:
     """Return the tables that were emptied up to a position, as far as a drain can read: new files are barriers then.
 
     Raises
@@ -206,7 +204,7 @@ def _emptied(
     TransientError
         Another drain may read it. One that had no time begins with the stream.
     """
-    ours, found = ownership(state), set[tuple[TableName, int]]()
+    ours, found = ownership(state), dict[tuple[TableName, int], frozenset[TableName]]()
     ways = [partial(in_time, job, session, ours, upto, slot_changes.lines), partial(streamed, job, ours, upto)]
     for way in reversed(ways) if state.slow else ways:
         try:

@@ -8,8 +8,9 @@ because a drain cannot read what it stored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from coffre.model.journal import DefinitionMark
@@ -21,12 +22,22 @@ _SHAPE_DIGITS: Final = 16
 _BUILT_IN: Final = "pg_catalog."
 _NAME_BYTES: Final = 63
 
+type Emptied = Mapping[tuple[TableName, int], frozenset[TableName]]
+"""Tables that a TRUNCATE has emptied, each with its transaction, and all that the same statement has emptied."""
+NOTHING_EMPTIED: Final[Emptied] = MappingProxyType({})
+
 
 def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
     """Return one mark for each table and type, sorted."""
     found = [
         _mark(name, replace(table, file=0, version=0)).model_copy(
-            update={"file": table.file, "version": table.version, "toast": table.toast, "command": table.command}
+            update={
+                "file": table.file,
+                "version": table.version,
+                "toast": table.toast,
+                "command": table.command,
+                "indexes": table.indexes,
+            }
         )
         for name, table in definitions.tables.items()
     ]
@@ -45,14 +56,14 @@ def marked(marks: Sequence[DefinitionMark]) -> str:
 def barriers(
     before: Sequence[DefinitionMark],
     after: Sequence[DefinitionMark],
-    emptied: Collection[tuple[TableName, int]] = (),
+    emptied: Emptied = NOTHING_EMPTIED,
 ) -> list[Barrier]:
     """Return why rows that come after the second marks cannot be applied by the definitions of the first, sorted.
 
     Parameters
     ----------
     emptied
-        The tables that a TRUNCATE in the stream has emptied between the two, each with its transaction.
+        The tables that a TRUNCATE in the stream has emptied between the two.
     """
     return sorted(set(_changed(before, after, emptied)))
 
@@ -99,30 +110,41 @@ def _cut(name: str) -> str:
     return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
-def _changed(
-    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Collection[tuple[TableName, int]]
-) -> Iterator[Barrier]:
+def _changed(before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], emptied: Emptied) -> Iterator[Barrier]:
     # No type has the name of a table: a table's row type has it.
     old = {(mark.schema_name, mark.name): mark for mark in before}
     new = {(mark.schema_name, mark.name): mark for mark in after}
     for name in old.keys() | new.keys():
         then, now = old.get(name), new.get(name)
-        if then is not None and now is not None and (then.is_like(now) or _is_emptied(then, now, emptied)):
+        if then is not None and now is not None and (then.is_like(now) or _is_emptied(then, now, emptied, new)):
             continue
         has_new_file = then is not None and now is not None and then.shape == now.shape and then.file != now.file
         yield Barrier(BarrierKind.REWRITTEN if has_new_file else BarrierKind.DEFINITION_CHANGED, name)
 
 
-def _is_emptied(then: DefinitionMark, now: DefinitionMark, emptied: Collection[tuple[TableName, int]]) -> bool:
+def _is_emptied(
+    then: DefinitionMark, now: DefinitionMark, emptied: Emptied, after: Mapping[TableName, DefinitionMark]
+) -> bool:
     """Return whether a TRUNCATE alone has given a table its file.
 
     Rows that are added between `SET UNLOGGED` and `SET LOGGED` are in no stream, and a TRUNCATE before them hides that
     the file is a third one. So the last to change the table's entry has to be the TRUNCATE: its transaction, which has
-    left the TOAST table as it was (a rewrite makes another one), or whose first command it was where there is none.
+    left the TOAST table as it was (a rewrite makes another one). Where there is none, the entry has to be changed by
+    one of the commands that such a TRUNCATE has when it is the first of its transaction.
     """
-    is_same = then.shape == now.shape and then.file != now.file
-    is_alone = then.toast in (0, now.toast) if now.toast else now.command == 0
-    return is_same and is_alone and ((now.schema_name, now.name), now.version) in emptied
+    name = (now.schema_name, now.name)
+    together = emptied.get((name, now.version))
+    if together is None or then.shape != now.shape or then.file == now.file:
+        return False
+    if then.toast and now.toast:
+        return then.toast == now.toast
+    return now.command <= sum(_commands(after[one]) for one in together if one != name and one in after)
+
+
+def _commands(mark: DefinitionMark) -> int:
+    """Return how many commands a TRUNCATE counts for a table: for its file, each index and the TOAST table (measured
+    with PostgreSQL 14 to 18)."""
+    return (1 + 2 * mark.indexes + (3 if mark.toast else 0)) if mark.file else 0
 
 
 def _mark(name: TableName, defined: Table | UserType) -> DefinitionMark:

@@ -71,6 +71,8 @@ class Table:
         Its TOAST table: another one after it was rewritten, and the same after it was emptied; 0: it has none.
     command
         The command within the transaction `version` that last changed its entry in `pg_class`, from 0 on.
+    indexes
+        How many it has.
     """
 
     oid: int
@@ -85,6 +87,7 @@ class Table:
     # Not of its shape: what is a hash of that was written by versions without these.
     toast: int = field(default=0, repr=False)
     command: int = field(default=0, repr=False)
+    indexes: int = field(default=0, repr=False)
 
     @property
     def is_partitioned(self) -> bool:
@@ -152,6 +155,7 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
             has_further_keys,
             toast,
             command,
+            indexes,
         ) in cursor.fetchall():
             tables[schema, name] = Table(
                 oid,
@@ -165,6 +169,7 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
                 tuple(columns.get(oid, ())),
                 toast,
                 command,
+                indexes,
             )
         cursor.execute(_VIEWS)
         views = frozenset((schema, name) for schema, name in cursor.fetchall())
@@ -201,7 +206,7 @@ SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text,
            SELECT FROM pg_index i
            WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) AND NOT ({_IDENTIFYING})
        ),
-       c.reltoastrelid::bigint, c.cmin::text::bigint
+       c.reltoastrelid::bigint, c.cmin::text::bigint, (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND {_OURS}
 """  # noqa: S608 - constants

@@ -169,10 +169,10 @@ class Passing:
         return None
 
 
-def emptied_tables(lines: Iterable[Line]) -> Iterator[tuple[TableName, int]]:
-    """Yield the tables that the transactions of a stream have emptied, each with the transaction."""
+def emptied_tables(lines: Iterable[Line]) -> Iterator[tuple[tuple[TableName, int], frozenset[TableName]]]:
+    """Yield the tables that a stream has emptied, each with the transaction, and all of the same statement."""
     for line in lines:
         if line.data.startswith("table ") and _TRUNCATE in line.data:
             end, tables = head_of(line)
             if line.data.startswith(_TRUNCATE, end):
-                yield from ((table, line.xid) for table in tables)
+                yield from (((table, line.xid), frozenset(tables)) for table in tables)
