@@ -8,6 +8,7 @@ from typing import Final
 from tests.integration.journal_scene import TABLES, Mark, Scene, Workload
 from tests.integration.journal_vault import Journal, Killed, killed_at
 
+from coffre.model.errors import JournalError
 from coffre.model.journal import IntervalEnd
 from coffre.model.names import qualified
 from coffre.postgres.journal.changes import Line
@@ -75,8 +76,12 @@ def play_tail(journal: Journal, seed: int) -> int:
     for mark in before:
         require(scene, mark, ())
     reached = [mark for mark in after if is_reached(mark.moment, fitting)]
-    for mark in reached:
-        require(scene, mark, concerned)
+    for number, mark in enumerate(reached):
+        try:
+            require(scene, mark, concerned)
+        except JournalError as error:  # a constraint of before refuses a row of after: what came before is applied
+            assert error.code == "JOURNAL_REPLAY"  # noqa: PT017
+            return len(before) + number
     return len(before) + len(reached)
 
 
