@@ -21,6 +21,7 @@ from coffre.operations.drill.table_groups import Course
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.switch_off import switch_off
 from coffre.postgres.connection.client_tools import PostgresTools
+from coffre.postgres.journal import barriers
 from coffre.postgres.journal.changes import lsn_text
 from coffre.postgres.scratch.server import scratch_server
 from coffre.vault.journal import intervals, read_segment, segment_keys
@@ -110,7 +111,7 @@ def test_the_journal_is_proven_from_base_to_base_and_a_hole_in_it_is_found(
     assert "Materialized views" in said
     assert (coffre.troubles(), started.events) == ([], [])
 
-    # Rows that were written while the table was not logged are in no stream. Nothing but a comparison can know.
+    # Rows that were written while the table was not logged are in no stream, as if no drain had noticed it.
     run(
         story.source,
         "TRUNCATE plain",
@@ -118,7 +119,9 @@ def test_the_journal_is_proven_from_base_to_base_and_a_hole_in_it_is_found(
         "INSERT INTO plain VALUES (2), (3)",
         "ALTER TABLE plain SET LOGGED",
     )
-    drain(story.job)
+    with monkeypatch.context() as patch:
+        patch.setattr(barriers, "_is_emptied", lambda *_: True)
+        drain(story.job)
     # In groups of tables, as if they did not fit the disk together.
     monkeypatch.setattr(journal_proof, "groups_of", lambda content, _: [[*content.tables[:3]], [*content.tables[3:]]])
     third = story.round_trip.back_up(journal={})
