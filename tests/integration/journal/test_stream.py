@@ -137,6 +137,30 @@ def test_transactions_without_rows_take_none_of_the_next_one_along(make_journal:
     require(scene, scene.marks[-1], ())
 
 
+def test_a_tail_that_no_server_gives_keeps_no_interval_from_ending(
+    make_journal: Callable[..., Journal],
+) -> None:
+    journal = make_journal(18, "CREATE TABLE one (id int PRIMARY KEY)")
+    journal.drain()
+    pieces, refusals = slot_changes.pieces, list[str]()
+
+    def refused(*args: Any, **named: Any) -> Any:
+        if named.get("options") == slot.WITH_EMPTY:
+            refusals.append("a SELECT")
+            raise JournalError("No room.", code="JOURNAL_TOO_LARGE")
+        return pieces(*args, **named)
+
+    passing = ConnectTransientError("Not now.", code="CONNECTION_LOST")
+    journal.scene.run("INSERT INTO one VALUES (1)", "ALTER TABLE one ADD COLUMN v text")
+    with (
+        patch.object(slot_changes, "pieces", refused),
+        patch.object(stream_module, "connect_replicating", side_effect=passing),
+    ):
+        report = journal.drain()
+    [(_, end)] = report.ended
+    assert (end.reason, end.tail, len(refusals), report.is_complete) == (JournalEnd.DEFINITIONS, None, 3, True)
+
+
 def test_a_row_of_any_size_is_followed_or_ends_the_interval(make_journal: Callable[..., Journal]) -> None:
     table = "CREATE TABLE one (id int PRIMARY KEY, v text)"
     rows = "INSERT INTO one SELECT i, repeat(E'x\\\\\"é', i * 20000) FROM generate_series(1, 5) i"

@@ -58,6 +58,8 @@ def test_the_moment_before_a_table_was_dropped_is_restored_though_no_drain_came_
     report = story.restored(before, at={"time": before.at})
     [warning] = [note for note in report.notes if note.startswith("WARNING: definitions were changed since")]
     assert "Definitions have changed: public.bill" in warning
+    assert end.touched == ("public.bill",)
+    assert "Rows of public.bill are those of the moment only if the change came later" in warning
     run(story.round_trip.copy, "INSERT INTO bill (customer, cents) SELECT min(id), 1 FROM customer")
     story.drop_copy()
 
@@ -87,7 +89,7 @@ def test_the_moment_before_a_table_was_dropped_is_restored_though_no_drain_came_
 def test_a_moment_behind_a_transaction_that_does_not_fit_is_refused_with_the_last_one_before(story: Story) -> None:
     story.go_on("INSERT INTO bill (customer, cents) SELECT id, 5 FROM customer", "REFRESH MATERIALIZED VIEW owed")
     before = story.turns[0]
-    # A statement of one transaction among others of the application, which know the new column at once
+    # A statement of one transaction among others of the application, which know the new column immediately
     run(story.source, "ALTER TABLE customer ADD COLUMN more int DEFAULT 3")
     ((after,),) = rows(story.source, "SELECT clock_timestamp()::text")
     run(story.source, "UPDATE bill SET cents = 1")

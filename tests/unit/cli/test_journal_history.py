@@ -276,6 +276,8 @@ def test_the_last_moment_before_definitions_changed_is_shown_with_what_may_have_
     assert "changed no row. If it made the change: --before-transaction 17" in " ".join(said.out.split())
     assert "DELETE id='1'" in coffre("journal", "log", "shop", "--identity", "env:KEY", "--table", "public.orders").out
     listed = coffre("journal", "list", "shop")
-    assert f"Rows are stored up to {tail.seen_at:%Y-%m-%d %H:%M:%S}: find-drop." in " ".join(listed.out.split())
+    assert f"Rows are stored up to {tail.seen_at:%Y-%m-%d %H:%M:%S}: see coffre journal find-drop." in " ".join(
+        listed.out.split()
+    )
     [first] = [one for one in coffre("journal", "list", "shop", "--json").json()["intervals"] if one["id"] == FIRST]
     assert first["rows_stored_to"] == tail.seen_at.isoformat()

@@ -139,7 +139,11 @@ def _show_one(deployed: DeployedStack, target: str, *, as_json: bool) -> None:
 def _stretch_row(one: Stretch, proofs: Sequence[JournalProof]) -> list[str]:
     since = _moment(one.since) if one.since else "no moment"
     proven = _proven([proof for proof in proofs if proof.interval == one.interval.id])
-    tail = f" Rows are stored up to {_moment(one.tail_until)}: find-drop." if one.tail_until is not None else ""
+    tail = (
+        f" Rows are stored up to {_moment(one.tail_until)}: see coffre journal find-drop."
+        if one.tail_until is not None
+        else ""
+    )
     return [one.interval.id, since, _moment(one.until), str(len(one.bases)), proven, one.why + tail]
 
 

@@ -199,7 +199,7 @@ def test_what_a_copy_has_instead_is_refused_by_its_name_and_the_rest_is_brought(
 
 
 def test_nothing_that_a_copy_says_speaks_against_an_intact_record(scene: Scene) -> None:
-    """Whoever has the copy can make a chain of their own, also behind the last segment of the vault."""
+    """A person who has the copy can make a chain of their own, also behind the last segment of the vault."""
     interval = journal_of(scene, (6, 5, 4, 3, 2, 1))
     mending = Mending.of(scene)
     keys, previous = journal.segment_keys(scene.vault, "shop", interval), "0" * 64
@@ -251,7 +251,7 @@ def test_only_what_a_moment_of_the_window_needs_is_brought(scene: Scene) -> None
 
     done = mending.mend()
 
-    # The last one first: each is followed by what is there
+    # The last one first: each is followed by one that exists
     needed = [keys_of(scene, interval, number) for number in (4, 3)]
     assert done.keys == tuple(key for record, pack in needed for key in (pack, record))
     mending.require_whole(*(set(gone) - {*needed[0], *needed[1]}))

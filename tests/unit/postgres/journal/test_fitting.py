@@ -13,6 +13,7 @@ from coffre.model.names import TableName
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.definitions import Column, Definitions, Table
 from coffre.postgres.journal.fitting import Fit, fit
+from coffre.postgres.journal.transactions import BaseSnapshot
 
 ORDERS, BARE, FULL, SUMS = (("public", name) for name in ("orders", "bare", "full", "sums"))
 PAIR, KEYED = (("public", name) for name in ("pair", "keyed"))
@@ -111,3 +112,11 @@ def test_what_is_before_the_first_misfit_fits_and_what_was_known_before_is_not_a
     last = max(len(changes) * 100, after)
     assert found.lsn == (max(misfits[0] - 100, after) if misfits else last)
     assert (found.misfit is None) == (not misfits)
+
+
+def test_what_the_base_has_seen_need_not_fit() -> None:
+    lines = lines_of(FITTING[:1], [MISFITS[0][0]], FITTING[:1])
+    assert fit(lambda: iter(lines), DEFINITIONS, 0, BaseSnapshot.parse("1:3:", 250)).misfit is None
+    stopped = fit(lambda: iter(lines), DEFINITIONS, 0, BaseSnapshot.parse("1:3:2", 250)).misfit
+    assert stopped is not None
+    assert stopped.xid == 2
