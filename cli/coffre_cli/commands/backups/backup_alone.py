@@ -26,7 +26,7 @@ from coffre.operations.runs.run import Run
 from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.operations.stored_backup.vault_backups import VaultBackups
-from coffre.policy.streams import default_streams
+from coffre.policy.connection_counts import default_streams
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connection_secret import parse_secret

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """The copies that are known, what opens them, and where the keys are (for the journal)."""
+    """The copies that are known, what opens them, and where the keys are (for the progress file)."""
 
     choices: tuple[VaultChoice, ...]
     identities: tuple[str, ...] = field(repr=False)

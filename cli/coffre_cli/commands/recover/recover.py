@@ -93,7 +93,7 @@ def recover(
     ] = None,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where journal and report are written. Default: ./coffre-recovery"),
+        typer.Option(metavar="DIR", help="Where progress and report are written. Default: ./coffre-recovery"),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the recovery in the working directory: what is done stays done.")
@@ -145,7 +145,7 @@ def recover(
     how = run.How(notify, scratch, rehearse, dry_run, yes, streams, as_json, stack)
     if resume:
         if rehearse or dry_run or any((kit, addresses, identity, to, store, targets, at, limit, point, safety)):
-            raise typer.BadParameter("--resume continues what the journal says: leave the other options out")
+            raise typer.BadParameter("--resume continues what the progress file says: leave the other options out")
         run.resume(work, passphrase, how)
         return
     if scratch is not None and not rehearse:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coffre.model.errors import IntegrityError
 from coffre.model.recovery import Step
-from coffre_cli.commands.recover.journal import Journal
+from coffre_cli.commands.recover.progress_file import ProgressFile
 from coffre_cli.commands.recover.restore_places import Ground
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Run:
     """What the steps of a recovery need."""
 
     place: StandaloneVault
-    journal: Journal
+    progress: ProgressFile
     ground: Ground
     configuration: Configuration | None
     streams: int | None

@@ -17,11 +17,11 @@ from coffre.policy.recovery import CopyLook, has_exceptions, is_complete, senten
 from coffre_cli.commands.recover.choice import Choice, Source, chosen_plan
 from coffre_cli.commands.recover.destinations import unknown_targets
 from coffre_cli.commands.recover.find_copies import open_copy
-from coffre_cli.commands.recover.journal import Journal, JournalError
 from coffre_cli.commands.recover.kit import Start, configuration_in, identities_in
 from coffre_cli.commands.recover.notify import address_of
 from coffre_cli.commands.recover.plan import NOT_EMPTY, Wanted, default_limit, make_steps, with_answers
 from coffre_cli.commands.recover.plan_shown import show_plan
+from coffre_cli.commands.recover.progress_file import ProgressError, ProgressFile
 from coffre_cli.commands.recover.recovery_run import Run
 from coffre_cli.commands.recover.rehearsal import note_rehearsal
 from coffre_cli.commands.recover.report import page_of
@@ -67,23 +67,23 @@ def begin(work: Path | None, source: Source, choice: Choice, how: How) -> None:
     began = datetime.now(UTC)
     if how.notify is not None:
         address_of(how.notify)
-    journal = Journal(_directory(work))
+    progress = ProgressFile(_directory(work))
     if not how.dry_run:
-        journal.refuse_unfinished()
+        progress.refuse_unfinished()
     place, configuration, recovery = _planned(source.start(), choice, how, began)
     if not how.as_json:
         show_plan(recovery)
     if how.dry_run:
         _answer_plan(recovery, how)
         return
-    with journal.held():
-        journal.refuse_unfinished()  # again, for another run may have begun meanwhile
+    with progress.held():
+        progress.refuse_unfinished()  # again, for another run may have begun meanwhile
         _confirm(recovery, how)
         recovery = recovery.model_copy(update={"confirmed_at": datetime.now(UTC)})
-        recovery = _carried_out(journal, place, configuration, recovery, how)
+        recovery = _carried_out(progress, place, configuration, recovery, how)
     if how.stack is not None:
         note_rehearsal(how.stack, recovery)
-    _end(journal, recovery, how)
+    _end(progress, recovery, how)
 
 
 def _planned(
@@ -104,13 +104,13 @@ def _planned(
 
 
 def resume(work: Path | None, passphrase: str | None, how: How) -> None:
-    """Continue the recovery in the working directory; raises what `begin` raises, and `JournalError`."""
-    journal = Journal(_directory(work))
-    journal.read()  # no directory is made where nothing was begun
-    with journal.held():
-        recovery = journal.read()
+    """Continue the recovery in the working directory; raises what `begin` raises, and `ProgressError`."""
+    progress = ProgressFile(_directory(work))
+    progress.read()  # no directory is made where nothing was begun
+    with progress.held():
+        recovery = progress.read()
         if recovery.is_rehearsal:
-            raise JournalError(
+            raise ProgressError(
                 "A rehearsal cannot be resumed: its scratch places are gone.",
                 code="RECOVERY_UNKNOWN",
                 hint="Run it again: coffre recover --kit DIR --rehearse",
@@ -128,8 +128,8 @@ def resume(work: Path | None, passphrase: str | None, how: How) -> None:
             say(f"Resuming the recovery of {recovery.began_at:%Y-%m-%d %H:%M} UTC: {done} of its steps are done.")
         configuration = configuration_in(Path(recovery.kit) if recovery.kit else None, place)
         recovery = taken_up(recovery, how.notify)
-        recovery = _carried_out(journal, place, configuration, recovery, how)
-    _end(journal, recovery, how)
+        recovery = _carried_out(progress, place, configuration, recovery, how)
+    _end(progress, recovery, how)
 
 
 def _steps(
@@ -166,22 +166,22 @@ def _confirm(recovery: Recovery, how: How) -> None:
 
 
 def _carried_out(
-    journal: Journal, place: StandaloneVault, configuration: Configuration | None, recovery: Recovery, how: How
+    progress: ProgressFile, place: StandaloneVault, configuration: Configuration | None, recovery: Recovery, how: How
 ) -> Recovery:
-    journal.write(recovery)
-    with _ground(journal, recovery, how) as ground:
-        run = Run(place, journal, ground, configuration, how.streams, how.as_json)
+    progress.write(recovery)
+    with _ground(progress, recovery, how) as ground:
+        run = Run(place, progress, ground, configuration, how.streams, how.as_json)
         recovery = carry_out(run, recovery)
-    journal.write_page(page_of(recovery))
+    progress.write_page(page_of(recovery))
     return recovery
 
 
 @contextmanager
-def _ground(journal: Journal, recovery: Recovery, how: How) -> Iterator[Ground]:
+def _ground(progress: ProgressFile, recovery: Recovery, how: How) -> Iterator[Ground]:
     if not recovery.is_rehearsal:
         yield NamedGround()
         return
-    with scratch_ground(journal.directory, how.scratch, recovery.steps) as ground:
+    with scratch_ground(progress.directory, how.scratch, recovery.steps) as ground:
         yield ground
 
 
@@ -192,17 +192,17 @@ def _answer_plan(recovery: Recovery, how: How) -> None:
         say("Nothing was changed.")
 
 
-def _end(journal: Journal, recovery: Recovery, how: How) -> None:
+def _end(progress: ProgressFile, recovery: Recovery, how: How) -> None:
     """Say how it ended, and exit with its status."""
     good = is_complete(recovery)
     if how.as_json:
         print_json({**recovery.model_dump(mode="json"), "rto_seconds": recovery.rto_seconds, "is_complete": good})
     else:
         say(sentence_of(recovery), style="bold green" if good and not recovery.is_late else "bold red")
-        say(f"The report: {journal.page} and {journal.file}")
+        say(f"The report: {progress.page} and {progress.file}")
         if not good and not recovery.is_rehearsal:
             say("Correct what is named above, and continue:")
-            say_command(f"coffre recover --resume --work {journal.directory}")
+            say_command(f"coffre recover --resume --work {progress.directory}")
     if not good or recovery.is_late:
         raise typer.Exit(Exit.FAILED)
     if has_exceptions(recovery):

@@ -1,4 +1,4 @@
-"""Doing a recovery step by step: each is written into the journal before it begins, and after it ended."""
+"""Doing a recovery step by step: each is written into the progress file before it begins, and after it ended."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def carry_out(run: Run, recovery: Recovery) -> Recovery:
         began = datetime.now(UTC)
         changes = {"state": StepState.RUNNING, "started_at": began, "ended_at": None, "attempts": step.attempts + 1}
         recovery = with_step(recovery, step.model_copy(update=changes))
-        run.journal.write(recovery)
+        run.progress.write(recovery)
         ended = _attempt(run, recovery, step.model_copy(update=changes))
         ended = ended.model_copy(update={"ended_at": datetime.now(UTC)})
         recovery = with_step(recovery, ended)
-        run.journal.write(recovery)
+        run.progress.write(recovery)
         if not run.quiet:
             show_step(ended)
     recovery = recovery.model_copy(update={"ended_at": datetime.now(UTC)})
-    run.journal.write(recovery)
+    run.progress.write(recovery)
     return recovery
 
 
@@ -86,7 +86,7 @@ def _database(recovery: Recovery, run: Run, step: Step) -> Step:
     if (whole := recognized(step, connection)) is not None:
         return whole
     step = step.model_copy(update={"whole": None})  # this attempt fills the database again
-    on_whole = noting_whole(run.journal, recovery, step, connection, backup.plaintext_bytes)
+    on_whole = noting_whole(run.progress, recovery, step, connection, backup.plaintext_bytes)
     asked = Ask(backup, Scope(), DestinationChoice(connection, "", "--to"), run.place.command, has_stack=False)
     record, report = restore_database_here(
         run.place,

@@ -1,4 +1,4 @@
-"""A database that was restored, and whose process died before the journal said so: it is recognized, and kept."""
+"""A database that was restored, and whose process died before the progress file said so: it is found, and kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coffre.model.errors import CoffreError
 from coffre.model.recovery import Recovery, Step, StepState
 from coffre.operations.restore_database.resume import identity_of, is_whole
 from coffre.policy.recovery import with_step
-from coffre_cli.commands.recover.journal import Journal
+from coffre_cli.commands.recover.progress_file import ProgressFile
 
 if TYPE_CHECKING:
     from coffre.model.restore_report import RestoreReport
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def noting_whole(
-    journal: Journal, recovery: Recovery, step: Step, connection: Connection, restored_bytes: int | None
+    progress: ProgressFile, recovery: Recovery, step: Step, connection: Connection, restored_bytes: int | None
 ) -> Callable[[RestoreReport], None]:
-    """Return what writes into the journal which database is whole, with the results, before its mark is removed.
+    """Return what writes into the progress file which database is whole, with the results, before its mark is removed.
 
-    The step is written as it is before that: what the journal says of an earlier attempt counts no more.
+    The step is written as it is before that: what the progress file says of an earlier attempt counts no more.
     """
-    journal.write(with_step(recovery, step))
+    progress.write(with_step(recovery, step))
 
     def note(report: RestoreReport) -> None:
         found = {
@@ -36,7 +36,7 @@ def noting_whole(
         }
         with suppress(OSError, CoffreError):  # a restore that has ended does not fail for lack of a note
             proven = step.model_copy(update={**found, "whole": identity_of(connection)})
-            journal.write(with_step(recovery, proven))
+            progress.write(with_step(recovery, proven))
 
     return note
 

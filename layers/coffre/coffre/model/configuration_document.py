@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from coffre.model.age_recipient import AgeRecipient
 from coffre.model.alert_rules import FleetAlerts
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.confirmation_rules import ConfirmationRules
@@ -23,7 +24,6 @@ from coffre.model.objectives import Contact, Objectives
 from coffre.model.point_options import Point
 from coffre.model.repository_target import RepositoryTarget
 from coffre.model.settings_target import SettingsTarget
-from coffre.model.target import AgeRecipient
 
 PrincipalPattern = Annotated[
     str,

@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from coffre.model.age_recipient import AgeRecipient
 from coffre.model.document import Document
 from coffre.model.kinds import TargetKind
-from coffre.model.target import AgeRecipient
 
 _DESTINATION: Final = "a file to download: "
 

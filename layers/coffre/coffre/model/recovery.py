@@ -1,4 +1,4 @@
-"""A recovery after a disaster: its steps and how far each is. One document is the journal and the report."""
+"""A recovery after a disaster: its steps and how far each is. One document is the progress file and the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from coffre.model.document import FrozenModel
 from coffre.model.kinds import TargetKind
 
-JOURNAL: Final = "recovery.json"
+PROGRESS_FILE: Final = "recovery.json"
 """The name of the document in the working directory."""
 
 
@@ -30,7 +30,7 @@ class StepKind(StrEnum):
 
 
 class StepState(StrEnum):
-    """How far a step is. RUNNING in a journal that no process works on: the process died in this step."""
+    """How far a step is. RUNNING in a progress file that no process works on: the process died in this step."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -112,7 +112,7 @@ class Step(FrozenModel):
 
 
 class Recovery(FrozenModel):
-    """The journal of a recovery, and its report in the end. Nothing of it is secret.
+    """The progress file of a recovery, and its report in the end. Nothing of it is secret.
 
     Parameters
     ----------

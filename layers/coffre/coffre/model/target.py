@@ -6,6 +6,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
+from coffre.model.age_recipient import AgeRecipient
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.confirmation_rules import ConfirmationRules
 from coffre.model.document import Document
@@ -14,7 +15,6 @@ from coffre.model.objectives import Objective
 from coffre.model.protection import BucketDrill, Drill, Freshness, Retention
 from coffre.model.schedule import Schedule
 
-AgeRecipient = Annotated[str, Field(pattern=r"^age1[02-9ac-hj-np-z]{58}$", description="an age X25519 public key")]
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 TargetName = Annotated[str, Field(pattern=TARGET_NAME, description="lower case, digits and dashes")]
 

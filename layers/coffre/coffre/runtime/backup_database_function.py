@@ -27,7 +27,7 @@ from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinished
 from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
-from coffre.policy.streams import default_streams
+from coffre.policy.connection_counts import default_streams
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.certificates import verified_until
 from coffre.postgres.connection.client_tools import Children, PostgresTools

@@ -13,8 +13,8 @@ from coffre.model.database_target import Limits
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database.job import Sharing
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.policy.connection_counts import default_streams, streams_that_fit
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose, shape
-from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.restore import RestoreEvent
 from coffre.runtime.observability import log_failure

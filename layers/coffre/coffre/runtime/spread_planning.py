@@ -14,8 +14,8 @@ from coffre.operations.backup_database.job import Division, Spreading
 from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
 from coffre.operations.backup_database.spread.plan_files import StoredPlan
 from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.policy.connection_counts import default_streams, streams_that_fit
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
-from coffre.policy.streams import default_streams, streams_that_fit
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.function import LambdaContext, remaining_seconds

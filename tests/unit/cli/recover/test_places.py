@@ -18,7 +18,7 @@ from coffre_cli.commands.recover.destinations import (
     connection_of,
     refuse_used,
 )
-from coffre_cli.commands.recover.journal import Journal, JournalError
+from coffre_cli.commands.recover.progress_file import ProgressError, ProgressFile
 
 URL = "postgresql://me:to%70secret@db.example:5433/new"
 
@@ -90,16 +90,16 @@ def test_without_server_programs_the_error_says_what_to_install(
 
 
 def test_two_runs_do_not_work_in_one_directory(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "work")
-    with journal.held(), pytest.raises(JournalError) as second, Journal(tmp_path / "work").held():
+    progress = ProgressFile(tmp_path / "work")
+    with progress.held(), pytest.raises(ProgressError) as second, ProgressFile(tmp_path / "work").held():
         pass
     assert second.value.code == "RECOVERY_RUNNING"
-    with journal.held():
+    with progress.held():
         pass
 
 
 def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.file.write_text('{"format": 2}')
-    with pytest.raises(JournalError, match="cannot be read"):
-        journal.read()
+    progress = ProgressFile(tmp_path)
+    progress.file.write_text('{"format": 2}')
+    with pytest.raises(ProgressError, match="cannot be read"):
+        progress.read()

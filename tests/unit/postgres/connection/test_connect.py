@@ -16,8 +16,8 @@ from psycopg2.extensions import parse_dsn
 from coffre.model.database_target import Tls
 from coffre.model.errors import SecretError
 from coffre.postgres.connection.address import Connection, apply_tls, conninfo_of
-from coffre.postgres.connection.connect import session_settings
 from coffre.postgres.connection.connection_secret import parse_secret
+from coffre.postgres.connection.session_settings import session_settings
 from coffre_local.certificate import write_certificate
 
 RDS = {

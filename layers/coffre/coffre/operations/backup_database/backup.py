@@ -29,8 +29,8 @@ from coffre.operations.runs.locked_backup import locking_vault
 from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.session_pool import SessionPool
+from coffre.policy.connection_counts import streams_that_fit
 from coffre.policy.slicing import Part
-from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import ArchiveDumper
 from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
 from coffre.vault.entries import EntryWriter

@@ -23,8 +23,8 @@ from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import Meter
+from coffre.policy.connection_counts import streams_that_fit
 from coffre.policy.spread import Shape
-from coffre.policy.streams import streams_that_fit
 from coffre.postgres.connection.free_connections import free_connections
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.restore_lock import share_guard

@@ -12,7 +12,7 @@ import psycopg2.extensions
 
 from coffre.model.errors import CoffreError, ConnectTransientError
 from coffre.policy.checks.endpoint import Endpoint, Sharing, SnapshotExport
-from coffre.policy.streams import streams_that_fit
+from coffre.policy.connection_counts import streams_that_fit
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, connect_bare, one_line
 from coffre.postgres.connection.free_connections import free_connections

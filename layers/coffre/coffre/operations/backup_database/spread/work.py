@@ -22,8 +22,8 @@ from coffre.operations.backup_database.spread.step import Step, connected, newes
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
 from coffre.operations.runs.watchdog import Watch
+from coffre.policy.connection_counts import streams_that_fit
 from coffre.policy.slicing import Part
-from coffre.policy.streams import streams_that_fit
 from coffre.postgres.source.dump import SliceReader
 from coffre.postgres.source.present_catalog import PresentCatalog, present_catalog
 from coffre.postgres.source.snapshot import Holder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coffre.policy.streams import default_streams, streams_that_fit
+from coffre.policy.connection_counts import default_streams, streams_that_fit
 
 
 @pytest.mark.parametrize(

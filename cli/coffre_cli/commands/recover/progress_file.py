@@ -1,4 +1,4 @@
-"""The working directory of a recovery: the journal, which is also the report, and its page."""
+"""The working directory of a recovery: the progress file, which is also the report, and its page."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Final
 from pydantic import ValidationError
 
 from coffre.model.errors import PermanentError
-from coffre.model.recovery import JOURNAL, Recovery
+from coffre.model.recovery import PROGRESS_FILE, Recovery
 from coffre.policy.recovery import is_complete
 
 _PAGE: Final = "recovery.html"
 _LOCK: Final = ".lock"
 
 
-class JournalError(PermanentError):
+class ProgressError(PermanentError):
     """The working directory has no recovery to resume, or one that this run must not touch."""
 
     default_code = "RECOVERY_JOURNAL"
 
 
-class Journal:
+class ProgressFile:
     """The document in a working directory. Each change is on the disk before the next step begins."""
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +34,7 @@ class Journal:
     @property
     def file(self) -> Path:
         """The document."""
-        return self.directory / JOURNAL
+        return self.directory / PROGRESS_FILE
 
     @property
     def page(self) -> Path:
@@ -46,20 +46,20 @@ class Journal:
 
         Raises
         ------
-        JournalError
+        ProgressError
             `RECOVERY_UNKNOWN`: no recovery was begun here. `RECOVERY_JOURNAL`: it cannot be read.
         """
         try:
             return Recovery.model_validate_json(self.file.read_bytes())
         except FileNotFoundError as error:
-            raise JournalError(
+            raise ProgressError(
                 f"{self.directory} has no recovery that could be resumed.",
                 code="RECOVERY_UNKNOWN",
                 hint="Name its directory with --work DIR, or begin one: coffre recover --kit DIR",
             ) from error
         except (OSError, ValidationError) as error:
-            raise JournalError(
-                f"The journal {self.file} cannot be read.",
+            raise ProgressError(
+                f"The progress file {self.file} cannot be read.",
                 detail=error.strerror if isinstance(error, OSError) else "It was changed, or is of another version.",
                 hint="Begin again with another working directory: --work DIR. What is restored already is not touched.",
             ) from error
@@ -69,14 +69,14 @@ class Journal:
 
         Raises
         ------
-        JournalError
+        ProgressError
             `RECOVERY_UNFINISHED`
         """
         if not self.file.exists():
             return
         before = self.read()
         if before.confirmed_at is not None and not before.is_rehearsal and not is_complete(before):
-            raise JournalError(
+            raise ProgressError(
                 f"The recovery of {before.began_at:%Y-%m-%d %H:%M} UTC in {self.directory} has not ended.",
                 code="RECOVERY_UNFINISHED",
                 hint=f"Continue it: coffre recover --resume --work {self.directory}. Or begin another one with another "
@@ -97,14 +97,14 @@ class Journal:
 
         Raises
         ------
-        JournalError
+        ProgressError
             `RECOVERY_RUNNING`, `RECOVERY_JOURNAL`
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise JournalError(
+            raise ProgressError(
                 f"The working directory {self.directory} cannot be used.",
                 detail=error.strerror,
                 hint="Name another one: --work DIR",
@@ -119,7 +119,7 @@ class Journal:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise JournalError(
+            raise ProgressError(
                 f"Another `coffre recover` works in {self.directory}.",
                 code="RECOVERY_RUNNING",
                 hint="Wait for it, or use another working directory: --work DIR",
