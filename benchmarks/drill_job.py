@@ -15,8 +15,8 @@ from ulid import ULID
 
 from benchmarks.newest import newest
 from coffre.model.drill import Outcome
+from coffre.model.drill_options import Drill
 from coffre.model.drill_report import DrillState
-from coffre.model.protection import Drill
 from coffre.operations.drill.database import drill
 from coffre.operations.drill.job import DrillJob
 from coffre.operations.runs.parallel_map import ThreadRunner

@@ -52,7 +52,7 @@ def find_reading_place(stack: str | None, source: str | None) -> Place:
 
 def _reading(place: DeployedStack, own: Vault, source: str | None) -> Vault:
     from coffre.operations.stored_backup.read_copies import reading
-    from coffre.runtime.destinations import Opening
+    from coffre.runtime.copy_destinations import Opening
     from coffre.runtime.reading import places_of
     from coffre.runtime.sources import read_secret
 
@@ -100,7 +100,7 @@ def open_copy(deployed: DeployedStack, source: str) -> tuple[Vault, str | None]:
 
     from coffre.model.addresses import parse_address
     from coffre.model.copies import DESTINATION_NAME
-    from coffre.runtime.destinations import Opening, open_address, open_destination
+    from coffre.runtime.copy_destinations import Opening, open_address, open_destination
     from coffre.runtime.sources import read_secret
     from coffre.vault.vault import Vault
 

@@ -213,7 +213,7 @@ def _no_identity(place: str, why: str | None) -> EncryptionError:
 def open_store(choice: VaultChoice) -> Store:
     """Return the store of a vault, which may be empty; raises what opening it raises."""
     from coffre.model.addresses import parse_address
-    from coffre.runtime.destinations import Opening, open_address
+    from coffre.runtime.copy_destinations import Opening, open_address
 
     return open_address(
         parse_address(choice.place), Opening(_CONNECTIONS), endpoint_url=choice.endpoint_url, region=choice.region

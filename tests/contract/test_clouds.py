@@ -14,7 +14,7 @@ from tests.contract.objects import keys_of, put, sha256
 from coffre.model.addresses import parse_address
 from coffre.model.copies import Destination
 from coffre.model.errors import ObjectMissingError, SecretError, StoreError, StoreTransientError
-from coffre.runtime.destinations import Opening, open_address, open_destination
+from coffre.runtime.copy_destinations import Opening, open_address, open_destination
 from coffre.stores.cloud import CloudStore
 from coffre.stores.cloud_clients import AzureKey
 from coffre.stores.request_counts import Tally

@@ -22,9 +22,9 @@ from coffre.alerts.message import Message
 from coffre.buckets.client import parse_store_secret
 from coffre.buckets.s3_xml import parse_page, parse_pairs
 from coffre.model.configuration import parse_configuration
+from coffre.model.configuration_mistakes import read_new_document
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Frame
-from coffre.model.new_document import read_new_document
 from coffre.postgres.archive.reader import Archive, Compression, Section, TocEntry, read_archive
 from coffre.postgres.archive.writer import LargeObject, custom_header, large_objects_block, read_large_objects
 from coffre.postgres.connection.connection_secret import parse_secret

@@ -27,10 +27,10 @@ from ulid import ULID
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup
+from coffre.model.drill_options import BucketDrill
 from coffre.model.drill_report import DrillReport, Verdict
 from coffre.model.errors import StoreTransientError
 from coffre.model.manifest import ObjectFacts
-from coffre.model.protection import BucketDrill
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace

@@ -9,7 +9,7 @@ import psycopg2.extensions
 import pytest
 from tests.integration.conftest import run_sql, with_password
 
-from coffre.model.protection import DrillCheck
+from coffre.model.drill_options import DrillCheck
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, connect_bare

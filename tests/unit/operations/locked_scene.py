@@ -16,7 +16,7 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.kinds import TargetKind
 from coffre.model.locks import LockMode
 from coffre.model.manifest import EntriesFile, Manifest, PackReference
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, RotationReport
 from coffre.operations.rotate.hold import HoldJob
 from coffre.operations.runs.locked_backup import locking_vault, secure

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import ConfigurationError
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.policy.locking import (
     FIRST,
     ROLLING,

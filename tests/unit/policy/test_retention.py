@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ulid import ULID
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision
 from coffre.policy.retention import decide
 

@@ -15,7 +15,7 @@ from coffre.model.backup import Status, Tier
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.database_target import DatabaseTarget, FoundDatabase
 from coffre.model.drill import Outcome
-from coffre.model.protection import BucketDrill
+from coffre.model.drill_options import BucketDrill
 from coffre.model.server import SeenDatabase
 from coffre.model.status import Standing
 from coffre.model.status_facts import Facts, Source, TargetFacts, Unread

@@ -32,7 +32,7 @@ def to_address(
     from coffre.operations.copy.copy_backup import CopyJob, Sent, copy_backup
     from coffre.operations.copy.copy_target import Copied
     from coffre.operations.stored_backup.copied_records import copy_records
-    from coffre.runtime.destinations import open_address
+    from coffre.runtime.copy_destinations import open_address
     from coffre.vault.vault import Vault
 
     address = parse_address(to)

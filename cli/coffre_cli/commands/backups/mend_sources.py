@@ -36,7 +36,7 @@ def sources_of(place: Place, target: str, source: str | None, backup_id: str | N
         No copy is configured for this target, or none has this name.
     """
     from coffre.operations.stored_backup.read_copies import most_likely_first
-    from coffre.runtime.destinations import Opening
+    from coffre.runtime.copy_destinations import Opening
     from coffre.runtime.reading import places_of
     from coffre.runtime.sources import read_secret
     from coffre.stores.with_copies import Place as Source
@@ -63,6 +63,6 @@ def sources_of(place: Place, target: str, source: str | None, backup_id: str | N
 
 def _open(address: str) -> Store:
     from coffre.model.addresses import parse_address
-    from coffre.runtime.destinations import Opening, open_address
+    from coffre.runtime.copy_destinations import Opening, open_address
 
     return open_address(parse_address(address), Opening(_CONNECTIONS))

@@ -116,7 +116,7 @@ def put_in_effect(deployed: DeployedStack, wanted: NamedDocument, note: str | No
     FunctionFailedError
         The function refused it, for example with `CONFIGURATION_CHANGED`: another person was faster.
     """
-    from coffre.model.new_document import read_new_document
+    from coffre.model.configuration_mistakes import read_new_document
 
     current = deployed.current_configuration
     configuration = read_new_document(wanted.text, where=wanted.label)

@@ -43,7 +43,7 @@ def check(
 
     --live asks with your own AWS credentials; whether the functions may read a secret is seen by coffre doctor.
     """
-    from coffre.model.new_document import read_new_document
+    from coffre.model.configuration_mistakes import read_new_document
     from coffre.policy.objectives import unreachable
 
     refuse_vault("config")

@@ -82,7 +82,7 @@ def file_document(name: str) -> NamedDocument:
     ConfigurationError
         `CONFIGURATION_MISSING`: no such file, or it cannot be read. `CONFIGURATION_INVALID`: it is no document.
     """
-    from coffre.model.new_document import readable_text
+    from coffre.model.configuration_mistakes import readable_text
 
     label = "stdin" if name == "-" else name
     try:

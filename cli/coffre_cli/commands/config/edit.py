@@ -79,7 +79,7 @@ def _for_people(text: str) -> str:
 
 def _edited(draft: Path) -> NamedDocument:
     """Let a person edit a draft until it has no mistakes; raises the last error when they stop."""
-    from coffre.model.new_document import read_new_document
+    from coffre.model.configuration_mistakes import read_new_document
 
     while True:
         _run_editor(draft)

@@ -44,7 +44,7 @@ from coffre.policy.checks.stack_facts import Function, Network, StackFacts
 from coffre.policy.checks.vault_facts import LockProbe, VaultSettings
 from coffre.policy.journal_health import has_journal
 from coffre.policy.objectives import unreachable
-from coffre.runtime.destinations import open_destination
+from coffre.runtime.copy_destinations import open_destination
 from coffre.runtime.sources import read_secret
 from coffre_cli import aws
 from coffre_cli.deployed import DeployedStack

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from coffre.model.new_document import read_new_document
+from coffre.model.configuration_mistakes import read_new_document
 from coffre_cli.commands.init.existing_resources import Before, Place, Secrets
 from coffre_cli.commands.init.plan import Answers, Plan, compact
 from coffre_cli.commands.init.questions import InitError

@@ -36,7 +36,7 @@ from coffre_cli.confirming import Confirmed
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
     from coffre.model.configuration import Configuration
-    from coffre.model.protection import Drill
+    from coffre.model.drill_options import Drill
     from coffre.model.restore_report import RestoreReport
     from coffre.postgres.connection.address import Connection
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from coffre.model.document import Document
+from coffre.model.drill_options import BucketDrill
 from coffre.model.kinds import TargetKind
-from coffre.model.protection import BucketDrill
 from coffre.model.target import Target
 
 # As S3 names buckets, and more widely: Supabase takes spaces, upper case and others too. Never a slash: it ends the

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from coffre.model.bucket_target import ObjectStore
 from coffre.model.document import Document, FrozenModel
 from coffre.model.locks import LockProgress
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.target import TargetName
 
 DESTINATION_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"

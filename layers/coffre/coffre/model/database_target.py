@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from coffre.model.document import Document
+from coffre.model.drill_options import Drill
 from coffre.model.journal_options import JournalOptions
 from coffre.model.kinds import Contents, TargetKind
-from coffre.model.protection import Drill
 from coffre.model.server import SeenDatabase
 from coffre.model.target import Target
 from coffre.model.times import parse_span

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from coffre.model.bucket_target import BucketSource, ObjectLimits, ObjectStore
+from coffre.model.drill_options import BucketDrill
 from coffre.model.kinds import TargetKind
-from coffre.model.protection import BucketDrill
 from coffre.model.repositories import Organisation, RepositorySource
 from coffre.model.schedule import Schedule
 from coffre.model.target import Target

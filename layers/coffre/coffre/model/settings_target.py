@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from coffre.model.bucket_target import BucketSource, ObjectLimits, ObjectStore
+from coffre.model.drill_options import BucketDrill
 from coffre.model.kinds import TargetKind
-from coffre.model.protection import BucketDrill
 from coffre.model.schedule import Schedule
 from coffre.model.target import Target
 

@@ -10,9 +10,11 @@ from coffre.model.age_recipient import AgeRecipient
 from coffre.model.alert_rules import TargetAlerts
 from coffre.model.confirmation_rules import ConfirmationRules
 from coffre.model.document import Document
+from coffre.model.drill_options import BucketDrill, Drill
+from coffre.model.freshness_limits import Freshness
 from coffre.model.kinds import TargetKind
 from coffre.model.objectives import Objective
-from coffre.model.protection import BucketDrill, Drill, Freshness, Retention
+from coffre.model.retention import Retention
 from coffre.model.schedule import Schedule
 
 TARGET_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"

@@ -13,7 +13,7 @@ from typing import Final
 
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import ConfigurationError
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 
 # What a run stores is locked for this long at first, and until its real end right before the manifest is written: what
 # a failed run leaves must not stay for a year.

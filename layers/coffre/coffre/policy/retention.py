@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from coffre.model.backup import Backup, Status, Tier
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision
 
 type _Key = tuple[datetime, str]

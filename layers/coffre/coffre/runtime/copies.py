@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coffre.model.copies import Destination
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.destinations import Opening, open_destination
+from coffre.runtime.copy_destinations import Opening, open_destination
 from coffre.vault.vault import Vault
 
 

@@ -25,7 +25,7 @@ from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
-from coffre.runtime.destinations import Opening, open_destination
+from coffre.runtime.copy_destinations import Opening, open_destination
 from coffre.runtime.environment import Settings
 from coffre.runtime.events.copy import CopiedElsewhere, CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now

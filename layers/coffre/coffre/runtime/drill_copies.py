@@ -16,7 +16,7 @@ from coffre.model.drill import Outcome
 from coffre.model.drill_report import DrillReport
 from coffre.model.errors import BackupStateError
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.destinations import Opening, open_destination
+from coffre.runtime.copy_destinations import Opening, open_destination
 from coffre.runtime.events.drill import DrillEvent
 from coffre.vault.vault import Vault
 

@@ -14,10 +14,10 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import Rehearsal
+from coffre.model.drill_options import BucketDrill, Drill
 from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
-from coffre.model.protection import BucketDrill, Drill
 from coffre.model.words import span
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.database import drill

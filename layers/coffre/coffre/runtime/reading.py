@@ -15,7 +15,7 @@ from coffre.model.moment import Moment
 from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.destinations import Opening, open_destination
+from coffre.runtime.copy_destinations import Opening, open_destination
 from coffre.stores.store import Store
 from coffre.stores.with_copies import VAULT, Place
 from coffre.vault.vault import Vault

@@ -17,7 +17,7 @@ from coffre.model.backup import Failure
 from coffre.model.document import FrozenModel, describe_validation
 from coffre.model.errors import EventError, SettingsError
 from coffre.model.locks import LockMode
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import RotationReport
 from coffre.operations.rotate.rotate_received import ReceivedJob, rotate_received
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now

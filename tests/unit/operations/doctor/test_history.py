@@ -10,9 +10,9 @@ from coffre.model.backup import Tier
 from coffre.model.bucket_target import BucketTarget
 from coffre.model.database_target import DatabaseTarget
 from coffre.model.drill import Outcome
+from coffre.model.drill_options import BucketDrill
 from coffre.model.drill_report import DrillReport
 from coffre.model.kinds import TargetKind
-from coffre.model.protection import BucketDrill
 from coffre.operations.doctor.history import keys_opened, read_history
 from coffre.policy.checks.answers import Trouble
 from coffre.policy.checks.history_facts import DrillSeen, NewestBackup, Proofs

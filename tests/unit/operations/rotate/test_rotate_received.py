@@ -16,7 +16,7 @@ from ulid import ULID
 
 from coffre.model.backup import Backup, Tier
 from coffre.model.locks import Lock, LockMode
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, RotationReport
 from coffre.operations.rotate.rotate_received import ReceivedJob, rotate_received
 from coffre.vault.locks import VaultLocks

@@ -11,7 +11,6 @@ from tests.unit.policy.checks.bench import Fixture
 from coffre.model.backup import Failure
 from coffre.policy.checks.activity import Activity, Slot, Transaction
 from coffre.policy.checks.address import Address, DatabaseSecret
-from coffre.policy.checks.capacity import Provider, Runs, Volume
 from coffre.policy.checks.check import Facts, facts_of
 from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.endpoint import Endpoint, Sharing, SnapshotExport, Standby
@@ -20,6 +19,7 @@ from coffre.policy.checks.login import Encryption, Login
 from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Role, Settings, Unreadable
 from coffre.policy.checks.server import Server
+from coffre.policy.checks.time_limit import Provider, Runs, Volume
 
 _NOW: Final = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
 _YEAR: Final = timedelta(days=365)

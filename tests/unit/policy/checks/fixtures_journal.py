@@ -7,9 +7,9 @@ from typing import Final
 
 from tests.unit.policy.checks.bench import Fixture
 
-from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.check import Facts, facts_of
 from coffre.policy.checks.journal import JournalServer
+from coffre.policy.checks.time_limit import Provider
 
 _GIB: Final = 1 << 30
 _SERVER: Final = JournalServer("logical", "backup", True, 3, 10, False, 8 * _GIB, 2 * _GIB)

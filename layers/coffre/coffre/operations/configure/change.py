@@ -10,6 +10,7 @@ from typing import Final
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
 from coffre.model.configuration import Configuration, parse_configuration
+from coffre.model.configuration_mistakes import read_new_document
 from coffre.model.configuration_version import (
     ConfigurationVersion,
     CurrentConfiguration,
@@ -18,7 +19,6 @@ from coffre.model.configuration_version import (
 )
 from coffre.model.confirmation import Act, Facts, Overwritten, Plan, Request, Seen
 from coffre.model.errors import ConfigurationError
-from coffre.model.new_document import read_new_document
 from coffre.policy.configuration_change import Change, changes, listed
 
 NAME: Final = "configuration"

@@ -21,7 +21,6 @@ from coffre.model.journal_options import JournalOptions
 from coffre.operations.doctor.checkup import Reader
 from coffre.policy.checks.activity import Activity
 from coffre.policy.checks.address import Address, DatabaseSecret, address_ipv6_only
-from coffre.policy.checks.capacity import Provider, Runs, Volume
 from coffre.policy.checks.check import Unread
 from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.endpoint import Endpoint, Sharing, SnapshotExport, Standby
@@ -32,6 +31,7 @@ from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.publication import JournalPublication
 from coffre.policy.checks.role import Role, Settings, Unreadable
 from coffre.policy.checks.server import Server
+from coffre.policy.checks.time_limit import Provider, Runs, Volume
 from coffre.policy.patterns import schema_pattern, table_pattern
 from coffre.policy.profiles import PROFILES, Profile, detect, fits
 from coffre.postgres.connection.address import Connection

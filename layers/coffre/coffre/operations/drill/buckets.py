@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Final
 
 from coffre.model.backup import Backup, Progress
+from coffre.model.drill_options import BucketDrill
 from coffre.model.drill_report import DrillReport, ObjectProof, Sample, Verdict
 from coffre.model.errors import CoffreError, DeadlineError, DrillImpossibleError, IntegrityError, RunStoppedError
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Entry, Manifest, ObjectFacts
-from coffre.model.protection import BucketDrill
 from coffre.model.storage import StorageScope
 from coffre.model.words import counted
 from coffre.operations.drill.findings import Found

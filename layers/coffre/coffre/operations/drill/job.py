@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from coffre.model.backup import Backup, Progress
+from coffre.model.drill_options import Drill
 from coffre.model.drill_report import DrillState
 from coffre.model.journal import JournalState
 from coffre.model.journal_proof import JournalProof
-from coffre.model.protection import Drill
 from coffre.operations.runs.parallel_map import Runner
 from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import Children, PostgresTools

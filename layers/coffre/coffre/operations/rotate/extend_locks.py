@@ -18,7 +18,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError, StoreError
 from coffre.model.locks import LockProgress
 from coffre.model.manifest import Manifest
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem
 from coffre.model.words import counted
 from coffre.operations.stored_backup.open_backup import manifest_of

@@ -14,7 +14,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper

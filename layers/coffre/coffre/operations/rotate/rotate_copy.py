@@ -20,7 +20,7 @@ from coffre.model.copies import Copy, CopyStatus, Destination
 from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.locks import LockProgress
 from coffre.model.points import PointRecord
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.operations.rotate.delete_damaged import MakingWay
 from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of

@@ -15,7 +15,7 @@ from pathlib import Path
 from coffre.model.backup import Backup, Restore, Status
 from coffre.model.errors import DeadlineError, IntegrityError
 from coffre.model.points import PointRecord
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
 from coffre.operations.rotate.rotate_copy import unless_locked
 from coffre.operations.rotate.sweep import sweep

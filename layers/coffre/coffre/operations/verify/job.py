@@ -12,7 +12,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, IntegrityError
 from coffre.model.manifest import Manifest
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.verification import Damage, DamageReport, Level
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.damages import Place, once, place_of

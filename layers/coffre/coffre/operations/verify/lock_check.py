@@ -16,7 +16,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.locks import LockState
 from coffre.model.manifest import Manifest
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from coffre.model.rotation import Problem
 from coffre.policy.locking import least_until
 from coffre.vault.layout import writer_of

@@ -10,8 +10,8 @@ from coffre.model.checkup import CheckResult, Severity, State
 from coffre.model.journal_options import PUBLICATION
 from coffre.model.names import quoted
 from coffre.model.words import size
-from coffre.policy.checks.capacity import Provider
 from coffre.policy.checks.check import Finding, check, names
+from coffre.policy.checks.time_limit import Provider
 
 _MIB: Final = 1 << 20
 _ENOUGH_BYTES: Final = 256 * _MIB

@@ -11,7 +11,6 @@ from coffre.policy.checks import (
     activity,
     address,
     buckets,
-    capacity,
     contents,
     copies,
     endpoint,
@@ -30,6 +29,7 @@ from coffre.policy.checks import (
     server,
     settings,
     stack,
+    time_limit,
     vault,
 )
 from coffre.policy.checks.check import Check, Facts
@@ -45,7 +45,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     activity,
     journal,
     publication,
-    capacity,
+    time_limit,
     managed,
     vault,
     copies,

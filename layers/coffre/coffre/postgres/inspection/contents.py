@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from coffre.model.names import shown
-from coffre.policy.checks.capacity import Volume
 from coffre.policy.checks.contents import Contents
 from coffre.policy.checks.extensions import Collations, Extensions
 from coffre.policy.checks.managed import Managed, Sealed
 from coffre.policy.checks.role import Unreadable
+from coffre.policy.checks.time_limit import Volume
 from coffre.policy.patterns import is_left_database, is_staging_schema
 from coffre.policy.profiles import Profile
 from coffre.postgres.inspection.sessions import Query

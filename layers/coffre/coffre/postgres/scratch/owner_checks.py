@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg2
 
+from coffre.model.drill_options import DrillCheck
 from coffre.model.drill_report import CheckProof
-from coffre.model.protection import DrillCheck
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, one_line

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from coffre.model.configuration import parse_configuration
+from coffre.model.configuration_mistakes import read_new_document
 from coffre.model.configuration_version import LONGEST_DOCUMENT_BYTES
 from coffre.model.errors import ConfigurationError
-from coffre.model.new_document import read_new_document
 from coffre.vault.codec import new_identity, public_key
 
 RECIPIENT = public_key(new_identity())

@@ -20,7 +20,7 @@ from coffre.model.copies import (
 )
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
-from coffre.runtime.destination_secrets import parse_azure_secret, parse_google_key
+from coffre.runtime.copy_destination_secrets import parse_azure_secret, parse_google_key
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.locking import locking
 from coffre.stores.request_counts import Tally

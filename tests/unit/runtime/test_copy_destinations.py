@@ -12,7 +12,7 @@ from coffre.model.addresses import parse_address
 from coffre.model.copies import Destination
 from coffre.model.errors import SecretError, StoreError
 from coffre.model.locks import LockMode
-from coffre.runtime.destinations import Opening, open_address, open_destination
+from coffre.runtime.copy_destinations import Opening, open_address, open_destination
 from coffre.stores.request_counts import Tally
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import S3Credentials, make_client
