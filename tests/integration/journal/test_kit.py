@@ -200,10 +200,14 @@ def test_the_kit_restores_a_journal_by_pgoutput(
     story = Story(round_trip, f"CREATE PUBLICATION coffre FOR TABLE {tables}")
     story.go_on(*CHANGES[3:])
     drain(story.job)
+    run(story.source, "UPDATE bare SET note = NULL; DELETE FROM bare WHERE yes; DELETE FROM pointing")
+    run(story.source, "ALTER TABLE noted ADD COLUMN more int")
+    drain(story.job)
 
     ended = kit_of(story, toolchain.postgresql(18), tmp_path)("--at", "end")
 
     assert ended.returncode == 0, ended.stderr
+    assert "WARNING: definitions were changed since" in ended.stdout
     for name in tables.split(", "):
         query = f"SELECT {name}::text FROM {name} ORDER BY 1"
         assert rows(round_trip.copy, query) == rows(round_trip.source, query)

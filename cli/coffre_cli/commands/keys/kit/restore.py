@@ -385,6 +385,10 @@ class Database:
         status, answer, said = self.attempt(sql, database)
         return refuse(said, status) if status else answer
 
+    def ask_json(self, sql: str) -> list[Any]:
+        """Return the rows that the server puts together; where there is none, it answers NULL."""
+        return list(json.loads("".join(self.ask(sql)) or "[]"))
+
     def refusal(self, chunks: Iterable[bytes], *options: str | bytes) -> bytes | None:
         """Send bytes to psql, and return what it says if the server refuses some of them; None: it does not."""
         status, said = self.sent(chunks, *options)
@@ -510,6 +514,12 @@ def first_path(paths: Iterable[str], refusal: Callable[[str], bytes | None]) -> 
     return None, next(iter(said.values()))
 
 
+def say_path(what: str, path: str, them: str = "them") -> None:
+    """Say which path something needed, if it is not ours."""
+    if path != OURS:
+        say(f"{what} with the search_path {path}: without, the server refuses {them}.")
+
+
 def name(*parts: str) -> str:
     """Return an SQL name."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
@@ -540,7 +550,7 @@ def make_database(database: Database, content: dict[str, Any], wanted: str) -> N
 
 def make_roles(database: Database, backup: Backup, roles: bytes | None, *, make: bool) -> None:
     """Stop when a role of the backup is missing, or make it, without a login."""
-    known = json.loads("".join(database.ask("SELECT json_agg(rolname) FROM pg_roles;")))
+    known = database.ask_json("SELECT json_agg(rolname) FROM pg_roles;")
     missing = [role for role in backup.manifest["content"].get("roles", []) if role not in known]
     if not missing:
         return
@@ -640,8 +650,8 @@ class Archive:
             self.refused.append(
                 b"".join(b"-- %b\n" % shown(line).encode() for line in why.splitlines()) + statements + b"\n"
             )
-        elif path != OURS:
-            say(f"{what}: made with the search_path {path}: without, the server refuses it.")
+        else:
+            say_path(f"{what}: made", path, "it")
 
     def _script(
         self, section: str, listed: list[bytes] | None, *options: str, instead: dict[bytes, bytes] | None = None
@@ -705,8 +715,8 @@ def load_tables(database: Database, backup: Backup) -> None:
                 known = paths_of(content, lambda: owner_of(database, into))
                 path, why = first_path(itertools.chain(paths[-1:], known), refusal)
                 paths.append(path or refuse(why))
-            for path in dict.fromkeys(path for path in paths if path != OURS):
-                say(f"Rows of {name(*into)} were loaded with the search_path {path}: without, the server refuses them.")
+            for path in dict.fromkeys(paths):
+                say_path(f"Rows of {name(*into)} were loaded", path)
 
     for place in list(slices):
         if place not in tables:
@@ -1288,7 +1298,7 @@ class Replay:
         firing = database.ask(FIRING)
         if firing:
             stop(f"triggers or rules fire always, and would change rows again: {', '.join(firing)}. Disable them first")
-        found = json.loads("".join(database.ask(TABLES)) or "[]")
+        found = database.ask_json(TABLES)
         self.tables = {(one[0], one[1]): (one[2], *[columns or [] for columns in one[3:]]) for one in found}
 
     def statement(self, line: str) -> tuple[tuple[str, str], str]:
@@ -1456,10 +1466,7 @@ def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> N
     """Apply the journal, set the sequences, and say what is not of the moment."""
     changes = apply_transactions(database, journal, work)
     for table, path in changes.taken:
-        if path != OURS:
-            say(
-                f"Changes of {name(*table)} were applied with the search_path {path}: without, the server refuses them."
-            )
+        say_path(f"Changes of {name(*table)} were applied", path)
     set_sequences(database, sequences_at(database, journal.readings()))
     upto = journal.until if journal.left else journal.at or journal.until
     say(f"Applied {journal.applied} transactions of the journal to the backup, up to {upto}.")
@@ -1513,8 +1520,8 @@ def sequences_at(database: Database, readings: list[list[dict[str, Any]]]) -> li
     values = collections.defaultdict(list)
     for value in itertools.chain(*readings):
         values[place_of(value)].append(value)
-    found = json.loads("".join(database.ask(SEQUENCES)) or "[]")
-    here = {(one[0], one[1]): Sequence(*one[2:]) for one in found if (one[0], one[1]) in values}
+    found = {(schema, sequence): Sequence(*facts) for schema, sequence, *facts in database.ask_json(SEQUENCES)}
+    here = {place: found[place] for place in values if place in found}
     read = set(map(place_of, readings[-1]))
     known = {place for place, one in here.items() if one.cycles or (place in read and not one.went_back(values[place]))}
     asked = [place for place, one in here.items() if one.column and (one.is_unique or place not in known)]
