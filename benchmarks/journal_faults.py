@@ -1,9 +1,10 @@
 """Random workloads whose journal is applied to a base, with drains that lose their advance and processes that die.
 
-    python -m benchmarks.journal_faults 100 [FIRST_SEED [vault | tail]]
+    python -m benchmarks.journal_faults 100 [FIRST_SEED [vault | tail | kit]]
 
 With `vault` drains store into a directory, are killed between two steps, run in small ones, and lose the catalog. With
-`tail` definitions are changed between two drains, and the moments in between are compared.
+`tail` definitions are changed between two drains, and the moments in between are compared; with `kit` what the recovery
+kit makes of them is compared with what Coffre does.
 Each run has a seed, which decides all that it does (tests/integration/journal_scene.py); majors 14 to 18 take turns.
 After each of several commits every row of every table is compared. The last line has the seeds that failed.
 """
@@ -21,6 +22,7 @@ from typing import Final
 
 from moto import mock_aws
 from tests.catalog_table import create
+from tests.integration.journal_kit_tails import play_kit
 from tests.integration.journal_scene import OPTIONS, Scene, play, scene
 from tests.integration.journal_tails import play_tail
 from tests.integration.journal_vault import Journal, drains_with_faults, journal_of
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> int:
                 traceback.print_exc()
                 failed.append(f"{seed} ({major})")
             print(f"{seed} ({major}) {'not equal' if failed[-1:] == [f'{seed} ({major})'] else 'equal'}", flush=True)
-    what = "moments compared" if kind == "tail" else "changes applied"
+    what = "moments compared" if kind in ("tail", "kit") else "changes applied"
     print(f"{runs - len(failed)} of {runs} equal, {changes} {what}; seeds that were not: {failed or 'none'}")
     return 1 if failed else 0
 
@@ -77,6 +79,7 @@ PLAYS: Final[dict[str, Callable[[ExitStack, Scene, int], int]]] = {
     "": lambda _, played, seed: play(played, seed),
     "vault": into_vault,
     "tail": lambda running, played, seed: play_tail(journal_in(running, played), seed),
+    "kit": lambda running, played, seed: play_kit(journal_in(running, played), seed),
 }
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import psycopg2
@@ -45,6 +46,7 @@ class Mark:
 
     moment: Moment
     hashes: dict[str, str]
+    at: datetime
 
 
 @dataclass
@@ -148,9 +150,9 @@ class Scene:
     def mark(self) -> None:
         """Remember what all tables have now."""
         with self.reader, self.reader.cursor() as cursor:
-            cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
-            ((lsn,),) = cursor.fetchall()
-        self.marks.append(Mark(Moment(lsn=parse_lsn(lsn)), self.hashes(self.reader)))
+            cursor.execute("SELECT pg_current_wal_insert_lsn()::text, clock_timestamp()")
+            ((lsn, at),) = cursor.fetchall()
+        self.marks.append(Mark(Moment(lsn=parse_lsn(lsn)), self.hashes(self.reader), at))
 
     def replay(self) -> Replay:
         return Replay(self.copy, self.source)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from tests.integration.journal_scene import TABLES, Mark, Scene, Workload
 from tests.integration.journal_vault import Journal, Killed, killed_at
 
 from coffre.model.errors import JournalError
-from coffre.model.journal import IntervalEnd
+from coffre.model.journal import IntervalEnd, JournalInterval
+from coffre.model.manifest import JournalBase
 from coffre.model.names import qualified
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.fitting import Fit, fit
@@ -41,12 +43,19 @@ CHANGES: Final = (
 )
 
 
-def play_tail(journal: Journal, seed: int) -> int:
-    """Run a workload in which definitions change, and compare the moments of the tail; returns how many there were.
+@dataclass(frozen=True)
+class Tailed:
+    """A journal with a tail, the marks in it before and after the change, and the tables that it concerned."""
 
-    Before the change every table has to be equal, after it every table that it did not concern, as far as transactions
-    fit. The drain that finds it is killed as the seed says.
-    """
+    before: list[Mark]
+    after: list[Mark]
+    concerned: tuple[str, ...]
+    base: JournalBase
+    interval: JournalInterval
+
+
+def tailed(journal: Journal, seed: int) -> Tailed:
+    """Run a workload in which definitions change. The drain that finds it is killed as the seed says."""
     scene = journal.scene
     scene.begin(TABLES)
     work = Workload(scene, seed)
@@ -55,6 +64,7 @@ def play_tail(journal: Journal, seed: int) -> int:
     for _ in range(20):
         work.step()
     scene.take_base()
+    base = journal.base()
     for _ in range(20):
         work.step()
     journal.drain()
@@ -68,21 +78,29 @@ def play_tail(journal: Journal, seed: int) -> int:
         with killed_at(chance.randrange(6)), suppress(Killed):
             journal.drain()
     journal.drain()
-    ended = journal.intervals()[-2]
+    return Tailed(before, after, concerned, base, journal.intervals()[-2])
+
+
+def play_tail(journal: Journal, seed: int) -> int:
+    """Run a workload in which definitions change, and compare the moments of the tail; returns how many there were.
+
+    Before the change every table has to be equal, after it every table that it did not concern, as far as transactions
+    fit.
+    """
+    scene, played = journal.scene, tailed(journal, seed)
     end, found = tail_of(journal)
-    scene.segments = [*journal.lines(ended), found]
-    base = scene.source
-    fitting = fit(lambda: iter(found), base.definitions, end.stored_lsn)
-    for mark in before:
+    scene.segments = [*journal.lines(played.interval), found]
+    fitting = fit(lambda: iter(found), scene.source.definitions, end.stored_lsn)
+    for mark in played.before:
         require(scene, mark, ())
-    reached = [mark for mark in after if is_reached(mark.moment, fitting)]
+    reached = [mark for mark in played.after if is_reached(mark.moment, fitting)]
     for number, mark in enumerate(reached):
         try:
-            require(scene, mark, concerned)
+            require(scene, mark, played.concerned)
         except JournalError as error:  # a constraint of before refuses a row of after: what came before is applied
             assert error.code == "JOURNAL_REPLAY"  # noqa: PT017
-            return len(before) + number
-    return len(before) + len(reached)
+            return len(played.before) + number
+    return len(played.before) + len(reached)
 
 
 def marks_of(work: Workload, number: int) -> list[Mark]:

@@ -12,13 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.integration import journal_story
-from tests.integration.contents import RoundTrip, RoundTripOn, rows, run
+from tests.integration.contents import RoundTrip, RoundTripOn, rows, run, value
 from tests.integration.journal_story import Story, journal_of
 from tests.integration.vault.test_format_document import SCRIPT
 
+from coffre.model.restore_report import RestoreReport
 from coffre.operations.journal.drain import drain
 from coffre.operations.journal.switch_off import switch_off
 from coffre_local.postgres_server import PostgresServer
+from coffre_local.sample import fingerprint, sequences
 from coffre_local.toolchain import Toolchain
 
 # What a careless script trips over: kinds of identities, values that are left out, names, literals of the shell.
@@ -86,14 +88,11 @@ def test_the_kit_restores_a_base_and_its_journal(round_trip: RoundTrip, toolchai
     story.go_on()
     drain(story.job)
     first, last = story.turns
-    run(story.source, "DELETE FROM bill", "DROP TABLE bill CASCADE")
-    drain(story.job)
     restore = kit_of(story, toolchain.postgresql(18), tmp_path)
 
     ended = restore("--at", "end")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.search(r"^Applied \d\d transactions of the journal", ended.stdout, re.MULTILINE)
-    assert "is stored too (the tail), and is not applied here" in ended.stdout
     last.require(story.round_trip.copy)
     story.drop_copy()
     ended = restore("--at", first.at)
@@ -102,15 +101,94 @@ def test_the_kit_restores_a_base_and_its_journal(round_trip: RoundTrip, toolchai
     story.drop_copy()
 
     # Moments that are not stored, and a journal that lacks a part, are refused before anything is made
-    refused = restore("--at", "2999-01-01").stderr
-    assert "STOP: the journal of this backup is stored up to" in refused
-    assert "(the tail)" in refused
+    assert "STOP: the journal of this backup is stored up to" in restore("--at", "2999-01-01").stderr
     assert "STOP: no backup of shop before this moment" in restore("--at", "2001-01-01").stderr
     assert "STOP: --at soon is no time" in restore("--at", "soon").stderr
     interval, *_ = sorted((tmp_path / "vault/v1/journal/shop").iterdir())
     records = sorted(interval.glob("[0-9]*.json"))
     records[-1].write_text(records[-1].read_text().replace('"previous":"', '"previous":"0', 1))
     assert "does not follow the one before it" in restore("--at", "end").stderr
+    switch_off(story.job)
+
+
+def test_the_kit_restores_the_moments_of_a_tail_as_coffre_does(
+    round_trip: RoundTrip, toolchain: Toolchain, tmp_path: Path
+) -> None:
+    story, copy = Story(round_trip), round_trip.copy
+
+    def now() -> str:
+        return str(value(story.source, "SELECT clock_timestamp()::text"))
+
+    def by_coffre(at: dict[str, str]) -> tuple[object, object, RestoreReport]:
+        answer = round_trip.coffre.restore("latest", copy, target="shop", at=at)
+        found = fingerprint(copy), sequences(copy), story.report(answer)
+        story.drop_copy()
+        return found
+
+    story.go_on()
+    drain(story.job)
+    # Given a tail with a sequence that is set back, a row that a constraint of before refuses, and one that did not fit
+    story.go_on()
+    run(story.source, "SELECT setval('customer_id_seq', 2)", "ALTER TABLE bill DROP CONSTRAINT bill_cents_check")
+    run(story.source, "INSERT INTO part VALUES (60, 'before')")
+    run(story.source, "DELETE FROM named; INSERT INTO bill (customer, cents) SELECT min(id), -1 FROM customer")
+    run(story.source, "INSERT INTO part VALUES (61, 'after')")
+    behind = now()
+    run(story.source, "DROP TABLE bill CASCADE", "ALTER TABLE customer ADD COLUMN more int DEFAULT 3")
+    run(story.source, "INSERT INTO customer (id, name, more) VALUES (7000, 'later', 4)")
+    last = now()
+    drain(story.job)
+    _, turn = story.turns
+    restore = kit_of(story, toolchain.postgresql(18), tmp_path)
+
+    # Before the change all is there, and the kit says what the report says
+    kit = restore("--at", turn.at)
+    assert (kit.returncode, kit.stderr) == (0, "")
+    turn.require(copy)
+    of_kit = fingerprint(copy), sequences(copy)
+    story.drop_copy()
+    *of_coffre, report = by_coffre({"time": turn.at})
+    assert list(of_kit) == of_coffre
+    [warning] = [note for note in report.notes if note.startswith("WARNING: definitions")]
+    assert re.findall(r"^WARNING: definitions were .* this moment\.", kit.stdout, re.MULTILINE)
+    for pattern in (r"Definitions have changed: .+ The definitions", r"Rows of .+ are those of the moment only if"):
+        [said] = re.findall(pattern, kit.stdout)
+        assert said in warning
+    assert 'set back around the moment, and are restored to the furthest value known: "public"."customer_id_seq".' in (
+        kit.stdout
+    )
+    assert 'not read after the moment, and are restored to the furthest value known: "public"."bill_id_seq".' in (
+        kit.stdout
+    )
+
+    # A transaction that the server refuses is left out, with all after it
+    kit = restore("--at", behind)
+    assert "violates check constraint" in kit.stderr
+    assert "NOT COMPLETE: the moment is not reached" in kit.stderr
+    assert kit.returncode == 1
+    assert rows(copy, "SELECT id FROM part WHERE id > 59") == [(60,)]
+    assert value(copy, "SELECT count(*) FROM named") != 0
+    of_kit = fingerprint(copy), sequences(copy)
+    story.drop_copy()
+    *of_coffre, report = by_coffre({"time": behind})
+    assert list(of_kit) == of_coffre
+    assert any("[JOURNAL_REPLAY]" in one for one in report.exceptions)
+
+    # The end is there, and a moment behind what does not fit is refused before anything is made
+    kit = restore("--at", "end")
+    assert kit.returncode == 0
+    assert re.search(
+        r"^The transaction \d+, committed at .* is not applied, and none after it", kit.stdout, re.MULTILINE
+    )
+    assert (fingerprint(copy), sequences(copy)) == of_kit
+    story.drop_copy()
+    refused = restore("--at", last)
+    assert '"public"."customer" had no column \'more\'. The last moment before it: --at ' in refused.stderr
+    assert refused.stdout == ""
+    assert (
+        value(round_trip.server.dsn(), f"SELECT count(*) FROM pg_database WHERE datname = '{copy.rpartition('/')[2]}'")
+        == 0
+    )
     switch_off(story.job)
 
 
@@ -122,10 +200,14 @@ def test_the_kit_restores_a_journal_by_pgoutput(
     story = Story(round_trip, f"CREATE PUBLICATION coffre FOR TABLE {tables}")
     story.go_on(*CHANGES[3:])
     drain(story.job)
+    run(story.source, "UPDATE bare SET note = NULL; DELETE FROM bare WHERE yes; DELETE FROM pointing")
+    run(story.source, "ALTER TABLE noted ADD COLUMN more int")
+    drain(story.job)
 
     ended = kit_of(story, toolchain.postgresql(18), tmp_path)("--at", "end")
 
     assert ended.returncode == 0, ended.stderr
+    assert "WARNING: definitions were changed since" in ended.stdout
     for name in tables.split(", "):
         query = f"SELECT {name}::text FROM {name} ORDER BY 1"
         assert rows(round_trip.copy, query) == rows(round_trip.source, query)

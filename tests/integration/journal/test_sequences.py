@@ -9,16 +9,42 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.integration.journal_scene import Scene
 from tests.integration.journal_vault import TARGET, Journal, Killed, killed_at
 
 from coffre.model.manifest import SequenceValue
 from coffre.operations.restore_database.moment_sequences import sequences_at
 from coffre.policy.moments import Point, Stretch, choose
 from coffre.postgres.destination.copy_in import set_sequences
+from coffre_cli.commands.keys.kit import restore
+from coffre_local.toolchain import Toolchain
+
+
+@pytest.fixture
+def by_kit(
+    toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[dict[str, tuple[int, bool]], list[str]]]:
+    """Return the values that the recovery kit finds, and what it says."""
+
+    def found(scene: Scene, readings: list[Any]) -> tuple[dict[str, tuple[int, bool]], list[str]]:
+        home = toolchain.postgresql(18)
+        monkeypatch.setenv("PATH", str(home / "bin"), prepend=":")
+        of_kit = {"LD_LIBRARY_PATH": home / "lib", "PGHOST": "127.0.0.1", "PGPORT": scene.server.port}
+        for name, value in {**of_kit, "PGUSER": "postgres"}.items():
+            monkeypatch.setenv(name, str(value))
+        scene.copy.commit()
+        capsys.readouterr()
+        values = restore.sequences_at(
+            restore.Database(f"{scene.name}_copy", "UTF8"), [[one.model_dump() for one in each] for each in readings]
+        )
+        said = capsys.readouterr().out.splitlines()
+        return {one["sequence_name"]: (one["last_value"], one["is_called"]) for one in values}, said
+
+    return found
 
 
 def test_sequences_are_never_behind_what_was_used_also_where_they_were_set_back(
-    make_journal: Callable[..., Journal],
+    make_journal: Callable[..., Journal], by_kit: Callable[..., Any]
 ) -> None:
     journal = make_journal(
         18,
@@ -51,6 +77,7 @@ def test_sequences_are_never_behind_what_was_used_also_where_they_were_set_back(
     report: Any = SimpleNamespace(exceptions=[], notes=[])
 
     *_, before, after = journal.segments()
+    of_kit, said_by_kit = by_kit(scene, [before.sequences, after.sequences])
     with scene.copy:
         values = sequences_at(scene.copy, [before.sequences, after.sequences], report)
         assert set_sequences(scene.copy, values) == []
@@ -67,16 +94,18 @@ def test_sequences_are_never_behind_what_was_used_also_where_they_were_set_back(
         "quiet": (1, False),
         "later": (7, True),
     }
+    assert of_kit == found
     [said] = report.exceptions
     names = "public.down, public.identity_id_seq, public.loose, public.serial_id_seq"
     assert said == f"Set back around the moment, and restored to the furthest value known: {names}."
+    assert [one.replace('"', "").partition(": ")[2] for one in said_by_kit] == [f"{names}."]
     run("INSERT INTO public.serial DEFAULT VALUES", "INSERT INTO public.identity DEFAULT VALUES", session=scene.copy)
     assert sequences_at(scene.copy, [after.sequences], report) == list[SequenceValue](after.sequences)
 
 
 @pytest.mark.parametrize("step", [2, 4])  # its first segment is stored; the catalog knows it or not
 def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
-    make_journal: Callable[..., Journal], step: int
+    make_journal: Callable[..., Journal], by_kit: Callable[..., Any], step: int
 ) -> None:
     """Sequences are set back behind the moment, and have come further before the next drain."""
     journal = make_journal(
@@ -135,4 +164,11 @@ def test_what_a_killed_drain_has_read_is_not_taken_for_what_was_before_the_next(
         f"Not read after the moment, {furthest}: public.hidden_id_seq, public.unread.",
     ]
     [note] = report.notes
+    of_kit, said = by_kit(scene, readings)
+    assert of_kit == {one.sequence_name: (one.last_value, one.is_called) for one in values}
+    assert sorted(one.replace('"', "").rpartition(": ")[2] for one in said) == [
+        "public.hidden_id_seq, public.unread.",
+        "public.loose, public.serial_id_seq.",
+        "public.passed_id_seq, public.reloaded_id_seq.",
+    ]
     assert note.startswith("Rows have values beyond that of their sequence: public.passed_id_seq, public.reloaded_id")

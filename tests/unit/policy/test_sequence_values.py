@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from coffre.model.journal import JournalSegment
 from coffre.model.manifest import SequenceValue
 from coffre.policy.moments import Point, made_from
 from coffre.policy.sequence_values import continued, goes_back
+from coffre_cli.commands.keys.kit import restore
 
 
 def value(last: int) -> SequenceValue:
@@ -150,6 +153,18 @@ def test_a_sequence_is_behind_only_if_it_was_set_back_where_no_reading_shows_it(
         assert (after := history.places[moment : times[-1] + 1]) != sorted(after)
 
 
+def read_by_kit(segments: Sequence[JournalSegment], time: datetime) -> list[int]:
+    """Return when values were read that the recovery kit takes into account; 0: by the base."""
+    kit = restore.Journal.__new__(restore.Journal)
+    of_base = [one.model_dump() for one in _History.reading(0, 1)]
+    kit.backup = SimpleNamespace(manifest={"content": {"sequences": of_base}})  # type: ignore[assignment]
+    kit.base, kit.at, kit.tail = {"lsn": 0}, time, None
+    kit.segments = [one.model_dump(mode="json") for one in segments]
+    without, *read = kit.readings()
+    assert without == []
+    return [when["last_value"] for _, when in read]
+
+
 @settings(max_examples=150)
 @given(
     events=st.lists(_EVENTS, min_size=5, max_size=60),
@@ -168,6 +183,7 @@ def test_where_a_clock_was_set_back_values_are_of_a_state_that_had_the_rows_of_t
     time = history.clock(chance % history.segments[-1].to_lsn + 1)
     found = made_from(Point(time), replace(FIRST, segments=history.segments, end=None), "B", base(0)[1])
     times = [one[1].last_value if one else 0 for one in (*found.earlier, found.sequences)]
+    assert read_by_kit(found.segments, time) == times
 
     stored = [lsn for lsn in history.commits if lsn <= found.segments[-1].to_lsn]
     beyond = next((lsn for lsn in stored if history.clock(lsn) > time), found.segments[-1].to_lsn + 1)

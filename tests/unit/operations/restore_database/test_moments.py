@@ -20,7 +20,7 @@ from coffre.model.moment import Moment
 from coffre.operations.restore_database.interval_parts import parts_of
 from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.open_backup import manifest_of
-from coffre.policy.moments import Point, made_from
+from coffre.policy.moments import Point, choose, made_from
 from coffre.vault import journal
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.layout import interval_end_key, interval_key
@@ -131,6 +131,38 @@ def test_the_kit_applies_the_segments_that_a_restore_applies(scene: Scene, age: 
     kit = kit_of(scene, base)
     assert [one["number"] for one in kit.segments] == [one.number for one in chosen.segments]
     assert kit.until == stretch.until(Point(time=scene.now)).time
+
+
+@pytest.mark.parametrize(("of_base", "age"), [(7.5, 4.8), (7.5, 4.6), (7.5, 4.2), (7.5, 5), (4.4, 4.3), (4.4, 4.1)])
+def test_the_kit_applies_a_tail_where_a_restore_does(scene: Scene, of_base: float, age: float) -> None:
+    base = backup_of(scene, of_base)
+    interval = journal_of(scene, (8, 7, 6, 5), ended=4.5, tail=4)
+    at = scene.now - timedelta(days=age)
+
+    content = manifest_of(scene.vault, base).database
+    known = journal.read_interval(scene.vault, "shop", interval)
+    stretches = parts_of(scene.vault, known, [(base.id, content.database, content.journal)], None)
+    chosen = choose("shop", Point(at), stretches, scene.now)
+    kit = kit_of(scene, base, at)
+    assert [one["number"] for one in kit.segments] == [one.number for one in chosen.segments]
+    assert (kit.tail is None) == (chosen.end is None)
+    assert kit_of(scene, base).tail is not None  # the end is that of the tail
+
+    with pytest.raises(SystemExit, match="is stored up to 2026-11-18 05:00:00"):
+        kit_of(scene, base, scene.now - timedelta(days=3.9))
+    # Without the last segment there is no tail
+    (scene.root / journal.segment_keys(scene.vault, "shop", interval)[-1].key).unlink()
+    with pytest.raises(SystemExit, match="the last segments of the journal are missing"):
+        kit_of(scene, base, at)
+
+
+def test_the_kit_takes_a_backup_that_a_journal_continues(scene: Scene) -> None:
+    base = backup_of(scene, 7.5)
+    backup_of(scene, 4.2, "e" * 64)  # after the change, and before the drain that found it
+    journal_of(scene, (8, 7, 6, 5), ended=4.5, tail=4)
+
+    base_for_kit = runpy.run_path(str(SCRIPT))["base_for"]
+    assert base_for_kit(scene.root, "shop", scene.now - timedelta(days=4.1)) == base.id
 
 
 def kit_of(scene: Scene, base: Backup, at: datetime | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from coffre.model.names import TableName
 from coffre.postgres.journal.changes import Line
 from coffre.postgres.journal.definitions import Column, Definitions, Table
+from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.fitting import Fit, fit
 from coffre.postgres.journal.transactions import BaseSnapshot
+from coffre_cli.commands.keys.kit import restore
 
 ORDERS, BARE, FULL, SUMS = (("public", name) for name in ("orders", "bare", "full", "sums"))
 PAIR, KEYED = (("public", name) for name in ("pair", "keyed"))
@@ -94,6 +97,15 @@ def test_the_first_transaction_with_a_row_that_does_not_fit_ends_it(change: str,
     assert found.misfit.time == datetime(2026, 11, 27, 14, 0, 3, tzinfo=UTC)
     assert why in found.why
     assert [one.xid for one in found.without_rows] == [2]
+
+
+@pytest.mark.parametrize(("change", "why"), [*((change, "") for change in FITTING), *MISFITS])
+def test_the_recovery_kit_finds_the_same(change: str, why: str) -> None:
+    document = json.loads(definitions_document(DEFINITIONS))
+    tables = {tuple(one["name"]): one for one in document["tables"]}
+    found = restore.misfit(restore.change_of(f"table public.{change}"), tables, set(map(tuple, document["views"])))
+    assert why in found.replace('"', "")
+    assert bool(found) == bool(why)
 
 
 def test_all_fit_where_names_do_and_the_newest_without_rows_are_named() -> None:

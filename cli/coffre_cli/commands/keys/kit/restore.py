@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 
 FORMAT = 1
 # No frame, pack, manifest, file of entries or line of it is longer.
@@ -47,6 +47,7 @@ OURS = "pg_catalog"
 LOST = 2
 # Says whether the statements before it were refused; what they print is not read.
 ANSWER = b"\\o\nSELECT :'ERROR';\n\\o /dev/null\n"
+PART_BEGINS = b"SAVEPOINT part;\n"
 PART_ENDS = b"""\\set is_refused :ERROR
 \\if :is_refused
 ROLLBACK TO SAVEPOINT part;
@@ -86,13 +87,17 @@ def say(text: str) -> None:
     print(visible(text))
 
 
+def warn(text: str) -> None:
+    print(visible(text), file=sys.stderr)
+
+
 @contextlib.contextmanager
 def incomplete(what: str) -> Iterator[None]:
     """Say of what is being made that it is incomplete, before the reason why the block ends early."""
     try:
         yield
     except BaseException:
-        print(visible(f"{what} is incomplete: remove it before you start again."), file=sys.stderr)
+        warn(f"{what} is incomplete: remove it before you start again.")
         raise
 
 
@@ -275,7 +280,7 @@ def show(vault: pathlib.Path) -> None:
             amount = f"{manifest['content']['objects']} objects" if of_objects else f"{manifest['rows']} rows"
             say(f"{target}  {backup_id}  {manifest['created_at'][:16]}  {manifest['kind']}  {amount}")
         except (*FORGED, SystemExit) as error:  # it hides no other one
-            print(visible(f"{target}  {backup_id}  cannot be restored: {error}"), file=sys.stderr)
+            warn(f"{target}  {backup_id}  cannot be restored: {error}")
 
 
 # --- Buckets: into a directory ---
@@ -310,8 +315,7 @@ def write_objects(backup: Backup, directory: pathlib.Path) -> None:
             known_kind(entry, "object")
             if "unread" in entry["object"]:
                 lacking += 1
-                why = visible(entry["object"]["unread"])
-                print(f"not in the backup: {entry['name']!r}: {why}", file=sys.stderr)
+                warn(f"not in the backup: {entry['name']!r}: {entry['object']['unread']}")
                 continue
             path = write(backup, entry, directory, f"renamed/{count:08d}")
             index.write(json.dumps({**entry["object"], "file": path, "name": entry["name"]}) + "\n")
@@ -381,6 +385,10 @@ class Database:
         status, answer, said = self.attempt(sql, database)
         return refuse(said, status) if status else answer
 
+    def ask_json(self, sql: str) -> list[Any]:
+        """Return the rows that the server puts together; where there is none, it answers NULL."""
+        return list(json.loads("".join(self.ask(sql)) or "[]"))
+
     def refusal(self, chunks: Iterable[bytes], *options: str | bytes) -> bytes | None:
         """Send bytes to psql, and return what it says if the server refuses some of them; None: it does not."""
         status, said = self.sent(chunks, *options)
@@ -408,9 +416,10 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Callable[[Iterable[bytes]], bytes | None]]:
-        """Yield what executes statements in one transaction: all of them, or it returns why none is.
+        """Yield what executes statements in one transaction, and returns why one of them is refused.
 
-        Leaving it commits; an error drops everything.
+        They end with ANSWER, or are a part: of that all are executed, or none. Leaving it commits; an error drops
+        everything.
         """
         with tempfile.TemporaryFile() as said, self._started(said, "--set=ON_ERROR_STOP=0", "--file=-") as psql:
             stdin, stdout, known = psql.stdin, psql.stdout, 0
@@ -431,7 +440,7 @@ class Database:
                 return why if answer else refuse(why, LOST)
 
             refusal([b"BEGIN;\n", ANSWER])
-            yield lambda statements: refusal([b"SAVEPOINT part;\n", *statements, PART_ENDS])
+            yield refusal
             why = refusal([b"COMMIT;\n", ANSWER])
             if why is not None:
                 refuse(why)
@@ -505,6 +514,12 @@ def first_path(paths: Iterable[str], refusal: Callable[[str], bytes | None]) -> 
     return None, next(iter(said.values()))
 
 
+def say_path(what: str, path: str, them: str = "them") -> None:
+    """Say which path something needed, if it is not ours."""
+    if path != OURS:
+        say(f"{what} with the search_path {path}: without, the server refuses {them}.")
+
+
 def name(*parts: str) -> str:
     """Return an SQL name."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
@@ -535,7 +550,7 @@ def make_database(database: Database, content: dict[str, Any], wanted: str) -> N
 
 def make_roles(database: Database, backup: Backup, roles: bytes | None, *, make: bool) -> None:
     """Stop when a role of the backup is missing, or make it, without a login."""
-    known = json.loads("".join(database.ask("SELECT json_agg(rolname) FROM pg_roles;")))
+    known = database.ask_json("SELECT json_agg(rolname) FROM pg_roles;")
     missing = [role for role in backup.manifest["content"].get("roles", []) if role not in known]
     if not missing:
         return
@@ -635,8 +650,8 @@ class Archive:
             self.refused.append(
                 b"".join(b"-- %b\n" % shown(line).encode() for line in why.splitlines()) + statements + b"\n"
             )
-        elif path != OURS:
-            say(f"{what}: made with the search_path {path}: without, the server refuses it.")
+        else:
+            say_path(f"{what}: made", path, "it")
 
     def _script(
         self, section: str, listed: list[bytes] | None, *options: str, instead: dict[bytes, bytes] | None = None
@@ -700,8 +715,8 @@ def load_tables(database: Database, backup: Backup) -> None:
                 known = paths_of(content, lambda: owner_of(database, into))
                 path, why = first_path(itertools.chain(paths[-1:], known), refusal)
                 paths.append(path or refuse(why))
-            for path in dict.fromkeys(path for path in paths if path != OURS):
-                say(f"Rows of {name(*into)} were loaded with the search_path {path}: without, the server refuses them.")
+            for path in dict.fromkeys(paths):
+                say_path(f"Rows of {name(*into)} were loaded", path)
 
     for place in list(slices):
         if place not in tables:
@@ -756,6 +771,8 @@ def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.P
     """Restore into a database that is made, or is empty."""
     content = backup.manifest["content"]
     database = Database(wanted.database, content["encoding"])
+    if journal is not None:
+        journal.require_fit(work)
     archives = {}
     for entry in backup.entries():
         if known_kind(entry, "table", "schema", "roles", "large_objects") != "table":
@@ -777,6 +794,8 @@ def restore_database(backup: Backup, wanted: argparse.Namespace, work: pathlib.P
         sys.exit(
             f"NOT COMPLETE: the server refused {len(refused)} definitions or views: see above. All else is restored"
         )
+    if journal is not None and journal.at is not None and journal.left:
+        sys.exit(f"NOT COMPLETE: the moment is not reached, only {journal.until}: see above. All else is restored")
 
 
 def fill_database(
@@ -838,6 +857,28 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN
 FIRING = """SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('A', 'R') UNION
 SELECT ev_class::regclass FROM pg_rewrite WHERE ev_enabled IN ('A', 'R');"""
 REPLAY = b"SET session_replication_role = replica; SET enable_seqscan = off; SET CONSTRAINTS ALL DEFERRED;\n"
+# Of each sequence whether it counts up (1) or down (-1), its limits, whether it begins again behind them and is
+# unlogged, and the column that owns it: whether no two rows have the same value of that.
+SEQUENCES = """SELECT json_agg(json_build_array(sn.nspname, own.relname,
+    CASE WHEN s.seqincrement > 0 THEN 1 ELSE -1 END, s.seqmin, s.seqmax, s.seqcycle, own.relpersistence = 'u',
+    n.nspname, c.relname, a.attname,
+    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
+            AND i.indkey[0] = a.attnum AND i.indpred IS NULL)))
+FROM pg_sequence s JOIN pg_class own ON own.oid = s.seqrelid JOIN pg_namespace sn ON sn.oid = own.relnamespace
+LEFT JOIN (
+    pg_depend d JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+        AND a.atttypid = ANY('{int2,int4,int8}'::regtype[])
+) ON d.classid = 'pg_class'::regclass AND d.refclassid = d.classid AND d.objid = s.seqrelid
+    AND d.deptype IN ('a', 'i');"""
+SET_BACK = "Sequences that were set back around the moment, and are restored to the furthest value known"
+UNREAD = "Sequences that were not read after the moment, and are restored to the furthest value known"
+PASSED = (
+    "Rows have values beyond that of their sequence, so it was set back around the moment, or they did not take them"
+    " from it: it comes to values that are taken"
+)
+MISSING = "Sequences that do not exist here, and whose values are left out"
+MOST_NAMED = 5
 # Changes that are sent together, and undone together if one of them is refused.
 MOST_CHANGES, MOST_CHARACTERS = 1_000, 1 << 20
 
@@ -869,67 +910,146 @@ SEGMENT: dict[str, type] = {
     "is_complete": bool,
     "frames": list,
 }
-OPTIONAL: dict[str, type] = {"number": int, "seen_at": str, "left_out": list, "sequences": list, "tail": dict}
+OPTIONAL: dict[str, type] = {
+    "number": int,
+    "seen_at": str,
+    "last_commit": str,
+    "text": str,
+    "left_out": list,
+    "definitions": list,
+    "sequences": list,
+    "tail": dict,
+    "touched": list,
+}
 FRAME: dict[str, type] = {"pack": str, "offset": int, "length": int, "size": int, "sha256": str}
 SEQUENCE: dict[str, type] = {"schema_name": str, "sequence_name": str, "last_value": int, "is_called": bool}
+LISTS = {"frames": FRAME, "definitions": FRAME, "sequences": SEQUENCE}
 
 
 def has_form(found: Any, form: dict[str, type]) -> bool:
     return isinstance(found, dict) and all(type(found.get(key)) is kind for key, kind in form.items())
 
 
+def is_record(found: Any, form: dict[str, type]) -> bool:
+    """Return whether what was read is a record of a form. One whose times are none is a ValueError."""
+    if not has_form(found, form):
+        return False
+    given = {key: kind for key, kind in OPTIONAL.items() if found.get(key) is not None}
+    return (
+        has_form(found, given)
+        and all(map(time_of, (found[key] for key in ("seen_at", "last_commit") if key in given)))
+        and all(has_form(one, kind) for key, kind in LISTS.items() for one in found.get(key) or ())
+        and ("tail" not in given or is_record(found["tail"], SEGMENT))
+    )
+
+
 def parsed(path: pathlib.Path, form: dict[str, type]) -> dict[str, Any]:
     """Return a record of a journal; an empty one if it is damaged."""
     try:
         found: Any = json.loads(path.read_bytes())
-        if not has_form(found, form):
-            return {}
-        given = {key: kind for key, kind in OPTIONAL.items() if found.get(key) is not None}
-        if not has_form(found, given):
-            return {}
-        for key, kind in (("frames", FRAME), ("sequences", SEQUENCE)):
-            if not all(has_form(one, kind) for one in found.get(key) or ()):
-                return {}
-        if found.get("seen_at") is not None:
-            time_of(found["seen_at"])
+        return dict(found) if is_record(found, form) else {}
     except (ValueError, RecursionError):
         return {}
-    return dict(found)
+
+
+def interval_of(backup: Backup) -> tuple[pathlib.Path, dict[str, Any], dict[str, Any]] | None:
+    """Return the newest interval of the target's journal that continues a backup, with its end; None: none does."""
+    content = backup.manifest["content"]
+    base = content["journal"]
+    found = (backup.vault / "v1/journal" / str(backup.manifest["target"])).glob("*/interval.json")
+    for path in sorted(found, reverse=True):
+        interval, end = parsed(path, INTERVAL), dict[str, Any]()
+        if (path.parent / "end.json").exists():
+            end = parsed(path.parent / "end.json", INTERVAL_END) or UNREAD_END
+        last = end.get("tail") or {"to_lsn": end.get("stored_lsn")}
+        if interval and (
+            interval["format"] == FORMAT
+            and (interval["fingerprint"], interval["database"]) == (base["fingerprint"], content["database"])
+            and base["before_lsn"] >= interval["from_lsn"]
+            and (not end or base["lsn"] <= last["to_lsn"])
+        ):
+            return path, interval, end
+    return None
+
+
+def known_until(segment: dict[str, Any]) -> list[datetime.datetime]:
+    """Return times up to which every commit is in a segment or in an earlier one."""
+    times = [time_of(segment["seen_at"])] if segment["is_complete"] else []
+    return times + ([before(time_of(segment["last_commit"]))] if segment.get("last_commit") else [])
+
+
+def before(time: datetime.datetime) -> datetime.datetime:
+    return time - datetime.timedelta(microseconds=1)
+
+
+class Transaction(NamedTuple):
+    """A transaction of a segment: its number, the end and the time of its commit, and where its lines are."""
+
+    xid: int
+    lsn: int
+    time: datetime.datetime
+    path: pathlib.Path
+    first: int
+    last: int
+
+    def lines(self) -> Iterator[str]:
+        """Yield its changes."""
+        with self.path.open("rb") as file:
+            file.seek(self.first)
+            while file.tell() < self.last:
+                data = json.loads(file.readline())[2]
+                if data.startswith("table "):
+                    yield data
+
+
+def transactions_in(path: pathlib.Path) -> Iterator[Transaction]:
+    """Yield the transactions of a segment's file."""
+    with path.open("rb") as file:
+        start = at = 0
+        for line in file:
+            lsn, xid, data = json.loads(line)
+            if data.startswith("BEGIN"):
+                start = at
+            elif data.startswith("COMMIT "):
+                yield Transaction(xid, lsn, time_of(data.partition(" (at ")[2].rstrip(")")), path, start, at)
+            at += len(line)
 
 
 class Journal:
-    """The interval of a target's journal that continues a backup, and its segments, each checked by the one before."""
+    """The interval of a target's journal that continues a backup, and its segments, each checked by the one before.
+
+    What was committed between its last segment and changed definitions is its **tail**: one of the transactions has
+    changed them, and nothing says which. Those that do not fit the definitions of before are not applied.
+    """
 
     def __init__(self, backup: Backup, at: datetime.datetime | None) -> None:
         self.backup, self.at = backup, at
         self.base = backup.manifest["content"].get("journal") or stop("no journal continues this backup")
+        path, self.interval, self.end = interval_of(backup) or stop("no interval of the journal continues this backup")
+        self.left_out = self.interval.get("left_out") or []
         self.segments: list[dict[str, Any]] = []
         self.lost = ""
-        self._read(self._interval())
+        self.until = time_of(self.base["at"])
+        self.applied = 0
+        # Of the tail: from where on it is not applied, and why; and its transactions that changed no row.
+        self.misfit, self.left, self.without_rows = 0, "", list[Transaction]()
+        self._read(path)
         if at is not None and at < time_of(self.base["at"]):
             stop(f"{at} is before the backup, which is of {self.base['at']}: choose an earlier one")
         if at is None and self.lost:
             stop(f"{self.lost}: give --at, {self.until} at the latest")
+        tail = None if self.lost else self.end.get("tail")
+        if tail and (at is None or at > self.until or self.base["lsn"] > self.end["stored_lsn"]):
+            self.segments.append(tail)
+            self.until = max([self.until, *known_until(tail)])
         if at is not None and at > self.until:
-            stop(f"the journal of this backup is stored up to {self.until}, not up to {at}. {self.tail}".rstrip())
-
-    def _interval(self) -> pathlib.Path:
-        content = self.backup.manifest["content"]
-        found = (self.backup.vault / "v1/journal" / str(self.backup.manifest["target"])).glob("*/interval.json")
-        for path in sorted(found, reverse=True):
-            interval, end = parsed(path, INTERVAL), None
-            if (path.parent / "end.json").exists():
-                end = parsed(path.parent / "end.json", INTERVAL_END) or UNREAD_END
-            if interval and (
-                interval["format"] == FORMAT
-                and (interval["fingerprint"], interval["database"]) == (self.base["fingerprint"], content["database"])
-                and self.base["before_lsn"] >= interval["from_lsn"]
-                and (end is None or self.base["lsn"] <= end["stored_lsn"])
-            ):
-                self.end = end or {}
-                self.left_out = interval.get("left_out") or []
-                return path
-        return stop("no interval of the journal continues this backup")
+            why = f"{self.lost}." if self.lost else self.end.get("text", "")
+            stop(f"the journal of this backup is stored up to {self.until}, not up to {at}. {why}".rstrip())
+        for number, one in enumerate(self.segments, 1):
+            if at is not None and one.get("last_commit") and time_of(one["last_commit"]) > at:
+                del self.segments[number:]
+                break
+        self.tail = tail if tail in self.segments[-1:] else None
 
     def _read(self, interval: pathlib.Path) -> None:
         paths = sorted(interval.parent.glob("[0-9]*.json"))
@@ -963,18 +1083,11 @@ class Journal:
         if self.end is UNREAD_END:  # a drain that did not know of it can have stored the last one
             self.lost = self.lost or "the record of the end of the journal is damaged"
             del self.segments[-1:]
-        times = [time_of(one["seen_at"]) for one in self.segments if one["is_complete"]]
-        self.until = max([time_of(self.base["at"]), *times])
+        self.until = max([self.until, *itertools.chain(*map(known_until, self.segments))])
         if not self.lost and (number or 0) < (self.end.get("number") or 0):
             self.lost = "the last segments of the journal are missing"
         if not self.lost and self.end.get("seen_at"):
             self.until = max(self.until, time_of(self.end["seen_at"]))
-        self.tail = ""
-        if not self.lost and self.end.get("tail"):
-            self.tail = (
-                "What was committed after it, and before definitions were changed, is stored too (the tail), and is not"
-                " applied here: coffre --vault VAULT restore database ... --at does that."
-            )
 
     def _record(self, path: pathlib.Path, number: int | None, previous: str) -> tuple[dict[str, Any], str]:
         """Return the record of a segment, and what is wrong before it; an empty one if it cannot be read."""
@@ -988,52 +1101,191 @@ class Journal:
             return segment, f"a segment of the journal does not follow the one before it: {path.name}"
         return segment, ""
 
-    def has(self, xid: int, lsn: int) -> bool:
+    def has(self, one: Transaction) -> bool:
         """Return whether the backup has the rows of a transaction."""
         xmin, xmax, running = self.base["snapshot"].split(":")
-        distance = (xid - int(xmax)) % (1 << 32)
+        distance = (one.xid - int(xmax)) % (1 << 32)
         full = int(xmax) + (distance if distance < 1 << 31 else distance - (1 << 32))
         is_seen = full < int(xmin) or (full < int(xmax) and str(full) not in running.split(","))
-        return lsn <= self.base["lsn"] and is_seen
+        return one.lsn <= self.base["lsn"] and is_seen
 
-    def changes(self, work: pathlib.Path) -> Iterator[str]:
-        """Yield the lines of the transactions that are to be applied, and keep the sequences."""
-        done, self.sequences, self.transactions = 0, list[Any](), 0
+    def _transactions(self, segment: dict[str, Any], work: pathlib.Path) -> Iterator[Transaction]:
+        path = work / "segment"
+        with path.open("wb") as file:
+            file.writelines(self.backup.decoded(frame) for frame in segment["frames"])
+        return transactions_in(path)
+
+    def require_fit(self, work: pathlib.Path) -> None:
+        """Find the first transaction of the tail that does not fit, and stop if it belongs to the moment."""
+        if self.tail is None:
+            return
+        found = json.loads(b"".join(map(self.backup.decoded, self.interval["definitions"])))
+        if found["format"] != FORMAT:
+            stop(f"this script reads definitions of a journal in format {FORMAT}, not {found['format']}")
+        tables = {tuple(one["name"]): one for one in found["tables"]}
+        views = {tuple(one) for one in found["views"]}
+        for one in self._transactions(self.tail, work):
+            if self.at is not None and one.time > self.at:
+                return
+            if one.lsn <= self.end["stored_lsn"] or self.has(one):
+                continue
+            why = None
+            for line in one.lines():
+                why = misfit(change_of(line), tables, views)
+                if why:
+                    break
+            if why is None:
+                self.without_rows.append(one)
+            elif why:
+                self.end_before(one, f"its changes do not fit the definitions of before: {why}")
+                self.misfit = one.lsn
+                break
+        if self.misfit and self.at is not None:
+            stop(
+                f"{self.at} cannot be restored. {self.end.get('text', '')} {self.left}"
+                f' The last moment before it: --at "{self.until}"'
+            )
+
+    def end_before(self, one: Transaction, why: str) -> None:
+        """Note that the tail is not applied from a transaction on."""
+        self.until = before(one.time)
+        self.left = f"The transaction {one.xid}, committed at {one.time}, is not applied, and none after it: {why}."
+
+    def is_in_tail(self, one: Transaction) -> bool:
+        return self.tail is not None and one.lsn > self.end["stored_lsn"]
+
+    def wanted(self, work: pathlib.Path) -> Iterator[Transaction]:
+        """Yield the transactions that are to be applied; those of the tail last."""
+        done = 0
         for segment in self.segments:
-            with (work / "segment").open("wb") as file:
-                file.writelines(self.backup.decoded(frame) for frame in segment["frames"])
-            if segment["to_lsn"] > self.base["lsn"]:
-                self.sequences = segment.get("sequences") or self.sequences
-            ends = list(self._ends(work / "segment"))
-            for xid, lsn, time, first, last in ends:
-                if lsn <= done:
+            for one in self._transactions(segment, work):
+                if one.lsn <= done:
                     continue
-                if self.at is not None and time > self.at:
+                if (self.at is not None and one.time > self.at) or one.lsn == self.misfit:
                     return
-                done = lsn
-                if not self.has(xid, lsn):
-                    self.transactions += 1
-                    yield from self._between(work / "segment", first, last)
+                done = one.lsn
+                if not self.has(one):
+                    yield one
+                    self.applied += 1
 
-    def _ends(self, path: pathlib.Path) -> Iterator[tuple[int, int, datetime.datetime, int, int]]:
-        """Yield the number, the end and the time of each transaction, and where its lines are in the file."""
-        with path.open("rb") as file:
-            start = at = 0
-            for line in file:
-                lsn, xid, data = json.loads(line)
-                if data.startswith("BEGIN"):
-                    start = at
-                elif data.startswith("COMMIT "):
-                    yield xid, lsn, time_of(data.partition(" (at ")[2].rstrip(")")), start, at
-                at += len(line)
+    def doubts(self) -> Iterator[str]:
+        """Yield what a person has to know of a moment in the tail."""
+        if self.tail is None:
+            return
+        since, touched = self.end.get("seen_at"), self.end.get("touched")
+        yield (
+            f"WARNING: definitions were changed since {time_of(since) if since else 'the last drain'}, and the journal"
+            f" does not know whether before or after this moment. {self.end.get('text', '')} The definitions of before"
+            " are restored."
+        )
+        if touched is None:
+            yield "Of which tables the rows are those of the moment is not known."
+        elif touched:
+            yield (
+                f"Rows of {', '.join(touched)} are those of the moment only if the change came later; those of all"
+                " other tables are in any case."
+            )
+        else:
+            yield "All rows are those of the moment."
+        if self.left:
+            yield self.left
+        if self.without_rows:
+            listed = ", ".join(f"{one.xid} at {one.time}" for one in self.without_rows[-MOST_NAMED:])
+            yield f"Transactions without rows, of which one changed the definitions, as a rule: {listed}."
+            yield "--at with an earlier time than one of these restores what was before it."
 
-    def _between(self, path: pathlib.Path, first: int, last: int) -> Iterator[str]:
-        with path.open("rb") as file:
-            file.seek(first)
-            while file.tell() < last:
-                data = json.loads(file.readline())[2]
-                if data.startswith("table "):
-                    yield data
+    def readings(self) -> list[list[dict[str, Any]]]:
+        """Return the values of sequences that were read around the moment, in order; the last are of after it.
+
+        A drain reads sequences when it has noted its position, and all of its segments have these values. Only where a
+        drain is complete, what the one before it has read is surely from before its end.
+        """
+        own = self.backup.manifest["content"].get("sequences") or []
+        if not self.segments or self.segments[-1]["to_lsn"] <= self.base["lsn"]:
+            return [own]
+        values = list[list[dict[str, Any]]]()
+        for segment in self.segments:  # one without values says that none has changed
+            values.append(segment.get("sequences") or (values[-1] if values else []))
+        if self.tail is not None:  # it has those that exist afterwards
+            values[-1] = self.tail.get("sequences") or []
+        elif not values[-1]:
+            return [own]
+        found, is_surely_before, is_behind_base = [values[-1]], False, True
+        drain = self.segments[-1]["seen_at"], values[-1]
+        for number in reversed(range(len(values) - 1)):
+            segment, read = self.segments[number], values[number]
+            if is_behind_base and segment["to_lsn"] <= self.base["lsn"]:
+                found.append(own)
+                is_behind_base = False
+            if (segment["seen_at"], read) != drain:
+                found.append(read)
+                drain = segment["seen_at"], read
+                if is_surely_before:
+                    break
+            is_complete = segment["is_complete"] and (self.at is None or time_of(segment["seen_at"]) <= self.at)
+            is_surely_before = is_surely_before or is_complete
+        else:
+            found += [own] if is_behind_base else []
+        known = {place_of(one) for read in found for one in read}
+        return [[one for one in own if place_of(one) not in known], *reversed(found)]
+
+
+class Change(NamedTuple):
+    """A line of the journal. Rows are columns with their values as SQL; None: it has none."""
+
+    kind: str
+    tables: list[tuple[str, str]]
+    old: dict[str, str] | None = None
+    new: dict[str, str] | None = None
+
+
+def change_of(line: str) -> Change:
+    found = CHANGED.match(line)
+    if found is None:
+        found = EMPTIED.match(line) or stop("a line of the journal is of no kind that this script knows")
+        return Change("TRUNCATE", [(unquoted(schema), unquoted(table)) for schema, table in TABLE.findall(found[1])])
+    table, old, at = (unquoted(found[1]), unquoted(found[2])), None, found.end()
+    if line.startswith(" old-key:", at):
+        old, at = row_of(line, at + len(" old-key:"))
+        at += len(" new-tuple:")
+    row: dict[str, str] | None
+    row, at = row_of(line, at)
+    if line[at:] == " (no-tuple-data)":
+        row = None
+    elif at != len(line):
+        stop(f"the journal cannot be read: a change of {table!r}")
+    return Change(found[3], [table], row) if found[3] == "DELETE" else Change(found[3], [table], old, row)
+
+
+def misfit(change: Change, tables: dict[Any, Any], views: set[Any]) -> str:
+    """Say why a change does not fit the definitions of an interval; nothing: it does, as far as names show."""
+    for place in change.tables:
+        if place not in tables and place not in views:
+            return f"the table {name(*place)} did not exist"
+    table = tables.get(change.tables[0])
+    if change.kind == "TRUNCATE" or table is None:
+        return ""
+    what, is_full = name(*change.tables[0]), table["replica_identity"] == "f"
+    columns = {one["name"]: one["generated"] for one in table["columns"]}
+    key, keeps_key = set(columns if is_full else table["key"]), change.kind == "UPDATE" and change.old is None
+    if change.kind != "INSERT" and not (is_full or key):
+        return f"nothing identified the rows of {what}"
+    if change.kind != "DELETE":
+        if change.new is None:
+            return f"a row of {what} was not logged"
+        for column in sorted(set(change.new) - set(columns)):
+            return f"{what} had no column {column!r}"
+        for column in sorted({one for one, generated in columns.items() if not generated} - set(change.new)):
+            return f"{what} had the column {column!r} as well"
+    if change.kind == "INSERT" or (keeps_key and table["key"]):
+        return ""
+    if change.old is None:
+        return f"nothing identified a row of {what}"
+    for column in sorted(set(change.old) - key):
+        return f"{column!r} did not identify the rows of {what}"
+    for column in sorted(set() if is_full else key - set(change.old)):  # of a whole row, NULLs are left out
+        return f"{column!r} identified the rows of {what} as well"
+    return ""
 
 
 class Replay:
@@ -1046,37 +1298,35 @@ class Replay:
         firing = database.ask(FIRING)
         if firing:
             stop(f"triggers or rules fire always, and would change rows again: {', '.join(firing)}. Disable them first")
-        found = json.loads("".join(database.ask(TABLES)) or "[]")
+        found = database.ask_json(TABLES)
         self.tables = {(one[0], one[1]): (one[2], *[columns or [] for columns in one[3:]]) for one in found}
 
     def statement(self, line: str) -> tuple[tuple[str, str], str]:
         """Return a table that is changed, and how."""
-        found = CHANGED.match(line)
-        if found is None:
-            return self._emptied(line)
-        table = (unquoted(found[1]), unquoted(found[2]))
-        if table not in self.tables:
-            stop(f"the journal has rows of {table!r}, which does not exist here")
-        return table, self._changed(table, line, found)
+        change = change_of(line)
+        for table in change.tables:
+            if table not in self.tables:
+                stop(f"the journal has rows of {table!r}, which does not exist here")
+        if change.kind == "TRUNCATE":
+            ones = [f"ONLY {name(*table)}" for table in change.tables if self.tables[table][0] == "r"]
+            # What points at them is empty, or named too.
+            return change.tables[0], f"TRUNCATE {', '.join(ones)} CASCADE;\n" if ones else ""
+        return change.tables[0], self._changed(change.tables[0], change)
 
-    def _changed(self, table: tuple[str, str], line: str, found: re.Match[str]) -> str:
+    def _changed(self, table: tuple[str, str], change: Change) -> str:
         kind, key, generated, always, columns = self.tables[table]
         if kind == "m":  # a materialized view is computed again
             return ""
-        old, at = None, found.end()
-        if line.startswith(" old-key:", at):
-            old, at = row_of(line, at + len(" old-key:"))
-            at += len(" new-tuple:")
-        row, at = row_of(line, at)
-        if at != len(line):
-            stop(f"the journal cannot be read, or does not say which row of {table!r} was changed")
-        written = {column: value for column, value in row.items() if column not in generated}
-        if found[3] == "INSERT":
+        new, old = change.new, change.old if change.old is not None else change.new
+        if old is None or (new is None and change.kind != "DELETE"):
+            stop(f"the journal does not say which row of {table!r} was changed")
+        written = {column: value for column, value in (new or {}).items() if column not in generated}
+        if change.kind == "INSERT":
             return insert(table, written)
-        finds = self._finding(table, old if old is not None else row, key, columns)
-        if found[3] == "DELETE":
+        finds = self._finding(table, old, key, columns)
+        if change.kind == "DELETE":
             return counted(f"DELETE FROM ONLY {name(*table)} WHERE {finds}")  # noqa: S608 (quoted names)
-        return update(table, written, old if old is not None else row, always, finds)
+        return update(table, written, old, always, finds)
 
     def _finding(self, table: tuple[str, str], row: dict[str, str], key: list[Any], columns: list[Any]) -> str:
         if key and all(column in row for column, _ in key):
@@ -1085,13 +1335,6 @@ class Replay:
             stop(f"the journal does not say which row of {table!r} was changed")
         same = " AND ".join(is_same(column, row.get(column, "NULL"), is_boolean) for column, is_boolean in columns)
         return f"ctid {EQUAL} (SELECT ctid FROM ONLY {name(*table)} WHERE {same or 'true'} LIMIT 1)"  # noqa: S608 (quoted names)
-
-    def _emptied(self, line: str) -> tuple[tuple[str, str], str]:
-        found = EMPTIED.match(line) or stop("a line of the journal is of no kind that this script knows")
-        named = [(unquoted(schema), unquoted(table)) for schema, table in TABLE.findall(found[1])]
-        ones = [f"ONLY {name(*table)}" for table in named if self.tables[table][0] == "r"]
-        # What points at them is empty, or named too.
-        return named[0], f"TRUNCATE {', '.join(ones)} CASCADE;\n" if ones else ""
 
 
 def unquoted(sql: str) -> str:
@@ -1189,29 +1432,119 @@ class Changes:
             now = wanted
 
 
-def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> None:
-    """Apply the journal in one transaction: all of it, or nothing."""
+def apply_transactions(database: Database, journal: Journal, work: pathlib.Path) -> Changes:
+    """Apply the journal in one transaction: all of it, or nothing. The tail ends before a transaction that fails."""
     replay = Replay(database)
-    with database.transaction() as refusal:
-        why = refusal([REPLAY])
+    with database.transaction() as send:
+        why = send([REPLAY, ANSWER])
         if why is not None:
             refuse(why)
-        changes = Changes(database, journal.backup.manifest["content"], refusal)
-        for part in parts_of(replay.statement(line) for line in journal.changes(work)):
-            changes.apply(part)
+        content = journal.backup.manifest["content"]
+        changes = Changes(database, content, lambda lines: send([PART_BEGINS, *lines, PART_ENDS]))
+
+        def apply(ones: Iterable[Transaction]) -> None:
+            for part in parts_of(replay.statement(line) for one in ones for line in one.lines()):
+                changes.apply(part)
+
+        for in_tail, ones in itertools.groupby(journal.wanted(work), journal.is_in_tail):
+            if not in_tail:
+                apply(ones)
+                continue
+            for one in ones:
+                send([b"SAVEPOINT alone;\n", ANSWER])
+                try:
+                    apply([one])
+                except SystemExit as error:
+                    send([b"ROLLBACK TO SAVEPOINT alone;\n", ANSWER])
+                    journal.end_before(one, str(error)[len("STOP: ") :])
+                    return changes
+                send([b"RELEASE SAVEPOINT alone;\n", ANSWER])
+    return changes
+
+
+def apply_journal(database: Database, journal: Journal, work: pathlib.Path) -> None:
+    """Apply the journal, set the sequences, and say what is not of the moment."""
+    changes = apply_transactions(database, journal, work)
     for table, path in changes.taken:
-        if path != OURS:
-            say(
-                f"Changes of {name(*table)} were applied with the search_path {path}: without, the server refuses them."
-            )
-    set_sequences(database, journal.sequences)
-    upto = journal.at or journal.until
-    say(f"Applied {journal.transactions} transactions of the journal to the backup, up to {upto}.")
+        say_path(f"Changes of {name(*table)} were applied", path)
+    set_sequences(database, sequences_at(database, journal.readings()))
+    upto = journal.until if journal.left else journal.at or journal.until
+    say(f"Applied {journal.applied} transactions of the journal to the backup, up to {upto}.")
     say("Rows of unlogged tables and large objects are as the backup has them: no journal has those.")
-    if journal.at is None and journal.tail:
-        say(journal.tail)
     if journal.left_out:
         say(f"So are those of {', '.join(journal.left_out)}: the publication of the source did not have them.")
+    for doubt in journal.doubts():
+        say(doubt)
+
+
+class Sequence(NamedTuple):
+    """What a sequence is, and which column owns it, as SEQUENCES says."""
+
+    sign: int
+    least: int
+    most: int
+    cycles: bool
+    is_unlogged: bool
+    schema: str
+    table: str
+    column: str | None
+    is_unique: bool
+
+    def place(self, value: dict[str, Any]) -> tuple[int, bool]:
+        """Return how far it is with a value."""
+        return value["last_value"] * self.sign, value["is_called"]
+
+    def went_back(self, values: list[dict[str, Any]]) -> bool:
+        places = list(map(self.place, values))
+        return places != sorted(places) and not self.cycles
+
+    def used(self) -> str:
+        """Return a query for the furthest value in the column that owns it."""
+        furthest = f"pg_catalog.{'max' if self.sign > 0 else 'min'}({name(self.column or '')})"
+        return f"SELECT {furthest} FROM {name(self.schema, self.table)};\n"  # noqa: S608 (quoted names)
+
+
+def place_of(value: dict[str, Any]) -> tuple[str, str]:
+    return value["schema_name"], value["sequence_name"]
+
+
+def sequences_at(database: Database, readings: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the values that sequences continue from, of what was read before a moment, and last, after it.
+
+    As a rule it is the last. Where a sequence was set back in between, nothing says whether that was before the moment:
+    then the furthest value counts, or that of the rows, if the column that owns the sequence has gone further. So it
+    is where the last reading does not have it.
+    """
+    if len(readings) == 1:
+        return readings[0]
+    values = collections.defaultdict(list)
+    for value in itertools.chain(*readings):
+        values[place_of(value)].append(value)
+    found = {(schema, sequence): Sequence(*facts) for schema, sequence, *facts in database.ask_json(SEQUENCES)}
+    here = {place: found[place] for place in values if place in found}
+    read = set(map(place_of, readings[-1]))
+    known = {place for place, one in here.items() if one.cycles or (place in read and not one.went_back(values[place]))}
+    asked = [place for place, one in here.items() if one.column and (one.is_unique or place not in known)]
+    used = dict(zip(asked, database.ask("".join(here[place].used() for place in asked))))  # noqa: B905 (not in 3.9)
+    chosen, said = list[dict[str, Any]](), collections.defaultdict(set)
+    said[MISSING] = values.keys() - here.keys()
+    for place, one in here.items():
+        went_back = one.went_back(values[place])
+        value = max(values[place], key=one.place) if went_back else values[place][-1]
+        rows = {**value, "last_value": int(used.get(place) or value["last_value"]), "is_called": True}
+        is_passed = bool(used.get(place)) and one.least <= rows["last_value"] <= one.most
+        is_passed = is_passed and one.place(rows) > one.place(value) and not one.cycles
+        chosen.append(rows if is_passed and place not in known else value)
+        if place in known:
+            said[PASSED] |= {place} if is_passed else set()
+        elif went_back:
+            said[SET_BACK].add(place)
+        elif is_passed or not one.is_unlogged or one.column is None:  # unlogged rows are those of the backup too
+            said[UNREAD].add(place)
+    for what, places in said.items():
+        if places:
+            say(f"{what}: {', '.join(name(*place) for place in sorted(places))}.")
+    return chosen
 
 
 def moment_of(at: str | None) -> datetime.datetime | None:
@@ -1226,11 +1559,12 @@ def base_for(vault: pathlib.Path, target: str, at: datetime.datetime | None) -> 
     """Return the last backup that a journal continues, at or before a time."""
     for _, backup_id in reversed(backups(vault, target)):
         try:
-            base = Backup(vault, target, backup_id).manifest["content"].get("journal")
-            if base and (at is None or time_of(base["at"]) <= at):
+            backup = Backup(vault, target, backup_id)
+            base = backup.manifest["content"].get("journal")
+            if base and (at is None or time_of(base["at"]) <= at) and interval_of(backup):
                 return backup_id
         except (*FORGED, SystemExit) as error:  # it may be another that is wanted
-            print(visible(f"passed over: {backup_id}: {error}"), file=sys.stderr)
+            warn(f"passed over: {backup_id}: {error}")
     return stop(f"no backup of {target} before this moment is continued by a journal")
 
 
