@@ -29,6 +29,7 @@ from coffre.postgres.journal.changes import Begin, Line
 from coffre.postgres.journal.slot_errors import lost
 from coffre.postgres.journal.test_decoding import begin_of, unreadable
 from coffre.stores.directory import DirectoryStore
+from coffre.vault.codec import FrameEncoder, new_identity, public_key
 
 
 def test_a_drain_that_is_killed_at_any_step_loses_and_repeats_nothing(make_journal: Callable[..., Journal]) -> None:
@@ -341,11 +342,12 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     with large, patch.object(stream, "connect_replicating", side_effect=pooled):
         assert ended(journal.drain()) == [(JournalEnd.REWRITTEN, ("public.one",))]
 
-    # The guard, in a drain and on its own; another slot of this name is left alone.
+    # The guard, in a drain and on its own, also if its database has another name; another slot of this name is left.
     changed()
     again(JournalEnd.GUARD, journal.drain(guarding=Guarding(maximum_lag_bytes=0)))
     assert guard(journal.job) is None
-    later = replace(journal.job, now=lambda: datetime.now(UTC) + timedelta(hours=25))
+    at_server = replace(journal.job, connection=scene.connection("no_more"))
+    later = replace(at_server, now=lambda: datetime.now(UTC) + timedelta(hours=25))
     assert guard(replace(later, guarding=Guarding(silent_after=timedelta(hours=26)))) is None
     found = guard(later)
     assert found is not None
@@ -365,6 +367,17 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert left in found.text
     run(found.text[found.text.index("SELECT pg_drop") :])
     assert slot.inspect(scene.reader, slot_name) is None
+    journal.drain()
+
+    # Another database has taken the name: the slot in the one that has another name since is still the journal's.
+    keep(journal.job, journal.state, database=f"{scene.name}_copy")
+    report = journal.drain(connection=scene.connection(f"{scene.name}_copy"))
+    assert [one for one, _ in ended(report)] == [JournalEnd.SLOT_FOREIGN]
+    assert report.notes == ()
+    with scene.reader, scene.reader.cursor() as cursor:
+        statement = "SELECT pg_drop_replication_slot(slot_name)::text, slot_name, database FROM pg_replication_slots"
+        cursor.execute(f"{statement} WHERE slot_name LIKE 'coffre_shop_%' AND database LIKE '{scene.name}%'")
+        assert [(name, database) for _, name, database in cursor] == [(report.state.slot, f"{scene.name}_copy")]
     journal.drain()
 
     # Two drains at the same time, in the beginning and later.
@@ -409,14 +422,25 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     assert (report.transactions + rest.transactions, rest.is_complete) == (4, True)
     assert rest.segments > 1
 
-    # Off, killed at each step; the slot is the journal's though its database was renamed since.
+    # Other keys: what was committed before is stored for those of before, and another stretch begins, once.
+    changed()
+    keep(journal.job, journal.state, recipients=None)  # of an earlier version
+    recipient = public_key(new_identity())
+    journal.job = replace(journal.job, encoder=FrameEncoder([recipient]), recipients=(recipient,))
+    report = journal.drain()
+    assert (report.transactions, [one for one, _ in ended(report)]) == (1, [JournalEnd.SWITCHED_OFF])
+    assert [one.recipients == (recipient,) for one in journal.intervals()[-2:]] == [False, True]
+    assert journal.end(-2).stored_lsn == journal.intervals()[-1].from_lsn
+    assert (report.state.base_wanted_at is not None, journal.drain().ended) == (True, ())
+
+    # Off, killed at each step; the slot is the journal's though its database was renamed since, and cannot be entered.
     renamed = journal.state.model_copy(update={"database": "before_it_was_renamed"})
     assert journal.catalog.journals.keep(renamed, journal.state) is not None
     step = 0
     while True:
         with killed_at(step):
             try:
-                off = switch_off(journal.job)
+                off = switch_off(replace(journal.job, connection=scene.connection("no_more")))
                 break
             except Killed:
                 step += 1

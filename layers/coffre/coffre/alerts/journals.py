@@ -29,7 +29,8 @@ _HINTS: Final[Mapping[JournalEnd, str]] = {
     JournalEnd.NO_IDENTITY: "Give the table a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL.",
     JournalEnd.SLOT_LOST: "Raise max_slot_wal_keep_size, or drain more often (every_minutes).",
     JournalEnd.SLOT_MISSING: "Find out who drops slots: a failover, a restore, a person, the provider.",
-    JournalEnd.SLOT_FOREIGN: "Find out which program uses the slot. It was left alone.",
+    JournalEnd.SLOT_FOREIGN: "Nothing, if the database was renamed or replaced: its slot is dropped. Otherwise find out"
+    " which program uses the slot. It was left alone.",
     JournalEnd.GUARD: "Find out why drains failed or were too slow; then raise maximum_lag_bytes if the disk has room.",
     JournalEnd.TOO_SLOW: "Divide large transactions, or give the functions more memory (MemorySize).",
     JournalEnd.UNREADABLE: "If it comes back: report the message; `coffre journal list` shows each stretch.",

@@ -65,8 +65,9 @@ class JournalInterval(FrozenModel):
 
     `fingerprint` is that of all definitions of the database: a backup whose manifest has the same one, whose snapshot
     was taken at `from_lsn` or later, is a base. `definitions` are frames of a JSON document, which replay needs.
-    `recipients` are the public keys that these frames and those of all segments are encrypted to. With the plugin
-    `pgoutput`, `publication` is a hash of what the publication says, and `left_out` are the tables that it lacks.
+    `recipients` are the public keys that these frames and those of all segments are encrypted to. `names` are marks of
+    schemas (without a name) and of enums' labels; empty in records of earlier versions. With the plugin `pgoutput`,
+    `publication` is a hash of what the publication says, and `left_out` are the tables that it lacks.
     """
 
     format: int = 1
@@ -83,6 +84,7 @@ class JournalInterval(FrozenModel):
     recipients: tuple[str, ...] = ()
     definitions: tuple[Frame, ...]
     marks: tuple[DefinitionMark, ...] = ()
+    names: tuple[DefinitionMark, ...] = ()
     publication: str = ""
     left_out: tuple[str, ...] = ()
 
@@ -179,9 +181,9 @@ class JournalState(FrozenModel):
     `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its
     end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before that: up to
     there nothing else was committed. `seen_at` is the server's clock when everything that was committed before it was
-    known to be stored. `plugin` is the slot's. `from_lsn`, `fingerprint` and `publication` are the interval's,
-    `marked` is of the definitions at the last drain (empty: not known), and `marks_in` the number of the newest segment
-    with marks (0: the interval's).
+    known to be stored. `plugin` and `database_oid` (0: not known yet) are the slot's. `from_lsn`, `fingerprint`,
+    `recipients` (None: not known yet) and `publication` are the interval's, `marked` is of the definitions at the last
+    drain (empty: not known), and `marks_in` the number of the newest segment with marks (0: the interval's).
     `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no base,
     `base_asked_at` when one was asked for last. `gap` is before the open interval as long as it has no base. `slow`
     counts the drains that had no time for a step in which a transaction ends, `revision` the changes of this state.
@@ -192,6 +194,7 @@ class JournalState(FrozenModel):
     slot: str | None = None
     plugin: str = "test_decoding"
     database: str = ""
+    database_oid: int = 0
     system: str | None = None
     timeline: int = 0
     interval: str | None = None
@@ -204,6 +207,7 @@ class JournalState(FrozenModel):
     drained_at: AwareDatetime | None = None
     retained_bytes: int = 0
     fingerprint: str = ""
+    recipients: tuple[str, ...] | None = None
     publication: str = ""
     marked: str = ""
     marks_in: int = 0

@@ -9,7 +9,7 @@ import pytest
 
 from coffre.model.errors import JournalError
 from coffre.model.names import TableName
-from coffre.postgres.journal.barriers import barriers, marked, marks_of, touched
+from coffre.postgres.journal.barriers import barriers, marked, marks_of, names_of, touched
 from coffre.postgres.journal.changes import Barrier, BarrierKind
 from coffre.postgres.journal.definitions import Column, Definitions, Table, UserType
 from coffre.postgres.journal.definitions_document import definitions_document, parse_definitions
@@ -79,10 +79,11 @@ def test_what_may_have_rows_that_no_line_of_the_stream_has_is_named() -> None:
         made("vector", "ext.vector"),
     ]
     types = {("a", "mood"): UserType(5, 6, ("x",), None), ("a", "pair"): UserType(7, 8, None, ("n 23 -1",))}
-    before = Definitions({one.name: one for one in tables}, frozenset(), types)
+    names = {("a", ""): "3", ("b", ""): "3", ("a", "mood"): "3"}
+    before = Definitions({one.name: one for one in tables}, frozenset(), types, names)
 
     def named(after: Definitions) -> list[str]:
-        return [name for _, name in touched(marks_of(before), marks_of(after), after)]
+        return [name for _, name in touched(marks_of(before), marks_of(after), after, names_of(before))]
 
     def without(*names: str) -> dict[TableName, Table]:
         return {name: one for name, one in before.tables.items() if name[1] not in names}
@@ -95,3 +96,8 @@ def test_what_may_have_rows_that_no_line_of_the_stream_has_is_named() -> None:
     assert named(replace(before, tables=rewritten)) == ["gen", "pairs", "plain", "rowed"]
     for other in ({("a", "pair"): types["a", "pair"]}, types | {("a", "mood"): UserType(5, 7, ("y",), None)}):
         assert named(replace(before, types=other)) == ["gen", "moody", "pairs", "rowed", "vector"]
+
+    # What was renamed, and has its name again
+    assert named(replace(before, names=names | {("b", ""): "4"})) == ["gen"]
+    assert named(replace(before, names=names | {("a", ""): "4"})) == sorted(name for _, name in before.tables)
+    assert named(replace(before, names=names | {("a", "mood"): "4"})) == ["gen", "moody", "pairs", "rowed", "vector"]

@@ -140,7 +140,7 @@ class _Work:
         writer = PutBack(self.job.vault.store, self.job.now)
         need: Need | None = None
         for unit in repairs.units():
-            if unit.record is None and not objects.exists(unit.of):
+            if unit.record is None and unit.of not in self.planned and not objects.exists(unit.of):
                 continue  # a rotation has removed it meanwhile, its record first
             if need is None and not self.job.dry_run:
                 like = objects.begin_key if objects.begin_key in objects.own else min(objects.own, default="")

@@ -78,6 +78,7 @@ def _adopt_interval(job: JournalJob, state: JournalState | None) -> Adopted:
             "segment_lsn": interval.from_lsn,
             "stored_lsn": interval.from_lsn,
             "fingerprint": interval.fingerprint,
+            "recipients": interval.recipients,
             "publication": interval.publication,
             "marked": "",
             "marks_in": 0,

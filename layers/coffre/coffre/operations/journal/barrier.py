@@ -133,7 +133,7 @@ def unreadable_end(job: JournalJob, damage: CoffreError | None) -> IntervalEnd:
 def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> bool:
     """Drop the journal's slot, if it exists and is of its database: another one of this name is left alone.
 
-    A database that was renamed is still its own: the session is in it.
+    A database that was renamed is still its own, also where another one has taken its name (`--replace`).
 
     Raises
     ------
@@ -147,7 +147,8 @@ def drop_ours(session: psycopg2.extensions.connection, state: JournalState) -> b
     with session, session.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.current_database()::text")
         ((here,),) = cursor.fetchall()
-    if state.database != "" and found.database not in (state.database, here):  # "": a drain was killed before it knew
+    is_ours = state.database in ("", found.database)  # "": a drain was killed before it knew
+    if not is_ours and here != found.database and state.database_oid != found.database_oid:
         return False
     return slot.drop(session, found.name)
 
@@ -176,7 +177,8 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if seen.fingerprint == state.fingerprint and seen.marked == state.marked:
         return Compared()
     try:
-        first = _by_name(read_interval(job.vault, job.target, state.interval or "").marks)
+        interval = read_interval(job.vault, job.target, state.interval or "")
+        first = _by_name(interval.marks)
         before = tuple((first | _by_name(_marks_of_segment(job, state))).values())
     except (IntegrityError, ObjectMissingError) as error:  # it would be so in each drain
         why = f"Definitions or files of tables have changed, and cannot be compared with those before: {error.message}"
@@ -187,7 +189,7 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if seen.fingerprint != state.fingerprint:
         found = [one for one in found if one.kind is BarrierKind.DEFINITION_CHANGED]
         first_of = tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),)
-        return Compared(first_of, marks, touched=tuple(touched(before, after, seen.definitions)))
+        return Compared(first_of, marks, touched=tuple(touched(before, after, seen.definitions, interval.names)))
     if not found:
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):

@@ -7,7 +7,7 @@ from typing import Final
 import psycopg2.extensions
 from ulid import ULID
 
-from coffre.model.errors import JournalTransientError
+from coffre.model.errors import IntegrityError, JournalTransientError, ObjectMissingError
 from coffre.model.journal import JournalInterval, JournalState
 from coffre.model.journal_options import PUBLICATION
 from coffre.operations.journal.catalog_state import keep, ownership
@@ -15,13 +15,13 @@ from coffre.operations.journal.job import JournalJob
 from coffre.policy.profiles import detect
 from coffre.postgres.connection.provider_facts import read_provider_facts
 from coffre.postgres.journal import pgoutput, slot
-from coffre.postgres.journal.barriers import marks_of
+from coffre.postgres.journal.barriers import marks_of, names_of
 from coffre.postgres.journal.definitions import read_definitions
 from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.drain_view import Look, look
 from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.postgres.journal.refuse_pooler import require_own_process
-from coffre.vault.journal import begin_interval, store_definitions
+from coffre.vault.journal import begin_interval, read_interval, store_definitions
 
 _PATIENCE_SECONDS: Final = 30.0
 # What belongs to a slot, and to an interval.
@@ -32,6 +32,7 @@ _NO_INTERVAL: Final = {
     "from_lsn": 0,
     "segment_lsn": 0,
     "fingerprint": "",
+    "recipients": None,
     "publication": "",
     "marked": "",
     "marks_in": 0,
@@ -71,7 +72,7 @@ def begin_slot(
     plugin = plugin_of(job, session)
     publication = _publication(session) if plugin == pgoutput.PLUGIN else ""
     name = slot.new_name(job.target)
-    kept = keep(job, state, **_NO_INTERVAL, slot=name, plugin=plugin, stored_lsn=0, retained_bytes=0)
+    kept = keep(job, state, **_NO_INTERVAL, slot=name, plugin=plugin, database_oid=0, stored_lsn=0, retained_bytes=0)
     patience = max(1.0, min(_PATIENCE_SECONDS, job.remaining_seconds() / 2))
     made = slot.create(session, name, patience_seconds=patience, plugin=plugin)
     kept = keep(job, kept, database=made.database, timeline=made.timeline, stored_lsn=made.stored_lsn)
@@ -104,6 +105,7 @@ def begin_on_slot(job: JournalJob, state: JournalState, seen: Look) -> JournalSt
         recipients=job.recipients,
         definitions=(),
         marks=marks_of(seen.definitions),
+        names=names_of(seen.definitions),
         publication=seen.publication,
         left_out=seen.left_out,
     )
@@ -120,11 +122,22 @@ def begin_on_slot(job: JournalJob, state: JournalState, seen: Look) -> JournalSt
             "from_lsn": interval.from_lsn,
             "segment_lsn": interval.from_lsn,
             "fingerprint": seen.fingerprint,
+            "recipients": interval.recipients,
             "publication": seen.publication,
             "marked": seen.marked,
         },
         base_wanted_at=job.now(),
     )
+
+
+def recipients_of(job: JournalJob, state: JournalState) -> tuple[str, ...] | None:
+    """Return the public keys that the open interval is encrypted to; None: its record cannot be read."""
+    if state.recipients is not None:
+        return state.recipients
+    try:
+        return read_interval(job.vault, job.target, state.interval or "").recipients
+    except (IntegrityError, ObjectMissingError):
+        return None
 
 
 def plugin_of(job: JournalJob, session: psycopg2.extensions.connection) -> str:

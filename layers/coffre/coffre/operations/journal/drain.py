@@ -32,7 +32,13 @@ from coffre.operations.journal.barrier import (
     reported,
     unreadable_end,
 )
-from coffre.operations.journal.begin_interval import begin_on_slot, begin_slot, without_interval, without_slot
+from coffre.operations.journal.begin_interval import (
+    begin_on_slot,
+    begin_slot,
+    recipients_of,
+    without_interval,
+    without_slot,
+)
 from coffre.operations.journal.catalog_state import claimed, keep, note_failure, ownership
 from coffre.operations.journal.guard import drop_for, left_alone
 from coffre.operations.journal.job import DrainReport, JournalJob, opened
@@ -96,6 +102,8 @@ class _Drain:
         elif difference.marks is None and state.marked != seen.marked:
             state = keep(self.job, state, marked=seen.marked)
         state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
+        if is_complete:
+            state = self._with_present_keys(state, seen)
         return self._report(self._conclude(state), is_complete=is_complete)
 
     def _ready(self) -> tuple[JournalState, Look]:
@@ -238,6 +246,15 @@ class _Drain:
             raise too_slow(self.job)
         return state, False
 
+    def _with_present_keys(self, state: JournalState, seen: Look) -> JournalState:
+        """Begin another interval if the target has other public keys: its definitions are encrypted to those before."""
+        before = recipients_of(self.job, state)
+        if before is None or {*before} == {*self.job.recipients}:
+            return state if before == state.recipients else keep(self.job, state, recipients=before)
+        text = "The target has other public keys: a stretch needs the private keys of its begin."
+        state = self._note_end(state, end(self.job, state, JournalEnd.SWITCHED_OFF, text))
+        return self._begun(begin_on_slot(self.job, without_interval(self.job, state), seen), seen)[0]
+
     def _too_slow(self, state: JournalState, error: JournalTransientError) -> tuple[JournalState, Look]:
         """Begin again if the smallest step had no time either."""
         if not state.slow:
@@ -252,6 +269,7 @@ class _Drain:
         found = slot.inspect(self.session, ownership(state).name)
         changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
         changes["retained_bytes"] = found.retained_bytes if found else 0
+        changes["database_oid"] = found.database_oid if found else 0
         is_wanted = state.base_wanted_at is not None
         if is_wanted and has_base(job, state):
             changes |= {"base_wanted_at": None, "base_asked_at": None, "gap": JournalGap()}

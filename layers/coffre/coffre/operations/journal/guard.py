@@ -10,7 +10,7 @@ from coffre.operations.journal.adopt_stored import adopt
 from coffre.operations.journal.barrier import drop_ours, end, reported
 from coffre.operations.journal.begin_interval import without_slot
 from coffre.operations.journal.catalog_state import claimed
-from coffre.operations.journal.job import JournalJob, opened
+from coffre.operations.journal.job import JournalJob, opened_at_server
 from coffre.policy.journal_health import silence, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.slot import Slot
@@ -33,7 +33,7 @@ def guard(job: JournalJob) -> IntervalEnd | None:
         state, unread = job.journals.find(job.target), error
     ended = None
     if state is not None and state.slot is not None:
-        with opened(job) as session:
+        with opened_at_server(job) as session:
             found = slot.inspect(session, state.slot)
             why = _why_dropped(job, state, found) if found is not None else None
             if why and unread is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -14,12 +14,14 @@ import psycopg2.extensions
 
 from coffre.catalog.journals import Journals
 from coffre.model.database_target import Provider
+from coffre.model.errors import ConnectError, DestinationError
 from coffre.model.journal import IntervalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PluginChoice
 from coffre.model.manifest import JournalBase
 from coffre.policy.journal_health import Guarding
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect
+from coffre.postgres.connection.create_database import maintenance_session
 from coffre.postgres.connection.query_errors import explain_query_error
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Vault
@@ -82,6 +84,28 @@ def opened(job: JournalJob) -> Iterator[psycopg2.extensions.connection]:
             yield session
         except psycopg2.Error as error:
             raise explain_query_error(job.connection, error) from error
+
+
+@contextmanager
+def opened_at_server(job: JournalJob) -> Iterator[psycopg2.extensions.connection]:
+    """Open a session of the journal's database, or of another one that shows its slot if that was renamed or dropped.
+
+    Raises
+    ------
+    ConnectError, ConnectTransientError
+        As `opened`.
+    """
+    with ExitStack() as stack:
+        try:
+            session = stack.enter_context(opened(job))
+        except ConnectError as error:
+            if error.code != "DATABASE_MISSING":
+                raise
+            try:
+                session = stack.enter_context(maintenance_session(job.connection))
+            except DestinationError:
+                raise error from None
+        yield session
 
 
 @dataclass(frozen=True)

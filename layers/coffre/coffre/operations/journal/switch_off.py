@@ -8,7 +8,7 @@ from coffre.model.journal import IntervalEnd, JournalEnd
 from coffre.operations.journal.adopt_stored import adopt
 from coffre.operations.journal.barrier import drop_ours, end
 from coffre.operations.journal.catalog_state import claimed, two_drains
-from coffre.operations.journal.job import JournalJob, opened
+from coffre.operations.journal.job import JournalJob, opened, opened_at_server
 from coffre.postgres.journal import slot
 
 
@@ -43,7 +43,7 @@ def switch_off(job: JournalJob) -> SwitchedOff | None:
     if state.slot is None and unread is not None:
         left = _unclaimed(job)
     elif state.slot is not None:
-        with opened(job) as session:
+        with opened_at_server(job) as session:
             is_dropped = drop_ours(session, state)
             left = state.slot if slot.inspect(session, state.slot) is not None else None
     ended = end(job, state, JournalEnd.SWITCHED_OFF, "The journal was switched off.")

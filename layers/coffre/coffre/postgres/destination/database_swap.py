@@ -60,7 +60,10 @@ def what_stays_behind(connection: Connection) -> list[str]:
             "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (connection.database,)
         )
         slots = [slot for (slot,) in cursor.fetchall()]
-    said = "Logical replication slots stay with the old database: make new ones for what reads from them: {}."
+    said = (
+        "Logical replication slots stay with the old database: make new ones for what reads from them: {}. A journal of"
+        " Coffre drops its own there, and makes another one."
+    )
     return [said.format(", ".join(slots))] if slots else []
 
 

@@ -45,6 +45,12 @@ def marks_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
     return tuple(sorted(found, key=lambda mark: (mark.schema_name, mark.name, mark.shape)))
 
 
+def names_of(definitions: Definitions) -> tuple[DefinitionMark, ...]:
+    """Return one mark for each schema, and for the labels of each enum, sorted."""
+    found = sorted(definitions.names.items())
+    return tuple(DefinitionMark(schema_name=schema, name=name, shape=version) for (schema, name), version in found)
+
+
 def marked(marks: Sequence[DefinitionMark]) -> str:
     """Return the SHA-256 of marks: the same one means that nothing has changed."""
     digest = hashlib.sha256()
@@ -69,23 +75,31 @@ def barriers(
 
 
 def touched(
-    before: Sequence[DefinitionMark], after: Sequence[DefinitionMark], definitions: Definitions
+    before: Sequence[DefinitionMark],
+    after: Sequence[DefinitionMark],
+    definitions: Definitions,
+    names: Sequence[DefinitionMark] = (),
 ) -> list[TableName]:
     """Return the tables whose rows can have been changed without a line of the stream, sorted.
 
     Those that were changed, dropped or given new files; those with generated columns, which a changed function computes
     in another way; where a type was changed, those with a column of a user's type, and where a table was, those with
-    a column that may have its row type within.
+    a column that may have its row type within; all of a schema that was renamed, as another one may have had its name.
 
     Parameters
     ----------
     definitions
         Those of the second marks.
+    names
+        `names_of` the first ones.
     """
     new = {(mark.schema_name, mark.name): mark for mark in after}
     changed = [mark for mark in before if not mark.is_like(new.get((mark.schema_name, mark.name)))]
     found = {(mark.schema_name, mark.name) for mark in changed if mark.version}
-    has_types = any(not mark.version for mark in changed)
+    other = [name for name in names if definitions.names.get((name.schema_name, name.name)) != name.shape]
+    schemas = {name.schema_name for name in other if not name.name}
+    found.update((mark.schema_name, mark.name) for mark in before if mark.version and mark.schema_name in schemas)
+    has_types = any(not mark.version for mark in changed) or any(name.name for name in other)
     made_of = _made_of_others(definitions) if any(name in new for name in found) else frozenset()
     found.update(
         name

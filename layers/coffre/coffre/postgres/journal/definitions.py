@@ -121,12 +121,15 @@ class UserType(NamedTuple):
 class Definitions:
     """What a stream can have rows of, and the users' own types.
 
-    `views` are materialized views: the stream has rows of theirs, which a restore computes instead.
+    `views` are materialized views: the stream has rows of theirs, which a restore computes instead. `names` have a text
+    for each schema (its name, and nothing) and each enum's labels, which is another one after they were renamed, also
+    if they have their names again.
     """
 
     tables: dict[TableName, Table]
     views: frozenset[TableName]
     types: dict[TableName, UserType]
+    names: dict[TableName, str] = field(default_factory=dict)
 
     def without_identity(self) -> list[TableName]:
         """Return the tables of which no UPDATE or DELETE can be followed, sorted by name."""
@@ -178,7 +181,9 @@ def read_definitions(session: psycopg2.extensions.connection) -> Definitions:
             (schema, name): UserType(oid, version, _texts(labels), _texts(fields))
             for oid, schema, name, version, labels, fields in cursor
         }
-    return Definitions(tables, views, types)
+        cursor.execute(_NAMES)
+        names = {(schema, name): version for schema, name, version in cursor}
+    return Definitions(tables, views, types, names)
 
 
 def _texts(found: list[str] | None) -> tuple[str, ...] | None:
@@ -232,4 +237,12 @@ SELECT t.oid::bigint, n.nspname::text, t.typname::text, t.xmin::text::bigint,
         WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
 WHERE t.typtype IN ('c', 'd', 'e', 'r') AND coalesce(c.relkind = 'c', true) AND {_OURS}
+"""  # noqa: S608
+_NAMES: Final = f"""
+SELECT n.nspname::text, '', n.xmin::text FROM pg_namespace n WHERE {_OURS}
+UNION ALL
+SELECT n.nspname::text, t.typname::text,
+       hashtextextended(string_agg(e.oid || ' ' || e.xmin, ',' ORDER BY e.oid), 0)::text
+FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE {_OURS} GROUP BY 1, 2
 """  # noqa: S608

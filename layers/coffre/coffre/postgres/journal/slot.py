@@ -51,6 +51,8 @@ class Slot:
         The server's process that reads it now.
     timeline
         Of the server's WAL: another one after a failover.
+    database_oid
+        Stays what it is when the database is renamed.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Slot:
     is_temporary: bool
     is_two_phase: bool
     timeline: int
+    database_oid: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def inspect(session: psycopg2.extensions.connection, name: str) -> Slot | None:
     if not found:
         return None
     ((confirmed, flush, *rest),) = found
-    plugin, database, retained, safe, status, pid, is_temporary, is_two_phase, timeline = rest
+    plugin, database, retained, safe, status, pid, is_temporary, is_two_phase, timeline, database_oid = rest
     return Slot(
         name,
         plugin,
@@ -163,6 +166,7 @@ def inspect(session: psycopg2.extensions.connection, name: str) -> Slot | None:
         is_temporary,
         is_two_phase,
         int(timeline, 16),
+        database_oid,
     )
 
 
@@ -272,7 +276,7 @@ _HAS_TWO_PHASE: Final = 140000
 _LOOK: Final = """
 SELECT confirmed_flush_lsn::text, pg_current_wal_flush_lsn()::text, plugin::text, database::text,
        coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn), 0)::bigint, {limits}, active_pid, temporary,
-       {two_phase}, left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)
+       {two_phase}, left(pg_walfile_name(pg_current_wal_flush_lsn()), 8), datoid::bigint
 FROM pg_replication_slots WHERE slot_name = %s AND slot_type = 'logical'
 """
 _NAMED_FOR: Final = """
