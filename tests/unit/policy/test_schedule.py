@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.model.kinds import Tier
 from coffre.model.schedule import Schedule
+from coffre.model.tier import Tier
 from coffre.policy.schedule import due, last_run, next_run
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

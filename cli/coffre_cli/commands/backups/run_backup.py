@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from coffre.model.errors import BackupStateError
-from coffre.model.kinds import Status, TargetKind, Tier
+from coffre.model.kinds import Status, TargetKind
+from coffre.model.tier import Tier
 from coffre.model.words import counted, duration, size
 from coffre_cli.deployed import DeployedStack, Started
 from coffre_cli.exit_status import Exit

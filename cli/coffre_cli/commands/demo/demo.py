@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from coffre.model.kinds import Tier
+from coffre.model.tier import Tier
 from coffre.model.words import duration, size
 from coffre_cli.commands.backups.list_backups import list_backups
 from coffre_cli.commands.demo.files import back_up_files, look_at_files, lose_files, restore_files

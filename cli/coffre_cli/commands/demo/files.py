@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from coffre.model.kinds import Mode, Tier
+from coffre.model.kinds import Mode
+from coffre.model.tier import Tier
 from coffre.model.words import duration, size
 from coffre_cli.commands.backups.backup import backup_buckets
 from coffre_cli.commands.demo.steps import Scene, typed

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from coffre.model.errors import TransientError
-from coffre.model.kinds import Status, Tier
+from coffre.model.kinds import Status
+from coffre.model.tier import Tier
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.exit_status import Exit
 from coffre_cli.screen import console, say, show_failure

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.errors import BackupStateError, CoffreError, DestinationError, SettingsError
-from coffre.model.kinds import SafetyState, Status, TargetKind, Tier
+from coffre.model.kinds import SafetyState, Status, TargetKind
+from coffre.model.tier import Tier
 from coffre_cli.commands.backups.run_backup import wait_for_backup
 from coffre_cli.confirming import is_interactive
 from coffre_cli.deployed import DeployedStack

@@ -10,9 +10,9 @@ from coffre.model.errors import CoffreError
 from coffre.model.export import exported_file
 from coffre.model.kinds import Status as Status
 from coffre.model.kinds import TargetKind
-from coffre.model.kinds import Tier as Tier
 from coffre.model.locks import LockProgress
 from coffre.model.names import visible
+from coffre.model.tier import Tier as Tier
 
 RUN_DIED: Final = "RUN_DIED"
 """The code of a run that sent no heartbeat for too long, and was taken for dead."""

@@ -1,4 +1,4 @@
-"""The values of enumerations: kinds of targets, states, tiers, levels. They stand alone, without what checks records.
+"""The values of enumerations: kinds of targets, states, levels. They stand alone, without what checks records.
 
 The command's help needs these words, and would wait for pydantic otherwise.
 """
@@ -6,19 +6,6 @@ The command's help needs these words, and would wait for pydantic otherwise.
 from __future__ import annotations
 
 from enum import StrEnum
-
-
-class Tier(StrEnum):
-    """Why a backup was taken, and so how long it lives. One backup can carry several.
-
-    `SAFETY`: it holds what a restore was about to overwrite.
-    """
-
-    DAILY = "DAILY"
-    WEEKLY = "WEEKLY"
-    MONTHLY = "MONTHLY"
-    MANUAL = "MANUAL"
-    SAFETY = "SAFETY"
 
 
 class Status(StrEnum):

@@ -13,8 +13,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from coffre.model.cron import Cron, Rate
-from coffre.model.kinds import Tier
 from coffre.model.schedule import Schedule
+from coffre.model.tier import Tier
 
 # The longest pause of an expression is that of a fifth weekday in February: 40 years around 2100.
 _MONTHS: Final = 12 * 41

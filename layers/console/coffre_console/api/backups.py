@@ -13,8 +13,9 @@ from pydantic import Field
 from coffre.model.backup import Backup
 from coffre.model.confirmation import Confirmation
 from coffre.model.errors import IntegrityError
-from coffre.model.kinds import Status, TargetKind, Tier
+from coffre.model.kinds import Status, TargetKind
 from coffre.model.target import TARGET_NAME
+from coffre.model.tier import Tier
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import (
     Asked,

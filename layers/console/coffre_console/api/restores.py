@@ -13,10 +13,10 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.confirmation import Act, Confirmation, Plan, Request
 from coffre.model.copies import DESTINATION_NAME
 from coffre.model.errors import ConfirmationError
-from coffre.model.kinds import Tier
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import StorageScope
+from coffre.model.tier import Tier
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.operations.stored_backup.read_copies import as_read
 from coffre.policy.confirmation import refuse_unconfirmed

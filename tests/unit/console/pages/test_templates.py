@@ -12,9 +12,10 @@ from jinja2 import Environment, ModuleLoader
 from tests.console_client import ADDRESS, event_of
 
 from coffre.model.drill import Outcome
-from coffre.model.kinds import Status, TargetKind, Tier
+from coffre.model.kinds import Status, TargetKind
 from coffre.model.report import Period
 from coffre.model.status import Standing
+from coffre.model.tier import Tier
 from coffre.operations.browse.diff import Change
 from coffre_console import pages
 from coffre_console import templates as compiling
