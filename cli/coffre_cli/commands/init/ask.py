@@ -16,7 +16,7 @@ from coffre_cli.commands.init.server import Address, Server, given_address, look
 from coffre_cli.screen import remark, show_error
 
 if TYPE_CHECKING:
-    from coffre.model.database_target import Provider
+    from coffre.model.provider import Provider
 
 # More names than this are not shown as a proposal.
 _SHOWN = 12

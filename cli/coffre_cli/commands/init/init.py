@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from coffre.model.database_target import Provider
+from coffre.model.provider import Provider
 from coffre_cli import aws
 from coffre_cli.aws import asked_place
 from coffre_cli.commands.config.change import write_version

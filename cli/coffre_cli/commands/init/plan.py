@@ -13,7 +13,7 @@ from coffre_cli.commands.init.existing_resources import Before, Place
 from coffre_cli.commands.keys.secrets import DEFAULT_SECRET
 
 if TYPE_CHECKING:
-    from coffre.model.database_target import Provider
+    from coffre.model.provider import Provider
 
 _FILES, _SERVER = "files", "db"
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")

@@ -14,7 +14,7 @@ from coffre.model.errors import CoffreError, SecretError
 from coffre_cli.commands.init.questions import InitError
 
 if TYPE_CHECKING:
-    from coffre.model.database_target import Provider
+    from coffre.model.provider import Provider
     from coffre.policy.profiles import Profile
     from coffre.postgres.connection.address import Connection
 

@@ -12,6 +12,7 @@ from coffre.model.document import Document
 from coffre.model.drill_options import Drill
 from coffre.model.journal_options import JournalOptions
 from coffre.model.kinds import Contents, TargetKind
+from coffre.model.provider import Provider
 from coffre.model.server import SeenDatabase
 from coffre.model.target import Target
 from coffre.model.times import parse_span
@@ -136,9 +137,6 @@ def default_tls_mode(host: str, *, has_ca: bool = False) -> str:
     except ValueError:
         is_here = host == "localhost" or host.startswith("/")
     return "prefer" if is_here else "require"
-
-
-Provider = Literal["auto", "plain", "supabase", "neon", "rds", "aurora"]
 
 
 def _all_or_patterns(value: object) -> object:

@@ -10,9 +10,9 @@ from typing import Final
 
 from coffre.model.backup import Backup, Restore
 from coffre.model.confirmation import Plan
-from coffre.model.database_target import Provider
 from coffre.model.errors import CoffreError, DeadlineError
 from coffre.model.journal_proof import JournalProof
+from coffre.model.provider import Provider
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob, Sharing

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from coffre.model.database_target import Provider
+from coffre.model.provider import Provider
 from coffre.policy.profiles import PROFILES, ProviderFacts, all_signs, detect, is_reserved
 
 ROOT = Path(__file__).resolve().parents[4]

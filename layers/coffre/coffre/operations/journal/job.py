@@ -13,11 +13,11 @@ import psycopg2
 import psycopg2.extensions
 
 from coffre.catalog.journals import Journals
-from coffre.model.database_target import Provider
 from coffre.model.errors import ConnectError, DestinationError
 from coffre.model.journal import IntervalEnd, JournalGap, JournalState
 from coffre.model.journal_options import PluginChoice
 from coffre.model.manifest import JournalBase
+from coffre.model.provider import Provider
 from coffre.policy.journal_health import Guarding
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect

@@ -13,12 +13,12 @@ from typing import Final
 
 from coffre.model.backup import Backup
 from coffre.model.confirmation import Facts, Plan
-from coffre.model.database_target import Provider
 from coffre.model.errors import IntegrityError
 from coffre.model.journal import JournalState
 from coffre.model.journal_proof import JournalProof
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
 from coffre.model.names import TableName
+from coffre.model.provider import Provider
 from coffre.model.restore import Scope
 from coffre.model.restore_report import RestoreReport
 from coffre.model.safety import Safety

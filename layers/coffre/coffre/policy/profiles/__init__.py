@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from coffre.model.database_target import Provider
+from coffre.model.provider import Provider
 from coffre.policy.profiles.profile import Profile as Profile
 from coffre.policy.profiles.profile import ProviderFacts as ProviderFacts
 from coffre.policy.profiles.profile import Signs

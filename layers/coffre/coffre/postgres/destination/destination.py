@@ -11,9 +11,9 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from coffre.model.database_target import Provider
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
+from coffre.model.provider import Provider
 from coffre.policy.profiles import PLAIN, Profile, detect
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities

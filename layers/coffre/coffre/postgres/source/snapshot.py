@@ -12,9 +12,9 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
-from coffre.model.database_target import Provider
 from coffre.model.manifest import RelationName, SequenceValue
 from coffre.model.names import qualified
+from coffre.model.provider import Provider
 from coffre.policy import slicing
 from coffre.policy.profiles import Profile, detect
 from coffre.policy.slicing import TableExtent
