@@ -54,6 +54,7 @@ class Scene:
     now: datetime = NOW
     retention: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ("shop",)
+    journal: dict[str, Any] | None = field(default_factory=dict)
     remaining_seconds: Callable[[], float] = lambda: 900.0
     died: list[Backup] = field(default_factory=list)
     locks: VaultLocks | None = None
@@ -158,7 +159,8 @@ class Scene:
         return self.catalog.get_backup(backup.id).status
 
     def rotate(self, **options: Any) -> RotationReport:
-        targets = [{"name": name, "secret": "s", "retention": self.retention} for name in self.targets]
+        common = {"secret": "s", "retention": self.retention, "journal": self.journal}
+        targets = [{"name": name, **common} for name in self.targets]
         rotation_id = options.pop("id", str(ULID()))
         return rotate(
             RotateJob(

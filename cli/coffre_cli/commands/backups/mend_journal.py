@@ -79,7 +79,7 @@ def _known(place: Place, target: str, now: datetime) -> tuple[datetime, JournalS
     if isinstance(place, StandaloneVault):
         return now - LONGEST_WINDOW, None, frozenset()
     catalog = place.catalog
-    since = journal_since(place.configuration, now)(target)
+    since = journal_since(place.configuration, now, is_checked=True)(target)
     return since, catalog.journals.find(target), catalog.latest.damaged_of_journal(target)
 
 

@@ -137,7 +137,9 @@ class VerifyFunction:
         with scratch_directory() as scratch:
             job = self._job(self.services.vault, decoder, scratch, context)
             retentions = {target.name: target.retention for target in configuration.targets}
-            job = replace(job, retentions=retentions, journal_since=journal_since(configuration, utc_now()))
+            job = replace(
+                job, retentions=retentions, journal_since=journal_since(configuration, utc_now(), is_checked=True)
+            )
             report = _timed(_run(job, wanted, _share_of(wanted, began)), began)
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
@@ -148,7 +150,7 @@ class VerifyFunction:
         destination = configuration.destination(wanted.at or "")
         with scratch_directory() as scratch:
             job = self._job(open_copy(self.services, destination), FrameDecoder(), scratch, context)
-            job = replace(job, journal_since=journal_since(configuration, began))
+            job = replace(job, journal_since=journal_since(configuration, began, is_checked=True))
             report = _timed(look_at_copy(job, destination, wanted, _share_of(wanted, began)), began)
         self._log(report, context.aws_request_id)
         report_copy(self.services, destination, report, wanted, context.aws_request_id)

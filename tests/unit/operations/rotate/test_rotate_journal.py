@@ -47,6 +47,13 @@ def test_segments_before_the_base_that_the_window_needs_go_and_the_base_stays(sc
     of_others = journal_of(scene, (30, 29), target="unknown", ended=29)
     before = scene.objects()
 
+    # Switched off: how long its window was, or will be, is not known
+    scene.journal = None
+    off = scene.rotate(dry_run=True)
+    assert off.sweep is not None
+    assert (off.sweep.journal_removed.objects, scene.objects()) == (0, before)
+    scene.journal = {}
+
     dry = scene.rotate(dry_run=True)
 
     assert scene.objects() == before

@@ -22,25 +22,34 @@ from coffre.vault.journal import intervals, read_end
 from coffre.vault.layout import interval_end_key, journal_prefix
 from coffre.vault.vault import Vault
 
-# Of a target whose journal was switched off: as long as it is by default.
-_WINDOW_DAYS: Final = 7
-# Of targets that are not configured (any more), and of those of another account: the longest that one can have.
+# Where nothing says how long it is (of targets that have no journal any more, of those of another account): the longest
+# that one can have. A journal can be switched off for an upgrade alone.
 LONGEST_WINDOW: Final = timedelta(days=35)
+# What is looked for of a journal that was switched off: rotations before that may have left no more.
+_CHECKED: Final = timedelta(days=7)
 
 
-def journal_since(configuration: Configuration, now: datetime) -> Callable[[str], datetime]:
+def journal_since(
+    configuration: Configuration, now: datetime, *, is_checked: bool = False
+) -> Callable[[str], datetime]:
     """Return a function that returns since when every moment of a target's journal is kept.
 
-    A target that was removed keeps its backups until a person deletes them, and of its journal the longest window.
+    A target that was removed keeps its backups until a person deletes them, and of its journal the longest window: so
+    does one whose journal was switched off.
+
+    Parameters
+    ----------
+    is_checked
+        Since when it has to be there, where rotations can have had a shorter window.
     """
-    known = {target.name: now - window_of(target) for target in configuration.targets}
+    known = {target.name: now - window_of(target, _CHECKED if is_checked else None) for target in configuration.targets}
     return lambda target: known.get(target, now - LONGEST_WINDOW)
 
 
-def window_of(target: AnyTarget) -> timedelta:
-    """Return how far back a target's journal reaches."""
+def window_of(target: AnyTarget, switched_off: timedelta | None = None) -> timedelta:
+    """Return how far back a target's journal reaches, or one that was switched off."""
     options = target.journal if isinstance(target, DatabaseTarget) else None
-    return timedelta(days=options.window_days if options is not None else _WINDOW_DAYS)
+    return timedelta(days=options.window_days) if options is not None else switched_off or LONGEST_WINDOW
 
 
 def unless_needed(
