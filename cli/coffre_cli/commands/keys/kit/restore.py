@@ -1454,7 +1454,7 @@ def apply_transactions(database: Database, journal: Journal, work: pathlib.Path)
                 send([b"SAVEPOINT alone;\n", ANSWER])
                 try:
                     apply([one])
-                except SystemExit as error:
+                except SystemExit as error:  # the server refuses it, or it is of a table that was left out
                     send([b"ROLLBACK TO SAVEPOINT alone;\n", ANSWER])
                     journal.end_before(one, str(error)[len("STOP: ") :])
                     return changes
