@@ -88,8 +88,10 @@ api-cases: setup ## Send generated requests to the API (ARGS='--cases 130', for 
 test: setup ## Run every test, the deployed template on the local stack included
 	.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
 
-test-fast: setup ## Run the tests that start no PostgreSQL server and no stack
-	.venv/bin/pytest --numprocesses 2 --dist loadfile tests/unit tests/contract tests/template $(ARGS)
+# In their order, too: the files with the fewest tests would come last, and some of these take the longest.
+test-fast: setup ## Run the tests that start no server and no stack, and build no layer
+	.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not object_store' \
+		tests/unit tests/contract tests/template $(ARGS)
 
 test-browser: setup ## Try the console's pages in Debian's Chromium
 	.venv/bin/pytest tests/browser $(ARGS)

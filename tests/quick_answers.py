@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from copy import copy, deepcopy
 from functools import cache, wraps
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlparse
 
 import botocore.parsers
 import moto.core.models
@@ -29,12 +31,14 @@ from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.moto_api._internal.moto_random import MotoRandom
 from moto.s3.models import S3Backend
+from moto.s3.responses import S3Response
 from moto.sns.models import Subscription
 
 _ITEM_LIMIT = 405_000  # moto's own
 _measure_and_set = vars(LimitedSizeDict)["__setitem__"]
 _measure = vars(DynamoType)["size"]
 _urls = vars(BaseBackend)["urls"].fget
+_has_subdomain = vars(S3Response)["subdomain_based_buckets"].__func__
 _reloaded_urls = vars(S3Backend)["_url_module"].fget
 _urls_of: dict[tuple[type, str | None], dict[str, Any]] = {}
 
@@ -45,6 +49,7 @@ def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscription, "private_key", lambda _: key)
     patch.setattr(moto.core.models, "RESPONSES_METHODS", [])  # addresses for `requests`, by which no test asks AWS
     patch.setattr(BaseBackend, "urls", property(_urls_once))
+    patch.setattr(S3Response, "subdomain_based_buckets", staticmethod(_is_named_by_host))
     patch.setattr(moto.core.responses, "method_names_from_class", cache(method_names_from_class))
     patch.setattr(MotoRandom, "get_random_string", _random_string)
     _take_values_as_they_are(patch)
@@ -75,6 +80,18 @@ def _urls_once(backend: BaseBackend) -> dict[str, Any]:
     """Read the addresses of a service once; moto reads the module of S3's again for each request."""
     key = (type(backend), os.environ.get("MOTO_S3_CUSTOM_ENDPOINTS"))
     return _urls_of.get(key) or _urls_of.setdefault(key, _urls(backend))
+
+
+def _is_named_by_host(request: Any) -> bool:
+    """Look at a host once; moto has twelve expressions for it, and asks six times for each request."""
+    host = request.headers.get("host", request.headers.get("Host")) or urlparse(request.url).netloc
+    return _is_host_of_bucket(host, os.environ.get("MOTO_S3_CUSTOM_ENDPOINTS"))
+
+
+@cache
+def _is_host_of_bucket(host: str, endpoints: str | None) -> bool:
+    found: bool = _has_subdomain(SimpleNamespace(headers={"host": host}, url=""))
+    return found
 
 
 def _random_string(random: MotoRandom, length: int = 20, include_digits: bool = True, lower_case: bool = False) -> str:

@@ -7,6 +7,7 @@ changes: the descriptions of services and their models, the functions of their o
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 import botocore.handlers
 import botocore.hooks
+import botocore.httpsession
 import botocore.loaders
 import botocore.regions
 import botocore.session
@@ -28,10 +30,12 @@ from botocore.useragent import UserAgentString
 _Trie: Any = vars(botocore.hooks)["_PrefixTrie"]
 _MIDDLE: int = vars(botocore.hooks)["_MIDDLE"]
 _append_item, _remove_item = _Trie.append_item, _Trie.remove_item
+_create_context = vars(botocore.httpsession)["create_urllib3_context"]
 _accepts_kwargs = vars(botocore.hooks)["accepts_kwargs"]
 _alias_event_name = vars(EventAliaser)["_alias_event_name"]
 _create_methods = vars(ClientCreator)["_create_methods"]
 _load_service_model = vars(ClientCreator)["_load_service_model"]
+_get_scoped_config = vars(Session)["get_scoped_config"]
 _register_builtin_handlers = vars(Session)["_register_builtin_handlers"]
 
 _aliases: dict[str, str] = {}
@@ -48,6 +52,8 @@ def make_clients_quickly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(botocore.session, "create_loader", _loader)
     patch.setattr(botocore.hooks, "accepts_kwargs", _accepts)
     patch.setattr(Session, "_register_builtin_handlers", _register_builtin)
+    patch.setattr(botocore.httpsession, "create_urllib3_context", _LateContext)
+    patch.setattr(Session, "get_scoped_config", _scoped_config)
     patch.setattr(_Trie, "__copy__", _shared)
     patch.setattr(_Trie, "append_item", _append)
     patch.setattr(_Trie, "remove_item", _remove)
@@ -88,6 +94,29 @@ def _register_builtin(session: Any, events: Any) -> None:
     else:
         _register_builtin_handlers(session, events)
         _builtin[:] = [(wanted, copy(emitter._handlers))]
+
+
+class _LateContext:
+    """A context of TLS that is made when something asks for it: three are made for a client, and moto needs none."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        vars(self)["_make"] = cache(lambda: _create_context(*arguments, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["_make"](), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(vars(self)["_make"](), name, value)
+
+
+def _scoped_config(session: Any) -> dict[str, Any]:
+    """Return what the file of the configuration says, where it was read; a client asks for it fifty times."""
+    found, chosen = session._profile_map, session._session_instance_vars.get("profile")
+    if found is None or chosen or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE"):
+        read: dict[str, Any] = _get_scoped_config(session)
+        return read
+    default: dict[str, Any] = found.get("default", {})
+    return default
 
 
 def _append(trie: Any, key: str, value: Any, section: int = _MIDDLE) -> None:

@@ -6,6 +6,7 @@ Both take moto's own way; only what it computes again for each request or each n
 from __future__ import annotations
 
 import re
+from collections import deque
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
@@ -18,6 +19,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import utcnow
+from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.parsing import ast_nodes, expressions, validators
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.models import mark_account_as_visited
@@ -34,6 +36,7 @@ UpdateExpressionParser: Final[Any] = vars(expressions)["UpdateExpressionParser"]
 _process_request = vars(BotocoreStubber)["process_request"]
 _add_auth = vars(SigV4Auth)["add_auth"]
 _make = vars(UpdateExpressionParser)["make"].__func__
+_lex = vars(ConditionExpressionParser)["_lex_condition_expression"]
 # Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
 _classes: dict[tuple[type, type], type | None] = {}
 _nodes: dict[type, bool] = {}
@@ -42,6 +45,7 @@ _nodes: dict[type, bool] = {}
 def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
     """Read an expression once, copy its tree without a memory, and find what processes a node by the type of it."""
     patch.setattr(UpdateExpressionParser, "make", staticmethod(_read))
+    patch.setattr(ConditionExpressionParser, "_lex_condition_expression", _lexed)
     patch.setattr(Node, "__deepcopy__", _copied_node, raising=False)
     patch.setattr(DepthFirstTraverser, "traverse", _traverse)
     # The root counts the clauses of the whole tree; moto has each node count those below it too.
@@ -52,6 +56,16 @@ def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
 def _read(expression: str) -> Any:
     """Return the tree of an expression, which moto copies before it changes anything."""
     return _make(UpdateExpressionParser, expression)
+
+
+def _lexed(parser: Any) -> deque[Any]:
+    """Return the words of a condition, whose names and values moto puts in afterwards."""
+    return deque(word._replace(children=[]) for word in _words(parser.condition_expression))
+
+
+@cache
+def _words(condition: str) -> tuple[Any, ...]:
+    return tuple(_lex(ConditionExpressionParser(condition, None, None)))
 
 
 def _copied_node(node: Any, memo: dict[int, Any]) -> Any:

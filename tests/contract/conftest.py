@@ -41,6 +41,20 @@ _numbers = itertools.count(1)
 
 MakeStore = Callable[..., S3Store]
 
+# Fixtures that start a server, and how the names of stores in one begin.
+_SERVERS = {"weed", "azurite_endpoint", "google_endpoint"}
+_IN_SERVERS = ("weed", "google", "azure")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks a server: that takes seconds to start, and is no part of `make test-fast`."""
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
+            chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            is_in_server = any(isinstance(one, str) and one.startswith(_IN_SERVERS) for one in chosen)
+            if is_in_server or _SERVERS.intersection(item.fixturenames):
+                item.add_marker(pytest.mark.object_store)
+
 
 @pytest.fixture(scope="session")
 def weed(weed: Weed) -> Weed:

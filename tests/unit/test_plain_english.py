@@ -11,6 +11,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, NamedTuple
 
 import pytest
@@ -46,10 +47,11 @@ FORBIDDEN: Final = {
     r"likewise(?=(?:(?!\n[ \t]*\n).)*?\blikewise\b)": "once in a paragraph is enough",
     r"it is said": "name the subject, and who says it",
 }
+# Without a `\b` first, and in small letters: so an expression is looked for by its letters, five times as quickly.
 _PATTERNS: Final = [
-    (re.compile(rf"\b(?:{pattern.replace(' ', r'\s+')})\b", re.IGNORECASE | re.DOTALL), instead)
-    for pattern, instead in FORBIDDEN.items()
+    (re.compile(rf"(?:{pattern.replace(' ', r'\s+')})\b", re.DOTALL), instead) for pattern, instead in FORBIDDEN.items()
 ]
+_SMALL: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 class Finding(NamedTuple):
@@ -59,9 +61,12 @@ class Finding(NamedTuple):
 
 
 def findings_in(prose: str) -> Iterator[Finding]:
+    small = prose.translate(_SMALL)
     for pattern, instead in _PATTERNS:
-        for match in pattern.finditer(prose):
-            yield Finding(prose.count("\n", 0, match.start()) + 1, " ".join(match[0].split()), instead)
+        for match in pattern.finditer(small):
+            if not re.match(r"\w", prose[max(0, match.start() - 1) : match.start()]):
+                words = " ".join(prose[match.start() : match.end()].split())
+                yield Finding(prose.count("\n", 0, match.start()) + 1, words, instead)
 
 
 # --- prose: the text of a file with everything else blanked, so that lines keep their numbers ---

@@ -21,6 +21,7 @@ from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.serialize import BaseJSONSerializer, JSONSerializer
 from moto.core.utils import get_service_model
+from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
 from tests import quick_answers, quick_calls, quick_clients, quick_dynamodb
@@ -187,6 +188,7 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
         patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
         patch.setattr(SigV4Auth, "add_auth", quick_dynamodb._add_auth)
         patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
+        patch.setattr(ConditionExpressionParser, "_lex_condition_expression", quick_dynamodb._lex)
         patch.delattr(quick_dynamodb.Node, "__deepcopy__")
         patch.setattr(
             quick_dynamodb.DepthFirstTraverser, "traverse", quick_dynamodb.DepthFirstTraverser.traverse_node_recursively

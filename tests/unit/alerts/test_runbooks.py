@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -259,11 +261,16 @@ def test_every_message_names_its_runbook(alert: Alert) -> None:
 
 @pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
 def test_every_code_of_a_runbook_is_one_that_there_is(path: Path) -> None:
-    sources = [*(ROOT / "layers" / "coffre").rglob("*.py"), ROOT / "template.yaml"]
-    known = {code for source in sources for code in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", source.read_text())}
+    known = known_codes()
 
     for code, star in re.findall(r"`([A-Z]+_[A-Z_]*)(\*?)`", path.read_text()):
         assert any(one.startswith(code) for one in known) if star else code in known, code
+
+
+@cache
+def known_codes() -> frozenset[str]:
+    sources = [*(ROOT / "layers" / "coffre").rglob("*.py"), ROOT / "template.yaml"]
+    return frozenset(code for source in sources for code in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", source.read_text()))
 
 
 # --- what there is to type ---
@@ -279,8 +286,13 @@ def commands_in(text: str) -> Iterator[str]:
     yield from re.findall(r"`(coffre [a-z][^`]*)`", text)
 
 
+@cache
+def whole_command() -> Any:
+    return typer.main.get_command(app)
+
+
 def assert_can_be_typed(command: str) -> None:
-    group = typer.main.get_command(app)
+    group = whole_command()
     words = shlex.split(re.sub(r"\s+", " ", command))[1:]
     while words and hasattr(group, "commands") and words[0] in group.commands:
         group = group.commands[words.pop(0)]

@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 from tests.catalog_table import create_table
+from tests.played_account import make_bucket, put_object, put_parameter
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -81,6 +84,14 @@ STORAGE = StorageContent(
 FAILURE = Failure(code="AUTHENTICATION_FAILED", message="The server refuses the password.", hint="Update the secret.")
 
 
+@cache
+def _client(service: str) -> Any:
+    """Return a client that moto answers in every test: making one takes longer than a call."""
+    config = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg] # its types are older
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return boto3.Session().client(service, region_name=REGION, config=config, **keys)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
 class Said:
     """How a command ended and what it said; `stack` is the first line on stderr when it says which stack answered."""
@@ -111,7 +122,8 @@ class Account:
 
     @property
     def secrets(self) -> SecretsManagerClient:
-        return boto3.client("secretsmanager")
+        client: SecretsManagerClient = _client("secretsmanager")
+        return client
 
     def secret_names(self) -> list[str]:
         return sorted(secret["Name"] for secret in self.secrets.list_secrets()["SecretList"])
@@ -123,41 +135,39 @@ class Account:
             "recipients": list(recipients) if encryption == "age" else [],
             "targets": [{"name": name, "secret": f"coffre/database/{name}"} for name in targets],
         }
-        boto3.client("ssm").put_parameter(
-            Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
-        )
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def configure_copy(self, name: str) -> None:
         """Add a copy of the vault to the configuration document."""
-        ssm = boto3.client("ssm")
+        ssm = _client("ssm")
         document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
         document["copies"] = [{"name": name, "store": {"type": "s3", "bucket": f"acme-{name}"}}]
-        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def configure_journal(self, name: str, **options: Any) -> None:
         """Give a database of the configuration document a journal."""
-        ssm = boto3.client("ssm")
+        ssm = _client("ssm")
         document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
         for target in document["targets"]:
             if target["name"] == name:
                 target["journal"] = options
-        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def configure_server(self, name: str) -> None:
         """Add a server to the configuration document."""
-        ssm = boto3.client("ssm")
+        ssm = _client("ssm")
         document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
         server = {"name": name, "secret": f"coffre/database/{name}", "databases": "all"}
         others = [target for target in document["targets"] if target["name"] != name]
         document["targets"] = [*others, server]
-        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def configure_copies(self, **stores: Mapping[str, str]) -> None:
         """Add copies to the configuration document, their stores by their names."""
-        ssm = boto3.client("ssm")
+        ssm = _client("ssm")
         document = json.loads(ssm.get_parameter(Name="configuration")["Parameter"]["Value"])
         document["copies"] = [{"name": name, "store": store} for name, store in stores.items()]
-        ssm.put_parameter(Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True)
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def configure_buckets(self, name: str, *buckets: str) -> None:
         """Write a configuration document with a database and one target of buckets."""
@@ -169,9 +179,7 @@ class Account:
                 {"name": name, "kind": "bucket", "buckets": [{"name": bucket} for bucket in buckets]},
             ],
         }
-        boto3.client("ssm").put_parameter(
-            Name="configuration", Value=json.dumps(document), Type="String", Overwrite=True
-        )
+        put_parameter("configuration", json.dumps(document), REGION)
 
     def backup(self, status: Status = Status.COMPLETED, **fields: Any) -> Backup:
         """Put a backup into the catalog, each one younger than the one before."""
@@ -226,7 +234,7 @@ class Account:
             }
         )
         key = f"v1/restores/{report.id}.json"
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=report.model_dump_json().encode())
+        put_object(BUCKET, key, report.model_dump_json().encode())
         return key
 
     def _manifest(
@@ -234,7 +242,7 @@ class Account:
     ) -> dict[str, str]:
         is_bucket = isinstance(content, StorageContent)
         entries = f"v1/backups/{target}/{backup_id}/entries.jsonl.zst"
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=entries, Body=b"-")
+        put_object(BUCKET, entries, b"-")
         manifest = Manifest(
             backup_id=backup_id,
             target=target,
@@ -255,7 +263,7 @@ class Account:
         )
         body = manifest.model_dump_json().encode()
         key = f"v1/backups/{target}/{backup_id}/manifest.json"
-        boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+        put_object(BUCKET, key, body)
         return {"manifest_key": key, "manifest_sha256": hashlib.sha256(body).hexdigest()}
 
 
@@ -320,7 +328,7 @@ def coffre(aws_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def account(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """A deployed stack named by COFFRE_STACK, with the one target `shop`."""
     with mock_aws():
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        make_bucket(BUCKET, REGION)
         create_table(TABLE)
         account = Account(Catalog(TABLE))
         account.configure("shop")

@@ -225,21 +225,32 @@ ages = st.one_of(
 )
 
 
+# Made once: Hypothesis looks at each new strategy for longer than it draws from it.
+numbers = st.integers(0, 14)
+records = st.tuples(
+    st.lists(st.sampled_from(list(Tier)), min_size=1, max_size=3, unique=True),
+    st.sampled_from([Status.COMPLETED] * 6 + [Status.FAILED, Status.IN_PROGRESS, Status.DELETED]),
+    ages,
+    st.booleans(),
+    st.integers(0, 9),
+    st.integers(0, 1000),
+)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Backup]:
     made = []
-    for number in range(draw(st.integers(0, 14))):
-        tiers = draw(st.lists(st.sampled_from(list(Tier)), min_size=1, max_size=3, unique=True))
-        status = draw(st.sampled_from([Status.COMPLETED] * 6 + [Status.FAILED, Status.IN_PROGRESS, Status.DELETED]))
+    for number in range(draw(numbers)):
+        tiers, status, age, verified, pin, size = draw(records)
         made.append(
             copy(
-                draw(ages),
+                age,
                 *tiers,
                 id=f"01K{number:023d}",
                 status=status,
-                verified=draw(st.booleans()) and status is Status.COMPLETED,
-                pinned_at=NOW if draw(st.integers(0, 9)) == 0 else None,
-                stored_bytes=draw(st.integers(0, 1000)),
+                verified=verified and status is Status.COMPLETED,
+                pinned_at=NOW if pin == 0 else None,
+                stored_bytes=size,
             )
         )
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -194,12 +195,13 @@ def test_every_local_time_that_fits_has_its_run(wanted: Schedule, start: datetim
     """The oracle looks at each minute of two days on its own."""
     begin = start.replace(second=0, microsecond=0)
     cron = wanted.parsed
+    days = cache(cron.days)  # type: ignore[union-attr] # it is a cron
     found = set(runs(wanted, begin - MINUTE, begin + 2 * DAY))
     fitting = set()
     for number in range(2 * 24 * 60):
         at = begin + number * MINUTE
         local = at.astimezone(wanted.zone)
-        is_day = local.day in cron.days(local.year, local.month)  # type: ignore[union-attr] # it is a cron
+        is_day = local.day in days(local.year, local.month)
         is_time = local.hour in cron.hours and local.minute in cron.minutes  # type: ignore[union-attr] # as above
         if is_day and is_time and (local.fold == 0 or cron.is_hourly):  # type: ignore[union-attr] # as above
             fitting.add(at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -105,7 +106,8 @@ def _days(cron: Cron, start: date, *, forward: bool) -> Iterator[date]:
                 yield one
 
 
-def _instants(cron: Cron, zone: ZoneInfo, day: date) -> set[datetime]:
+@lru_cache(maxsize=256)
+def _instants(cron: Cron, zone: ZoneInfo, day: date) -> frozenset[datetime]:
     """Return the instants, in UTC, at which a local day's times are."""
     found = set()
     for hour in cron.hours:
@@ -115,7 +117,7 @@ def _instants(cron: Cron, zone: ZoneInfo, day: date) -> set[datetime]:
             again = local.replace(fold=1)
             if cron.is_hourly and _offset(again) < _offset(local):  # it exists twice
                 found.add(again.astimezone(UTC))
-    return found
+    return frozenset(found)
 
 
 def _offset(local: datetime) -> timedelta:

@@ -6,11 +6,11 @@ import boto3
 import pytest
 from tests.unit.cli.conftest import BUCKET, Coffre
 from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
+from tests.unit.cli.keys.sealed import sealed
 
 from coffre.catalog.audit import Audit
 from coffre.model.errors import CatalogError
 from coffre.operations.doctor.history import keys_opened
-from coffre.vault.passphrase import seal_with_passphrase
 
 
 def test_each_key_says_which_backups_need_it_and_where_its_private_key_is(coffre: Coffre, keys: Keys) -> None:
@@ -173,7 +173,7 @@ def test_an_encrypted_file_is_opened_with_its_passphrase(
 ) -> None:
     keys.back_up(keys.offline)
     file = keys.scratch / "identity.age"
-    file.write_bytes(seal_with_passphrase(keys.offline.identity.encode(), "five random words here"))
+    file.write_bytes(sealed(keys.offline.identity.encode(), "five random words here"))
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "five random words here")
     assert coffre("keys", "check", "--identity", file).status == 0
 
