@@ -243,23 +243,29 @@ def test_a_slot_that_is_gone_lost_foreign_or_a_danger_is_answered_by_a_new_one(
     def changed() -> None:
         run(f"INSERT INTO one VALUES ({next(number)}, repeat('x', 2000))")
 
+    def slots() -> list[tuple[Any, ...]]:
+        with scene.reader, scene.reader.cursor() as cursor:
+            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s", (scene.name,))
+            return cursor.fetchall()
+
     def again(reason: JournalEnd, report: DrainReport | None = None) -> DrainReport:
         """A new slot and interval have begun, for this reason; no other slot is left; the next drain stores rows."""
         report = report or journal.drain()
         assert [one for one, _ in ended(report)] == [reason]
         assert report.state.base_wanted_at is not None
-        with scene.reader, scene.reader.cursor() as cursor:
-            cursor.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s", (scene.name,))
-            assert cursor.fetchall() == [(report.state.slot,)]
+        assert slots() == [(report.state.slot,)]
         assert journal.intervals()[-1].id == report.begun[0]
         changed()
         assert (journal.drain().transactions, journal.end(-2).reason) == (1, reason)
         return report
 
-    slot_name = journal.state.slot or ""
+    before = journal.state
     changed()
-    slot.drop(scene.reader, slot_name)
+    slot.drop(scene.reader, before.slot or "")
     assert "does not exist" in again(JournalEnd.SLOT_MISSING).ended[0][1].text
+    # The catalog is an older one: what the newest interval names is not forgotten
+    assert journal.catalog.journals.keep(before, journal.state) is not None
+    assert [(journal.drain().state.slot,)] == slots()
 
     changed()
     run(f"SELECT pg_replication_slot_advance('{journal.state.slot}', pg_current_wal_flush_lsn())")

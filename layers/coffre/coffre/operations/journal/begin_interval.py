@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import psycopg2.extensions
@@ -21,7 +22,7 @@ from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.drain_view import Look, look
 from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.postgres.journal.refuse_pooler import require_own_process
-from coffre.vault.journal import begin_interval, read_interval, store_definitions
+from coffre.vault.journal import begin_interval, intervals, read_interval, store_definitions
 
 _PATIENCE_SECONDS: Final = 30.0
 # What belongs to a slot, and to an interval.
@@ -73,6 +74,7 @@ def begin_slot(
     publication = _publication(session) if plugin == pgoutput.PLUGIN else ""
     name = slot.new_name(job.target)
     kept = keep(job, state, **_NO_INTERVAL, slot=name, plugin=plugin, database_oid=0, stored_lsn=0, retained_bytes=0)
+    _drop_forgotten(job, session)
     patience = max(1.0, min(_PATIENCE_SECONDS, job.remaining_seconds() / 2))
     made = slot.create(session, name, patience_seconds=patience, plugin=plugin)
     kept = keep(job, kept, database=made.database, timeline=made.timeline, stored_lsn=made.stored_lsn)
@@ -147,6 +149,15 @@ def plugin_of(job: JournalJob, session: psycopg2.extensions.connection) -> str:
     with session:
         facts = read_provider_facts(asking(session), job.connection.host)
     return detect(facts, job.provider).journal_plugin
+
+
+def _drop_forgotten(job: JournalJob, session: psycopg2.extensions.connection) -> None:
+    """Drop the slots of intervals that the catalog does not know (any more), as when it is an older one."""
+    found = slot.named_for(session, job.target)
+    ours = {one.slot for one in intervals(job.vault, job.target, lambda _: None)} if found else set()
+    for name in ours.intersection(found):
+        with suppress(JournalTransientError):  # a program reads it
+            slot.drop(session, name)
 
 
 def _publication(session: psycopg2.extensions.connection) -> str:
