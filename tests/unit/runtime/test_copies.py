@@ -16,7 +16,8 @@ from tests.unit.operations.copy_scene import CopyScene
 
 from coffre.model.backup import Backup
 from coffre.model.copies import CopyStatus
-from coffre.model.errors import BackupStateError, CopyUnknownError
+from coffre.model.errors import BackupStateError, CopyError, CopyUnknownError
+from coffre.runtime.copy_function import CopyFunction
 from coffre.runtime.rotate_function import RotateFunction
 from coffre.runtime.verify_function import VerifyFunction
 
@@ -140,6 +141,27 @@ def test_a_copy_is_rotated_in_place_of_the_vault(deployment: Deployment) -> None
     assert deployment.copy.objects_of(old) == set()
     assert deployment.scene.objects() == before
     assert deployment.heard() == []
+
+
+@pytest.mark.parametrize("function", [CopyFunction, RotateFunction, VerifyFunction])
+def test_a_copy_that_is_the_vault_itself_is_neither_filled_nor_emptied(
+    deployment: Deployment, function: type[CopyFunction | RotateFunction | VerifyFunction]
+) -> None:
+    # As after a disaster: a new stack adopts the bucket of a copy, which its old configuration still names.
+    deployment.configure(store={"type": "s3", "bucket": "vault", "region": "eu-west-1"})
+    event = {CopyFunction: {"to": "off", "target": "shop"}, VerifyFunction: {"at": "off", "level": "inventory"}}
+
+    with pytest.raises(CopyError, match="The copy off is the vault itself") as refused:
+        function.make(deployment.environment).handle(event.get(function, {"at": "off"}), Context())
+
+    assert refused.value.code == "COPY_IS_VAULT"
+
+
+def test_a_copy_in_another_folder_of_the_vaults_bucket_is_one(deployment: Deployment) -> None:
+    boto3.client("s3").create_bucket(Bucket="vault", CreateBucketConfiguration={"LocationConstraint": "eu-west-3"})
+    deployment.configure(store={"type": "s3", "bucket": "vault", "prefix": "copy"})
+
+    assert RotateFunction.make(deployment.environment).handle({"at": "off"}, Context())["problems"] == []
 
 
 def test_an_unknown_copy_is_named(deployment: Deployment) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from coffre.model.backup import Backup
     from coffre.model.manifest import Manifest
 
-# Each manifest takes a request of some 20 ms.
-_READERS: Final = 8
+# Threads that read manifests: each takes a request of some 20 ms.
+READERS: Final = 8
 # An --identity that begins like this is the name of a secret.
 _SECRET: Final = "coffre/"  # noqa: S105
 
@@ -93,7 +93,7 @@ def encrypted_backups(place: Place, targets: Iterable[str]) -> list[EncryptedBac
             return EncryptedBackup(backup.id, backup.target, backup.created_at, None)
         return EncryptedBackup(backup.id, backup.target, backup.created_at, recipients)
 
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="manifest") as pool:
+    with ThreadPoolExecutor(READERS, thread_name_prefix="manifest") as pool:
         return list(pool.map(described, (one for one in _completed(place) if one.target in wanted)))
 
 

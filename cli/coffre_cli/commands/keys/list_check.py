@@ -23,6 +23,7 @@ from coffre_cli.commands.keys.key_inventory import (
     short,
     targets_of,
 )
+from coffre_cli.commands.keys.retired_keys import notes_on_retired
 from coffre_cli.deployed import DeployedStack
 from coffre_cli.examples import examples
 from coffre_cli.exit_status import Exit
@@ -56,11 +57,16 @@ def list_keys(
     """List every public key that new or existing backups are encrypted to, and where its private key is known to be."""
     place = find_place(stack)
     names = targets_of(place, targets or ())
-    backups = encrypted_backups(place, names)
+    # Of all targets: a key that none of the named ones needs may be that of others.
+    everyone = targets_of(place)
+    backups = encrypted_backups(place, everyone)
     known = known_keys(place, names, identity or ())
-    new = {name: new_recipients(place, name) for name in names}
-    rows = [_described(place, key, backups, new, known) for key in _all_keys(backups, new, known)]
-    notes = [*_single(new), *(note for row in rows for note in _retired(row))]
+    new = {name: new_recipients(place, name) for name in everyone}
+    everything = [_described(place, key, backups, new, known) for key in _all_keys(backups, new, known)]
+    rows = [row for one in everything if (row := _of_targets(one, names)) is not None]
+    shown = {row["recipient"] for row in rows}
+    retired = notes_on_retired(place, [row for row in everything if row["recipient"] in shown], backups)
+    notes = [*_single({name: new[name] for name in names}), *retired]
     if as_json:
         print_json({"keys": rows, "notes": notes})
         return
@@ -108,6 +114,14 @@ def _described(
     }
 
 
+def _of_targets(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | None:
+    """Return what these targets have of a key; None: others alone use it."""
+    new = [name for name in row["new_backups_of"] if name in names]
+    backups = {name: one for name, one in row["backups"].items() if name in names}
+    is_of_others = not (new or backups) and bool(row["new_backups_of"] or row["backups"])
+    return None if is_of_others else {**row, "new_backups_of": new, "backups": backups}
+
+
 def _say_key(row: dict[str, Any]) -> None:
     say(row["recipient"], style="bold")
     uses = f"new backups of {', '.join(row['new_backups_of'])}" if row["new_backups_of"] else "no new backups"
@@ -132,19 +146,6 @@ def _single(new: dict[str, tuple[str, ...]]) -> list[str]:
         "coffre keys new --file ./offline.txt (docs/keys.md)."
     )
     return [note]
-
-
-def _retired(row: dict[str, Any]) -> list[str]:
-    """Return what to do with a private key that is known here and encrypts no new backups."""
-    key = short(row["recipient"])
-    if row["new_backups_of"] or not row["private_key"]:
-        return []
-    if row["backups"]:
-        return [f"{key} encrypts no new backups; keep its private key as long as its backups exist."]
-    if row["since"] is None:
-        return [f"{key} is not in use: deploy it as a recipient, or it is a key of something else."]
-    kept = "Keep its private key offline: an old copy of a backup may turn up. Then remove it from its secret."
-    return [f"No backup needs {key} any more. {kept}"]
 
 
 # --- check ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from coffre.model.audit import NO_TARGET
 from coffre.model.errors import EncryptionError, TargetUnknownError
 from coffre_cli.commands.keys.key_inventory import secrets_of, short
 from coffre_cli.commands.keys.new import write_file
@@ -123,9 +124,22 @@ def _plan(deployed: DeployedStack, target: str | None) -> Rotation:
             hint="Store the private key that opens today's backups there first (docs/keys.md), so that the functions "
             "restore, drill and verify have it.",
         )
-    used = {*configuration.all_recipients}
-    waiting = [key for key in keys if key not in used and deployed.catalog.recipients.first_used(key) is None]
-    return Rotation(secret, replaced, tuple(key for key in own if key not in keys), waiting[-1] if waiting else None)
+    kept = tuple(key for key in own if key not in keys)
+    return Rotation(secret, replaced, kept, _waiting(deployed, target, keys))
+
+
+def _waiting(deployed: DeployedStack, target: str | None, keys: Iterable[str]) -> str | None:
+    """Return the newest of these keys that a rotation has created and no backup has, if there is one.
+
+    The audit has to know of the rotation: after the loss of the catalog, a key that was replaced, or has leaked, is
+    one of which nothing is known.
+    """
+    used, catalog = {*deployed.configuration.all_recipients}, deployed.catalog
+    unknown = [key for key in keys if key not in used and catalog.recipients.first_used(key) is None]
+    if not unknown:
+        return None
+    created = {event.subject for event in catalog.audit.of_action(target or NO_TARGET, "key.rotated")}
+    return next((key for key in reversed(unknown) if key in created), None)
 
 
 def _show_plan(planned: Rotation, offline: Path | None, *, as_json: bool) -> None:

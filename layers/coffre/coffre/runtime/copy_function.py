@@ -25,7 +25,6 @@ from coffre.policy.copies import is_copied
 from coffre.policy.locking import lock_until
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
-from coffre.runtime.copy_destinations import Opening, open_destination
 from coffre.runtime.environment import Settings
 from coffre.runtime.events.copy import CopiedElsewhere, CopyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
@@ -103,9 +102,7 @@ class CopyFunction:
     ) -> Copied:
         services, left = self.services, remaining_seconds(context)
         services.metering.about(target)
-        opening = Opening(tally=services.metering.tally, session=services.session)
-        max_days = services.settings.vault_lock_max_days
-        vault = open_destination(destination, services.secret, opening, lock_max_days=max_days)
+        vault = open_copy(services, destination)
         job = TargetCopyJob(
             run_id=str(ULID.from_datetime(utc_now())),
             catalog=services.catalog,

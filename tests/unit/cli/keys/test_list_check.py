@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import boto3
 import pytest
-from tests.unit.cli.conftest import BUCKET, Coffre
+from tests.unit.cli.conftest import BUCKET, REGION, Coffre
 from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
 from tests.unit.cli.keys.sealed import sealed
 
 from coffre.catalog.audit import Audit
 from coffre.model.errors import CatalogError
 from coffre.operations.doctor.history import keys_opened
+from coffre.operations.stored_backup.backup_in_copy import completed_copy
 
 
 def test_each_key_says_which_backups_need_it_and_where_its_private_key_is(coffre: Coffre, keys: Keys) -> None:
@@ -73,6 +74,47 @@ def test_a_replaced_key_stays_until_no_backup_needs_it(coffre: Coffre, keys: Key
 
     assert ("keep its private key as long as its backups exist" in note) is has_backups
     assert ("No backup needs" in note) is not has_backups
+
+
+def test_a_key_of_other_targets_is_not_called_unneeded(coffre: Coffre, keys: Keys) -> None:
+    own = Pair()
+    keys.configure(keys.main, keys.offline, files=[own])
+    keys.store(own.identity, f"{MAIN}/files")
+    keys.back_up(keys.main, keys.offline)
+    keys.back_up(own, target="files")
+
+    shown = coffre("keys", "list", "--target", "files", "--json").json()
+
+    assert [one["recipient"] for one in shown["keys"]] == [own.recipient]
+    assert not [note for note in shown["notes"] if keys.main.recipient[:12] in note]
+
+
+def test_a_key_is_kept_as_long_as_a_copy_needs_it(coffre: Coffre, keys: Keys) -> None:
+    old = Pair()
+    keys.account.secrets.put_secret_value(SecretId=MAIN, SecretString=f"{old.identity}\n{keys.main.identity}\n")
+    store = {"type": "s3", "bucket": BUCKET, "region": REGION}  # it does not matter where the copy is
+    keys.configure(keys.main, keys.offline, copies=[{"name": "offsite", "store": store}])
+    backup = keys.back_up(old)
+    keys.account.catalog.copies.keep(completed_copy("offsite", backup, backup.created_at))
+    keys.account.catalog.keeping.delete(keys.account.catalog.get_backup(backup.id), "retention", backup.created_at)
+
+    [note] = coffre("keys", "list", "--json").json()["notes"]
+    assert "opens backups that the vault has no more (1 in the copy offsite): keep its private key" in note
+
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=backup.manifest_key or "")
+    [note] = coffre("keys", "list", "--json").json()["notes"]
+    assert "is not known: manifests cannot be read (1 in the copy offsite). Keep it." in note
+
+
+def test_a_key_is_kept_while_a_manifest_cannot_be_read(coffre: Coffre, keys: Keys) -> None:
+    old = Pair()
+    keys.account.secrets.put_secret_value(SecretId=MAIN, SecretString=f"{old.identity}\n{keys.main.identity}\n")
+    backup = keys.back_up(old)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=backup.manifest_key or "", Body=b"{}")
+
+    [note] = coffre("keys", "list", "--json").json()["notes"]
+
+    assert "is not known: manifests cannot be read (1 in the vault). Keep it." in note
 
 
 def test_each_private_key_opens_the_newest_backup_of_each_target(coffre: Coffre, keys: Keys) -> None:

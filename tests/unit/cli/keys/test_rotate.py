@@ -56,6 +56,16 @@ def test_until_it_is_deployed_the_same_key_is_printed_again(coffre: Coffre, keys
     assert parse_identities(keys.stored())[:2] == (keys.main.identity, new.identity)
 
 
+def test_a_replaced_key_does_not_come_back_after_the_catalog_was_lost(coffre: Coffre, keys: Keys) -> None:
+    leaked = Pair()
+    keys.account.secrets.put_secret_value(SecretId=MAIN, SecretString=f"{leaked.identity}\n{keys.main.identity}\n")
+
+    shown = coffre("keys", "rotate", "--json").json()
+
+    assert shown["is_new"]
+    assert shown["recipient"] not in (leaked.recipient, keys.main.recipient)
+
+
 def test_the_offline_key_is_replaced_when_a_file_for_it_is_named(coffre: Coffre, keys: Keys) -> None:
     file = keys.scratch / "offline-new.txt"
 
