@@ -146,3 +146,15 @@ def test_strings_with_quotes_and_braces_do_not_move_the_lines() -> None:
         "contents": "some"}]}"""
 
     assert "line 3, targets[0].contents: " in mistakes(text)
+
+
+def test_two_copies_of_one_place_are_refused_and_a_document_in_effect_is_not() -> None:
+    def copy(name: str, **store: str) -> dict[str, object]:
+        return {"name": name, "store": {"type": "s3", "bucket": "acme", **store}}
+
+    text = document(copies=[copy("one"), copy("two", prefix="two"), copy("three", region="eu-west-1")])
+
+    said = mistakes(text)
+    assert "1 mistake" in said
+    assert "copies[2].store: is the place of the copy one: give each its own" in said
+    assert len(parse_configuration(text, where="SSM").copies) == 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from coffre.model.configuration import Configuration, validated
 from coffre.model.configuration_version import LONGEST_DOCUMENT_BYTES
+from coffre.model.copies import Destination
 from coffre.model.document import located, parse_json, path_words
 from coffre.model.errors import ConfigurationError
 from coffre.model.words import counted
@@ -53,6 +54,7 @@ def read_new_document(content: str | bytes, *, where: str) -> Configuration:
     refused: list[tuple[_Path, str]] = []
     try:
         configuration = validated(data)
+        refused = list(_copies_of_one_place(configuration.copies))
     except ValidationError as error:
         refused = located(error)
     count = len(places.odd) + len(refused)
@@ -63,6 +65,14 @@ def read_new_document(content: str | bytes, *, where: str) -> Configuration:
         message = f"The configuration document in {where} has {counted(count, 'mistake')}."
         raise _invalid(message, "\n".join((*shown, *more)))
     return configuration
+
+
+def _copies_of_one_place(copies: Sequence[Destination]) -> Iterator[tuple[_Path, str]]:
+    """Yield where each copy is that has the place of one before it; a document in effect is not refused for that."""
+    first: dict[str, str] = {}
+    for number, copy in enumerate(copies):
+        if first.setdefault(copy.place, copy.name) != copy.name:
+            yield ("copies", number, "store"), f"is the place of the copy {first[copy.place]}: give each its own"
 
 
 def readable_text(content: str | bytes, *, where: str) -> str:

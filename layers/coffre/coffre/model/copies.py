@@ -150,6 +150,13 @@ class Destination(Document):
         json_schema_extra={"unit": "bytes"},
     )
 
+    @property
+    def place(self) -> str:
+        """Where it is, without how to get in: copies of the same place delete each other's backups."""
+        return self.store.model_dump_json(
+            include={"type", "endpoint", "bucket", "account", "container", "prefix", "path"}
+        )
+
     @model_validator(mode="after")
     def _is_not_the_vault(self) -> Destination:
         if self.name == "vault":

@@ -49,6 +49,19 @@ def test_what_a_copy_shares_with_the_vault_is_seen(tmp_path: Path, destination: 
     assert place_of(destination, Vault(DirectoryStore(tmp_path))).near == near
 
 
+def test_copies_of_one_place_are_seen_whatever_opens_them(tmp_path: Path) -> None:
+    first = s3("other", region="eu-west-3")
+    second = s3("other", secret="coffre/copies/other").model_copy(update={"name": "second"})
+    third = s3("other", prefix="third").model_copy(update={"name": "third"})
+    vault = Vault(DirectoryStore(tmp_path))
+
+    facts = read_copies((first, second, third), lambda _: vault, vault_bucket="vault", vault_region="eu-west-3")
+
+    assert [place.twin for place in facts.places] == [None, "offsite", None]
+    tried = as_tried(facts, [CopyPlace("second")])
+    assert tried.places[1].twin == "offsite"
+
+
 def test_a_copy_that_is_missing_or_closed_is_a_finding_and_the_others_are_looked_at(tmp_path: Path) -> None:
     def opened(destination: Destination) -> Vault:
         if destination.name == "closed":

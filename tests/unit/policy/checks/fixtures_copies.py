@@ -27,6 +27,11 @@ FIXTURES: Final = (
         spares=(CopiesFacts((PLACE,)),),
     ),
     Fixture(
+        "COPIES_IN_ONE_PLACE",
+        provokes=(CopiesFacts((PLACE, replace(PLACE, name="r2", twin="offsite"))),),
+        spares=(CopiesFacts((PLACE,)),),
+    ),
+    Fixture(
         "COPY_LOCKS_OFF",
         provokes=(CopiesFacts((replace(PLACE, locks=Trouble("LOCKS_OFF", "It has no Object Lock.")),)),),
         spares=(CopiesFacts((PLACE,)),),

@@ -37,7 +37,13 @@ def read_copies(
     open_copy
         Returns the vault in a destination.
     """
-    return CopiesFacts(tuple(_place(one, open_copy, _near(one, vault_bucket, vault_region)) for one in destinations))
+    first: dict[str, str] = {}
+    found = []
+    for one in destinations:
+        twin = first.setdefault(one.place, one.name)
+        place = _place(one, open_copy, _near(one, vault_bucket, vault_region))
+        found.append(replace(place, twin=twin if twin != one.name else None))
+    return CopiesFacts(tuple(found))
 
 
 def try_copies(
@@ -79,6 +85,7 @@ def as_tried(facts: CopiesFacts, tried: Iterable[CopyPlace]) -> CopiesFacts:
                 known[place.name],
                 locks=place.locks,
                 near=place.near,
+                twin=place.twin,
                 bucket=place.bucket,
                 versioning=place.versioning,
             )

@@ -55,6 +55,24 @@ def copy_not_writable(copies: CopiesFacts) -> Found:
 
 
 @check(
+    "COPIES_IN_ONE_PLACE",
+    Severity.WARNING,
+    CopiesFacts,
+    fine="Each copy has a place of its own.",
+    cure="Give each copy a bucket or a prefix of its own, or remove one (coffre config edit).",
+)
+def copies_in_one_place(copies: CopiesFacts) -> Found:
+    """Find copies that are one: the retention of each deletes what the other keeps."""
+    for place in copies.places:
+        if place.twin is not None:
+            yield Finding(
+                f"The copies {place.twin} and {place.name} are in the same place: the shorter retention of the two "
+                "deletes backups there that the other one counts on.",
+                subject=place.name,
+            )
+
+
+@check(
     "COPY_LOCKS_OFF",
     Severity.WARNING,
     CopiesFacts,

@@ -27,6 +27,8 @@ class CopyPlace:
         `Enabled`, `Suspended` or `Off`; None: it was not asked, as outside AWS.
     near
         What it shares with the vault, in words; None: nothing that is known.
+    twin
+        Another copy that is configured for the same place; None: it has its own.
     """
 
     name: str
@@ -35,6 +37,7 @@ class CopyPlace:
     written: Trouble | None = None
     locks: Trouble | None = None
     near: str | None = None
+    twin: str | None = None
     bucket: str | None = None
     versioning: Answer[str] | None = None
 
