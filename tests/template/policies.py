@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 Statement = Mapping[str, Any]
@@ -61,8 +61,12 @@ class Request:
 
     def values(self, key: str) -> Values | None:
         """Return the values of a condition key, or None when the call has none."""
-        found = {name.lower(): value for name, value in self.context.items()}.get(key.lower())
+        found = self._by_small_name.get(key.lower())
         return (found,) if isinstance(found, str) else found
+
+    @cached_property
+    def _by_small_name(self) -> Mapping[str, str | Values]:
+        return {name.lower(): value for name, value in self.context.items()}
 
 
 def decide(principal: Principal, request: Request, resource_policy: Iterable[Statement] = ()) -> Decision:

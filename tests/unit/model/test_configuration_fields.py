@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Final, NamedTuple
 
 import pytest
@@ -36,9 +37,10 @@ def test_every_field_has_a_description_an_example_that_is_valid_and_a_unit(model
     assert field.description, f"{where} has no description: {RULE}"
     assert field.description.endswith("."), f"{where}: its description is a sentence, and ends with a period"
     assert field.examples, f"{where} has no example: {RULE}"
+    kind: Any = Annotated[field.annotation, "of an example", *field.metadata]
+    adapter = TypeAdapter(kind)
     for example in field.examples:
-        kind: Any = Annotated[field.annotation, "of an example", *field.metadata]
-        TypeAdapter(kind).validate_python(example)
+        adapter.validate_python(example)
     if is_number(model, name):
         assert '"unit"' in json.dumps(property_of(model, name)), (
             f'{where} is a number without a unit: add json_schema_extra={{"unit": "seconds"}} to its Field'
@@ -46,8 +48,14 @@ def test_every_field_has_a_description_an_example_that_is_valid_and_a_unit(model
 
 
 def property_of(model: type[BaseModel], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = model.model_json_schema()["properties"][name]
+    found: dict[str, Any] = properties_of(model)[name]
     return found
+
+
+@cache
+def properties_of(model: type[BaseModel]) -> dict[str, Any]:
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def is_number(model: type[BaseModel], name: str) -> bool:
