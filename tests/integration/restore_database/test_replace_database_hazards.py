@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -12,6 +13,12 @@ import pytest
 from tests.integration.contents import RoundTrip, RoundTripOn, database_of, rows, run, value
 
 from coffre.model.errors import CoffreError, ConfirmationError
+from coffre.model.restore import Scope
+from coffre.operations.restore_database.job import RestoreJob
+from coffre.operations.restore_database.restore import restore_database
+from coffre.operations.runs.parallel_map import ThreadRunner
+from coffre.operations.runs.progress import Meter
+from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connection_secret import parse_secret
 from coffre.postgres.destination import database_swap as swap
 from coffre_local.postgres_server import PostgresServer, ServerOptions
@@ -158,15 +165,28 @@ def test_prepared_transactions_are_said_before_anything_is_restored(
     assert "two phases" in error.message
 
 
-def test_replication_slots_that_stay_behind_are_named(round_trip_on: RoundTripOn, special: PostgresServer) -> None:
+def test_slots_and_subscriptions_that_stay_behind_are_named(
+    round_trip_on: RoundTripOn, special: PostgresServer
+) -> None:
     shop = round_trip_on(special)
-    shop.fill(*SHOP, "SELECT pg_create_logical_replication_slot('reader', 'pgoutput')")
+    shop.fill(
+        *SHOP,
+        "SELECT pg_create_logical_replication_slot('reader', 'pgoutput')",
+        "CREATE SUBSCRIPTION taken CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)",
+    )
     backup = shop.back_up()
 
     report = shop.restore_in_place(backup, replace=True, dry_run=True)
 
-    shop.fill("SELECT pg_drop_replication_slot('reader')")
-    assert any("stay with the old database" in text and "reader" in text for text in report.exceptions)
+    shop.fill(
+        "SELECT pg_drop_replication_slot('reader')",
+        "ALTER SUBSCRIPTION taken SET (slot_name = NONE)",
+        "DROP SUBSCRIPTION taken",
+    )
+    said = [text for text in report.exceptions if "stay with the old database" in text]
+    assert [text.split(": ")[2].partition(".")[0] for text in said] == ["reader", "taken"]
+    # And the one of the new database, which an archive can only make like this, is not taken for one that works
+    assert any("switched off: taken." in text for text in report.notes)
 
 
 def test_the_database_postgres_itself_is_replaced(special: PostgresServer) -> None:
@@ -186,20 +206,67 @@ def test_the_database_postgres_itself_is_replaced(special: PostgresServer) -> No
     run(special.dsn("template1"), 'DROP DATABASE "postgres"', 'ALTER DATABASE "postgres_old" RENAME TO "postgres"')
 
 
-@pytest.mark.parametrize(
-    "pointing",
-    ["CREATE TABLE mine.notes (id int REFERENCES orders)", "CREATE VIEW mine.notes AS SELECT id FROM public.orders"],
-)
-def test_schemas_into_which_others_point_are_not_replaced(shop: RoundTrip, pointing: str) -> None:
-    """Nothing would say that the key now points at the old table."""
+def test_schemas_into_which_others_point_are_not_replaced(shop: RoundTrip) -> None:
+    """Nothing would say that a key, a type or a function is the old one, which is dropped with its schema."""
     owner = shop.create_role("schemas_only", "LOGIN")
     name = database_of(shop.source)
     run(shop.server.dsn(), f'ALTER DATABASE "{name}" OWNER TO schemas_only')
+    run(
+        owner,
+        "CREATE TYPE mood AS ENUM ('good')",
+        "CREATE SEQUENCE numbers",
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'",
+    )
     shop.fill("ALTER TABLE orders OWNER TO schemas_only")
     backup = shop.back_up(reader=owner)
-    shop.fill("CREATE SCHEMA mine", pointing)
+    for pointing in (
+        "CREATE TABLE mine.notes (id int REFERENCES orders)",
+        "CREATE VIEW mine.notes AS SELECT id FROM public.orders",
+        "CREATE TABLE mine.notes (id int, moods mood[])",
+        "CREATE TABLE mine.notes (id int DEFAULT nextval('numbers'))",
+        "CREATE TABLE mine.notes () INHERITS (orders)",
+        "CREATE TABLE mine.notes (); CREATE TRIGGER t BEFORE INSERT ON mine.notes EXECUTE FUNCTION touch()",
+        "CREATE FUNCTION mine.notes(mood) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ):
+        shop.fill("CREATE SCHEMA mine", pointing)
 
-    error = failed(shop, backup, replace=True, dry_run=True)
+        error = failed(shop, backup, replace=True, dry_run=True)
 
-    assert error.code == "REPLACE_IMPOSSIBLE"
-    assert "mine.notes" in error.message
+        assert (error.code, "mine.notes" in error.message) == ("REPLACE_IMPOSSIBLE", True), pointing
+        shop.fill("DROP SCHEMA mine CASCADE")
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["by renaming", "schema by schema"])
+def test_a_restore_that_was_cut_off_when_all_was_in_place_says_so_and_does_nothing_again(
+    shop: RoundTrip, tmp_path: Path, is_inside: bool
+) -> None:
+    url = shop.create_role("in_place", f"LOGIN {'' if is_inside else 'CREATEDB'}")
+    run(shop.server.dsn(), f'ALTER DATABASE "{database_of(shop.source)}" OWNER TO in_place')
+    shop.fill("ALTER TABLE orders OWNER TO in_place")
+    backup = shop.back_up(reader=url)
+    done = shop.restore_in_place(backup, replace=True)
+    shop.fill("INSERT INTO orders VALUES (11)")
+    services, children = shop.coffre.restore_function().services, Children(run_id=done.id)
+
+    with children.ending():
+        job = RestoreJob(
+            restore_id=done.id,
+            backup=backup,
+            connection=children.watching(parse_secret(url, where="test")),
+            children=children,
+            vault=services.vault,
+            decoder=services.decoder(backup.target),
+            scratch=tmp_path,
+            streams=1,
+            runner=ThreadRunner(1, children.end_all),
+            scope=Scope(replace=True),
+            is_resumable=True,
+            continues=True,
+        )
+        report = restore_database(job, Meter())
+
+    assert report.kept == done.kept
+    assert any("was replaced before the interruption" in text for text in report.exceptions)
+    assert value(shop.source, "SELECT max(id) FROM orders") == 11
+    assert [name for name in leftovers(shop) if "_restored_" in name] == []
+    run(shop.server.dsn() if not is_inside else shop.source, *(kept.remove for kept in report.kept))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.integration.contents import RoundTrip, rows, run, schema_of, value
+from tests.integration.contents import RoundTrip, database_of, rows, run, schema_of, value
 
 from coffre.model.errors import CoffreError
 from coffre.model.restore_report import RestoreReport
@@ -325,6 +325,21 @@ def test_replacing_a_table_makes_its_rows_the_backups_and_keeps_the_others(shop:
     assert value(shop.source, "INSERT INTO orders (customer, total, day) VALUES (1, 1, 'today') RETURNING id") == 202
 
 
+def test_what_a_database_is_set_to_hides_nothing_of_what_keys_do(shop: RoundTrip) -> None:
+    backup = shop.back_up()
+    name = database_of(shop.source)
+    shop.fill(
+        "INSERT INTO customers VALUES (21, 'new')",
+        "INSERT INTO orders (customer, total, day) VALUES (21, 1, 'today')",
+        f'ALTER DATABASE "{name}" SET session_replication_role = replica',
+        f'ALTER DATABASE "{name}" SET track_counts = off',
+    )
+
+    assert failed(shop, backup, tables=["customers"], replace=True).code == "OTHER_TABLES_AFFECTED"
+
+    assert value(shop.source, "SELECT count(*) FROM orders JOIN customers c ON c.id = customer") == 201
+
+
 def test_replacing_never_goes_half_way(shop: RoundTrip) -> None:
     """A new table points at a row that the backup does not have: it cannot be deleted."""
     backup = shop.back_up()
@@ -367,13 +382,18 @@ def test_columns_that_went_and_types_that_changed_are_carried_beside(shop: Round
         "DROP VIEW sales",
         "ALTER TABLE orders DROP COLUMN day",
         "ALTER TABLE orders ALTER COLUMN customer TYPE bigint",
-        "ALTER TABLE orders ADD COLUMN extra text DEFAULT 'x'",
+        "ALTER TABLE orders DROP COLUMN twice, ADD COLUMN extra text DEFAULT 'x'",
+        "ALTER TABLE orders ALTER COLUMN total TYPE numeric(6,0)",
         "DELETE FROM orders WHERE id = 7",
     )
 
     report = shop.restore_in_place(backup, tables=["orders"], replace=True)
 
     assert any("has no column day any more" in text for text in report.exceptions)
+    assert [text.partition(": ")[0] for text in report.exceptions if "which can round" in text] == [
+        "total of public.orders is numeric(6,0) now, and numeric in the backup"
+    ]
+    assert any("has no column extra" in text for text in report.notes)
     assert rows(shop.source, "SELECT customer, total, extra FROM orders WHERE id = 7") == [(8, 7, "x")]
     assert value(shop.source, f"SELECT day FROM {side_schema(report)}.orders WHERE id = 7") == "2026-11-08"
 

@@ -28,9 +28,9 @@ def restored_name(database: str, restore_id: str) -> str:
     return shortened(database, f"_restored_{restore_id.lower()}")
 
 
-def old_name(database: str, restore_id: str) -> str:
-    """Return the name under which the database in use is kept when a restored one takes its place."""
-    return shortened(database, f"_before_{restore_id.lower()}")
+def old_name(name: str, restore_id: str) -> str:
+    """Return the name under which a database or schema in use is kept when a restored one takes its place."""
+    return shortened(name, f"_before_{restore_id.lower()}")
 
 
 def confirmed(job: RestoreJob, source: Source) -> tuple[RestoreJob, Plan | None]:

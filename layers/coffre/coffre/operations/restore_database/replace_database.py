@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from coffre.model.errors import CoffreError, DestinationError
+from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.kinds import Contents
 from coffre.model.names import quoted, shown
 from coffre.model.restore import Scope
-from coffre.model.restore_report import Kept
+from coffre.model.restore_report import Kept, RestoreReport
 from coffre.operations.restore_database.consent import changes_since, old_name, restored_name
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.load_plan import refuse_too_large
-from coffre.operations.restore_database.replace_schemas import replace_schemas
+from coffre.operations.restore_database.replace_schemas import kept_schema, replace_schemas
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import how_to_put_in_place, is_kept
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.runs.progress import Meter
 from coffre.postgres.destination import unfinished_restore
 from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
@@ -66,6 +67,39 @@ def replace_database(job: RestoreJob, source: Source, report: ReportBuilder) -> 
             error.add_note(how_to_put_in_place(job.backup.id, job.restore_id))
         raise
     _put_in_place(job, restored, old, report)
+
+
+def report_if_replaced(job: RestoreJob, source: Source) -> RestoreReport | None:
+    """Return the report of a restore that has replaced the database before it was cut off; None when it continues.
+
+    What was renamed has the restore's id in its name, and is renamed in the transaction that puts the new in place.
+    """
+    kept = _kept_databases(job) or _kept_schemas(job, source)
+    if not kept:
+        return None
+    report = ReportBuilder(Meter())
+    report.kept += kept
+    report.exceptions.append(
+        f"{job.connection} was replaced before the interruption, which came before that was recorded: what could not "
+        "be restored is not known any more."
+    )
+    return report.build(job)
+
+
+def _kept_databases(job: RestoreJob) -> list[Kept]:
+    old = old_name(job.connection.database, job.restore_id)
+    try:
+        with translated(job.connection):
+            return [_kept_database(old)] if database_exists(job.connection, old) else []
+    except (ConnectError, DestinationError):  # no other database can be used: this one was not renamed
+        return []
+
+
+def _kept_schemas(job: RestoreJob, source: Source) -> list[Kept]:
+    names = {old_name(entry.schema, job.restore_id) for entry in source.toc if entry.schema}
+    with loading_session(job) as session, session.cursor() as cursor:
+        cursor.execute("SELECT nspname::text FROM pg_namespace WHERE nspname = ANY(%s) ORDER BY 1", (list(names),))
+        return [kept_schema(name) for (name,) in cursor.fetchall()]
 
 
 def _replace_inside(job: RestoreJob, source: Source, report: ReportBuilder, reason: str) -> None:
@@ -145,7 +179,11 @@ def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
 def _swap(job: RestoreJob, restored: str, old: str, report: ReportBuilder) -> None:
     with report.phase("swap"), translated(job.connection):
         swap_databases(job.connection, restored, old, oid=job.confirmed.facts.exact[DATABASE] if job.confirmed else "")
-    report.kept.append(Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}"))
+    report.kept.append(_kept_database(old))
+
+
+def _kept_database(old: str) -> Kept:
+    return Kept(what=f"the old database, as {old}", remove=f"DROP DATABASE {quoted(old)}")
 
 
 def _refuse_parts(job: RestoreJob, source: Source) -> None:

@@ -11,7 +11,7 @@ from coffre.model.errors import DestinationError, RestoreError
 from coffre.model.names import quoted, shown
 from coffre.model.restore_report import Kept
 from coffre.operations.restore_database.archive_phases import phases_of
-from coffre.operations.restore_database.consent import refuse_changed
+from coffre.operations.restore_database.consent import old_name, refuse_changed
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore, possible_tables
 from coffre.operations.restore_database.extension_members import leave_out_members
@@ -31,7 +31,6 @@ from coffre.postgres.destination.commit_outcome import commit, outcome_unknown
 from coffre.postgres.destination.copy_in import set_sequences
 from coffre.postgres.destination.destination import open_existing
 from coffre.postgres.destination.owners_code import owners_path
-from coffre.postgres.destination.staging_schema import shortened
 
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
 # Things of the database as a whole, in no schema: they stay as they are.
@@ -39,6 +38,8 @@ _OUTSIDE: Final = frozenset(
     {"ACCESS METHOD", "CAST", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "PUBLICATION", "SERVER",
      "SUBSCRIPTION", "TRANSFORM", "USER MAPPING"}
 )  # fmt: skip
+# Of these, those that tables, functions or types are a part of.
+_USING: Final = _OUTSIDE - {"SERVER", "SUBSCRIPTION", "USER MAPPING"}
 
 
 def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> None:
@@ -54,7 +55,7 @@ def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> N
     with open_existing(job.connection, source.content) as destination, loading_session(job) as session:
         destination.refuse_reader()
         schemas = sorted({entry.schema for entry in source.toc if entry.schema} & destination.schemas)
-        old = {schema: shortened(schema, f"_before_{job.restore_id.lower()}") for schema in schemas}
+        old = {schema: old_name(schema, job.restore_id) for schema in schemas}
         _refuse_pointed_at(job, session, schemas)
         extensions = _movable_extensions(job, session, schemas)
         making = DefinitionRestore(job, source, destination, report, session)
@@ -74,13 +75,15 @@ def replace_schemas(job: RestoreJob, source: Source, report: ReportBuilder) -> N
             return
         _refuse_incomplete(job, report)
         _commit(job, session, list(old.values()))
-        report.kept += [
-            Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
-            for name in old.values()
-        ]
+        report.kept += map(kept_schema, old.values())
     if job.scope.analyze:
         with after_the_change(report, "ANALYZE"):
             analyze(job, report)
+
+
+def kept_schema(name: str) -> Kept:
+    """Say that an old schema is kept under this name."""
+    return Kept(what=f"the old schema, as {name}", remove=f"DROP SCHEMA {quoted(name)} CASCADE")
 
 
 def _commit(job: RestoreJob, session: psycopg2.extensions.connection, old: list[str]) -> None:
@@ -109,6 +112,8 @@ def _entries(making: DefinitionRestore, session: psycopg2.extensions.connection)
     report.exceptions += source.manifest.exceptions
     report.notes += source.manifest.notes
     report.exceptions += [f"Not replaced, as it belongs to no schema: {entry.shown}." for entry in stays]
+    if any(entry.description in _USING for entry in stays):
+        report.exceptions.append("What belongs to no schema uses what is in the old ones, and is dropped with that.")
     if source.large_objects is not None:
         report.exceptions.append("Not replaced, as they belong to no schema: large objects.")
     return leave_out_known(making.ledger, source, making.destination, wanted)
@@ -159,7 +164,7 @@ def _restore(making: DefinitionRestore, session: psycopg2.extensions.connection,
 
 
 def _refuse_pointed_at(job: RestoreJob, session: psycopg2.extensions.connection, schemas: list[str]) -> None:
-    """Refuse when keys or views of other schemas point into these: they would still point at the old tables."""
+    """Refuse when what is in other schemas needs what is in these: it would still need the old ones."""
     with session.cursor() as cursor:
         cursor.execute(_POINTING_IN, {"schemas": schemas})
         found = [shown(*name) for name in cursor.fetchall()]
@@ -168,7 +173,8 @@ def _refuse_pointed_at(job: RestoreJob, session: psycopg2.extensions.connection,
             f"The schemas of {job.connection} cannot be replaced: what the backup does not have points into them: "
             f"{', '.join(found[:5])}.",
             code="REPLACE_IMPOSSIBLE",
-            hint="Its foreign keys or views would stay with the old tables. Restore into a new database (--to) and "
+            hint="It would stay with the old schemas, and go with them. Drop what is not needed (staging schemas of "
+            "earlier restores), restore into a new database (--to) and "
             "switch your application over, or restore chosen tables.",
         )
 
@@ -213,19 +219,28 @@ _EXTENSIONS: Final = """
 SELECT e.extname, n.nspname, e.extrelocatable FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE n.nspname = ANY(%s) ORDER BY 1
 """
-# Tables and views of other schemas whose foreign keys or queries need tables of these.
+# What is outside of these schemas and needs what is in them: it would stay with the old ones, and go with them. Members
+# of extensions move to the new ones.
 _POINTING_IN: Final = """
-SELECT n.nspname, c.relname
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
-WHERE k.contype = 'f' AND pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
-UNION
-SELECT n.nspname, c.relname
-FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_class p ON d.refclassid = 'pg_class'::regclass AND p.oid = d.refobjid
-JOIN pg_namespace pn ON pn.oid = p.relnamespace
-WHERE pn.nspname = ANY(%(schemas)s) AND n.nspname <> ALL (%(schemas)s)
+WITH schemas AS (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s)),
+inside (class, oid) AS (
+    SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcnamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation WHERE collnamespace IN (SELECT oid FROM schemas)
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config WHERE cfgnamespace IN (SELECT oid FROM schemas)
+)
+SELECT DISTINCT found.object_names[1], found.object_names[2]
+FROM inside JOIN pg_depend d ON d.refclassid = inside.class AND d.refobjid = inside.oid AND d.deptype IN ('n', 'a')
+CROSS JOIN LATERAL pg_identify_object_as_address(d.classid, d.objid, d.objsubid) AS found
+WHERE d.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass, 'pg_policy'::regclass,
+                    'pg_proc'::regclass, 'pg_rewrite'::regclass, 'pg_trigger'::regclass)
+  AND cardinality(found.object_names) > 1 AND found.object_names[1] <> ALL (%(schemas)s)
+  AND found.object_names[1] !~ '^(pg_toast|pg_temp|pg_catalog$|information_schema$)'
+  AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = inside.class AND e.objid = inside.oid AND e.deptype = 'e')
 ORDER BY 1, 2
 """
 # Whose the schema is (where we may give it to them), its comment, and who may do what (CREATE, USAGE) in it.

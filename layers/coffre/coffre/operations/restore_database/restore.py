@@ -14,7 +14,7 @@ from coffre.operations.restore_database.consent import confirmed
 from coffre.operations.restore_database.data_only import restore_rows
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.moments import chosen_for
-from coffre.operations.restore_database.replace_database import replace_database
+from coffre.operations.restore_database.replace_database import replace_database, report_if_replaced
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.resume import refuse_unproven
 from coffre.operations.restore_database.tables import restore_tables
@@ -60,8 +60,9 @@ def _report_if_ended(job: RestoreJob, source: Source) -> RestoreReport | None:
         return tables_attempts.report_if_ended(job, _with_rows(chosen))
     if job.scope.contents is Contents.DATA:
         return tables_attempts.report_if_ended(job, _with_rows(source.content.tables))
-    if not job.scope.replace:
-        refuse_unproven(job)
+    if job.scope.replace:
+        return report_if_replaced(job, source)
+    refuse_unproven(job)
     return None
 
 

@@ -90,6 +90,7 @@ def _merge_rows(
     delete: bool,
 ) -> Sequence[key_effects.Affected]:
     """Merge rows, and return what that did to tables that were not chosen."""
+    key_effects.let_them_work(cursor)
     cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     for pair in parents_first:
         if merge.keep_before(cursor, pair, with_extra=delete):

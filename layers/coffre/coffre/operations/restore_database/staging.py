@@ -158,11 +158,6 @@ def plan_staging(
         what = "the requested rows" if job.scope.rows and moment is None else counted(table.rows, "row")
         kept = f", and keep those that are requested as of {moment}" if job.scope.rows and moment is not None else ""
         outcome.steps.append(f"Load {what} of {pair.live.shown_name} into the staging table {shown(*pair.side)}{kept}.")
-        if lost := [column for column in table.columns if pair.live.column(column) is None]:
-            outcome.exceptions.append(
-                f"{pair.live.shown_name} has no column {', '.join(lost)} any more: it is in the backup's version only, "
-                "as text."
-            )
         if not pair.key:
             outcome.exceptions.append(
                 f"{_why_no_key(pair)}, so it is not compared with the backup's version: {shown(*pair.side)}."

@@ -10,6 +10,7 @@ from coffre.model.errors import DestinationError
 from coffre.model.names import shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.after_tables import create_followers, followers_of
+from coffre.operations.restore_database.altered_columns import say_altered
 from coffre.operations.restore_database.definition_report import report_refusals
 from coffre.operations.restore_database.definitions import DefinitionRestore
 from coffre.operations.restore_database.dropped_dependents import find_missing, named, script_of, spoken
@@ -69,6 +70,7 @@ def _restore(memory: Memory, source: Source, tables: Sequence[Chosen], destinati
     missing.say_of_existing(job, outcome)
     plan_staging(job, staging, at_stake, source.chosen.point if source.chosen else None, outcome)
     created = [table.content for table in plan.tables if table.content]
+    say_altered(source, entries, staging, outcome, touches=job.scope.touches)
     moment = plan_moment(memory, source, created, staging)
     followers = [*plan.followers, *followers_of(making, missing)]
     memory.attach(making.destination, making.ledger, making.fates, making.how.by_id)

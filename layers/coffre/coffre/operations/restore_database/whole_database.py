@@ -44,7 +44,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.shared_loading import share_rows
 from coffre.operations.restore_database.statistics import analyze
 from coffre.operations.restore_database.unsupported_objects import is_made, leave_out_known
-from coffre.operations.restore_database.whole_plan import not_in_backup, say_plan
+from coffre.operations.restore_database.whole_plan import not_in_backup, say_plan, subscriptions_off
 from coffre.policy.moments import Chosen
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination.copy_in import key_levels
@@ -95,6 +95,7 @@ def restore_whole(job: RestoreJob, source: Source, report: ReportBuilder) -> Non
         if not job.scope.dry_run:
             _Restore(making, memory, entries, tables).run()
         report_refusals(making, entries)
+        report.notes += subscriptions_off(entries, making.ledger.lost())
         if not job.scope.dry_run:
             _finish(job, source, report)
 

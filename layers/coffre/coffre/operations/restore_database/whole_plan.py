@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName, shown
@@ -19,6 +19,16 @@ def not_in_backup(source: Source, entries: Sequence[TocEntry]) -> Iterable[str]:
         yield f"Not restored: tablespaces ({', '.join(tablespaces)}). Everything is in the database's own."
     if empty := [shown(table.schema_name, table.table_name) for table in source.content.tables if table.rows_excluded]:
         yield f"The backup has no rows of {', '.join(empty)}: the configuration leaves them out."
+
+
+def subscriptions_off(entries: Iterable[TocEntry], lost: Collection[int]) -> Iterable[str]:
+    """Yield that subscriptions receive nothing yet: an archive has no other way to make them."""
+    names = [entry.tag for entry in entries if entry.description == "SUBSCRIPTION" and entry.dump_id not in lost]
+    if names:
+        yield (
+            f"Subscriptions are created without a connection and switched off: {', '.join(names)}. What was published "
+            "since the backup may be gone: look at the publisher's slot before ALTER SUBSCRIPTION ... ENABLE."
+        )
 
 
 def say_plan(

@@ -111,6 +111,10 @@ class TableDefinition:
                 probe = f"CREATE TABLE {self.table} ({column.quoted} {column.type_text});"
                 yield Part(PartKind.TYPE, column.name, "\n".join(later)), probe
 
+    def written_types(self) -> dict[str, str]:
+        """Return the types of the columns, by name."""
+        return {column.name: column.type_text for column in self.elements if isinstance(column, _Column)}
+
     def _of_column(self, column: _Column) -> Iterator[Part]:
         if "default" in column.clauses:
             later = self._altered(column, f"SET {column.clauses['default']}")

@@ -10,6 +10,8 @@ _SESSION_SETTINGS: Final = (
     "SET lock_timeout = 0",  # who waits for locks that others hold says for how long
     "SET idle_in_transaction_session_timeout = 0",
     "SET default_transaction_read_only = off",  # a database or role can have it on; backups say READ ONLY themselves
+    # Who locks looks afterwards, and has to see what others have committed by then.
+    "SET default_transaction_isolation = 'read committed'",
     # The server's own keepalives: when a function dies without a word, its backends are gone after 90 seconds and not
     # after two hours (field note 25).
     "SET tcp_keepalives_idle = 30",

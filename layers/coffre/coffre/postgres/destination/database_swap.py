@@ -56,15 +56,16 @@ def what_stays_behind(connection: Connection) -> list[str]:
                 code="REPLACE_IMPOSSIBLE",
                 hint="End them first: COMMIT PREPARED '...' or ROLLBACK PREPARED '...'. Nothing was changed.",
             )
-        cursor.execute(
-            "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (connection.database,)
-        )
-        slots = [slot for (slot,) in cursor.fetchall()]
-    said = (
-        "Logical replication slots stay with the old database: make new ones for what reads from them: {}. A journal of"
-        " Coffre drops its own there, and makes another one."
-    )
-    return [said.format(", ".join(slots))] if slots else []
+        return [
+            said.format(", ".join(names))
+            for query, said in _STAYING
+            if (names := _first_column(cursor, query, connection.database))
+        ]
+
+
+def _first_column(cursor: psycopg2.extensions.cursor, query: str, database: str) -> list[str]:
+    cursor.execute(query, (database,))
+    return [str(name) for (name,) in cursor.fetchall()]
 
 
 def swap_databases(connection: Connection, restored: str, old: str, *, oid: str) -> None:
@@ -196,6 +197,23 @@ _RIGHTS: Final = """
 SELECT r.rolsuper OR r.rolcreatedb, r.rolsuper OR pg_has_role(d.datdba, 'MEMBER')
 FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = %(database)s
 """
+# What stays with the old database, and what to do about it.
+_STAYING: Final = (
+    (
+        "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1",
+        (
+            "Logical replication slots stay with the old database: make new ones for what reads from them: {}. A journal of"
+            " Coffre drops its own there, and makes another one."
+        ),
+    ),
+    (
+        "SELECT subname FROM pg_subscription JOIN pg_database d ON d.oid = subdbid WHERE datname = %s ORDER BY 1",
+        (
+            "Subscriptions stay with the old database, and continue to fill it: end them there, and begin again in the "
+            "new: {}."
+        ),
+    ),
+)
 # Workers of the server's own end by themselves.
 _CONNECTED: Final = """
 SELECT pid FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL

@@ -26,6 +26,17 @@ class Affected:
     by_keys: bool
 
 
+def let_them_work(cursor: psycopg2.extensions.cursor) -> None:
+    """Have keys and triggers work in this transaction, and be counted, whatever the role or database is set to.
+
+    A role that may not set it is refused by the server.
+    """
+    for name, value in _NEEDED.items():
+        cursor.execute("SELECT pg_catalog.current_setting(%s)", (name,))
+        if cursor.fetchall() != [(value,)]:
+            cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", (name, value))
+
+
 def others_with_keys(cursor: psycopg2.extensions.cursor, pairs: Iterable[Pair]) -> list[str]:
     """Return which other tables have foreign keys by which deleting rows of these tables changes theirs."""
     cursor.execute(_OTHERS_WITH_KEYS, {"chosen": [pair.live.identifier.as_string(cursor) for pair in pairs]})
@@ -54,6 +65,8 @@ def without(affected: Iterable[Affected], undone: Iterable[Affected]) -> list[Af
     return net
 
 
+# Without the first no foreign key is checked, and without the second `others_affected` sees nothing.
+_NEEDED: Final = {"session_replication_role": "origin", "track_counts": "on"}
 _OTHERS_WITH_KEYS: Final = """
 WITH chosen AS (SELECT name::regclass::oid AS oid FROM unnest(%(chosen)s::text[]) AS name)
 SELECT DISTINCT n.nspname, c.relname FROM pg_constraint k
