@@ -20,6 +20,7 @@ from coffre.model.backup import Backup, Failure, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.kinds import TargetKind
 from coffre.model.manifest import DatabaseContent, EntriesFile, Manifest, PackReference
+from coffre.model.points import ManifestPoint
 from coffre.model.rotation import RotationReport
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.stored_backup.catalog_record import completed
@@ -90,7 +91,11 @@ class Scene:
         return backup
 
     def commit(
-        self, backup: Backup, packs: tuple[PackReference, ...], content: DatabaseContent = CONTENT
+        self,
+        backup: Backup,
+        packs: tuple[PackReference, ...],
+        content: DatabaseContent = CONTENT,
+        point: ManifestPoint | None = None,
     ) -> tuple[Manifest, Committed]:
         """Write entries and manifest."""
         key = self.put(f"{backup_prefix(backup.target, backup.id)}/entries.jsonl.zst")
@@ -108,6 +113,7 @@ class Scene:
             stored_bytes=100,
             rows=0,
             content=content,
+            point=point,
         )
         self.vault.store.delete(manifest_key(backup.target, backup.id))  # nothing is written over another object
         committed = self.vault.commit(

@@ -43,6 +43,17 @@ def test_every_backup_since_the_oldest_copy_is_due_the_newest_first() -> None:
     assert due_copies(backups, copied(backups[1]) | copied(backups[3])) == [backups[2]]
 
 
+def test_what_a_long_outage_has_left_out_is_due_though_the_vault_has_no_copied_one_any_more() -> None:
+    gone, *left = (backup(hours) for hours in (300, 100, 2))
+    other = {
+        one.id: copy.model_copy(update={"target": "blog"}) for one in [backup(400)] for copy in copied(one).values()
+    }
+
+    for status in (CopyStatus.COMPLETED, CopyStatus.DELETED):
+        assert due_copies(left, copied(gone, status) | other) == [left[1], left[0]]
+    assert due_copies(left, copied(gone, CopyStatus.FAILED) | other) == [left[1]]
+
+
 def test_what_a_destination_has_deleted_is_not_copied_again() -> None:
     backups = [backup(hours) for hours in (50, 26, 2)]
     copies = copied(backups[0], CopyStatus.DELETED) | copied(backups[2])

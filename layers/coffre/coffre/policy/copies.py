@@ -17,8 +17,8 @@ def due_copies(backups: Sequence[Backup], copies: Mapping[str, Copy]) -> list[Ba
     """Return the backups of one target that have to be copied to one destination, the newest first.
 
     Until a destination has a copy of the target, that is its newest backup alone. Afterwards it is every backup since
-    the oldest one that it has. Older ones are copied when a person asks for it. What a restore has overwritten
-    (SAFETY) stays in the vault: it is kept for days.
+    the oldest one that it ever had, though the vault may have that one no more. Older ones are copied when a person
+    asks for it. What a restore has overwritten (SAFETY) stays in the vault: it is kept for days.
 
     Parameters
     ----------
@@ -28,9 +28,13 @@ def due_copies(backups: Sequence[Backup], copies: Mapping[str, Copy]) -> list[Ba
         The records of the destination, by the backup's id.
     """
     found = sorted((one for one in backups if is_copied(one)), key=lambda one: one.id, reverse=True)
-    there = [copy.backup_id for copy in copies.values() if copy.status in (CopyStatus.COMPLETED, CopyStatus.DELETED)]
-    known = [one.id for one in found if one.id in there]
-    wanted = [one for one in found if one.id >= known[-1]] if known else found[:1]
+    targets = {one.target for one in found}
+    there = {
+        copy.backup_id
+        for copy in copies.values()
+        if copy.status in (CopyStatus.COMPLETED, CopyStatus.DELETED) and copy.target in targets
+    }
+    wanted = [one for one in found if one.id >= min(there)] if there else found[:1]
     return [one for one in wanted if one.id not in there]
 
 

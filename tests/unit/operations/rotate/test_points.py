@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from coffre.model.protection import Retention
 from tests.unit.operations.conftest import NOW, Scene
 from tests.unit.operations.copy_scene import CopyScene
 from ulid import ULID
 
-from coffre.model.backup import Backup, Status
+from coffre.model.backup import Backup, Restore, Status
 from coffre.model.copies import CopyStatus
 from coffre.model.kinds import TargetKind
-from coffre.model.points import PointPart, PointRecord
+from coffre.model.points import ManifestPoint, PointPart, PointRecord
 from coffre.model.rotation import Action
 from coffre.operations.copy.copy_points import copy_point
+from coffre.operations.rotate.rotate_received import ReceivedJob, rotate_received
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.points import Reference, read_seal, write_references, write_seal
 
@@ -22,8 +24,9 @@ from coffre.vault.points import Reference, read_seal, write_references, write_se
 def part(scene: Scene, age: float, target: str, point_id: str) -> Backup:
     """A verified backup that is a part of a point."""
     begun = scene.begin(age, target=target)
-    record = completed(begun, *scene.commit(begun, ())).model_copy(update={"point": point_id, "point_name": "shop"})
-    done = scene.catalog.complete_backup(record)
+    done = scene.catalog.complete_backup(
+        completed(begun, *scene.commit(begun, (), point=ManifestPoint(name="shop", id=point_id)))
+    )
     scene.catalog.keeping.mark_verified(done.id, NOW)
     return done
 
@@ -72,6 +75,33 @@ def test_a_part_stays_as_long_as_another_part_of_its_point(scene: Scene) -> None
     # also when only its own target is rotated
     scene.rotate(only="blog")
     assert scene.status(files) is Status.COMPLETED
+
+
+def test_the_parts_of_a_point_that_is_being_restored_stay(scene: Scene, tmp_path: Path) -> None:
+    """The database takes hours, and the objects come after it."""
+    newer_ones(scene)
+    _, database, files = point(scene, 8)
+    copy = CopyScene.of(scene, tmp_path / "copy")
+    for target in scene.targets:
+        copy.copy(*scene.catalog.completed_backups(target))
+    restore = Restore(
+        id=str(ULID.from_datetime(NOW)),
+        target="shop",
+        backup_id=database.id,
+        status=Status.IN_PROGRESS,
+        created_at=NOW,
+        destination="env:DESTINATION",
+    )
+    scene.catalog.create_restore(restore)
+
+    scene.rotate()
+    copy.rotate()
+    assert {scene.status(one) for one in (database, files)} == {Status.COMPLETED}
+    assert {copy.status(one) for one in (database, files)} == {CopyStatus.COMPLETED}
+
+    scene.catalog.finish_restore(restore.model_copy(update={"status": Status.COMPLETED}))
+    scene.rotate()
+    assert {scene.status(one) for one in (database, files)} == {Status.DELETED}
 
 
 def test_when_no_rule_keeps_a_part_all_go_and_the_point_with_them(scene: Scene) -> None:
@@ -132,3 +162,19 @@ def test_in_a_copy_too_a_part_stays_with_the_others_and_the_point_goes_with_them
     assert {copy.status(one) for one in (database, files)} == {CopyStatus.DELETED}
     assert copy.objects("v1/points/") == set()
     assert read_seal(scene.vault.store, "shop", made.id) == made
+
+
+def test_in_the_account_of_a_receiver_too_a_part_stays_with_the_others(scene: Scene, tmp_path: Path) -> None:
+    newer_ones(scene)
+    received = CopyScene.of(scene, tmp_path / "received")
+    for target in scene.targets:
+        received.copy(*scene.catalog.completed_backups(target), age_days=1)
+    points = [point(scene, age) for age in (40, 41)]
+    scene.vault.mark_pin("shop", points[0][1].id, NOW)
+    for _, *parts in points:
+        received.copy(*parts, age_days=40)
+
+    rules = Retention(minimum_kept=1, minimum_verified=1)
+    rotate_received(ReceivedJob("J", "bucket", received.vault, rules, scene.scratch, scene.now, lambda: 900.0))
+
+    assert [[bool(received.objects_of(one)) for one in parts] for _, *parts in points] == [[True, True], [False, False]]

@@ -163,6 +163,26 @@ def restoring(scene: Scene, backup: Backup, source: str | None) -> Restore:
     return Restore.model_validate({**fields, **times, "source": source})
 
 
+def test_what_no_record_knows_stays_and_is_named(
+    scene: Scene, copy: CopyScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the catalog was rebuilt from the vault alone: nothing would ever delete it."""
+    scene.retention = LEAN
+    old, newest = scene.backup(400), scene.backup(1)
+    copy.copy(newest)
+    with monkeypatch.context() as patch:
+        patch.setattr(copy, "record", lambda _: None)
+        copy.copy(old)
+
+    [problem] = copy.rotate().all_problems
+
+    assert copy.is_whole(old)
+    assert (problem.code, problem.target) == ("MANIFEST_UNLISTED", "shop")
+    assert problem.text == (
+        f'The copy "off" has backup {old.id} of shop, but the catalog does not: coffre catalog rebuild --from off'
+    )
+
+
 @pytest.mark.parametrize("source", ["vault", "off"])
 def test_a_restore_that_reads_one_place_alone_holds_back_no_other(scene: Scene, copy: CopyScene, source: str) -> None:
     scene.retention = LEAN

@@ -129,6 +129,7 @@ def test_whether_a_vault_is_public_is_not_asked_when_it_blocks_that() -> None:
     ("prefix", "rule", "is_harmful"),
     [
         ("", LifecycleRule("a", "v1/packs/01", expires=True), True),
+        ("", LifecycleRule("a", "v1/journal/", expires=True), True),
         ("", LifecycleRule("a", "v1", archives_to=("DEEP_ARCHIVE",)), True),
         ("", LifecycleRule("a", "v1/", archives_to=("STANDARD_IA", "GLACIER_IR")), False),
         ("", LifecycleRule("a", "v1/", needs_tag=True, expires=True), False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, Restore
 from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision
 
@@ -67,6 +67,17 @@ class PointKeeper:
                 if decision.action is Action.KEEP and point in wanted:
                     found.setdefault(wanted[point], decision)
         return found
+
+
+def in_use(copies: Mapping[str, Sequence[Backup]], restores: Iterable[Restore]) -> dict[str, str]:
+    """Return the running restores by the id of what they need: their backup, and the other parts of its point.
+
+    A point is restored part by part: what comes next has to be there when the first one is done.
+    """
+    found = {restore.backup_id: restore.id for restore in restores}
+    parts = [copy for backups in copies.values() for copy in backups if copy.point is not None]
+    points = {copy.point: found[copy.id] for copy in parts if copy.id in found}
+    return {copy.id: points[copy.point] for copy in parts if copy.point in points} | found
 
 
 def _stays(copy: Backup) -> Decision:

@@ -17,7 +17,7 @@ from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
-from coffre.operations.rotate.keep_points import PointKeeper
+from coffre.operations.rotate.keep_points import PointKeeper, in_use
 from coffre.operations.rotate.rotation_lock import Turn
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import GRACE, SweepJob, VaultRecords, running_restores
@@ -94,7 +94,7 @@ def _rotate(job: RotateJob, turn: Turn, only: str | None, *, dry_run: bool, alwa
     problems: list[Problem] = []
     decisions: list[Decision] = []
     needs: list[LockNeed] = []
-    restores = {restore.backup_id: restore.id for restore in running_restores(job.catalog, job.now(), VAULT)}
+    restores = in_use(copies, running_restores(job.catalog, job.now(), VAULT))
     since = journal_since(job.configuration, job.now())
     points = PointKeeper(
         copies,
@@ -186,7 +186,7 @@ def decide_by_size(
 
 
 def unless_in_use(decision: Decision, restores: Mapping[str, str]) -> Decision:
-    """Keep a backup that is being restored; `restores` are the running ones, by the id of the backup."""
+    """Keep what is being restored; `restores` are the running ones (`in_use`)."""
     restore_id = restores.get(decision.backup_id)
     if decision.action is Action.KEEP or restore_id is None:
         return decision

@@ -24,7 +24,7 @@ from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
 from coffre.operations.rotate.delete_damaged import MakingWay
 from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
-from coffre.operations.rotate.keep_points import PointKeeper
+from coffre.operations.rotate.keep_points import PointKeeper, in_use
 from coffre.operations.rotate.rotate import SWEEP_SECONDS, RotateJob, decide_by_size, unless_in_use
 from coffre.operations.rotate.rotation_lock import Turn
 from coffre.operations.rotate.sweep import sweep
@@ -152,8 +152,7 @@ class _Rotation:
         job = self.job
         decisions: list[Decision] = []
         needs: list[LockNeed] = []
-        running = running_restores(job.catalog, job.now(), self.destination.name)
-        restores = {restore.backup_id: restore.id for restore in running}
+        restores = in_use(found, running_restores(job.catalog, job.now(), self.destination.name))
         points = PointKeeper(
             found,
             {target.name: self._retention(target) for target in (*job.configuration.targets, *targets)},

@@ -7,7 +7,7 @@ cannot be replaced, and marks only lengthen a life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from coffre.model.errors import DeadlineError, IntegrityError
 from coffre.model.points import PointRecord
 from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, Problem, RotationReport
+from coffre.operations.rotate.keep_points import PointKeeper
 from coffre.operations.rotate.rotate_copy import unless_locked
 from coffre.operations.rotate.sweep import sweep
 from coffre.operations.rotate.sweep_job import BackupSummary, SweepJob
@@ -74,11 +75,14 @@ def rotate_received(job: ReceivedJob, *, dry_run: bool = False) -> RotationRepor
     """
     problems: list[Problem] = []
     by_target = _found(job, problems)
-    decisions: list[Decision] = []
     since = job.now - LONGEST_WINDOW
-    for found in by_target.values():
-        decided = unless_needed(job.vault, found, decide(found, _by_age_alone(job.retention), job.now), since)
-        decisions += [_unless_ever_held(job.vault, unless_locked(job.vault, one, job.now)) for one in decided]
+
+    def rules(found: Sequence[Backup], retention: Retention) -> list[Decision]:
+        decided = unless_needed(job.vault, found, decide(found, retention, job.now), since)
+        return [_unless_ever_held(job.vault, unless_locked(job.vault, one, job.now)) for one in decided]
+
+    points = PointKeeper(by_target, dict.fromkeys(by_target, _by_age_alone(job.retention)), rules)
+    decisions = [decision for target in by_target for decision in points.decide(target)]
     gone = frozenset(one.backup_id for one in decisions if one.action is Action.DELETE)
     records = _Records([backup for found in by_target.values() for backup in found])
     swept = sweep(

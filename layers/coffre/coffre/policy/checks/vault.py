@@ -21,7 +21,7 @@ from coffre.policy.checks.vault_facts import (
 # Classes whose objects have to be restored before they can be read (S3 User Guide, "Storage classes").
 _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 # What must stay as it is: everything below these, in the vault's folder.
-_KEPT: Final = ("v1/backups/", "v1/packs/", "v1/audit/anchors/")
+_KEPT: Final = ("v1/backups/", "v1/packs/", "v1/journal/", "v1/points/", "v1/audit/anchors/")
 _CHECKSUM: Final = "CHECKSUM_UNSUPPORTED"
 
 type Found = Iterator[Finding | Unread]
@@ -237,7 +237,7 @@ def vault_lifecycle_eats_packs(vault: VaultSettings) -> Found:
     for rule in vault.lifecycle:
         if (harm := _harm(rule, vault.prefix)) is not None:
             yield Finding(
-                f'The lifecycle rule "{rule.id}" {harm}: backups that Coffre keeps cannot be restored then.',
+                f'The lifecycle rule "{rule.id}" {harm}: what Coffre keeps cannot be restored then.',
                 f'it is about keys that begin with "{rule.prefix}"',
                 f"aws s3api get-bucket-lifecycle-configuration --bucket {vault.bucket}, then put it without this rule.",
                 rule.id,
