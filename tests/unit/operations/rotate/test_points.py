@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from coffre.model.protection import Retention
+from coffre.model.retention import Retention
 from tests.unit.operations.conftest import NOW, Scene
 from tests.unit.operations.copy_scene import CopyScene
 from ulid import ULID

@@ -202,8 +202,8 @@ _STAYING: Final = (
     (
         "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1",
         (
-            "Logical replication slots stay with the old database: make new ones for what reads from them: {}. A journal of"
-            " Coffre drops its own there, and makes another one."
+            "Logical replication slots stay with the old database: make new ones for what reads from them: {}. "
+            "A journal of Coffre drops its own there, and makes another one."
         ),
     ),
     (
