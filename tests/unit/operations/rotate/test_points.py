@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from coffre.model.retention import Retention
 from tests.unit.operations.conftest import NOW, Scene
 from tests.unit.operations.copy_scene import CopyScene
 from ulid import ULID
@@ -14,6 +13,7 @@ from coffre.model.backup import Backup, Restore, Status
 from coffre.model.copies import CopyStatus
 from coffre.model.kinds import TargetKind
 from coffre.model.points import ManifestPoint, PointPart, PointRecord
+from coffre.model.retention import Retention
 from coffre.model.rotation import Action
 from coffre.operations.copy.copy_points import copy_point
 from coffre.operations.rotate.rotate_received import ReceivedJob, rotate_received
