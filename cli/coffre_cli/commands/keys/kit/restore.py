@@ -415,11 +415,10 @@ class Database:
             return status, said.read()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Callable[[Iterable[bytes]], bytes | None]]:
-        """Yield what executes statements in one transaction, and returns why one of them is refused.
+    def transaction(self) -> Iterator[Callable[..., bytes | None]]:
+        """Yield what executes statements in one transaction: all of them, or it returns why none is.
 
-        They end with ANSWER, or are a part: of that all are executed, or none. Leaving it commits; an error drops
-        everything.
+        What makes savepoints is no part, which is one itself. Leaving it commits; an error drops everything.
         """
         with tempfile.TemporaryFile() as said, self._started(said, "--set=ON_ERROR_STOP=0", "--file=-") as psql:
             stdin, stdout, known = psql.stdin, psql.stdout, 0
@@ -440,7 +439,9 @@ class Database:
                 return why if answer else refuse(why, LOST)
 
             refusal([b"BEGIN;\n", ANSWER])
-            yield refusal
+            yield lambda statements, is_part=True: refusal(
+                [PART_BEGINS, *statements, PART_ENDS] if is_part else [*statements, ANSWER]
+            )
             why = refusal([b"COMMIT;\n", ANSWER])
             if why is not None:
                 refuse(why)
@@ -1435,12 +1436,11 @@ class Changes:
 def apply_transactions(database: Database, journal: Journal, work: pathlib.Path) -> Changes:
     """Apply the journal in one transaction: all of it, or nothing. The tail ends before a transaction that fails."""
     replay = Replay(database)
-    with database.transaction() as send:
-        why = send([REPLAY, ANSWER])
+    with database.transaction() as refusal:
+        why = refusal([REPLAY])
         if why is not None:
             refuse(why)
-        content = journal.backup.manifest["content"]
-        changes = Changes(database, content, lambda lines: send([PART_BEGINS, *lines, PART_ENDS]))
+        changes = Changes(database, journal.backup.manifest["content"], refusal)
 
         def apply(ones: Iterable[Transaction]) -> None:
             for part in parts_of(replay.statement(line) for one in ones for line in one.lines()):
@@ -1451,14 +1451,14 @@ def apply_transactions(database: Database, journal: Journal, work: pathlib.Path)
                 apply(ones)
                 continue
             for one in ones:
-                send([b"SAVEPOINT alone;\n", ANSWER])
+                refusal([b"SAVEPOINT alone;\n"], is_part=False)
                 try:
                     apply([one])
                 except SystemExit as error:  # the server refuses it, or it is of a table that was left out
-                    send([b"ROLLBACK TO SAVEPOINT alone;\n", ANSWER])
+                    refusal([b"ROLLBACK TO SAVEPOINT alone;\n"], is_part=False)
                     journal.end_before(one, str(error)[len("STOP: ") :])
                     return changes
-                send([b"RELEASE SAVEPOINT alone;\n", ANSWER])
+                refusal([b"RELEASE SAVEPOINT alone;\n"], is_part=False)
     return changes
 
 
