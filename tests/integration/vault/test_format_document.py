@@ -26,7 +26,7 @@ from coffre.model.backup import Tier
 from coffre.model.journal import JournalInterval, JournalSegment
 from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import DatabaseContent, Entry, EntryKind, Manifest
-from coffre.postgres.connection import connect
+from coffre.postgres.connection import session_settings
 from coffre.postgres.journal.changes import Begin, Commit, Delete, Line, Row, Unchanged, Update
 from coffre.postgres.journal.test_decoding import decode
 from coffre.postgres.journal.transactions import BaseSnapshot, outline
@@ -575,6 +575,6 @@ def test_the_documents_settings_are_those_of_the_sessions_that_read() -> None:
     settings = re.findall(r"`(\w+ = [^`]+)`", table)
     assert len(settings) > 5
 
-    missing = [setting for setting in settings if f'"SET {setting}"' not in inspect.getsource(connect)]
+    missing = [setting for setting in settings if f'"SET {setting}"' not in inspect.getsource(session_settings)]
 
     assert missing == []
