@@ -297,6 +297,6 @@ def test_what_waits_is_answered_and_what_cannot_go_on_is_reported(deployed: Depl
     state = deployed.catalog.journals.find("shop")
     assert state is not None
     late = utc_now() - 2 * late_after(JournalOptions())
-    deployed.catalog.journals.keep(state.model_copy(update={"seen_at": late}), state)
+    deployed.catalog.journals.keep(state.model_copy(update={"seen_at": late, "complete_at": late}), state)
     deployed.call(VerifyFunction, level="fresh")
     assert "Journal of shop is LATE" in deployed.heard()

@@ -21,7 +21,7 @@ from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault import journal
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
-from coffre.vault.layout import interval_end_key, interval_key
+from coffre.vault.layout import interval_end_key, interval_key, journal_prefix
 from coffre.vault.vault import Vault
 
 KEY = new_identity()
@@ -218,6 +218,19 @@ def test_what_lost_data_is_found_with_the_command_that_restores_it(
 
 def test_a_damaged_interval_is_named_and_the_others_are_read(coffre: Coffre, base: Backup) -> None:
     store = S3Store(BUCKET, client=make_client())
+    # What comes after a pack, or in other stretches than that of definitions, which cannot be read
+    packs = [info.key for info in store.list(journal_prefix("shop", FIRST)) if not info.key.endswith(".json")]
+    segment, _, definitions = packs
+    for key, found in ((segment, 5), (definitions, 1)):
+        body = store.get(key)
+        store.delete(key)
+        said = coffre("journal", "find-drop", "shop", "--identity", "env:KEY", "--json")
+        assert (said.status, len(said.json()), said.err.count("Left out")) == (0, found, 1), said.err
+        assert key in said.err.replace("\n", "")
+        log = coffre("journal", "log", "shop", "--identity", "env:KEY", "--table", "old.orders")
+        assert (log.status, log.out.count("TRUNCATE")) == (0, 1)
+        store.put(key, body, sha256=hashlib.sha256(body).hexdigest())
+
     store.delete(interval_key("shop", SECOND))
     store.put(interval_key("shop", SECOND), b"{}", sha256=hashlib.sha256(b"{}").hexdigest())
     find = ("journal", "find-drop", "shop", "--identity", "env:KEY", "--json")

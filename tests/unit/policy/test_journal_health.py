@@ -45,6 +45,10 @@ def test_a_journal_is_late_when_three_drains_in_a_row_stored_nothing() -> None:
         assert late_since(FIVE, known, NOON + allowed, NOON) is None
         assert late_since(FIVE, known, NOON + allowed + MINUTE, NOON) == NOON
 
+    for hours in (-9, 9):  # the server's clock is another one
+        skewed = state(seen_at=NOON + timedelta(hours=hours), complete_at=NOON)
+        assert late_since(FIVE, skewed, NOON + 25 * MINUTE, NOON) is None
+        assert late_since(FIVE, skewed, NOON + 26 * MINUTE, NOON) == skewed.seen_at
     assert late_since(FIVE, None, NOON, None) is not None, "it never began, and was configured long ago"
     assert late_since(FIVE, state(seen_at=NOON, failed_at=NOON + 30 * MINUTE), NOON + 30 * MINUTE, None) == NOON
 

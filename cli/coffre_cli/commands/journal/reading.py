@@ -20,7 +20,7 @@ from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup
-    from coffre.model.errors import IntegrityError
+    from coffre.model.errors import CoffreError, IntegrityError
     from coffre.operations.restore_database.row_history import History, Period
     from coffre.policy.moments import Stretch
 
@@ -66,10 +66,15 @@ def open_journal(target: str, stack: str | None, source: str | None, identity: s
     if damage and not stretches:
         raise damage[0]
     for error in damage:
-        remark(f"Left out: {error.message} [{error.code}]", style="yellow")
+        _leave_out(error)
     require_journal(target, stretches)
     newest = resolve_backup(place, "latest", target, TargetKind.DATABASE)
-    return Opened(place, newest, stretches, History(place.vault, stretches, decoder_of(place, newest, identity)))
+    history = History(place.vault, stretches, decoder_of(place, newest, identity), _leave_out)
+    return Opened(place, newest, stretches, history)
+
+
+def _leave_out(error: CoffreError) -> None:
+    remark(f"Left out: {error.message} [{error.code}]", style="yellow")
 
 
 def period_of(since: str | None, until: str | None) -> Period:

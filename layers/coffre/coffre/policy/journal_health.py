@@ -117,6 +117,8 @@ def late_since(
 ) -> datetime | None:
     """Return since when nothing more is stored, if that is too long; None: the journal is not late.
 
+    How long it is, is by the clock of those who drain, and not by the server's, which can be another one.
+
     Parameters
     ----------
     configured_at
@@ -125,4 +127,5 @@ def late_since(
     since = (state.seen_at or state.drained_at or state.failed_at) if state else configured_at
     if since is None:
         since = now - 2 * late_after(options)
-    return since if now - since > late_after(options) else None
+    stored = state.complete_at if state is not None and state.complete_at is not None else since
+    return since if now - stored > late_after(options) else None

@@ -101,3 +101,8 @@ def test_what_may_have_rows_that_no_line_of_the_stream_has_is_named() -> None:
     assert named(replace(before, names=names | {("b", ""): "4"})) == ["gen"]
     assert named(replace(before, names=names | {("a", ""): "4"})) == sorted(name for _, name in before.tables)
     assert named(replace(before, names=names | {("a", "mood"): "4"})) == ["gen", "moody", "pairs", "rowed", "vector"]
+
+    # What is not followed has no marks: a type can be made of its rows
+    marks = marks_of(before)
+    part = [name for _, name in touched(marks, marks, before, names_of(before), is_part=True)]
+    assert part == ["gen", "moody", "pairs", "rowed", "vector"]

@@ -189,7 +189,9 @@ def compared(job: JournalJob, session: psycopg2.extensions.connection, state: Jo
     if seen.fingerprint != state.fingerprint:
         found = [one for one in found if one.kind is BarrierKind.DEFINITION_CHANGED]
         first_of = tuple(found) or (Barrier(BarrierKind.DEFINITION_CHANGED, _OTHERS),)
-        return Compared(first_of, marks, touched=tuple(touched(before, after, seen.definitions, interval.names)))
+        is_part = bool(interval.left_out or seen.left_out)
+        found_in = touched(before, after, seen.definitions, interval.names, is_part=is_part)
+        return Compared(first_of, marks, touched=tuple(found_in))
     if not found:
         return Compared()
     if all(one.kind is BarrierKind.REWRITTEN for one in found):

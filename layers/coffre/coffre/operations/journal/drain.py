@@ -104,7 +104,7 @@ class _Drain:
         state, is_complete = self._steps(state, seen, () if difference.barriers else difference.marks or ())
         if is_complete:
             state = self._with_present_keys(state, seen)
-        return self._report(self._conclude(state), is_complete=is_complete)
+        return self._report(self._conclude(state, is_complete=is_complete), is_complete=is_complete)
 
     def _ready(self) -> tuple[JournalState, Look]:
         """Return the state of a journal whose slot is as it was left, and what there is to follow."""
@@ -263,11 +263,12 @@ class _Drain:
         hint = "One transaction takes longer to read than a function may run."
         return self._begin_again(state, JournalError(f"{error.message} {hint}", code=error.code))
 
-    def _conclude(self, state: JournalState) -> JournalState:
+    def _conclude(self, state: JournalState, *, is_complete: bool) -> JournalState:
         """Keep that the drain was good; ask for a base as long as the interval has none."""
         job, now = self.job, self.job.now()
         found = slot.inspect(self.session, ownership(state).name)
         changes: dict[str, Any] = {"drained_at": now, "failed_at": None, "error": None, "message": None}
+        changes["complete_at"] = now if is_complete else state.complete_at
         changes["retained_bytes"] = found.retained_bytes if found else 0
         changes["database_oid"] = found.database_oid if found else 0
         is_wanted = state.base_wanted_at is not None

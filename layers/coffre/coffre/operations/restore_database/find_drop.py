@@ -137,7 +137,8 @@ def losses_of(history: History, stretches: Iterable[Stretch[Backup]], period: Pe
     deletes = list[tuple[int, int, Loss]]()
     of_kind = Counter[LossKind]()
     for stretch in stretches:
-        known = definitions[stretch.interval.id]
+        if (known := definitions.get(stretch.interval.id)) is None:
+            continue
         for loss in _in_stretch(history, stretch, known, period):
             of_kind[loss.kind] += 1
             if loss.kind is LossKind.TRUNCATE:
@@ -157,9 +158,10 @@ def losses_of(history: History, stretches: Iterable[Stretch[Backup]], period: Pe
 
 def _in_stretch(history: History, stretch: Stretch[Backup], definitions: Definitions, period: Period) -> Iterator[Loss]:
     for segment in filter(period.touches, stretch.all_segments):
-        for loss in _in_segment(history.lines(stretch, segment, is_kept=False), definitions, segment.from_lsn):
-            if loss.time is not None and period.has(loss.time):
-                yield replace(loss, backup=_base(stretch, loss.before_lsn))
+        with history.leaving_out():
+            for loss in _in_segment(history.lines(stretch, segment, is_kept=False), definitions, segment.from_lsn):
+                if loss.time is not None and period.has(loss.time):
+                    yield replace(loss, backup=_base(stretch, loss.before_lsn))
 
 
 def _in_segment(lines: Lines, definitions: Definitions, after_lsn: int) -> Iterator[Loss]:
@@ -189,9 +191,10 @@ def _end_of(history: History, stretch: Stretch[Backup], definitions: Definitions
     until = stretch.until(Point(lsn=0)).lsn or end.stored_lsn
     loss = Loss(LossKind.DEFINITIONS, end.seen_at, until, None, text=end.text or end.reason.value)
     if end.tail is not None:
-        found = fit(history.lines(stretch, end.tail), definitions, end.stored_lsn)
-        time = found.last.time if found.last is not None else end.seen_at
-        loss = replace(loss, time=time, before_lsn=max(until, found.lsn), without_rows=found.without_rows)
+        with history.leaving_out():
+            found = fit(history.lines(stretch, end.tail), definitions, end.stored_lsn)
+            time = found.last.time if found.last is not None else end.seen_at
+            loss = replace(loss, time=time, before_lsn=max(until, found.lsn), without_rows=found.without_rows)
     return replace(loss, backup=_base(stretch, loss.before_lsn))
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from coffre.model.errors import EventError, JournalError
+from coffre.model.errors import (
+    CoffreError,
+    EncryptionError,
+    EventError,
+    IntegrityError,
+    JournalError,
+    ObjectMissingError,
+)
 from coffre.model.journal import JournalSegment
 from coffre.model.names import TableName, shown
 from coffre.model.words import counted
@@ -73,24 +81,42 @@ class History:
     ----------
     stretches
         With all of their segments, the oldest first.
+    on_damage
+        Hears of what cannot be read, and is left out; None: it is raised.
     """
 
     vault: Vault
     stretches: Sequence[Stretch[Any]]
     decoder: FrameDecoder
+    on_damage: Callable[[CoffreError], None] | None = None
+
+    @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Leave out what is damaged, or opened by none of the keys, from there on."""
+        try:
+            yield
+        except (IntegrityError, ObjectMissingError, EncryptionError, JournalError) as error:
+            if self.on_damage is None:
+                raise
+            self.on_damage(error)
 
     def definitions(self) -> dict[str, Definitions]:
-        """Return the definitions of each interval, by its id.
+        """Return the definitions of each interval, by its id; what is left out is not all of them.
 
         Raises
         ------
         JournalError
             `JOURNAL_UNREADABLE`
+        IntegrityError, ObjectMissingError, EncryptionError
+            What is damaged, or opened by none of the keys.
         """
-        found = {}
-        for stretch in self.stretches:
-            document = journal.read_definitions_of(self.vault, stretch.interval, self._opened(stretch))
-            found[stretch.interval.id] = parse_definitions(document)
+        found = dict[str, Definitions]()
+        for interval, stretch in {one.interval.id: one for one in self.stretches}.items():
+            with self.leaving_out():
+                document = journal.read_definitions_of(self.vault, stretch.interval, self._opened(stretch))
+                found[interval] = parse_definitions(document)
+        if self.stretches and not found and self.on_damage is not None:
+            return replace(self, on_damage=None).definitions()  # it says why
         return found
 
     def lines(self, stretch: Stretch[Any], segment: JournalSegment, *, is_kept: bool = True) -> Lines:
@@ -180,10 +206,11 @@ def changes_of(history: History, tables: Mapping[str, Table], key: Sequence[str]
             continue
         for segment in filter(period.touches, stretch.all_segments):
             # What a segment repeats of the one before it ends at or before its own beginning.
-            found = _of_segment(history.lines(stretch, segment), table.name, period, segment.from_lsn)
-            for transaction, change in found:
-                if _is_meant(change, table, key):
-                    yield Happened(stretch.interval.id, transaction, change)
+            with history.leaving_out():
+                found = _of_segment(history.lines(stretch, segment), table.name, period, segment.from_lsn)
+                for transaction, change in found:
+                    if _is_meant(change, table, key):
+                        yield Happened(stretch.interval.id, transaction, change)
 
 
 def _of_segment(

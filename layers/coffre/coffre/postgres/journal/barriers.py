@@ -79,6 +79,8 @@ def touched(
     after: Sequence[DefinitionMark],
     definitions: Definitions,
     names: Sequence[DefinitionMark] = (),
+    *,
+    is_part: bool = False,
 ) -> list[TableName]:
     """Return the tables whose rows can have been changed without a line of the stream, sorted.
 
@@ -92,6 +94,8 @@ def touched(
         Those of the second marks.
     names
         `names_of` the first ones.
+    is_part
+        Tables that are not followed may have changed, too, and with them types that are made of their rows.
     """
     new = {(mark.schema_name, mark.name): mark for mark in after}
     changed = [mark for mark in before if not mark.is_like(new.get((mark.schema_name, mark.name)))]
@@ -99,7 +103,7 @@ def touched(
     other = [name for name in names if definitions.names.get((name.schema_name, name.name)) != name.shape]
     schemas = {name.schema_name for name in other if not name.name}
     found.update((mark.schema_name, mark.name) for mark in before if mark.version and mark.schema_name in schemas)
-    has_types = any(not mark.version for mark in changed) or any(name.name for name in other)
+    has_types = is_part or any(not mark.version for mark in changed) or any(name.name for name in other)
     made_of = _made_of_others(definitions) if any(name in new for name in found) else frozenset()
     found.update(
         name
