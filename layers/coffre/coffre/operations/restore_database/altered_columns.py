@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from coffre.model.manifest import TableContent
 from coffre.model.names import TableName
@@ -34,6 +34,14 @@ def say_altered(
                 f"The backup of {live.shown_name} has no column {', '.join(new)}: rows that are set back keep "
                 "their values, and inserted ones get the default."
             )
+
+
+def say_narrower(source: Source, tables: Iterable[LiveTable], outcome: ReportBuilder) -> None:
+    """Report the columns of tables whose types do not take all of the backup's values as they are."""
+    entries = {(entry.schema or "", entry.tag): entry for entry in source.toc if entry.description == "TABLE"}
+    for table in tables:
+        if (entry := entries.get(table.name)) is not None:
+            outcome.exceptions += _narrower(_types(source, entry), table)
 
 
 def _lost(table: TableContent, live: LiveTable) -> Iterator[str]:

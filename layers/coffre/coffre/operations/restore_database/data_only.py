@@ -12,8 +12,10 @@ from psycopg2 import sql
 from coffre.model.errors import CoffreError, DestinationError, RestoreError
 from coffre.model.manifest import RelationName, TableContent
 from coffre.model.names import TableName, qualified, shown
+from coffre.operations.restore_database.altered_columns import say_narrower
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.large_objects import restore_large_objects
 from coffre.operations.restore_database.load_plan import FAST_COMMITS, Loading
 from coffre.operations.restore_database.load_tables import load_tables
 from coffre.operations.restore_database.materialized_views import leave_out_views
@@ -23,6 +25,7 @@ from coffre.operations.restore_database.row_counts import check_counts, loaded_o
 from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_attempts import attempt
+from coffre.postgres.destination import unfinished_restore
 from coffre.postgres.destination.copy_in import has_rows, key_levels
 from coffre.postgres.destination.destination import Destination, open_existing
 from coffre.postgres.destination.ledger import Ledger
@@ -30,6 +33,8 @@ from coffre.postgres.destination.live_tables import live_tables
 from coffre.postgres.destination.materialized_views import refresh_materialized_views
 from coffre.postgres.destination.owners_code import OWNERS_PATH
 
+# Whether large objects are restored too: then all that exist are the restore's.
+_OBJECTS: Final = "large objects"
 # Neither keys nor triggers see the rows: only a superuser can say so.
 _WITHOUT_TRIGGERS: Final = f"{FAST_COMMITS}; SET session_replication_role = replica"
 
@@ -64,8 +69,25 @@ def restore_rows(job: RestoreJob, source: Source, report: ReportBuilder) -> None
         is_resumable = job.is_resumable and destination.may_create
         job = replace(job, settings=destination.profile.settings, is_resumable=is_resumable)
         tables = without_left_out(tables, destination.profile, report)
-        with attempt(job, sum(table.size for table in tables.values()), "The rows", report, destination) as memory:
+        size_bytes = sum(table.size for table in tables.values())
+        size_bytes += source.large_objects.size if source.large_objects is not None else 0
+        with attempt(job, size_bytes, "The rows", report, destination) as memory:
             _restore(memory, source, tables, destination)
+
+
+def _look_for_large_objects(memory: Memory, report: ReportBuilder) -> None:
+    """Decide whether large objects are restored: where the database has none, which the first attempt knows."""
+    job = memory.job
+    if not memory.is_resumed:
+        with loading_session(job) as session, session.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_largeobject_metadata)")
+            memory.facts[_OBJECTS] = cursor.fetchall() == [(False,)]
+    if memory.facts.get(_OBJECTS):
+        report.steps.append("Restore large objects.")
+    else:
+        report.exceptions.append(
+            f"Not restored: large objects. {job.connection} has some already, which may have the same numbers."
+        )
 
 
 def _restore(memory: Memory, source: Source, tables: dict[TableName, TableContent], destination: Destination) -> None:
@@ -76,6 +98,10 @@ def _restore(memory: Memory, source: Source, tables: dict[TableName, TableConten
     words = "without their keys and triggers seeing it" if is_superuser else "in the order of their foreign keys"
     report.steps.append(f"Load the rows of {len(tables)} tables into {job.connection}, {words}.")
     report.exceptions += source.manifest.exceptions
+    with loading_session(job) as session:
+        say_narrower(source, live_tables(session, list(tables)).values(), report)
+    if source.large_objects is not None:
+        _look_for_large_objects(memory, report)
     memory.attach(destination, Ledger(), {}, {})
     if job.scope.dry_run:
         return
@@ -109,6 +135,8 @@ class _Filling:
     def run(self) -> None:
         step = self._memory.step
         step("rows", self._load)
+        if self._memory.facts.get(_OBJECTS):
+            step("large objects", self._load_large_objects)
         step("sequences", self._set_sequences)
         step("count", self._count)
         step("materialized views", self._refresh)
@@ -116,6 +144,15 @@ class _Filling:
     def _load(self) -> None:
         with self._report.phase("tables"):
             self._report.tables += load_tables(self._job, self._source, self._tables, self._report.meter, self._how)
+
+    def _load_large_objects(self) -> None:
+        entry = self._source.large_objects
+        if entry is None:
+            return
+        with self._report.phase("large objects"):
+            restore_large_objects(
+                self._job, self._source, entry, self._report, with_owners=True, is_marked=self._memory.is_kept
+            )
 
     def _set_sequences(self) -> None:
         with self._report.phase("sequences"), loading_session(self._job) as session:
@@ -173,6 +210,9 @@ def _emptied_on_error(memory: Memory, tables: dict[TableName, TableContent]) -> 
             with clearing_session(job) as session, session.cursor() as cursor:
                 cursor.execute(sql.SQL("TRUNCATE {}").format(names))
                 session.commit()
+                if memory.facts.get(_OBJECTS):
+                    session.autocommit = True
+                    unfinished_restore.remove_large_objects(session)
             error.add_note("The tables were emptied again.")
         except CoffreError as left:
             error.add_note(f"The tables hold a part of the backup and could not be emptied: {left.detail}")

@@ -91,18 +91,22 @@ class Memory:
         """Return the destination as it was before the restore."""
         if self._known is None:
             return destination
-        then = self._known["destination"]
-        return replace(
-            destination,
-            schemas=frozenset(then["schemas"]),
-            given=frozenset(then["given"]),
-            exceptions=tuple(then["exceptions"]),
-            leftovers=(),
-        )
+        with self._of_this_version():
+            then = self._known["destination"]
+            return replace(
+                destination,
+                schemas=frozenset(then["schemas"]),
+                given=frozenset(then["given"]),
+                exceptions=tuple(then["exceptions"]),
+                leftovers=(),
+            )
 
     def fates(self, fates: Mapping[int, Fate]) -> Mapping[int, Fate]:
         """Return what the provider had made before the restore."""
-        return fates if self._known is None else {int(key): Fate[name] for key, name in self._known["fates"].items()}
+        if self._known is None:
+            return fates
+        with self._of_this_version():
+            return {int(key): Fate[name] for key, name in self._known["fates"].items()}
 
     def attach(
         self, destination: Destination, ledger: Ledger, fates: Mapping[int, Fate], by_id: Mapping[int, TocEntry]
@@ -119,11 +123,27 @@ class Memory:
         }
         self._save = lambda: {**then, "ledger": ledger.state(), "report": self.report.state()}
         if (known := self._known) is not None:
-            ledger.take_up(known["ledger"], by_id)
-            self.report.take_up(known["report"])
-            self.done = list(known["done"])
-            self.lost = {(schema, table) for schema, table in known["lost"]}
-            self.kept_out = {(schema, table) for schema, table in known["kept_out"]}
+            with self._of_this_version():
+                ledger.take_up(known["ledger"], by_id)
+                self.report.take_up(known["report"])
+                self.done = list(known["done"])
+                self.lost = {(schema, table) for schema, table in known["lost"]}
+                self.kept_out = {(schema, table) for schema, table in known["kept_out"]}
+
+    @contextmanager
+    def _of_this_version(self) -> Iterator[None]:
+        """Refuse what an attempt of another version has kept in another form: a deployment came in between."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError) as error:
+            raise RestoreError(
+                f"The restore {self.job.owner_id} into {self.job.connection} was begun by another version of Coffre, "
+                "which keeps in another form what is done.",
+                code="RESUME_OTHER",
+                detail=type(error).__name__,
+                hint="Nothing was removed. Continue it with --resume and the version that began it, or drop what it "
+                "has made, and restore again.",
+            ) from error
 
     def step(self, name: str, work: Callable[[], None]) -> None:
         """Do a step, unless an earlier attempt has done it."""
