@@ -139,6 +139,33 @@ def test_a_second_run_by_hand_ends_as_skipped_without_an_alert(
     assert event.subject not in (None, first["id"])
 
 
+def test_a_tier_whose_next_run_is_weeks_away_goes_to_the_run_that_is_in_its_way(
+    coffre: Coffre, shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a run by hand that is not over when those of the first of the month are due
+    coffre.configure(shop)
+    due: list[dict[str, Any]] = []
+    store = coffre.backup_function().services.vault.store
+    put = store.put
+
+    def meanwhile(key: str, *arguments: Any, **named: Any) -> None:
+        if not due:
+            due.append({})
+            due[:] = [scheduled(coffre, Tier.MONTHLY), scheduled(coffre, Tier.DAILY, "2026-10-04T03:00:00Z")]
+        put(key, *arguments, **named)
+
+    monkeypatch.setattr(store, "put", meanwhile)
+
+    by_hand = coffre.backup(keep="12h")
+
+    # Then there is a backup of that month, and the next day has one of its own
+    assert [found["outcome"] for found in due] == ["skipped", "skipped"]
+    assert due[0]["reason"].endswith("and carries the tier MONTHLY too")
+    (backup,) = coffre.backups()
+    assert (backup.id, {*backup.tiers}) == (by_hand["id"], {Tier.MANUAL, Tier.MONTHLY})
+    assert [key for key in coffre.objects() if key.endswith("/marks/tier-MONTHLY.json")]
+
+
 def test_an_event_with_a_chosen_id_makes_no_second_backup_when_it_is_repeated(coffre: Coffre, shop: str) -> None:
     coffre.configure(shop)
     chosen = new_id()

@@ -140,15 +140,14 @@ def known_keys(place: Place, targets: Iterable[str], given: Sequence[str] = ()) 
 
 def secrets_of(stack: DeployedStack, targets: Iterable[str]) -> list[str]:
     """Return the names of the secrets that may have private keys of these targets; those of single targets may not
-    exist. Those of a server come before those of its databases."""
-    from coffre.model.database_target import FoundDatabase
+    exist. Those of a server come before those of its databases, also if it is not configured any more."""
     from coffre.runtime.identities import target_secret
+    from coffre.runtime.server_databases import key_names
 
     main, wanted = stack.outputs.get("IdentitySecret"), list(targets)
     if not main:
         return []
-    found = [one for one in stack.configuration.databases if isinstance(one, FoundDatabase) and one.name in wanted]
-    servers = sorted({one.server for one in found})
+    servers = sorted({server for name in wanted for server in key_names(stack.catalog, name)[1:]})
     return [main, *(target_secret(main, name) for name in dict.fromkeys([*servers, *wanted]))]
 
 

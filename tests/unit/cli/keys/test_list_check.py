@@ -5,11 +5,12 @@ from __future__ import annotations
 import boto3
 import pytest
 from tests.unit.cli.conftest import BUCKET, REGION, Coffre
-from tests.unit.cli.keys.conftest import MAIN, Keys, Pair
+from tests.unit.cli.keys.conftest import MAIN, START, Keys, Pair
 from tests.unit.cli.keys.sealed import sealed
 
 from coffre.catalog.audit import Audit
 from coffre.model.errors import CatalogError
+from coffre.model.server import SeenDatabase
 from coffre.operations.doctor.history import keys_opened
 from coffre.operations.stored_backup.backup_in_copy import completed_copy
 
@@ -165,6 +166,18 @@ def test_keys_are_checked_although_that_cannot_be_recorded(
 
     assert (said.status, said.json()["checks"][0]["opens"]) == (0, True)
     assert "That the keys were tried could not be recorded (CATALOG_UNAVAILABLE)" in said.err
+
+
+def test_the_keys_of_a_server_are_found_when_it_is_no_longer_configured(coffre: Coffre, keys: Keys) -> None:
+    servers = Pair()
+    keys.store(servers.identity, f"{MAIN}/srv")
+    keys.account.catalog.servers.add(SeenDatabase("srv-a", "srv", "a", START))
+    keys.back_up(servers, target="srv-a")
+
+    said = coffre("keys", "check", "--target", "srv-a", "--json")
+
+    assert said.status == 0
+    assert said.json()["checks"][0]["private_key"] == f"the secret {MAIN}/srv"
 
 
 def test_a_backup_that_no_known_key_opens_fails_the_check(coffre: Coffre, keys: Keys) -> None:

@@ -236,6 +236,23 @@ def test_a_whole_copy_that_is_copied_again_stays_whole_whatever_fails(place: Pla
     assert place.record(backup).status is CopyStatus.COMPLETED
 
 
+def test_a_copy_that_made_way_stays_damaged_until_it_is_sent_again(place: Place) -> None:
+    backup = place.scene.backup(1)
+    copy_target(place.job())
+    known = {"status": CopyStatus.FAILED, "damaged": "A pack differs.", "damaged_packs": ("p",)}
+    place.scene.catalog.copies.keep(place.record(backup).model_copy(update=known))
+    place.store.decide = lambda _call, _key: Fault.REFUSED
+
+    with pytest.raises(StoreError):
+        copy_target(place.job())
+    assert (place.record(backup).status, place.record(backup).damaged) == (CopyStatus.FAILED, "A pack differs.")
+
+    place.store.decide = lambda _call, _key: Fault.NONE
+    copy_target(place.job())
+    assert (place.record(backup).status, place.record(backup).damaged) == (CopyStatus.COMPLETED, None)
+    assert place.record(backup).damaged_packs == ()
+
+
 def test_a_restore_point_follows_the_last_of_its_parts(place: Place) -> None:
     scene = place.scene
     database, files = scene.backup(1), scene.backup(1, target="blog")

@@ -163,26 +163,6 @@ def restoring(scene: Scene, backup: Backup, source: str | None) -> Restore:
     return Restore.model_validate({**fields, **times, "source": source})
 
 
-def test_what_no_record_knows_stays_and_is_named(
-    scene: Scene, copy: CopyScene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after the catalog was rebuilt from the vault alone: nothing would ever delete it."""
-    scene.retention = LEAN
-    old, newest = scene.backup(400), scene.backup(1)
-    copy.copy(newest)
-    with monkeypatch.context() as patch:
-        patch.setattr(copy, "record", lambda _: None)
-        copy.copy(old)
-
-    [problem] = copy.rotate().all_problems
-
-    assert copy.is_whole(old)
-    assert (problem.code, problem.target) == ("MANIFEST_UNLISTED", "shop")
-    assert problem.text == (
-        f'The copy "off" has backup {old.id} of shop, but the catalog does not: coffre catalog rebuild --from off'
-    )
-
-
 @pytest.mark.parametrize("source", ["vault", "off"])
 def test_a_restore_that_reads_one_place_alone_holds_back_no_other(scene: Scene, copy: CopyScene, source: str) -> None:
     scene.retention = LEAN
@@ -326,6 +306,31 @@ def test_without_the_vault_damaged_bytes_stay(scene: Scene, copy: CopyScene, los
     assert [problem.code for problem in report.problems] == [f"{lost.upper()}_MISSING"]
 
 
+@pytest.mark.parametrize("when", ["before it made way", "after it made way"])
+def test_what_is_left_of_a_damaged_copy_counts_when_the_vault_has_the_backup_no_more(
+    scene: Scene, copy: CopyScene, when: str
+) -> None:
+    """Both rotations run in the same night. Nothing sends it again, and its retention still ends."""
+    copy.retention = LEAN | {"daily_days": 30}
+    backup, newest = scene.backup(8), scene.backup(1)
+    pack = scene.packs_of(backup)[0].key
+    copy.copy(newest)
+    copy.copy(backup, damaged="A pack is not the one that was stored.", damaged_packs=(pack,))
+    if when.startswith("after"):
+        copy.rotate()
+        assert copy.status(backup) is CopyStatus.FAILED
+    scene.catalog.keeping.delete(scene.catalog.get_backup(backup.id), "retention", scene.now)
+
+    copy.rotate()
+    assert copy.status(backup) is CopyStatus.COMPLETED
+    assert (pack in copy.objects()) is when.startswith("before")
+
+    scene.now += timedelta(days=30)
+    copy.rotate()
+    assert copy.status(backup) is CopyStatus.DELETED
+    assert copy.objects_of(backup) == set()
+
+
 def test_what_is_known_to_be_damaged_in_the_vault_too_stays(scene: Scene, copy: CopyScene) -> None:
     backup = scene.backup(1)
     pack = scene.packs_of(backup)[0].key
@@ -413,6 +418,20 @@ def test_locks_of_a_large_copy_are_extended_over_several_rotations(
     assert rotate(100) == 4
     assert record().lock_progress is None
     assert record().locked_until == progress.until
+
+
+def test_a_hold_keeps_the_locks_of_a_copy_from_ending(scene: Scene, copy: CopyScene) -> None:
+    copy.locked, copy.retention = True, LEAN | {"daily_days": 10}
+    held, newest = scene.backup(12), scene.backup(1)
+    copy.copy(held, newest)
+    scene.catalog.protection.hold(held.id, "case 4711", scene.now)
+
+    for _ in range(3):
+        copy.rotate()
+        state = copy.store.lock_of(scene.packs_of(held)[0].key)
+        assert state.lock is not None
+        assert state.lock.until >= scene.now + timedelta(days=15)
+        scene.now += timedelta(days=14)
 
 
 def test_a_locked_copy_stays_until_its_lock_ends(scene: Scene, copy: CopyScene) -> None:

@@ -203,7 +203,9 @@ def _copy_one(job: TargetCopyJob, backup: Backup) -> Sent | None:
             "requests": record.requests + job.requests() - asked,
         }
         completed = job.now() if status is CopyStatus.COMPLETED else None
-        changes = {**counted, "status": status, "completed_at": completed, "error": error}
+        changes: dict[str, object] = {**counted, "status": status, "completed_at": completed, "error": error}
+        if completed is not None and not is_there:
+            changes |= {"damaged": None, "damaged_packs": ()}  # what had made way was sent again
         if completed is not None and sent.packs and vault.new_locked_until is not None:
             changes["locked_until"] = vault.new_locked_until
         job.catalog.copies.keep(record.model_copy(update=changes))
@@ -246,9 +248,9 @@ def _begun(job: TargetCopyJob, backup: Backup, known: Copy | None) -> Copy:
     if known is None:
         return begun
     kept: dict[str, object] = {name: getattr(known, name) for name in ("packs", "bytes", "requests", "locked_until")}
-    if known.status is CopyStatus.COMPLETED:
-        # A copier replaces nothing: what was found damaged stays so until a look finds it mended.
-        kept |= {"damaged": known.damaged, "damaged_packs": known.damaged_packs}
+    # A copier replaces nothing: what was found damaged stays so until a look finds it mended, or it has made way and is
+    # sent again.
+    kept |= {"damaged": known.damaged, "damaged_packs": known.damaged_packs}
     return begun.model_copy(update=kept)
 
 

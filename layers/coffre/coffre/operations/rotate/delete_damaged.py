@@ -11,9 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from coffre.model.audit import Actor
-from coffre.model.backup import Backup
+from coffre.model.backup import Backup, Status
 from coffre.model.copies import Copy, CopyStatus
-from coffre.model.errors import CoffreError, DeadlineError, IntegrityError, LockLostError, ObjectMissingError
+from coffre.model.errors import (
+    BackupStateError,
+    CoffreError,
+    DeadlineError,
+    IntegrityError,
+    LockLostError,
+    ObjectMissingError,
+)
 from coffre.model.manifest import Manifest
 from coffre.model.rotation import Problem
 from coffre.operations.rotate.rotate import RotateJob
@@ -21,6 +28,7 @@ from coffre.operations.rotate.rotation_lock import Turn
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.damage import read_findings
 from coffre.vault.entry_files import lists_apart
+from coffre.vault.layout import manifest_key
 from coffre.vault.vault import Vault
 
 
@@ -37,11 +45,11 @@ class MakingWay:
     def run(self, problems: list[Problem]) -> tuple[str, ...]:
         """Return the backups that are to be copied again."""
         done = []
-        damaged = [
-            copy
-            for copy in self.job.catalog.copies.of(self.destination)
-            if copy.status is CopyStatus.COMPLETED and copy.damaged is not None
-        ]
+        known = [copy for copy in self.job.catalog.copies.of(self.destination) if copy.damaged is not None]
+        for copy in known:
+            if copy.status is CopyStatus.FAILED:
+                self._keep_what_is_left(copy)
+        damaged = [copy for copy in known if copy.status is CopyStatus.COMPLETED]
         for copy in damaged:
             self.turn.check()
             try:
@@ -57,8 +65,30 @@ class MakingWay:
                 problems.append(Problem(code=error.code, target=copy.target, text=text))
         return tuple(done)
 
+    def _keep_what_is_left(self, copy: Copy) -> None:
+        """Count a copy again that made way, and that the vault can replace no more: it has what was not damaged.
+
+        Without its manifest it is none, and what is left of it is swept.
+        """
+        if self._is_in_vault(copy.backup_id):
+            return
+        try:
+            self.job.vault.store.head(manifest_key(copy.target, copy.backup_id))
+        except ObjectMissingError:
+            return
+        left = {"status": CopyStatus.COMPLETED, "completed_at": self.job.now(), "error": None}
+        self.job.catalog.copies.change(copy, copy.model_copy(update=left))
+
+    def _is_in_vault(self, backup_id: str) -> bool:
+        try:
+            return self.job.catalog.get_backup(backup_id).status is Status.COMPLETED
+        except BackupStateError:
+            return False
+
     def _make_way(self, copy: Copy) -> bool:
         backup = self.job.catalog.get_backup(copy.backup_id)
+        if backup.status is not Status.COMPLETED:
+            raise BackupStateError(f"It is {backup.status} there.")
         manifest = manifest_of(self.source, backup)
         doomed = [*self._damaged_packs(copy, backup, manifest), *self._damaged_records(backup, manifest)]
         again = {

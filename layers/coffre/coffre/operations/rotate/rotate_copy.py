@@ -97,6 +97,11 @@ def unless_locked(vault: Vault, decision: Decision, now: datetime) -> Decision:
     return decision.model_copy(update=update | {"reason": f"{kept} in the copy: it goes then"})
 
 
+def _locked_by_hold(backup: Backup) -> Backup:
+    """Return a backup whose hold locks as a pin does: in a copy no object gets a legal hold."""
+    return backup.model_copy(update={"pinned_at": backup.pinned_at or backup.held_at})
+
+
 @dataclass
 class _Rotation:
     job: RotateJob
@@ -162,7 +167,7 @@ class _Rotation:
             backups, retention = found.get(target.name, []), self._retention(target)
             judged = points.decide(target.name)
             judged = unless_needed(job.vault, backups, judged, since(target.name))
-            needs += needs_of(backups, retention, judged, job.now())
+            needs += needs_of(map(_locked_by_hold, backups), retention, judged, job.now())
             decisions += self._delete(
                 [unless_locked(job.vault, unless_in_use(one, restores), job.now()) for one in judged]
             )

@@ -131,24 +131,17 @@ class RecordsWalk:
                 blocked.setdefault(known.target, f"backup {backup_id} of {known.target} has just ended")
         for restore in self._job.records.running_restores(self._job.now):
             blocked.setdefault(restore.target, f"restore {restore.id} of {restore.target} is running")
-        for target, backup_id in self._unlisted:
+        for target, backup_id in self._unlisted if self._job.copy is None else ():
             found = records.get(backup_id)
-            if found is None or (found.status is Status.FAILED and self._job.copy is None):
-                self._explain_unlisted(target, backup_id)
+            if found is None or found.status is Status.FAILED:
+                text = f"The vault has backup {backup_id} of {target}, but the catalog does not: coffre catalog rebuild"
+                self._tally.note_problem("MANIFEST_UNLISTED", target, text)
         return PackRules(records, blocked, frozenset(self._resumable))
 
     def _was_running(self, backup_id: str) -> bool:
         """Tell whether a run was no FAILED one when its records were visited: what they name is not known."""
         earlier = self._records.get(backup_id)
         return earlier is None or earlier.status is not Status.FAILED
-
-    def _explain_unlisted(self, target: str, backup_id: str) -> None:
-        """Report a backup that nothing ever deletes, as no record of it exists."""
-        cure = "coffre catalog rebuild"
-        if self._job.copy is not None:
-            cure += f" --from {self._job.copy}"
-        text = f"{self._job.place.capitalize()} has backup {backup_id} of {target}, but the catalog does not: {cure}"
-        self._tally.note_problem("MANIFEST_UNLISTED", target, text)
 
     def _explain_unread(self, backup_id: str, known: BackupSummary, blocked: dict[str, str]) -> None:
         earlier = self._records.get(backup_id)

@@ -23,6 +23,8 @@ _ACTOR: Final = Actor("backup", verified=True)
 # A run that holds a slot or a lock without a record is about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSES: Final = 20
+# Runs of these tiers are weeks apart.
+_RARE: Final = (Tier.WEEKLY, Tier.MONTHLY)
 # Older than any claim: as this run has the lock, another one with the slot and without a record cannot have started.
 _IMMEDIATELY: Final = timedelta(days=-1)
 
@@ -199,12 +201,18 @@ class Admission:
         return Result(RunOutcome.JOINED, backup, f"backup {backup_id} already covers the slot {backup.slot}")
 
     def _defer_to(self, request: Request, owner: str) -> Result:
-        """Join the run that has the lock if it has the same slot, else end as skipped."""
+        """Join the run that has the lock if it has the same slot, else end as skipped.
+
+        No other run of the week or the month follows: the one that has the lock carries that tier, too.
+        """
         backup = self._find(owner)
         if request.slot is not None and backup.slot == request.slot.isoformat():
             return self._join(request, owner)
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
         reason = f"backup {owner} of {request.target} is already running, since {since}"
+        if request.tier in _RARE and not backup.is_safety:
+            backup = self._join(request, owner).backup
+            reason += f", and carries the tier {request.tier} too"
         # The caller may be waiting for a backup with this id, and finds the reason here.
         self.catalog.audit.record(self.now(), _ACTOR, "backup.skipped", request.target, request.backup_id, reason)
         return Result(RunOutcome.SKIPPED, backup, reason)
