@@ -1,14 +1,21 @@
-"""What a test's account holds before it begins, put into moto without a request: that takes a tenth of the time."""
+"""What a test's account holds before it begins, in moto without a request: that takes a tenth of the time."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
 _AWS: Final = "aws"  # where moto has what belongs to no region
+
+
+def empty_table(name: str, region: str) -> None:
+    """Delete every item of a table."""
+    tables: Any = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables
+    tables[name].items.clear()
 
 
 def make_bucket(name: str, region: str) -> None:

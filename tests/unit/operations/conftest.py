@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from tests.catalog_table import create
+from tests.played_account import empty_table
 from ulid import ULID
 
 from coffre.catalog.catalog import Catalog
@@ -206,9 +207,7 @@ def new_scene(aws: None, tmp_path: Path) -> Callable[[], Scene]:
         root.mkdir()
         scratch.mkdir()
         # Making a client for a table of its own takes longer than a whole rotation.
-        connection = catalog._table._connection
-        for item in connection.scan()["Items"]:
-            connection.delete_item(item["pk"]["S"], range_key=item["sk"]["S"])
+        empty_table("catalog", "eu-west-3")
         return Scene(DirectoryStore(root), root, catalog, scratch)
 
     return make

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,15 @@ class Keys:
         """A secret's text as it is now."""
         return self.account.secrets.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"]
 
+    @cached_property
+    def vault(self) -> Vault:
+        """The vault of all these backups."""
+        return Vault(S3Store(BUCKET, client=make_client(region=REGION)))
+
     def back_up(self, *keys: Pair, target: str = "shop") -> Backup:
         """Take a real backup, a day after the one before."""
-        vault = Vault(S3Store(BUCKET, client=make_client(region=REGION)))
         recipients = tuple(one.recipient for one in keys)
-        writer = Writer(self.account.catalog, vault, self.scratch, recipients, target)
+        writer = Writer(self.account.catalog, self.vault, self.scratch, recipients, target)
         backup = writer.backup({"orders": b"1\tfirst\n"}, START + timedelta(days=next(self.days)))
         for recipient in recipients:
             self.account.catalog.recipients.note_use(recipient, backup.created_at)

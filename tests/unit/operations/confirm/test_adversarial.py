@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import pytest
 from moto import mock_aws
 from tests.catalog_table import create
+from tests.played_account import empty_table
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.audit import Actor
@@ -282,9 +282,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
 
 
-@contextmanager
-def empty_catalog() -> Iterator[Catalog]:
-    """Yield a catalog of its own: moto copies the whole table for every transaction."""
+@pytest.fixture
+def catalog(aws: None) -> Iterator[Catalog]:
     with mock_aws():
         catalog = Catalog("catalog")
         create(catalog._table)
@@ -292,30 +291,30 @@ def empty_catalog() -> Iterator[Catalog]:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_nothing_is_overwritten_without_a_fresh_act_of_a_person(seed: int) -> None:
+def test_nothing_is_overwritten_without_a_fresh_act_of_a_person(seed: int, catalog: Catalog) -> None:
     draws = random.Random(seed)
     allowed = 0
 
     for _ in range(SEQUENCES):
-        with empty_catalog() as catalog:
-            game = Game(catalog, draws)
-            game.plan()
-            for _ in range(STEPS):
-                step = draws.choices(
-                    [
-                        game.plan,
-                        game.apply,
-                        game.race,
-                        game.wait,
-                        game.traffic,
-                        game.change,
-                        game.demand,
-                        game.approve,
-                        game.decline,
-                    ],
-                    weights=[2, 5, 1, 2, 1, 1, 0.5, 2, 1],
-                )[0]
-                step()
+        empty_table("catalog", "eu-west-3")  # moto copies the whole table for every transaction
+        game = Game(catalog, draws)
+        game.plan()
+        for _ in range(STEPS):
+            step = draws.choices(
+                [
+                    game.plan,
+                    game.apply,
+                    game.race,
+                    game.wait,
+                    game.traffic,
+                    game.change,
+                    game.demand,
+                    game.approve,
+                    game.decline,
+                ],
+                weights=[2, 5, 1, 2, 1, 1, 0.5, 2, 1],
+            )[0]
+            step()
         # Each overwriting used up one plan of its own: its acts were planned, named and in time.
         assert game.overwritten == sum(one.used for one in game.planned) == game.acts
         allowed += game.overwritten
