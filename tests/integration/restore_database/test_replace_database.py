@@ -45,7 +45,12 @@ def alongside(shop: RoundTrip) -> list[tuple[str]]:
 def test_a_database_is_replaced_while_others_use_it_and_the_old_one_is_kept(shop: RoundTrip) -> None:
     backup = shop.back_up()
     before, schema = fingerprint(shop.source), schema_of(shop.home, shop.source)
-    shop.fill(*DAMAGE)
+    name = database_of(shop.source)
+    shop.fill(
+        *DAMAGE,
+        f"ALTER DATABASE \"{name}\" SET work_mem = '5MB'",
+        f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC',
+    )
     damaged = fingerprint(shop.source)
     with closing(psycopg2.connect(shop.source)) as visitor:
         visitor.cursor().execute("SELECT 1")
@@ -54,6 +59,7 @@ def test_a_database_is_replaced_while_others_use_it_and_the_old_one_is_kept(shop
 
     assert fingerprint(shop.source) == before
     assert schema_of(shop.home, shop.source) == schema
+    assert any("had others: CONNECT of PUBLIC, the setting work_mem." in text for text in report.notes)
     (kept,) = report.kept
     old = kept.remove.split('"')[1]
     assert fingerprint(shop.server.dsn(old)) == damaged

@@ -22,7 +22,13 @@ from coffre.operations.runs.progress import Meter
 from coffre.postgres.destination import unfinished_restore
 from coffre.postgres.destination.content import is_empty
 from coffre.postgres.destination.copy_in import translated
-from coffre.postgres.destination.database_swap import database_exists, swap_databases, what_stays_behind, why_no_swap
+from coffre.postgres.destination.database_swap import (
+    database_exists,
+    differing_properties,
+    swap_databases,
+    what_stays_behind,
+    why_no_swap,
+)
 from coffre.postgres.destination.destination import exists, profile_of
 from coffre.postgres.destination.fingerprint import DATABASE
 from coffre.postgres.destination.live_tables import user_tables
@@ -178,6 +184,11 @@ def _swap_kept(job: RestoreJob, restore_id: str, report: ReportBuilder) -> None:
 
 def _swap(job: RestoreJob, restored: str, old: str, report: ReportBuilder) -> None:
     with report.phase("swap"), translated(job.connection):
+        if differing := differing_properties(job.connection, restored):
+            report.notes.append(
+                f"The settings and privileges of {job.connection} itself are the backup's. The old database had "
+                f"others: {', '.join(differing)}."
+            )
         swap_databases(job.connection, restored, old, oid=job.confirmed.facts.exact[DATABASE] if job.confirmed else "")
     report.kept.append(_kept_database(old))
 

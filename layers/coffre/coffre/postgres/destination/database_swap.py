@@ -68,6 +68,16 @@ def _first_column(cursor: psycopg2.extensions.cursor, query: str, database: str)
     return [str(name) for (name,) in cursor.fetchall()]
 
 
+def differing_properties(connection: Connection, restored: str) -> list[str]:
+    """Return which settings and privileges of the database in use are not those of the one that takes its place.
+
+    Values of settings can be secrets and are not among them.
+    """
+    with maintenance_session(connection) as session, session.cursor() as cursor:
+        cursor.execute(_DIFFERING, {"current": connection.database, "restored": restored})
+        return [str(what) for (what,) in cursor.fetchall()]
+
+
 def swap_databases(connection: Connection, restored: str, old: str, *, oid: str) -> None:
     """Rename the database in use to `old`, and `restored` to its name; all other sessions are disconnected.
 
@@ -214,6 +224,23 @@ _STAYING: Final = (
         ),
     ),
 )
+# Its owner is given the same.
+_DIFFERING: Final = """
+WITH facts AS (
+    SELECT d.datname, format('the setting %%s', split_part(c, '=', 1)) || coalesce(' of ' || r.rolname, '') AS what,
+           c AS value
+    FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid CROSS JOIN unnest(s.setconfig) AS c
+    LEFT JOIN pg_roles r ON r.oid = s.setrole
+    UNION ALL
+    SELECT d.datname, format('%%s of %%s', a.privilege_type, coalesce(r.rolname, 'PUBLIC')), a.is_grantable::text
+    FROM pg_database d CROSS JOIN aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
+    LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <> d.datdba
+    UNION ALL SELECT datname, 'the limit of connections', datconnlimit::text FROM pg_database
+)
+SELECT DISTINCT what FROM (SELECT * FROM facts WHERE datname = %(current)s) AS old
+FULL JOIN (SELECT * FROM facts WHERE datname = %(restored)s) AS new USING (what, value)
+WHERE old.datname IS NULL OR new.datname IS NULL ORDER BY 1
+"""
 # Workers of the server's own end by themselves.
 _CONNECTED: Final = """
 SELECT pid FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
