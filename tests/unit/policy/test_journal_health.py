@@ -21,6 +21,7 @@ from coffre.policy.journal_health import (
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 FIVE = JournalOptions()
 
 
@@ -74,7 +75,8 @@ def test_a_slot_outlives_the_drains_that_are_due_and_a_base_that_never_comes_is_
     assert not asks_for_base(state(), NOON)
     asked, now = list[datetime](), NOON
     while now < NOON + timedelta(days=8):
-        if asks_for_base(state(base_wanted_at=NOON, base_asked_at=asked[-1] if asked else None), now):
+        last = asked[-1] if asked else None
+        if asks_for_base(state(base_wanted_at=NOON, base_asked_at=last, bases_asked=tuple(asked)), now):
             asked.append(now)
         now += 5 * MINUTE
     gaps = [int((after - before) / MINUTE) for before, after in pairwise(asked)]
@@ -83,6 +85,23 @@ def test_a_slot_outlives_the_drains_that_are_due_and_a_base_that_never_comes_is_
     newer = state(base_wanted_at=NOON, base_asked_at=NOON - 10 * MINUTE)
     assert not asks_for_base(newer, NOON)
     assert asks_for_base(newer, NOON + 5 * MINUTE)
+
+
+def test_intervals_that_end_as_soon_as_they_have_a_base_do_not_ask_for_a_hundred_a_day() -> None:
+    asked, now = list[datetime](), NOON
+    while now < NOON + 8 * DAY:
+        if asks_for_base(state(base_wanted_at=now, bases_asked=tuple(asked)), now):
+            asked.append(now)
+        now += 5 * MINUTE
+
+    days = [sum(NOON + day * DAY <= one < NOON + (day + 1) * DAY for one in asked) for day in range(8)]
+    assert max(days) <= 24
+    assert min(days) >= 10
+    gaps = [int((after - before) / MINUTE) for before, after in pairwise(asked)]
+    assert gaps[:12] == [5, 5, 5, 15, 15, 15, 15, 30, 30, 30, 30, 60]
+    assert max(gaps) <= 480
+    later = now + DAY
+    assert asks_for_base(state(base_wanted_at=later, bases_asked=tuple(asked)), later), "a day without: no wait"
 
 
 def test_servers_have_no_journal_and_databases_do() -> None:

@@ -178,16 +178,16 @@ class JournalGap(FrozenModel):
 class JournalState(FrozenModel):
     """What the catalog knows of a target's journal. The vault is the truth about what is stored.
 
-    `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn`
-    (its end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before
-    that: up to there nothing else was committed. `seen_at` is the server's clock when everything that was committed
-    before it was known to be stored, and `complete_at` the function's. `plugin` and `database_oid` (0: not known
-    yet) are the slot's. `from_lsn`, `fingerprint`, `recipients` (None: not known yet) and `publication` are the
-    interval's, `marked` is of the definitions at the last drain (empty: not known), and `marks_in` the number of
-    the newest segment with marks (0: the interval's). `sequences` is a hash of their values. `base_wanted_at` is
-    since when the open interval has had no base, `base_asked_at` when one was asked for last. `gap` is before the
-    open interval as long as it has no base. `slow` counts the drains that had no time for a step in which a
-    transaction ends, `revision` the changes of this state.
+    `interval` is the open one; None: a new one begins with the next drain. `number`, `sha256` and `segment_lsn` (its
+    end) are of the last segment's record; of the interval's, before the first. `stored_lsn` is not before that: up to
+    there nothing else was committed. `seen_at` is the server's clock when everything that was committed before it was
+    known to be stored, and `complete_at` the function's. `plugin` and `database_oid` (0: not known yet) are the slot's.
+    `from_lsn`, `fingerprint`, `recipients` (None: not known yet) and `publication` are the interval's, `marked` is of
+    the definitions at the last drain (empty: not known), and `marks_in` the number of the newest segment with marks (0:
+    the interval's). `sequences` is a hash of their values. `base_wanted_at` is since when the open interval has had no
+    base, `base_asked_at` when one was asked for last since then, `bases_asked` when within a day. `gap` is before the
+    open interval as long as it has no base. `slow` counts the drains that had no time for a step in which a transaction
+    ends, `revision` the changes of this state.
     """
 
     target: str
@@ -216,6 +216,7 @@ class JournalState(FrozenModel):
     sequences: str = ""
     base_wanted_at: AwareDatetime | None = None
     base_asked_at: AwareDatetime | None = None
+    bases_asked: tuple[AwareDatetime, ...] = ()
     gap: JournalGap = Field(default_factory=JournalGap)
     slow: int = 0
     failed_at: AwareDatetime | None = None

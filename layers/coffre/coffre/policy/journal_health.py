@@ -20,6 +20,8 @@ _MINUTE_SECONDS: Final = 60
 _RETRY_MINUTES: Final = 15
 _SILENT: Final = timedelta(hours=24)
 _ASK_AGAIN: Final = timedelta(minutes=15)
+# After this many within a day the next ones wait, and after as many more twice as long.
+_ASK_AS_OFTEN: Final = 4
 _ASK_SELDOM: Final = timedelta(hours=24)
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
@@ -104,12 +106,23 @@ def silence(state: JournalState, guarding: Guarding, now: datetime) -> str | Non
 def asks_for_base(state: JournalState, now: datetime) -> bool:
     """Return whether a backup is asked for: the longer the open interval has none, the less often, at least daily.
 
-    A base that never comes (it fails, or is none) must not become a backup every few minutes for ever.
+    A base that never comes (it fails, or is none) must not become a backup every few minutes for ever; nor must
+    intervals that end as soon as they have one, where a program changes definitions all day.
     """
     wanted, asked = state.base_wanted_at, state.base_asked_at
-    if wanted is None or asked is None:
-        return wanted is not None
-    return now - asked >= min(max(_ASK_AGAIN, asked - wanted), _ASK_SELDOM)
+    if wanted is None:
+        return False
+    recent = asked_within_a_day(state, now)
+    if len(recent) >= _ASK_AS_OFTEN:
+        wait = _ASK_AGAIN * 2 ** (len(recent) // _ASK_AS_OFTEN - 1)
+        if now - recent[-1] < min(wait, _ASK_SELDOM):
+            return False
+    return asked is None or now - asked >= min(max(_ASK_AGAIN, asked - wanted), _ASK_SELDOM)
+
+
+def asked_within_a_day(state: JournalState, now: datetime) -> tuple[datetime, ...]:
+    """Return when bases were asked for within the last day, the oldest first."""
+    return tuple(asked for asked in state.bases_asked if now - asked < _ASK_SELDOM)
 
 
 def late_since(

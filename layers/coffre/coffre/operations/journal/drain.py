@@ -47,7 +47,7 @@ from coffre.operations.journal.other_server import other_system, require_primary
 from coffre.operations.journal.segment import RESERVE_SECONDS, Step, store_segment, too_slow
 from coffre.operations.journal.step_size import Pace
 from coffre.operations.journal.tail import Tail, store_tail
-from coffre.policy.journal_health import asks_for_base, slot_danger
+from coffre.policy.journal_health import asked_within_a_day, asks_for_base, slot_danger
 from coffre.postgres.journal import slot
 from coffre.postgres.journal.changes import Barrier
 from coffre.postgres.journal.drain_view import Look, look
@@ -278,7 +278,7 @@ class _Drain:
         if not asks_for_base(state, now):
             return state
         job.ask_for_base(self.ended[-1][1].text if self.ended else "The journal has no base.")
-        return keep(job, state, base_asked_at=now)
+        return keep(job, state, base_asked_at=now, bases_asked=(*asked_within_a_day(state, now), now))
 
     def _note_end(self, state: JournalState, ended: IntervalEnd | None, interval: str | None = None) -> JournalState:
         if ended is None:
