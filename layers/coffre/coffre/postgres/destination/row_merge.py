@@ -170,7 +170,7 @@ def replace_rows(cursor: psycopg2.extensions.cursor, pair: Pair) -> tuple[int, i
 def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
     """Let the sequences of the table's columns stand beyond the backup's rows. They never go back."""
     cursor.execute(_SEQUENCES, (pair.live.identifier.as_string(cursor),))
-    for column, schema, sequence, highest in cursor.fetchall():
+    for column, schema, sequence, is_rising, end in cursor.fetchall():
         if column in pair.columns:
             name = sql.Identifier(schema, sequence)
             cursor.execute(
@@ -179,7 +179,10 @@ def advance_sequences(cursor: psycopg2.extensions.cursor, pair: Pair) -> None:
                     column=sql.Identifier(column),
                     sequence=name,
                     name=sql.Literal(name.as_string(cursor)),
-                    highest=sql.Literal(highest),
+                    furthest=sql.SQL("max" if is_rising else "min"),
+                    between=sql.SQL("q.last_value AND {}" if is_rising else "{} AND q.last_value").format(
+                        sql.Literal(end)
+                    ),
                 )
             )
 
@@ -228,14 +231,14 @@ SELECT (SELECT pg_catalog.count(*) FROM more), (SELECT pg_catalog.count(*) FROM 
 _DELETE: Final = "DELETE FROM {live} l WHERE NOT EXISTS (SELECT FROM {side} s WHERE {same_key})"
 _ADVANCE: Final = """
 SELECT setval({name}::regclass, newest.value)
-FROM (SELECT max({column}) AS value FROM {side} s) AS newest, {sequence} AS q
-WHERE newest.value BETWEEN q.last_value AND {highest}
+FROM (SELECT {furthest}({column}) AS value FROM {side} s) AS newest, {sequence} AS q
+WHERE newest.value BETWEEN {between}
 """
-# Sequences that count upwards for a column of integers.
+# Sequences of a column of integers: whether each counts upwards, and how far it can.
 _SEQUENCES: Final = """
-SELECT a.attname, n.nspname, c.relname, s.seqmax
+SELECT a.attname, n.nspname, c.relname, s.seqincrement > 0, CASE WHEN s.seqincrement > 0 THEN s.seqmax ELSE s.seqmin END
 FROM pg_depend d
-JOIN pg_sequence s ON s.seqrelid = d.objid AND s.seqincrement > 0
+JOIN pg_sequence s ON s.seqrelid = d.objid
 JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
