@@ -18,7 +18,6 @@ from coffre.model.database_target import DatabaseTarget
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_database.backup import backup_or_spread
 from coffre.operations.backup_database.job import DatabaseBackupJob, Spreading
-from coffre.operations.doctor.database import DatabaseLook
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
@@ -35,9 +34,7 @@ from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.poolers import refuse_transaction_pooler
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.checkup_readers import readers_of_every_target
 from coffre.runtime.credentials import checked_connection
-from coffre.runtime.doctor import look_once, see_doctor
 from coffre.runtime.environment import PostgresSettings
 from coffre.runtime.events.backup import BackupDatabaseEvent, DoctorEvent, parse_database_backup
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
@@ -151,6 +148,11 @@ class BackupDatabaseFunction:
 
     def _look(self, target: DatabaseTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
         """Look for what prevents backups of a target, and return it."""
+        # Here, for no backup waits for it.
+        from coffre.operations.doctor.database import DatabaseLook
+        from coffre.runtime.checkup_readers import readers_of_every_target
+        from coffre.runtime.doctor import look_once, see_doctor
+
         with scratch_directory() as scratch, ExitStack() as stack:
             look = DatabaseLook(
                 target=target,

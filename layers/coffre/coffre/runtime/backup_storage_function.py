@@ -32,9 +32,7 @@ from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinishe
 from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
 from coffre.runtime.credentials import keys_from
-from coffre.runtime.doctor import see_doctor
 from coffre.runtime.environment import Settings
 from coffre.runtime.events.backup import BackupStorageEvent, DoctorEvent, parse_storage_backup
 from coffre.runtime.events.spread import RangeStepEvent, SpreadStoppedEvent
@@ -110,6 +108,10 @@ class BackupStorageFunction:
 
     def _look(self, target: ObjectTarget, wanted: DoctorEvent, context: LambdaContext) -> dict[str, Any]:
         """Look for what prevents backups of a target, and return it."""
+        # Here, for no backup waits for it.
+        from coffre.runtime.checkup_readers import readers_of_every_target, readers_of_source
+        from coffre.runtime.doctor import see_doctor
+
         readers = (
             *readers_of_every_target(self.services, target, probe=wanted.probe),
             *readers_of_source(self.services, target),

@@ -37,7 +37,6 @@ from coffre.runtime.events.restore import (
     StorageRestoreEvent,
     parse_restore,
 )
-from coffre.runtime.export_function import Exports
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.reading import OpenBackup, Reading
@@ -106,6 +105,8 @@ class RestoreFunction:
         with self.services.edge.beginning(context, event):
             wanted = parse_restore(event)
         if isinstance(wanted, ExportEvent):
+            from coffre.runtime.export_function import Exports  # here, for no restore waits for it
+
             return Exports(self.services).handle(wanted, context)
         if isinstance(wanted, RestoreShareEvent | RestoreStoppedEvent):
             return self._share(wanted, context)

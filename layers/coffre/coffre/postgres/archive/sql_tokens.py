@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 # An identifier may hold any byte above 127, also one that is no UTF-8 (a surrogate here).
-_TOKEN: Final = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*|/\*)
+_PIECES: Final = r"""(?P<blank>\s+|--[^\n]*|/\*)
     |(?P<text>[eE]'(?:[^'\\]|\\.|'')*'|(?:[uU]&|[bBxXnN])?'(?:[^']|'')*'
         |\$(?P<tag>(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?)\$.*?\$(?P=tag)\$)
     |(?P<quoted>(?:[uU]&)?"(?:[^"]|"")*")
     |(?P<word>[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*)
-    |(?P<other>[0-9][0-9A-Za-z_.]*|.)""",
-    re.VERBOSE | re.DOTALL,
-)
+    |(?P<other>[0-9][0-9A-Za-z_.]*|.)"""
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _KINDS: Final = ("blank", "text", "quoted", "word", "other")
 _DEPTH: Final = {"(": 1, "[": 1, ")": -1, "]": -1}
@@ -47,8 +44,8 @@ class Token:
 
 def tokens_of(text: str) -> Iterator[Token]:
     """Yield the tokens of SQL that a server or `pg_dump` wrote, without blanks and comments."""
-    position = 0
-    while found := _TOKEN.match(text, position):
+    position, token = 0, re.compile(_PIECES, re.VERBOSE | re.DOTALL)  # here: 20 ms of each function's start
+    while found := token.match(text, position):
         kind = next(kind for kind in _KINDS if found[kind] is not None)
         value = found[0]
         position = _end_of_comment(text, position) if value == "/*" else found.end()
