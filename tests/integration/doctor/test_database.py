@@ -24,7 +24,7 @@ from coffre.model.checkup import CheckResult, Checkup
 from coffre.model.errors import SettingsError
 from coffre.policy.checks.check import Check
 from coffre.policy.checks.registry import CHECKS
-from coffre.runtime import backup_database_function
+from coffre.runtime import checkup_readers
 from coffre_local.postgres_server import PostgresServer
 
 _numbers = itertools.count(1)
@@ -35,7 +35,7 @@ USUAL: Final = {"ROLE_TOO_STRONG"}
 @pytest.fixture
 def database_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what doctor says about the vault and the stack."""
-    monkeypatch.setattr(backup_database_function, "readers_of_every_target", lambda *_, **__: ())
+    monkeypatch.setattr(checkup_readers, "readers_of_every_target", lambda *_, **__: ())
 
 
 pytestmark = pytest.mark.usefixtures("database_alone")
