@@ -221,7 +221,9 @@ def test_what_cannot_be_followed_ends_an_interval_and_everything_else_does_not(
     assert [one for one, _ in bases_of(newest, None, [*backups, ("none", scene.name, None)])] == ["newest"]
     journal.known.append(journal.base())
     run("INSERT INTO two SELECT 1 + max(id) FROM two")
-    assert journal.drain().state.base_wanted_at is None
+    state = journal.drain().state
+    assert (state.base_wanted_at, state.base_asked_at) == (None, None)
+    assert len(state.bases_asked) == 2, "those since the catalog was lost stay known when a base has come"
 
 
 def scene_snapshot(journal: Journal) -> Any:
