@@ -8,7 +8,7 @@ is not is sorted through files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -18,6 +18,7 @@ from coffre.buckets.object_facts import Listed
 from coffre.buckets.s3_xml import ListingPage
 from coffre.buckets.source import ObjectSource
 from coffre.buckets.spool import Spool
+from coffre.concurrency.generator_pool import GeneratorPool
 from coffre.model.errors import StoreError
 from coffre.stores.s3_errors import Call
 from coffre.stores.s3_listing import Border, PageCheck, broken
@@ -129,7 +130,7 @@ def pages_of(
         Whether the store may be asked to begin after that key: it must have been seen to sort.
     """
     check, border = PageCheck(reader.call("s3:ListBucket", bucket, prefix)), Border[Listed](attrgetter("key"))
-    with ThreadPoolExecutor(1, thread_name_prefix="listing") as ahead:
+    with GeneratorPool(1, "listing") as ahead:
         following: Future[ListingPage] | None = ahead.submit(
             reader.page, bucket, prefix, after=after if may_skip else None
         )

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from coffre.concurrency.generator_pool import GeneratorPool
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.concurrency.prefetch import prefetch
 from coffre.model.manifest import Entry, Frame
@@ -69,20 +70,19 @@ def _pieces(
     opened: Callable[[Frame], _Opened], entries: Iterable[Entry], first: int = 0
 ) -> Generator[tuple[Entry, Piece]]:
     """Yield the pieces of entries, of each from its frame number `first`."""
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="read-ahead")
     check = _Check()
-    steps = prefetch(
-        (step for step in _steps(entries) if step.number >= first),
-        _Start(pool, opened),
-        cost_of=lambda step: max(_FRAME_BYTES, step.frame.size if step.frame else 0),
-        budget=MemoryBudget(_AHEAD_BYTES),
-    )
-    try:
+
+    def ahead(pool: ThreadPoolExecutor) -> Generator[tuple[_Step, Future[_Opened]]]:
+        return prefetch(
+            (step for step in _steps(entries) if step.number >= first),
+            _Start(pool, opened),
+            cost_of=lambda step: max(_FRAME_BYTES, step.frame.size if step.frame else 0),
+            budget=MemoryBudget(_AHEAD_BYTES),
+        )
+
+    with GeneratorPool(_THREADS, "read-ahead") as pool, closing(ahead(pool)) as steps:
         for step, future in steps:
             yield check.piece(step, future)
-    finally:
-        steps.close()
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)

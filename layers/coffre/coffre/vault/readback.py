@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
+from coffre.concurrency.generator_pool import GeneratorPool
 from coffre.model.errors import IntegrityError
 from coffre.model.manifest import Entry, Frame
 from coffre.model.verification import Damage
@@ -60,12 +61,11 @@ def read_back(
     that is damaged ends it, after the entries before it. Whatever else the store raises ends it. Close the generator to
     stop before its end.
     """
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="read-back")
     waiting: deque[_Step] = deque()
     check = _Check()
     last: tuple[Frame, _Opened] | None = None
     damages: list[IntegrityError] = []
-    try:
+    with GeneratorPool(_THREADS, "read-back") as pool:
         for entry in _until_damage(entries, damages):
             if not entry.frames:
                 waiting.append(_Step(entry))
@@ -92,8 +92,6 @@ def read_back(
             yield from check.take(waiting.popleft())
         if damages:
             raise damages[0]
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _until_damage(entries: Iterable[Entry], damages: list[IntegrityError]) -> Generator[Entry]:

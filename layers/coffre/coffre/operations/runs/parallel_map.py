@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
+from coffre.concurrency.generator_pool import GeneratorPool
 from coffre.concurrency.memory_budget import MemoryBudget
 
 # Parts that have returned their session and wait for their last upload.
@@ -47,7 +48,7 @@ class ThreadRunner:
     def __call__[P, R](self, work: Callable[[P], R], parts: Iterable[P]) -> Iterator[R]:
         """Yield the results as they come."""
         source = iter(parts)
-        with ThreadPoolExecutor(max_workers=self.width, thread_name_prefix="part") as pool:
+        with GeneratorPool(self.width, "part") as pool:
             running: set[Future[R]] = set()
             try:
                 while True:
@@ -88,13 +89,10 @@ def ordered_map[T, R](
         finally:
             budget.give_back(taken)
 
-    pool = ThreadPoolExecutor(width, thread_name_prefix="object")
-    try:
+    with GeneratorPool(width, "object") as pool:
         for item in items:
             waiting.append(pool.submit(one, item, budget.take(cost_of(item))))
             while waiting and (waiting[0].done() or len(waiting) > _MOST_WAITING):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ verified; then a share of everything, a different one each day, so that every pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Final
 
 from ulid import ULID
@@ -116,14 +117,14 @@ def _prove(job: VerifyJob, backup: Backup, tally: Tally, wanted: _Wanted, is_ove
     skip, cut, is_whole = backup.read_frames or 0, None, True
     try:
         entries = (entry for entry in job.vault.entries(manifest, start) if entry.name > start)
-        reading = read_back(job.vault, decoder, entries, wanted, is_over=is_over, skip=skip)
-        for read in _until(is_over, reading):
-            if read is not None:
-                tally.add(backup, read)
-            if read is None or read.cut is not None:
-                is_whole, cut = False, read.cut if read is not None else None
-                break
-            last = read.entry.name
+        with closing(read_back(job.vault, decoder, entries, wanted, is_over=is_over, skip=skip)) as reading:
+            for read in _until(is_over, reading):
+                if read is not None:
+                    tally.add(backup, read)
+                if read is None or read.cut is not None:
+                    is_whole, cut = False, read.cut if read is not None else None
+                    break
+                last = read.entry.name
     except IntegrityError as error:
         tally.add_damage(backup, Damage.of(error))
     if len(tally.damages) > before or backup.id in tally.own:
@@ -222,13 +223,13 @@ def _read_some(
     manifest, decoder = opened
     try:
         entries = job.vault.entries(manifest)
-        reading = read_back(job.vault, decoder, entries, wanted, is_over=job.is_time_over)
-        for read in _until(job.is_time_over, reading):
-            if read is not None:
-                tally.add(backup, read)
-            if read is None or read.cut is not None:
-                note_share_unfinished(tally)
-                return
+        with closing(read_back(job.vault, decoder, entries, wanted, is_over=job.is_time_over)) as reading:
+            for read in _until(job.is_time_over, reading):
+                if read is not None:
+                    tally.add(backup, read)
+                if read is None or read.cut is not None:
+                    note_share_unfinished(tally)
+                    return
     except IntegrityError as error:
         tally.add_damage(backup, Damage.of(error))
 
