@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from coffre.model.document import Document
+from coffre.model.tier import KEPT_BY_RETENTION, Tier
 
 _Days = Annotated[int, Field(ge=1, le=36_500, json_schema_extra={"unit": "days"})]
 _Count = Annotated[int, Field(ge=1, le=100_000, json_schema_extra={"unit": "backups"})]
@@ -69,7 +70,17 @@ class Retention(Document):
 
     @model_validator(mode="after")
     def _every_tier_has_an_end(self) -> Retention:
-        for tier in ("daily", "weekly", "monthly", "safety"):
-            if getattr(self, f"{tier}_days") is None and getattr(self, f"{tier}_count") is None:
-                raise ValueError(f"{tier}_days and {tier}_count are both null: give one of them a number")
+        for tier in KEPT_BY_RETENTION:
+            if self.days(tier) is None and self.count(tier) is None:
+                raise ValueError(f"{tier.word}_days and {tier.word}_count are both null: give one of them a number")
         return self
+
+    def days(self, tier: Tier) -> int | None:
+        """Return for how many days backups of a tier are kept; None: it has no end by age."""
+        days: int | None = getattr(self, f"{tier.word}_days", None)
+        return days
+
+    def count(self, tier: Tier) -> int | None:
+        """Return how many of the newest backups of a tier are kept; None: their number does not matter."""
+        count: int | None = getattr(self, f"{tier.word}_count", None)
+        return count

@@ -14,6 +14,7 @@ from typing import Final
 from coffre.model.backup import Backup, Tier
 from coffre.model.errors import ConfigurationError
 from coffre.model.retention import Retention
+from coffre.model.tier import KEPT_BY_RETENTION
 
 # What a run stores is locked for this long at first, and until its real end right before the manifest is written: what
 # a failed run leaves must not stay for a year.
@@ -24,7 +25,6 @@ _EXTENDED_BEFORE: Final = timedelta(days=15)
 _LEAST: Final = timedelta(days=7)
 # Ends are midnights (UTC): backups of the same day need no extension of each other's packs.
 _ROUNDED_BY: Final = timedelta(days=1)
-_TIERS: Final = (Tier.DAILY, Tier.WEEKLY, Tier.MONTHLY, Tier.SAFETY)
 
 
 def first_lock_until(backup: Backup, retention: Retention, now: datetime) -> datetime:
@@ -77,10 +77,10 @@ def refuse_longer_than(max_days: int, retention: Retention, target: str) -> None
     ConfigurationError
         `LOCK_LIMIT`
     """
-    for tier in _TIERS:
-        days = _days(retention, tier) or 0
+    for tier in KEPT_BY_RETENTION:
+        days = retention.days(tier) or 0
         if timedelta(days=days) + _ROUNDED_BY > timedelta(days=max_days):
-            field = f"{tier.value.lower()}_days"
+            field = f"{tier.word}_days"
             raise ConfigurationError(
                 f'The target "{target}" keeps {days} days ({field}), and the stack allows locks of {max_days} days.',
                 code="LOCK_LIMIT",
@@ -93,7 +93,7 @@ def _ends(backup: Backup, retention: Retention | None) -> Iterator[datetime]:
     if backup.expires_at is not None:
         yield backup.expires_at
     for tier in backup.tiers:
-        if retention is not None and (days := _days(retention, tier)) is not None:
+        if retention is not None and (days := retention.days(tier)) is not None:
             yield backup.created_at + timedelta(days=days)
 
 
@@ -103,12 +103,7 @@ def _is_endless(backup: Backup, retention: Retention | None) -> bool:
         return True
     if Tier.MANUAL in backup.tiers and backup.expires_at is None:
         return True
-    return any(_days(retention, tier) is None for tier in backup.tiers if tier is not Tier.MANUAL)
-
-
-def _days(retention: Retention, tier: Tier) -> int | None:
-    days: int | None = getattr(retention, f"{tier.value.lower()}_days", None)
-    return days
+    return any(retention.days(tier) is None for tier in backup.tiers if tier is not Tier.MANUAL)
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -103,12 +103,12 @@ class _Target:
     def _lives(self, copy: Backup, tier: Tier) -> str | None:
         if tier is Tier.MANUAL:
             return None  # `_endless` has looked
-        days, count = self._days(tier), self._count(tier)
+        days, count = self.retention.days(tier), self.retention.count(tier)
         if days is not None and self.now - copy.created_at <= timedelta(days=days):
-            return f"{_word(tier)}, kept for {days} days: until {_day(copy.created_at + timedelta(days=days))}"
+            return f"{tier.word}, kept for {days} days: until {_day(copy.created_at + timedelta(days=days))}"
         # Only verified ones push others out: a series of bad backups must not evict a good one.
         if count is not None and self._newer_verified(copy, tier) < count:
-            return f"{_word(tier)}, fewer than {count} newer ones are verified"
+            return f"{tier.word}, fewer than {count} newer ones are verified"
         return None
 
     def _needed(self, copy: Backup) -> str | None:
@@ -134,10 +134,10 @@ class _Target:
     def _end_of(self, copy: Backup, tier: Tier) -> str:
         if tier is Tier.MANUAL and copy.expires_at is not None:
             return f"taken by hand, to be kept until {_day(copy.expires_at)}"
-        days, count = self._days(tier), self._count(tier)
+        days, count = self.retention.days(tier), self.retention.count(tier)
         if days is None:
-            return f"{_word(tier)}, {count} newer ones are verified"
-        return f"{_word(tier)}, {days} days were over on {_day(copy.created_at + timedelta(days=days))}"
+            return f"{tier.word}, {count} newer ones are verified"
+        return f"{tier.word}, {days} days were over on {_day(copy.created_at + timedelta(days=days))}"
 
     def _proof(self, copy: Backup) -> str:
         if self._newer_verified(copy):
@@ -184,14 +184,6 @@ class _Target:
     def _size(self, copy: Backup) -> int:
         return self.sizes.get(copy.id, copy.stored_bytes or 0)
 
-    def _days(self, tier: Tier) -> int | None:
-        days: int | None = getattr(self.retention, f"{_word(tier)}_days")
-        return days
-
-    def _count(self, tier: Tier) -> int | None:
-        count: int | None = getattr(self.retention, f"{_word(tier)}_count")
-        return count
-
     def _waiting(self, copy: Backup, until: datetime) -> Decision:
         reason = f"locked until {_day(until)} (Object Lock): it goes then; {self._outlived(copy)}"
         return self._decision(copy, Action.KEEP, reason, held_back=True).model_copy(update={"waits_until": until})
@@ -211,10 +203,6 @@ class _Target:
 
 def _key(copy: Backup) -> _Key:
     return copy.created_at, copy.id
-
-
-def _word(tier: Tier) -> str:
-    return tier.value.lower()
 
 
 def _day(time: datetime) -> str:

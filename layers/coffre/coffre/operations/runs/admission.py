@@ -23,8 +23,6 @@ _ACTOR: Final = Actor("backup", verified=True)
 # A run that holds a slot or a lock without a record is about to write it: a few calls of the catalog.
 _PAUSE_SECONDS: Final = 0.25
 _PAUSES: Final = 20
-# Runs of these tiers are weeks apart.
-_RARE: Final = (Tier.WEEKLY, Tier.MONTHLY)
 # Older than any claim: as this run has the lock, another one with the slot and without a record cannot have started.
 _IMMEDIATELY: Final = timedelta(days=-1)
 
@@ -210,7 +208,7 @@ class Admission:
             return self._join(request, owner)
         since = f"{backup.created_at:%Y-%m-%d %H:%M:%S} UTC"
         reason = f"backup {owner} of {request.target} is already running, since {since}"
-        if request.tier in _RARE and not backup.is_safety:
+        if request.tier.is_rare and not backup.is_safety:
             backup = self._join(request, owner).backup
             reason += f", and carries the tier {request.tier} too"
         # The caller may be waiting for a backup with this id, and finds the reason here.
