@@ -25,9 +25,9 @@ from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.gather import gather, seal_gathered
 from coffre.operations.backup_buckets.spread.plan_files import RangesHeader
 from coffre.operations.backup_buckets.spread.records import write_record
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.vault.bucket_progress import BucketProgress, Counts, RangeRecord
 from coffre.vault.pack import PACK_SIZE_BYTES
 

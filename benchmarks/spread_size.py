@@ -28,9 +28,9 @@ from coffre.model.times import parse_span
 from coffre.operations.backup_database.job import BackupPlan, DatabaseBackupJob
 from coffre.operations.backup_database.spread.plan_files import SpreadHeader, read_header, write_plan
 from coffre.operations.backup_database.spread.seal import seal_spread
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.policy.prices import prices_of
 from coffre.policy.slicing import LARGEST_PART_BYTES, Part, TableExtent, plan_parts
 from coffre.policy.spread import Earlier, Read, grouped, shape

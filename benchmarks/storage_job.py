@@ -29,10 +29,10 @@ from coffre.model.kinds import TargetKind
 from coffre.model.manifest import Manifest
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import WORKERS, BucketBackupJob
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run, Spread
-from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import S3Credentials

@@ -21,10 +21,10 @@ from benchmarks.unfinished import timed
 from coffre.model.backup import Backup, Status, Tier
 from coffre.model.manifest import Entry, EntryKind, Frame, ObjectFacts, PackReference
 from coffre.operations.backup_buckets.part_files import PartLines
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.part_recorder import PartRecorder
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import EntryWriter
 from coffre.vault.entry_lines import read_lines

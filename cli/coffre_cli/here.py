@@ -18,7 +18,7 @@ from ulid import ULID
 
 from coffre.model.backup import Progress
 from coffre.model.errors import CoffreError, SettingsError
-from coffre.operations.runs.watchdog import Watch
+from coffre.operations.runs.heartbeat import Watch
 from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.scratch.given_server import GivenServer
 from coffre.runtime.backup_database_function import BackupDatabaseFunction

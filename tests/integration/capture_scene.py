@@ -20,11 +20,11 @@ from coffre.model.manifest import Entry, Manifest
 from coffre.operations.backup_buckets.backup import backup_buckets
 from coffre.operations.backup_buckets.job import BucketBackupJob, TimeBudget
 from coffre.operations.backup_buckets.references import PointOfRun
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.unfinished_runs import UnfinishedRun
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.s3_wire import S3Wire

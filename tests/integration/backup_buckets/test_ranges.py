@@ -37,9 +37,9 @@ from coffre.operations.backup_buckets.spread.plan_files import (
 )
 from coffre.operations.backup_buckets.spread.step import RangeStep
 from coffre.operations.backup_buckets.spread.work import RangeWork
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run, Spread
-from coffre.operations.runs.watchdog import Watch
 from coffre.policy import ranges as policy
 from coffre.stores.store import put_small
 from coffre.vault import entry_files

@@ -25,10 +25,10 @@ from coffre.model.manifest import Manifest
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.job import DatabaseBackupJob
 from coffre.operations.runs import part_recorder
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.policy import slicing
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.connection_secret import parse_secret

@@ -24,9 +24,9 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DumpTransientError, LockLostError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs import part_recorder
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.unfinished_runs import UnfinishedRun
-from coffre.operations.runs.watchdog import Watch
 from coffre.policy import slicing
 from coffre.vault import pack
 from coffre.vault.codec import FrameDecoder

@@ -39,7 +39,7 @@ from coffre.operations.drill.compare import compare_tables
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
-from coffre.operations.runs.watchdog import Watch
+from coffre.operations.runs.heartbeat import Watch
 from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.scratch import server as scratch
 from coffre.postgres.scratch.server import ScratchServer, scratch_server

@@ -10,7 +10,7 @@ from tests.web import Web
 
 from coffre.model.backup import Restore, Status
 from coffre.model.errors import CoffreError
-from coffre.runtime import heartbeat
+from coffre.runtime import heartbeat_url
 from coffre.runtime.function import utc_now
 
 
@@ -151,7 +151,7 @@ def test_the_heartbeat_url_is_called_after_good_backups_only(coffre: Coffre, sho
 def test_a_heartbeat_that_fails_is_logged_without_its_url_and_fails_no_backup(
     coffre: Coffre, shop: str, web: Web, answers: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "_RETRIES", heartbeat._RETRIES.new(backoff_factor=0))
+    monkeypatch.setattr(heartbeat_url, "_RETRIES", heartbeat_url._RETRIES.new(backoff_factor=0))
     url = f"{web.url}/ping/7c0ffee" if answers else "http://127.0.0.1:1/ping/7c0ffee"
     web.will_answer("/ping/7c0ffee", *(answers or []))
     coffre.configure(shop, target={"alerts": {"heartbeat_url": url}})

@@ -22,7 +22,7 @@ from coffre.model.audit import Actor
 from coffre.model.backup import Status
 from coffre.operations.admin.cancel import Cancelling
 from coffre.operations.restore_database import table_rows
-from coffre.operations.runs.watchdog import Watch
+from coffre.operations.runs.heartbeat import Watch
 from coffre.runtime.rotate_function import RotateFunction
 
 ADA = "arn:aws:iam::123456789012:user/ada"

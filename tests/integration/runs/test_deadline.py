@@ -12,7 +12,7 @@ from tests.integration.contents import no_session_stays
 from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import children, during_copy
 
-from coffre.operations.runs import watchdog
+from coffre.operations.runs import heartbeat
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect
 from coffre.postgres.connection.connection_secret import parse_secret
@@ -31,13 +31,13 @@ class Hourglass(Context):
         super().__init__(remaining=lambda: self._remaining, function_name=function_name)
 
     def run_out(self) -> None:
-        self._remaining = watchdog.DEADLINE_RESERVE_SECONDS - 1
+        self._remaining = heartbeat.DEADLINE_RESERVE_SECONDS - 1
 
 
 @pytest.fixture(autouse=True)
 def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the hourglass more often than every five seconds."""
-    monkeypatch.setattr(watchdog.Watch, "_next_wait", lambda self: 0.05)
+    monkeypatch.setattr(heartbeat.Watch, "_next_wait", lambda self: 0.05)
 
 
 @pytest.fixture(scope="module")

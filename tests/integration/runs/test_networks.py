@@ -18,7 +18,7 @@ from tests.integration.runs.test_stopped_server import Sand
 
 from coffre.model.backup import Status
 from coffre.model.errors import CoffreError
-from coffre.operations.runs import watchdog
+from coffre.operations.runs import heartbeat
 from coffre.postgres.connection import client_tools as tools
 from coffre.postgres.connection import connect, end_sessions
 from coffre.stores.s3 import S3Store
@@ -35,7 +35,7 @@ PLACES = (0, 1, 700, 5_000, 60_000, 150_000)
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here answers: there is no need to wait for it as long as for a server."""
-    monkeypatch.setattr(watchdog.Watch, "_next_wait", lambda self: 0.05)
+    monkeypatch.setattr(heartbeat.Watch, "_next_wait", lambda self: 0.05)
     monkeypatch.setattr(tools, "_CANCEL_SECONDS", 0.3)
     monkeypatch.setattr(tools, "_END_SECONDS", 0.3)
     monkeypatch.setattr(end_sessions, "_MOST_SECONDS", 1.0)
@@ -223,7 +223,7 @@ def test_a_vault_that_does_not_answer_costs_a_backup_no_more_than_its_time(
     coffre: Coffre, shop: str, weed: Weed, vault_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its uploads are tried several times, a minute each: longer than what is left."""
-    monkeypatch.setattr(watchdog, "RECORDING_SECONDS", 18.0)
+    monkeypatch.setattr(heartbeat, "RECORDING_SECONDS", 18.0)
     sand = Sand("backup-database")
     coffre.configure(shop)
 

@@ -14,8 +14,8 @@ from tests.integration.expect import failed_backup, failed_restore
 from tests.integration.faults import StoppedServer, children, during_copy
 from tests.integration.started import Started
 
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection import client_tools as tools
 from coffre.postgres.connection import connect, end_sessions
 from coffre.postgres.connection.client_tools import Children

@@ -19,10 +19,10 @@ from coffre.model.manifest import EntriesFile, Manifest, PackReference
 from coffre.model.retention import Retention
 from coffre.model.rotation import Action, RotationReport
 from coffre.operations.rotate.hold import HoldJob
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.locked_backup import locking_vault, secure
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.store import put_small
 from coffre.vault.codec import FrameEncoder

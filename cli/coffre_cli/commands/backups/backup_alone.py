@@ -20,10 +20,10 @@ from coffre.model.manifest import Manifest
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.backup import backup_database
 from coffre.operations.backup_database.job import DatabaseBackupJob
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.connection_counts import default_streams

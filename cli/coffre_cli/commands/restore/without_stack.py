@@ -30,9 +30,9 @@ from coffre.operations.restore_buckets.safety import safety_of_buckets
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.safety import safety_of_database
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.confirmation import refuse_plan
 from coffre.postgres.connection.address import Connection

@@ -78,7 +78,7 @@ class Runs[R: (Backup, Restore)]:
             raise LockLostError(
                 f"The {self._kind.noun} {run_id} is no longer this run's.",
                 detail=f"Its record says {found.status}." if found else "It has no record.",
-                hint="Another run or the watchdog took this one for dead. It has stopped; see the audit events.",
+                hint="Another run or a check of freshness took it for dead. It has stopped; see the audit events.",
             ) from error
         if record.cancelled_by is not None:
             raise cancelled_by(self._kind.noun, run_id, record.cancelled_by)

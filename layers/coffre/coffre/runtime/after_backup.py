@@ -11,7 +11,7 @@ from coffre.model.backup import Backup
 from coffre.operations.monitoring.health_checks import review_backup
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.function import Edge
-from coffre.runtime.heartbeat import HeartbeatError, send_heartbeat
+from coffre.runtime.heartbeat_url import HeartbeatError, send_heartbeat
 from coffre.runtime.observability import count_heartbeat, log_failure
 
 # Eleven manifests are read: seconds, if they are large. A function that is killed would look as if the backup failed.

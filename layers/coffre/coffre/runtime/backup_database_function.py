@@ -21,10 +21,10 @@ from coffre.operations.backup_database.job import DatabaseBackupJob, Spreading
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.runs.admission import Request, Result
 from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner, width_for
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinished
-from coffre.operations.runs.watchdog import Watch
 from coffre.policy.certificates import ends_soon
 from coffre.policy.connection_counts import default_streams
 from coffre.postgres.connection.address import Connection

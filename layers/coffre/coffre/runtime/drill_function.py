@@ -25,8 +25,8 @@ from coffre.operations.drill.job import DrillJob, Proving
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
 from coffre.operations.monitoring.alerting import what_is_safe
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given_server import GivenServer

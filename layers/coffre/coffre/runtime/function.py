@@ -20,7 +20,7 @@ from coffre.model.backup import Failure
 from coffre.model.errors import CoffreError, EventError, TargetUnknownError
 from coffre.operations.monitoring.alerting import Alerting, Review
 from coffre.operations.monitoring.audit_notes import note_refusal
-from coffre.operations.runs.watchdog import RECORDING_SECONDS
+from coffre.operations.runs.heartbeat import RECORDING_SECONDS
 from coffre.runtime.observability import count_unsent, log_failure
 
 _LONGEST_NAME: Final = 256

@@ -18,11 +18,11 @@ from coffre.model.restore_report import RestoreReport
 from coffre.operations.restore_database.job import RestoreJob, Sharing
 from coffre.operations.restore_database.restore import restore_database
 from coffre.operations.restore_database.resume import how_to_continue, how_to_put_in_place
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, Watch
 from coffre.postgres.connection.address import Connection, apply_tls
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.poolers import refuse_transaction_pooler

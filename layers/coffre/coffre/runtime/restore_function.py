@@ -15,7 +15,7 @@ from coffre.model.backup import Backup, Failure, Restore
 from coffre.model.errors import BackupStateError, ConfirmationError, CopyUnknownError, EventError
 from coffre.operations.confirm.confirm import Confirming
 from coffre.operations.runs.dead_runs import STALE_AFTER, is_silent, settle_restores
-from coffre.operations.runs.watchdog import Watch
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.policy.recency import refuse_distant_id
 from coffre.runtime.bootstrap import Services

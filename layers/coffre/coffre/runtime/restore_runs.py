@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from coffre.model.backup import Backup, Restore, Status
 from coffre.operations.runs.dead_runs import STALE_AFTER
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.restore_lifecycle import RestoreRun
-from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.confirming import refuse_unconfirmed
 from coffre.runtime.events.restore import RestoreEvent, StorageRestoreEvent

@@ -24,10 +24,10 @@ from coffre.operations.restore_database.consent import restored_name
 from coffre.operations.restore_database.job import RestoreJob, open_source
 from coffre.operations.restore_database.shared_loading import ShareOfRows
 from coffre.operations.runs import restore_record
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import HAND_OVER_WITHIN
-from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.sessions import sharing_id
 from coffre.runtime.bootstrap import Services

@@ -12,7 +12,7 @@ from coffre.model.backup import Backup, Status
 from coffre.model.database_target import Limits
 from coffre.model.errors import CoffreError
 from coffre.operations.restore_database.job import Sharing
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 from coffre.policy.connection_counts import default_streams, streams_that_fit
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, Shape, choose, shape
 from coffre.runtime.bootstrap import Services

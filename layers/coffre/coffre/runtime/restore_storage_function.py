@@ -20,10 +20,10 @@ from coffre.model.storage import StorageState
 from coffre.operations.restore_buckets.job import StorageJob
 from coffre.operations.restore_buckets.report import said_so_far
 from coffre.operations.restore_buckets.restore import restore_storage
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Paused
 from coffre.operations.runs.safety import named_on_error
-from coffre.operations.runs.watchdog import Watch
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import keys_from
 from coffre.runtime.events.restore import StorageRestoreEvent

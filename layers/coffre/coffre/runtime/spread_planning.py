@@ -13,7 +13,7 @@ from coffre.model.errors import DeadlineError
 from coffre.operations.backup_database.job import Division, Spreading
 from coffre.operations.backup_database.spread.begin import Beginning, begin_spread
 from coffre.operations.backup_database.spread.plan_files import StoredPlan
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 from coffre.policy.connection_counts import default_streams, streams_that_fit
 from coffre.policy.spread import MOST_CONNECTIONS, Earlier, Read, choose, shape
 from coffre.runtime.bootstrap import Services

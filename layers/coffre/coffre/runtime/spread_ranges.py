@@ -29,10 +29,10 @@ from coffre.operations.backup_buckets.spread.plan_files import (
 from coffre.operations.backup_buckets.spread.step import RangeStep
 from coffre.operations.backup_buckets.spread.work import RangeWork, keep_alive
 from coffre.operations.runs.backup_lifecycle import Lifecycle
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run, Spread
 from coffre.operations.runs.unfinished_runs import reopened
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.policy.ranges import choose_ranges
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.spread import PlanReference, RangeStepEvent

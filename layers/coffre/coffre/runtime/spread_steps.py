@@ -25,8 +25,8 @@ from coffre.model.errors import (
 )
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_backup
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services

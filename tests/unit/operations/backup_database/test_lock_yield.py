@@ -5,8 +5,8 @@ from typing import cast
 
 from coffre.model.errors import CoffreError, DumpError
 from coffre.operations.backup_database.lock_yield import yielding_locks
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.source.present_catalog import PresentCatalog
 
 PATIENCE = 60

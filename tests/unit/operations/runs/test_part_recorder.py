@@ -16,10 +16,10 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.errors import DeadlineError, StoreError
 from coffre.model.manifest import Entry, PackReference
 from coffre.operations.runs import part_recorder
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.part_recorder import Packed, PartRecorder, seconds_to_wait
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
-from coffre.operations.runs.watchdog import Watch
 from coffre.stores.directory import DirectoryStore
 from coffre.vault.entries import EntryWriter
 from coffre.vault.entry_lines import pack_lines, write_lines

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from coffre.model.errors import CoffreError
-from coffre.operations.runs.watchdog import Watch
+from coffre.operations.runs.heartbeat import Watch
 from coffre.postgres.source.part_locks import lock_yielded
 from coffre.postgres.source.present_catalog import PresentCatalog
 

@@ -39,8 +39,8 @@ from coffre.operations.restore_database.job import RestoreJob, Source, open_sour
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.restore_database.whole_database import restore_whole
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import Watch
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.postgres.scratch.server import scratch_server
 from coffre.postgres.scratch.structure_checks import unreadable_tables

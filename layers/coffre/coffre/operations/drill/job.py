@@ -12,8 +12,8 @@ from coffre.model.drill_options import Drill
 from coffre.model.drill_report import DrillState
 from coffre.model.journal import JournalState
 from coffre.model.journal_proof import JournalProof
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import Runner
-from coffre.operations.runs.watchdog import Watch
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.scratch.given_server import GivenServer
 from coffre.vault.codec import FrameDecoder

@@ -18,7 +18,7 @@ from coffre.model.drill_report import DrillState
 from coffre.model.manifest import DatabaseContent, TableContent
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.restorable_subset import estimated_bytes, groups_of
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 
 # A day of invocations of a quarter of an hour: a drill that needs longer will not end.
 MOST_INVOCATIONS: Final = 96

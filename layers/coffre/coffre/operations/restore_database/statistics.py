@@ -14,8 +14,8 @@ from coffre.model.names import TableName, qualified
 from coffre.operations.restore_database.job import RestoreJob
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 from coffre.operations.runs.session_pool import SessionPool
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination.unit_of_work import is_fatal
 

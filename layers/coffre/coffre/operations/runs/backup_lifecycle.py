@@ -13,9 +13,9 @@ from coffre.model.backup import Backup, Failure, Progress, Tier
 from coffre.model.errors import CatalogError, CoffreError, LockLostError, RunCancelledError
 from coffre.model.manifest import Manifest
 from coffre.operations.runs.admission import Admission, Request, Result, RunOutcome
+from coffre.operations.runs.heartbeat import BEAT_SECONDS, Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused, Run, Spread
-from coffre.operations.runs.watchdog import BEAT_SECONDS, Watch
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.vault.vault import Committed, Vault
 

@@ -15,9 +15,9 @@ from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
 from coffre.model.restore_report import RestoreReport
 from coffre.operations.runs import restore_record
 from coffre.operations.runs.dead_runs import STALE_AFTER, settle_restores
+from coffre.operations.runs.heartbeat import BEAT_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import HAND_OVER_WITHIN, Paused
-from coffre.operations.runs.watchdog import BEAT_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.vault.vault import Vault
 

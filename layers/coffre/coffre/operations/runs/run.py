@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from coffre.model.backup import Backup, Tier
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import Watch
 from coffre.vault.vault import Committed
 
 # Lambda starts an asynchronous event within a second, or later if all the account's functions are busy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from coffre.model.provider import Provider
 from coffre.policy.profiles.profile import Profile as Profile
@@ -18,8 +18,8 @@ def _read(name: str) -> Profile:
     return Profile.model_validate({"name": name, **tomllib.loads(text)})
 
 
-# In the order in which they are recognized: a server of Aurora shows the signs of RDS too.
-PROFILES: Final = {name: _read(name) for name in ("supabase", "neon", "aurora", "rds", "plain")}
+# In the order in which they are recognized.
+PROFILES: Final = {name: _read(name) for name in get_args(Provider) if name != "auto"}
 PLAIN: Final = PROFILES["plain"]
 
 

@@ -16,10 +16,10 @@ from coffre.operations.backup_buckets.job import BucketBackupJob
 from coffre.operations.backup_buckets.spread.plan_files import RangeLine
 from coffre.operations.backup_buckets.spread.records import read_record, write_record
 from coffre.operations.backup_buckets.spread.step import AHEAD, SILENT_AFTER, RangeStep
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.run import Run
 from coffre.operations.runs.unfinished_runs import reopened
-from coffre.operations.runs.watchdog import Watch
 from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, RangeRecord
 
 # Of work in one invocation: what is left then is divided again, among all workers.

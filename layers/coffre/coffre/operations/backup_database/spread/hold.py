@@ -11,7 +11,7 @@ from coffre.model.backup import Progress
 from coffre.model.errors import DumpError
 from coffre.model.times import parse_span
 from coffre.operations.backup_database.spread.step import SILENT_AFTER, Step, newest_snapshot
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS
 from coffre.postgres.source.snapshot_relay import SnapshotGoneError
 
 PLANNER: Final = "plan"

@@ -19,9 +19,9 @@ from coffre.operations.backup_database.part import open_reader, run_part
 from coffre.operations.backup_database.plan import LARGE_OBJECTS_PART, open_history_of
 from coffre.operations.backup_database.spread.plan_files import read_group
 from coffre.operations.backup_database.spread.step import Step, connected, newest_snapshot
+from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
-from coffre.operations.runs.watchdog import Watch
 from coffre.policy.connection_counts import streams_that_fit
 from coffre.policy.slicing import Part
 from coffre.postgres.source.dump import SliceReader

@@ -8,9 +8,9 @@ import pytest
 
 from coffre.model.backup import Progress
 from coffre.model.errors import CatalogError, CoffreError, DeadlineError, DumpError, LockLostError
-from coffre.operations.runs import watchdog
+from coffre.operations.runs import heartbeat
+from coffre.operations.runs.heartbeat import DEADLINE_RESERVE_SECONDS, RECORDING_SECONDS, Watch
 from coffre.operations.runs.progress import Meter
-from coffre.operations.runs.watchdog import DEADLINE_RESERVE_SECONDS, RECORDING_SECONDS, Watch
 
 # Long enough for the slowest machine; a test that works never waits for it.
 PATIENCE = 60
@@ -104,7 +104,7 @@ def test_a_catalog_that_is_silent_for_a_while_does_not_stop_the_run() -> None:
 def test_a_catalog_that_stays_silent_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a clock that moves with each beat: the third one comes 30 seconds after the last word of the catalog
     work, clock = Work(), SimpleNamespace(now=0.0)
-    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def beat(_: Progress) -> None:
         clock.now += 10.0
