@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.alerts.alert import Alert, AlertKind, Severity, digest_of
+from coffre.alerts.drills import drill_failed, drill_incomplete, drill_not_possible, drill_stopped, rto_exceeded
 from coffre.alerts.runs import (
     SAFE_UNKNOWN,
     backup_exceptions,
@@ -22,13 +23,8 @@ from coffre.alerts.runs import (
     vault_inconsistent,
 )
 from coffre.alerts.verification import (
-    drill_failed,
-    drill_incomplete,
-    drill_not_possible,
-    drill_stopped,
     journal_damaged,
     locks_too_short,
-    rto_exceeded,
     verification_overdue,
     verification_stopped,
     verify_failed,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.drills import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.alerts.journals import journal_not_equal
-from coffre.alerts.verification import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.model.backup import Backup
 from coffre.model.drill import Outcome
 from coffre.model.drill_report import DrillReport

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from coffre.alerts.alert import Alert
+from coffre.alerts.drills import drill_stopped
 from coffre.alerts.runs import configuration_invalid
-from coffre.alerts.verification import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
