@@ -74,12 +74,12 @@ def _known(place: Place, target: str, now: datetime) -> tuple[datetime, JournalS
 
     It is read before the vault is listed: what a drain stores meanwhile is newer.
     """
-    from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, journal_since
+    from coffre.operations.stored_backup.kept_journal import LONGEST_WINDOW, checked_since
 
     if isinstance(place, StandaloneVault):
         return now - LONGEST_WINDOW, None, frozenset()
     catalog = place.catalog
-    since = journal_since(place.configuration, now, is_checked=True)(target)
+    since = checked_since(place.configuration, catalog.latest, now)(target)
     return since, catalog.journals.find(target), catalog.latest.damaged_of_journal(target)
 
 

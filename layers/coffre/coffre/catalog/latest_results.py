@@ -15,13 +15,14 @@ from coffre.catalog.items import LatestItem
 from coffre.catalog.records import read_json
 from coffre.catalog.tables import ConditionFailedError, DynamoTable, ItemQuery
 from coffre.model.drill import DrillSummary, Rehearsal
-from coffre.model.vault_use import JournalDamage, VaultUse
+from coffre.model.vault_use import JournalDamage, JournalKept, VaultUse
 
 _VAULT: Final = "VAULT"
 _DAMAGE: Final = "DAMAGE"
 _WHOLE: Final = "-"
 # Names of targets have no slash.
 _REHEARSAL: Final = "rehearsal/"
+_JOURNAL: Final = "journal/"
 
 
 class Latest:
@@ -64,6 +65,15 @@ class Latest:
         """Return what the newest sweep measured; None before the first one."""
         raw = self._table.get(_VAULT, _WHOLE)
         return read_json(raw, LatestItem, VaultUse) if raw else None
+
+    def note_journal_kept(self, kept: JournalKept) -> None:
+        """Remember since when a target's journal is kept; that it was kept since a later time is not forgotten."""
+        self._note(_VAULT, f"{_JOURNAL}{_place(kept.target, kept.copy_name)}", kept.since, kept)
+
+    def journal_kept_since(self, target: str, copy_name: str | None = None) -> datetime | None:
+        """Return since when a target's journal is kept; None: nothing of it was ever deleted."""
+        raw = self._table.get(_VAULT, f"{_JOURNAL}{_place(target, copy_name)}")
+        return read_json(raw, LatestItem, JournalKept).since if raw else None
 
     def note_damaged_of_journal(self, found: JournalDamage) -> None:
         """Remember what of a target's journal was found damaged when it was read last, in the vault or in a copy."""

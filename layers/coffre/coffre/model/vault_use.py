@@ -50,6 +50,17 @@ class VaultUse(FrozenModel):
         return max(0, self.needed_bytes - self.used_bytes)
 
 
+class JournalKept(FrozenModel):
+    """Since when moments of a target's journal are kept: what was needed for earlier ones alone has been deleted.
+
+    `copy_name` is that of the copy of the vault in which it was; None: the vault itself.
+    """
+
+    target: str
+    copy_name: str | None = None
+    since: datetime
+
+
 class JournalDamage(FrozenModel):
     """The packs of a target's journal that were damaged when they were read last, and the records of segments.
 

@@ -17,7 +17,7 @@ from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import SecretError, SettingsError
 from coffre.model.verification import Level, Share, VerificationReport
-from coffre.operations.stored_backup.kept_journal import journal_since
+from coffre.operations.stored_backup.kept_journal import checked_since
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
@@ -137,9 +137,8 @@ class VerifyFunction:
         with scratch_directory() as scratch:
             job = self._job(self.services.vault, decoder, scratch, context)
             retentions = {target.name: target.retention for target in configuration.targets}
-            job = replace(
-                job, retentions=retentions, journal_since=journal_since(configuration, utc_now(), is_checked=True)
-            )
+            since = checked_since(configuration, self.services.catalog.latest, began)
+            job = replace(job, retentions=retentions, journal_since=since)
             report = _timed(_run(job, wanted, _share_of(wanted, began)), began)
         self._report(report, wanted, context.aws_request_id)
         return summary(report, {name: self._healthy(name) for name in sorted({one.target for one in report.damaged})})
@@ -150,7 +149,8 @@ class VerifyFunction:
         destination = configuration.destination(wanted.at or "")
         with scratch_directory() as scratch:
             job = self._job(open_copy(self.services, destination), FrameDecoder(), scratch, context)
-            job = replace(job, journal_since=journal_since(configuration, began, is_checked=True))
+            since = checked_since(configuration, self.services.catalog.latest, began, destination.name)
+            job = replace(job, journal_since=since)
             report = _timed(look_at_copy(job, destination, wanted, _share_of(wanted, began)), began)
         self._log(report, context.aws_request_id)
         report_copy(self.services, destination, report, wanted, context.aws_request_id)

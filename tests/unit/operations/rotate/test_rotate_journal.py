@@ -22,13 +22,18 @@ from tests.unit.operations.stored_journal import (
 from ulid import ULID
 
 from coffre.model.backup import Status
+from coffre.model.configuration import Configuration
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.locks import Lock, LockMode, LockState
 from coffre.model.manifest import JournalBase
 from coffre.model.moment import Moment
 from coffre.model.rotation import Action
+from coffre.model.verification import Share
 from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.catalog_record import completed
+from coffre.operations.stored_backup.kept_journal import checked_since
+from coffre.operations.verify.inventory import inventory
+from coffre.operations.verify.job import VerifyJob
 from coffre.policy.journal import needed_base
 from coffre.stores.directory import DirectoryStore
 from coffre.vault import journal
@@ -85,6 +90,47 @@ def test_segments_before_the_base_that_the_window_needs_go_and_the_base_stays(sc
     again = scene.rotate().sweep
     assert again is not None
     assert again.journal_removed.objects == 0
+
+
+def test_a_window_that_is_made_longer_does_not_make_damage_of_what_a_rotation_has_removed(scene: Scene) -> None:
+    scene.retention = {"daily_days": 14}
+    backups = [backup_of(scene, age) for age in (16, 12, 8.5, 3)]
+    interval = journal_of(scene, (17, 15, 13, 11, 9, 8, 6, 4, 1))
+
+    def found(days: int) -> list[str]:
+        target = {"name": "shop", "secret": "s", "journal": {"window_days": days}}
+        configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
+        since = checked_since(configuration, scene.catalog.latest, scene.now)
+        job = VerifyJob(
+            id="V",
+            catalog=scene.catalog,
+            vault=scene.vault,
+            decoder=FrameDecoder(),
+            scratch=scene.scratch,
+            now=lambda: scene.now,
+            remaining_seconds=lambda: 900.0,
+            journal_since=since,
+        )
+        return [one.text for one in inventory(job, Share(parts=10**9, day=0)).journal_problems]
+
+    assert found(35) == []
+    scene.rotate(dry_run=True)
+    assert scene.catalog.latest.journal_kept_since("shop") is None
+    scene.rotate()
+    assert {1, 2} & {int(part) for part in left(scene.store, interval) if part.isdigit()} == set()
+    assert scene.status(backups[1]) is Status.COMPLETED
+
+    assert (found(7), found(35)) == ([], [])
+
+    scene.journal = {"window_days": 35}
+    scene.rotate()
+    assert found(35) == []
+    assert scene.catalog.latest.journal_kept_since("shop", "a copy") is None
+
+    first, second, *_ = journal.segment_keys(scene.vault, "shop", interval, after=None)
+    for key in (first, second):
+        scene.store.delete(key.key)
+    assert ["are missing" in text for text in found(35)] == [True]
 
 
 def test_a_damaged_interval_costs_neither_the_base_nor_the_moments_of_another(scene: Scene) -> None:

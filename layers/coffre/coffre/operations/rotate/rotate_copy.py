@@ -22,6 +22,7 @@ from coffre.model.locks import LockProgress
 from coffre.model.points import PointRecord
 from coffre.model.retention import Retention
 from coffre.model.rotation import Action, Decision, LockReport, Problem, RotationReport
+from coffre.model.vault_use import JournalKept
 from coffre.operations.rotate.delete_damaged import MakingWay
 from coffre.operations.rotate.extend_locks import LockKeeper, LockNeed, needs_of
 from coffre.operations.rotate.keep_points import PointKeeper, in_use
@@ -264,6 +265,11 @@ class CopyRecords:
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the running restores that may read this copy."""
         return running_restores(self.catalog, now, self.destination)
+
+    def note_journal_kept(self, target: str, since: datetime, /) -> None:
+        """Remember it for the inventory of this copy."""
+        kept = JournalKept(target=target, copy_name=self.destination, since=since)
+        self.catalog.latest.note_journal_kept(kept)
 
 
 @dataclass(frozen=True)

@@ -192,3 +192,6 @@ class _Records:
     def running_restores(self, _now: datetime, /) -> list[Restore]:
         """Return none: it is not known who reads here. What a rotation deletes stays as a version for 30 days."""
         return []
+
+    def note_journal_kept(self, target: str, since: datetime, /) -> None:
+        """Do nothing: the account that has the catalog looks at what is here."""

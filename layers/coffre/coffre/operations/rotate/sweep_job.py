@@ -13,6 +13,7 @@ from coffre.model.backup import Restore, Status
 from coffre.model.manifest import Manifest
 from coffre.model.points import PointRecord
 from coffre.model.rotation import Amount, Problem, SweepReport
+from coffre.model.vault_use import JournalKept
 from coffre.operations.runs.dead_runs import is_silent
 from coffre.stores.store import ObjectInfo
 from coffre.stores.with_copies import VAULT
@@ -54,6 +55,10 @@ class Records(Protocol):
         """Read every restore's record, consistently, and return those that may still read packs."""
         ...
 
+    def note_journal_kept(self, target: str, since: datetime, /) -> None:
+        """Remember that what a target's journal needs for earlier moments alone is deleted now."""
+        ...
+
 
 @dataclass(frozen=True)
 class VaultRecords:
@@ -78,6 +83,10 @@ class VaultRecords:
     def running_restores(self, now: datetime, /) -> list[Restore]:
         """Return the restores of the catalog that are running."""
         return running_restores(self.catalog, now, VAULT)
+
+    def note_journal_kept(self, target: str, since: datetime, /) -> None:
+        """Remember it for the inventory of the vault."""
+        self.catalog.latest.note_journal_kept(JournalKept(target=target, since=since))
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ class JournalWalk:
                 damaged = bases_of(interval, end, self._damaged.get(target, ()))
                 tail = end.tail.number if end is not None and end.tail is not None else 0
                 rules[interval.id] = _Rule(is_past, _needed_from(good, damaged, since), since, tail)
+            if not self._job.dry_run:
+                self._job.records.note_journal_kept(target, since)
         except IntegrityError as error:
             text = f"{error.message} Until this is corrected, nothing of the journal of {target} is deleted."
             self._tally.note_problem(error.code, target, text)

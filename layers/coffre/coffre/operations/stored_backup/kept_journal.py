@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
+from coffre.catalog.latest_results import Latest
 from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
@@ -29,21 +31,31 @@ LONGEST_WINDOW: Final = timedelta(days=35)
 _CHECKED: Final = timedelta(days=7)
 
 
-def journal_since(
-    configuration: Configuration, now: datetime, *, is_checked: bool = False
-) -> Callable[[str], datetime]:
+def journal_since(configuration: Configuration, now: datetime) -> Callable[[str], datetime]:
     """Return a function that returns since when every moment of a target's journal is kept.
 
     A target that was removed keeps its backups until a person deletes them, and of its journal the longest window: so
     does one whose journal was switched off.
-
-    Parameters
-    ----------
-    is_checked
-        Since when it has to be there, where rotations can have had a shorter window.
     """
-    known = {target.name: now - window_of(target, _CHECKED if is_checked else None) for target in configuration.targets}
+    known = {target.name: now - window_of(target) for target in configuration.targets}
     return lambda target: known.get(target, now - LONGEST_WINDOW)
+
+
+def checked_since(
+    configuration: Configuration, latest: Latest, now: datetime, copy_name: str | None = None
+) -> Callable[[str], datetime]:
+    """Return a function that returns since when every moment of a target's journal has to be there, in one place.
+
+    A rotation that had a shorter window has left no more than that.
+    """
+    known = {target.name: now - window_of(target, _CHECKED) for target in configuration.targets}
+
+    @cache
+    def since(target: str) -> datetime:
+        wanted = known.get(target, now - LONGEST_WINDOW)
+        return max(wanted, latest.journal_kept_since(target, copy_name) or wanted)
+
+    return since
 
 
 def window_of(target: AnyTarget, switched_off: timedelta | None = None) -> timedelta:
