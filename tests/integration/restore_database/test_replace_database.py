@@ -291,6 +291,37 @@ def test_rows_alone_that_do_not_fit_cost_their_table_alone(shop: RoundTrip) -> N
     assert value(shop.copy, "SELECT convalidated FROM pg_constraint WHERE conname = 'below'") is True
 
 
+def test_rows_alone_whose_parents_did_not_fit_are_named_with_their_keys(shop: RoundTrip) -> None:
+    shop.fill(
+        "CREATE SCHEMA years",
+        "CREATE TABLE years.events (year int, id int, PRIMARY KEY (year, id)) PARTITION BY LIST (year)",
+        "CREATE TABLE years.y1 PARTITION OF years.events FOR VALUES IN (1)",
+        "CREATE TABLE years.y2 PARTITION OF years.events FOR VALUES IN (2)",
+        "INSERT INTO years.events SELECT 1 + g % 2, g FROM generate_series(1, 6) g",
+        """CREATE TABLE years."seen by" (year int, "Event" int, CONSTRAINT "of ""one" FOREIGN KEY (year, "Event")
+           REFERENCES years.events MATCH FULL)""",
+        'INSERT INTO years."seen by" SELECT * FROM years.events UNION ALL SELECT NULL, NULL',
+        "CREATE TABLE years.next (year int, id int, FOREIGN KEY (year, id) REFERENCES years.y1)",
+        "INSERT INTO years.next VALUES (1, 2), (NULL, 7)",
+    )
+    backup = shop.back_up()
+    shop.restore(backup, contents="schema")
+    run(
+        shop.copy,
+        "ALTER TABLE app.parents ADD CONSTRAINT below CHECK (id < 0)",
+        "ALTER TABLE years.y2 ADD CONSTRAINT none CHECK (id < 0)",
+    )
+
+    report = shop.restore(backup, contents="data")
+
+    named = {one.what: one.reason for one in report.left_out}
+    children = value(shop.source, "SELECT count(*) FROM children WHERE parent IS NOT NULL")
+    assert f"what {children} rows of public.children refer to" in named
+    text = named['what 3 rows of years."seen by" refer to']
+    assert text == 'not all rows of years.events came back; the foreign key of "one counts as valid all the same'
+    assert not any("years.next" in what for what in named)
+
+
 def test_a_view_that_fails_costs_only_itself_when_rows_alone_are_restored(shop: RoundTrip) -> None:
     shop.fill("CREATE MATERIALIZED VIEW parts AS SELECT 100 / (id - 5000) AS part FROM children")
     backup = shop.back_up()

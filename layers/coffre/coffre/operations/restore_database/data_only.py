@@ -26,6 +26,7 @@ from coffre.operations.restore_database.saved_steps import Memory
 from coffre.operations.restore_database.sessions import clearing_session, loading_session
 from coffre.operations.restore_database.tables_attempts import attempt
 from coffre.postgres.destination import unfinished_restore
+from coffre.postgres.destination.broken_keys import broken_keys
 from coffre.postgres.destination.copy_in import has_rows, key_levels
 from coffre.postgres.destination.destination import Destination, open_existing
 from coffre.postgres.destination.ledger import Ledger
@@ -139,6 +140,7 @@ class _Filling:
             step("large objects", self._load_large_objects)
         step("sequences", self._set_sequences)
         step("count", self._count)
+        step("keys", self._name_broken_keys)
         step("materialized views", self._refresh)
 
     def _load(self) -> None:
@@ -165,9 +167,24 @@ class _Filling:
         with self._report.phase("count"):
             check_counts(self._job, self._filled(), is_marked=self._memory.is_kept)
 
+    @property
+    def _lacking(self) -> set[TableName]:
+        return (self._tables.keys() - self._filled().keys()) | self._report.missing_rows.keys()
+
+    def _name_broken_keys(self) -> None:
+        """Name the keys whose rows came without those that they refer to: only a superuser's rows are not checked."""
+        if not self._destination.capabilities.is_superuser or not self._lacking:
+            return
+        with self._report.phase("keys"), loading_session(self._job) as session:
+            for key in broken_keys(session, self._lacking):
+                self._report.leave_out(
+                    f"what {key.rows:,} rows of {key.table} refer to",
+                    f"not all rows of {key.parent} came back; the foreign key {key.name} counts as valid all the same",
+                )
+
     def _refresh(self) -> None:
         job, report = self._job, self._report
-        lacking = (self._tables.keys() - self._filled().keys()) | report.missing_rows.keys()
+        lacking = self._lacking
         with report.phase("materialized views"), loading_session(job) as session:
             for view in leave_out_views(session, self._source.content.materialized_views, lacking, report):
                 job.check_time()
