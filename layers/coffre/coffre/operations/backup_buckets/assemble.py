@@ -9,13 +9,14 @@ from typing import Final
 
 from backports import zstd
 
+from coffre.buckets.object_facts import Listed
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.stored_before import NOTHING_STORED, PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.unread import Unread
-from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
+from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, ListedObject
 from coffre.vault.entry_files import EntryFiles
 from coffre.vault.layout import writer_of
 
@@ -147,6 +148,7 @@ class Collector:
             source=source_of(self._job),
             begun=(*self.begun, *not_reached),
             unfinished=self._stored.index,
+            rest=_rest_of_page(self._job, self.position),
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
@@ -203,6 +205,22 @@ def source_of(job: BucketBackupJob) -> str:
     """Return what is backed up, from where, and for which keys, to compare two runs."""
     chosen = " ".join([job.target.model_dump_json(include=_CHOSEN), *sorted(job.recipients)])
     return f"{job.reader.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
+
+
+def take_up(job: BucketBackupJob) -> None:
+    """Give the reader what an earlier invocation has listed, and not stored, of the page that it ended in."""
+    if job.begun is not None and job.begun.rest is not None:
+        job.reader.take_up([Listed(one.key, one.size, one.etag, one.last_modified) for one in job.begun.rest])
+
+
+def _rest_of_page(job: BucketBackupJob, position: str) -> tuple[ListedObject, ...] | None:
+    bucket, _, key = position.partition("/")
+    rest = job.reader.rest_of_page(bucket, key)
+    if rest is None:
+        return None
+    return tuple(
+        ListedObject(key=one.key, size=one.size, etag=one.etag, last_modified=one.last_modified) for one in rest
+    )
 
 
 def _tally_of(begun: BucketProgress) -> BucketTally:
