@@ -462,6 +462,27 @@ def test_a_bucket_of_which_nothing_may_be_read_is_no_backup(
     assert store.requests["get"] <= 500  # it does not ask for each of many
 
 
+@pytest.mark.parametrize("readable", ["z/1", "archive/z/1", "archive/2020/99", "other"])
+def test_objects_that_may_not_be_read_at_the_beginning_of_a_bucket_are_exceptions(
+    scene: Scene, store: MemoryStore, readable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_plan, "_READ_OBJECTS", 30)
+    scene.document["buckets"] = [{"name": "photos", "exclude": ["archive/a*"]}]
+    for number in range(60):
+        store.put("photos", f"archive/2020/{number:02}", b"1")
+    store.put("photos", readable, b"2")
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == "get" and call.key != readable:
+            raise refusal(403, "AccessDenied", "Access Denied")
+
+    store.before = refuse
+    manifest = scene.backup()
+
+    assert scene.bodies(manifest) == {f"photos/{readable}": b"2"}
+    assert manifest.storage.unread == 60
+
+
 def test_many_exceptions_are_told_in_a_few_lines(scene: Scene, store: MemoryStore) -> None:
     for number in range(200):
         store.put("photos", f"{number:05}", b"1")

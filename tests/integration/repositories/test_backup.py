@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -20,6 +21,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.storage import ObjectChoice
+from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.browse.diff import differences
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
@@ -294,6 +296,52 @@ def test_a_damaged_history_is_not_published(scene: Scene) -> None:
 
     assert any("REPOSITORY_BROKEN" in one or "GIT_FAILED" in one for one in backup.exceptions)
     assert not any(name.startswith(web.name) for name in scene.entries(backup))
+
+
+@pytest.mark.parametrize("parts", [1, 3], ids=["before the bundle", "behind it"])
+def test_a_repository_that_an_invocation_ends_in_is_of_one_look(
+    scene: Scene, command: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    contents = [b"%d" % number for number in range(8)]
+    scene.forge.lfs |= {hashlib.sha256(content).hexdigest(): content for content in contents}
+    attributes = {".gitattributes": b"*.bin filter=lfs diff=lfs merge=lfs -text\n"}
+    web = scene.forge.make(
+        "acme/web", files={**attributes, "a.bin": pointer(contents[0]), "b.bin": pointer(contents[1])}
+    )
+    scene.configure(web.url)
+    events: list[dict[str, Any]] = []
+    functions = SimpleNamespace(invoke=lambda **sent: events.append(json.loads(sent["Payload"])))
+    left, make = [900.0], storage_plan._PartBuilder.part
+
+    def part(making: storage_plan._PartBuilder, number: int) -> Any:
+        left[0] = 100.0 if number + 1 == parts else left[0]
+        return make(making, number)
+
+    monkeypatch.setattr(storage_plan, "_ITEMS", 1)
+    monkeypatch.setattr(storage_plan._PartBuilder, "part", part)
+    vars(scene.function.services)["functions"] = functions
+    first = replace(scene.function, is_here=True).handle(
+        {"target": "code"}, Context(lambda: left[0], function_name="backup-storage")
+    )
+    assert first["outcome"] == "paused"
+
+    # When it is pushed to in between, in a way that sorts before and after
+    files = {f"{number}.bin": pointer(content) for number, content in enumerate(contents[2:])}
+    for ref in ("refs/heads/a", "refs/heads/main"):
+        web.commit({**attributes, **files, "other": ref.encode()}, ref)
+    left[0] = 900.0
+    [event] = events
+    done = scene.backup(**{name: value for name, value in event.items() if name != "target"})
+
+    assert not done.exceptions
+    said = command("--output", tmp_path / "restored")
+    assert said.status == 0, said.err
+    web.commit({**attributes, "new": b""})  # and what is added to it
+    assert not scene.backup().exceptions
+    shutil.rmtree(tmp_path / "restored")
+    said = command("--output", tmp_path / "restored")
+    assert said.status == 0, said.err
+    assert Repository(tmp_path / "restored" / web.name, "", "").refs() == web.refs()
 
 
 def test_a_drill_clones_every_repository(scene: Scene) -> None:

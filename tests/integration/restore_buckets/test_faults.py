@@ -101,6 +101,19 @@ def test_a_large_object_that_cannot_be_finished_leaves_nothing(scene: Scene, net
     assert scene.contents(bucket)["large"] == LARGE
 
 
+def test_a_folder_that_may_not_be_written_to_costs_no_other_object(scene: Scene, network: FaultyStore) -> None:
+    bucket = scene.new_bucket()
+    objects = {f"{bucket}/{key}": Object(b"x") for key in ["a", *(f"locked/{n}" for n in range(30)), "z"]}
+    backup = scene.backup(objects)
+    network.script = always(DENIED, lambda request: request.method == "PUT" and "/locked/" in request.path)
+
+    report = scene.restore(backup)
+
+    assert report.storage is not None
+    assert counts(report.storage) == {"restored": 2, "failed": 30}
+    assert set(scene.contents(bucket)) == {"a", "z"}
+
+
 def test_a_store_that_dies_in_the_middle_ends_it_and_a_second_run_brings_the_rest(
     scene: Scene, network: FaultyStore
 ) -> None:

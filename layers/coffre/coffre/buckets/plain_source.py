@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coffre.buckets.object_facts import Listed
@@ -18,6 +19,13 @@ class PlainSource(Remarks, ABC):
     @abstractmethod
     def url(self) -> str:
         """Where the objects are."""
+
+    def rest_of_page(self, bucket: str, after: str) -> Sequence[Listed] | None:  # noqa: ARG002 - of the contract
+        """Return None: each object is read for itself, and can be listed again."""
+        return None
+
+    def take_up(self, rest: Sequence[Listed]) -> None:
+        """Take nothing: no page is kept."""
 
     def versions(self, bucket: str, key: str) -> list[Listed] | None:  # noqa: ARG002 - of the contract
         """Return none: the newest value is what is backed up, and a bundle holds the whole history."""

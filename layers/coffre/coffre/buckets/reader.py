@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -88,6 +88,13 @@ class BucketReader(Remarks):
         query |= {"continuation-token": token} if token else {"start-after": after} if after else {}
         call = self.call("s3:ListBucket", bucket, prefix)
         return parse_page(self.wire.get(call, "list", query=query, limit_bytes=_PAGE_BYTES).body, call)
+
+    def rest_of_page(self, bucket: str, after: str) -> Sequence[Listed] | None:  # noqa: ARG002 - of the contract
+        """Return None: each object is read for itself, and can be listed again."""
+        return None
+
+    def take_up(self, rest: Sequence[Listed]) -> None:
+        """Take nothing: no page is kept."""
 
     def piece(self, bucket: str, listed: Listed, offset: int, *, etag: str | None = None) -> Piece:
         """Return up to `PIECE_BYTES` of an object from `offset`; with an `etag` only if it still has that one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from coffre.buckets.object_facts import Listed
@@ -42,6 +43,12 @@ class ObjectSource(Protocol):
 
     def page(self, bucket: str, prefix: str, *, token: str | None = None, after: str | None = None) -> ListingPage:
         """Return a page of the objects whose keys start with `prefix`."""
+
+    def rest_of_page(self, bucket: str, after: str) -> Sequence[Listed] | None:
+        """Return what follows a key in its page, if a page has to be of one look; None: it can be listed again."""
+
+    def take_up(self, rest: Sequence[Listed]) -> None:
+        """Take what an earlier invocation has listed for the rest of the page that it ended in."""
 
     def piece(self, bucket: str, listed: Listed, offset: int, *, etag: str | None = None) -> Piece:
         """Return up to `PIECE_BYTES` of an object from `offset`; its headers say what else is known about it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from pydantic import Field, ValidationError
@@ -68,6 +69,15 @@ class BegunObject(FrozenModel):
     frames: tuple[Frame, ...]
 
 
+class ListedObject(FrozenModel):
+    """An object as it was listed."""
+
+    key: str
+    size: int
+    etag: str | None = None
+    last_modified: datetime | None = None
+
+
 class RecordNames(FrozenModel):
     """A record of an unfinished run: its number, and the first and the last name in it."""
 
@@ -94,6 +104,8 @@ class BucketProgress(FrozenModel):
     `unsorted` are buckets whose listing had to be sorted: of those the store cannot be asked to begin in the middle.
     `unfinished` are runs since the previous backup whose stored objects are pointed at. `packs` has those packs of
     theirs too.
+    `rest` is what follows `position` in a page of the listing that has to be of one look (a repository): it is not
+    listed again. None: there is no such page.
     """
 
     invocations: int
@@ -109,6 +121,7 @@ class BucketProgress(FrozenModel):
     unsorted: tuple[str, ...] = ()
     begun: tuple[BegunObject, ...] = ()
     unfinished: tuple[EarlierRun, ...] = ()
+    rest: tuple[ListedObject, ...] | None = None
 
 
 class RangeRecord(FrozenModel):

@@ -25,6 +25,7 @@ from coffre.buckets.repositories.fetched_files import OnDisk
 from coffre.buckets.repositories.git_http import Wire
 from coffre.buckets.repositories.lfs import LfsServer, needed
 from coffre.buckets.repositories.local_repository import LocalRepository
+from coffre.buckets.repositories.one_look import Looks
 from coffre.buckets.repositories.remote import Refs, Remote
 from coffre.buckets.repositories.stored_objects import BUNDLES, HEAD, LFS, REFS, Chain, as_before, kind_of
 from coffre.buckets.s3_xml import ListingPage
@@ -73,6 +74,7 @@ class RepositoryReader(PlainSource):
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _read_any: bool = False
     _first_error: CoffreError | None = None
+    _looks: Looks = field(default_factory=Looks)
 
     def __post_init__(self) -> None:
         self._disk = OnDisk(self.folder)
@@ -123,13 +125,23 @@ class RepositoryReader(PlainSource):
             number, self._read_any = number + 1, True  # an earlier invocation has read it
         if number >= len(wanted):
             return ListingPage([], None, is_truncated=False)
-        objects = [found for found in self._look(wanted[number]) if found.key.startswith(prefix)]
+        found = self._look(wanted[number], after)
+        objects = [one for one in found if one.key.startswith(prefix)]
+        self._looks.keep(bucket, wanted[number].address.folder, objects)
         is_last = number + 1 == len(wanted)
         if is_last:
             self._refuse_nothing(bucket)
         return ListingPage(
             sorted(objects, key=lambda found: found.key), None if is_last else str(number + 1), not is_last
         )
+
+    def rest_of_page(self, bucket: str, after: str) -> Sequence[Listed] | None:
+        """Return what a repository has after a key, as its refs were when it was looked at."""
+        return self._looks.rest(bucket, after)
+
+    def take_up(self, rest: Sequence[Listed]) -> None:
+        """Take what an earlier invocation has left of the repository that it ended in."""
+        self._looks.taken_up = rest
 
     def piece(
         self,
@@ -190,8 +202,13 @@ class RepositoryReader(PlainSource):
         if is_over and not self._read_any and self._first_error is not None:
             raise self._first_error
 
-    def _look(self, wanted: Wanted) -> list[Listed]:
+    def _look(self, wanted: Wanted, after: str | None) -> Sequence[Listed]:
         address = wanted.address
+        left = self._looks.left_of(address.folder, after)
+        if left is not None:
+            self._read_any = True
+            self._expect_lfs(wanted, left)
+            return left
         chain = Chain(list(self.previous(f"{address.name}/")), self.usable)
         try:
             objects = self._of_now(wanted, chain)
@@ -246,6 +263,7 @@ class RepositoryReader(PlainSource):
         number = 1 + max((int(entry.name.rpartition("/")[2][:6]) for entry in bundles), default=0)
         key = f"{address.folder}/{BUNDLES}{number:06d}-{'more' if addition else 'full'}.bundle"
         self._disk.keep((address.bucket, key), bundle)
+        self._looks.keep_bundle((address.bucket, key))
         stored = [as_before(entry) for entry in before] if addition else []
         stored.append(Listed(key, bundle.size, self._digest(refs), self.now().replace(microsecond=0)))
         objects = [Listed(f"{address.folder}/{LFS}{oid}", size, oid) for oid, size in sizes.items()]

@@ -9,18 +9,20 @@ from typing import Final
 
 from backports import zstd
 
+from coffre.buckets.object_facts import Listed
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import PackReference
+from coffre.operations.backup_buckets.denied import is_all_denied
 from coffre.operations.backup_buckets.job import BucketBackupJob, BucketPartResult, BucketTally
 from coffre.operations.backup_buckets.stored_before import NOTHING_STORED, PreviousBackup, StoredSince
 from coffre.operations.backup_buckets.unread import Unread
-from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts
+from coffre.vault.bucket_progress import BegunObject, BucketProgress, Counts, ListedObject
 from coffre.vault.entry_files import EntryFiles
 from coffre.vault.layout import writer_of
 
-# If this number of objects may not be read and none may, the cause is the role, not the objects.
-_DENIED_IN_A_ROW: Final = 20
+# When this number of objects may not be read and none may, others are looked at: the cause may be the role.
+_DENIED_AT_FIRST: Final = 20
 # The fields of a target that say what is backed up.
 _CHOSEN: Final = {"buckets", "secrets", "parameters", "exclude", "coffre"}
 
@@ -70,6 +72,7 @@ class Collector:
         self.tally = _tally_of(begun) if begun else BucketTally()
         self.advanced = False
         self.begun: list[BegunObject] = []
+        self._looked_into: set[str] = set()
 
     def add(self, result: BucketPartResult) -> None:
         """Take the result of a part.
@@ -147,6 +150,7 @@ class Collector:
             source=source_of(self._job),
             begun=(*self.begun, *not_reached),
             unfinished=self._stored.index,
+            rest=_rest_of_page(self._job, self.position),
             unsorted=tuple(sorted({*unsorted, *(begun.unsorted if begun else ())})),
         )
 
@@ -160,17 +164,26 @@ class Collector:
         self.tally.add(result.tally)
         self.position = result.end
         if not self._job.is_range:  # others may read what this one may not: the seal sees all of them
-            self.refuse_denied(at_least=_DENIED_IN_A_ROW)
+            self._refuse_early()
 
     def _keep_packs(self, result: BucketPartResult) -> None:
         result.lines.unlink()
         self.packs.update({pack.key: pack for pack in result.packs})
         self.advanced = True
 
-    def refuse_denied(self, *, at_least: int = 1) -> None:
+    def _refuse_early(self) -> None:
+        """Fail before each object of a bucket is asked for, if none may be read elsewhere in it either."""
+        for bucket, denied in self.tally.denied.items():
+            if denied >= _DENIED_AT_FIRST and not self.tally.objects[bucket] and bucket not in self._looked_into:
+                self._looked_into.add(bucket)
+                group = self.tally.unread.of(bucket)
+                if group is None or is_all_denied(self._job, bucket, group.names[-1].partition("/")[2]):
+                    self.refuse_denied()
+
+    def refuse_denied(self) -> None:
         """Fail if no object of a bucket may be read: that is no backup with exceptions."""
         for bucket, denied in self.tally.denied.items():
-            if denied >= at_least and not self.tally.objects[bucket]:
+            if denied and not self.tally.objects[bucket]:
                 group = self.tally.unread.of(bucket)
                 raise StoreError(
                     f"None of {denied} objects of the bucket {bucket} could be read.",
@@ -203,6 +216,22 @@ def source_of(job: BucketBackupJob) -> str:
     """Return what is backed up, from where, and for which keys, to compare two runs."""
     chosen = " ".join([job.target.model_dump_json(include=_CHOSEN), *sorted(job.recipients)])
     return f"{job.reader.url} {hashlib.sha256(chosen.encode()).hexdigest()}"
+
+
+def take_up(job: BucketBackupJob) -> None:
+    """Give the reader what an earlier invocation has listed, and not stored, of the page that it ended in."""
+    if job.begun is not None and job.begun.rest is not None:
+        job.reader.take_up([Listed(one.key, one.size, one.etag, one.last_modified) for one in job.begun.rest])
+
+
+def _rest_of_page(job: BucketBackupJob, position: str) -> tuple[ListedObject, ...] | None:
+    bucket, _, key = position.partition("/")
+    rest = job.reader.rest_of_page(bucket, key)
+    if rest is None:
+        return None
+    return tuple(
+        ListedObject(key=one.key, size=one.size, etag=one.etag, last_modified=one.last_modified) for one in rest
+    )
 
 
 def _tally_of(begun: BucketProgress) -> BucketTally:

@@ -17,7 +17,7 @@ from coffre.buckets.read_ahead import ReadAhead
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.errors import DeadlineError, RunStoppedError, StoreError, StoreTransientError
 from coffre.model.manifest import Manifest
-from coffre.operations.backup_buckets.assemble import Collector, source_of
+from coffre.operations.backup_buckets.assemble import Collector, source_of, take_up
 from coffre.operations.backup_buckets.job import (
     PACKS_IN_MEMORY,
     READ_AHEAD_BYTES,
@@ -50,6 +50,7 @@ def backup_buckets(job: BucketBackupJob, run: Run) -> tuple[Manifest, Committed]
     job = _ready(job, run)
     if job.begun is None and (spread := job.spread(run, None)) is not None:
         return spread
+    take_up(job)
     past = open_previous(job)
     stored = open_stored(job, past)
     with recording(job, run, past, stored) as recorder:

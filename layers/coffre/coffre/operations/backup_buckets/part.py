@@ -26,6 +26,7 @@ from coffre.model.errors import (
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.backup_buckets.attributes import compare_attributes
+from coffre.operations.backup_buckets.denied import DENIED
 from coffre.operations.backup_buckets.job import (
     UPLOADS,
     BucketBackupJob,
@@ -284,7 +285,7 @@ class _Reader:
         entry = Entry(name=name, kind=EntryKind.OBJECT, size=listed.size, sha256=_EMPTY_SHA256, object=facts)
         self.unread.append(entry)
         self.tally.unread.add(found.bucket, name, error)
-        if error.code in {"STORE_DENIED", "KMS_UNUSABLE", "STORE_FAILED"}:
+        if error.code in DENIED:
             self.tally.denied[found.bucket] += 1
         self.meter.add(objects=1, size_bytes=listed.size)
 

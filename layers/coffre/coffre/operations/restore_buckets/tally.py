@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from coffre.model.backup import Failure
-from coffre.model.errors import CoffreError, RestoreError
+from coffre.model.errors import CoffreError, RestoreError, StoreTransientError
 from coffre.model.storage import Objects, StorageOutcome, StorageResult
 from coffre.model.words import counted
 from coffre.operations.restore_buckets.write_object import Done
 
 _EXAMPLES: Final = 20
 _FAILURES_SHOWN: Final = 20
-# When this number of consecutive objects fails in the same way, the objects are not the cause.
+# When this number of consecutive objects fails in the same way, the objects are not the cause: the store does not
+# answer, or refuses everything.
 _ALIKE_IN_A_ROW: Final = 25
+# After something was written, a refusal is rather of the objects: a policy for their folder, names that are not taken.
+_REFUSED_IN_A_ROW: Final = 10_000
 _WITH_EXAMPLES: Final = frozenset({StorageOutcome.OVERWRITTEN, StorageOutcome.LEFT, StorageOutcome.DELETED})
 
 
@@ -75,7 +78,10 @@ class RestoreTally:
         self._last_code = error.code
         # Damage in the vault is in the objects: the others may be whole.
         if self._alike >= _ALIKE_IN_A_ROW and error.code.startswith(("STORE_", "KMS_")):
-            raise _hopeless(error, self.result())
+            result = self.result()
+            is_of_objects = result.written > 0 and not isinstance(error, StoreTransientError)
+            if not is_of_objects or self._alike >= _REFUSED_IN_A_ROW:
+                raise _hopeless(error, self._alike, result)
 
     def result(self) -> StorageResult:
         """Return what there is to say now."""
@@ -92,12 +98,13 @@ class RestoreTally:
         return Objects(count=before.count + count, size_bytes=before.size_bytes + size_bytes)
 
 
-def _hopeless(error: CoffreError, result: StorageResult) -> RestoreError:
+def _hopeless(error: CoffreError, failed: int, result: StorageResult) -> RestoreError:
     done = result.written
     return RestoreError(
-        f"{_ALIKE_IN_A_ROW} objects in a row failed alike, so the restore stopped: {error.message}",
+        f"{failed:,} objects in a row failed alike, so the restore stopped: {error.message}",
         code=error.code,
         detail=error.detail,
         hint=f"{error.hint or ''} Then run it again: the {counted(done, 'object')} that "
-        f"{'is' if done == 1 else 'are'} restored will be found the same.".lstrip(),
+        f"{'is' if done == 1 else 'are'} restored will be found the same. If only these are refused, restore the "
+        "others alone: --prefix, --keys-from.".lstrip(),
     )
