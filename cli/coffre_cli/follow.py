@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from coffre.model.errors import BackupStateError, CatalogError, TransientError
@@ -24,6 +24,8 @@ _POLL_SECONDS: Final = 0.4
 _START_SECONDS: Final = 60.0
 # Heartbeats come every two seconds.
 _SILENT_SECONDS: Final = 90.0
+# A run that continues in another invocation says until when that may begin: its heartbeat is of a time to come.
+_LONGEST_AHEAD_SECONDS: Final = 900.0
 
 
 class NotStartedError(TransientError):
@@ -110,6 +112,7 @@ class _Signs:
     def __init__(self) -> None:
         self._heard = time.monotonic()
         self._beat: datetime | None = None
+        self._patience = _SILENT_SECONDS
 
     def silent_seconds(self) -> float:
         return time.monotonic() - self._heard
@@ -126,7 +129,9 @@ class _Signs:
         beat = record.heartbeat_at or record.created_at
         if beat != self._beat:
             self._beat, self._heard = beat, time.monotonic()
-        elif self.silent_seconds() > _SILENT_SECONDS:
+            ahead = (beat - datetime.now(UTC)).total_seconds()
+            self._patience = _SILENT_SECONDS + min(max(ahead, 0.0), _LONGEST_AHEAD_SECONDS)
+        elif self.silent_seconds() > self._patience:
             raise NotStartedError(
                 f"The run {record.id} has had no heartbeat since {beat:%H:%M:%S} UTC: it is dead.",
                 code="RUN_DIED",

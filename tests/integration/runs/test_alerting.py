@@ -8,7 +8,7 @@ import pytest
 from tests.integration.conftest import BUCKET, Coffre, Context, client, new_id, run_sql
 from tests.web import Web
 
-from coffre.model.backup import Restore, Status
+from coffre.model.backup import Backup, Restore, Status, Tier
 from coffre.model.errors import CoffreError
 from coffre.runtime import heartbeat_url
 from coffre.runtime.function import utc_now
@@ -48,6 +48,34 @@ def test_a_document_that_is_wrong_is_told_once_and_over_when_the_same_function_c
     assert heard(coffre) == []
     coffre.backup()
     assert heard(coffre) == [("CONFIG_INVALID", "recovered", "-")]
+
+
+def test_what_stops_a_drill_of_an_id_is_of_its_target_and_a_wrong_id_of_none(coffre: Coffre) -> None:
+    coffre.configure("postgresql://nowhere/shop")
+    backup = Backup(id=new_id(), target="shop", tiers=(Tier.DAILY,), status=Status.IN_PROGRESS, created_at=utc_now())
+    coffre.catalog.create_backup(backup)
+    done = {"completed_at": utc_now(), "manifest_key": "m", "manifest_sha256": "0" * 64}
+    coffre.catalog.complete_backup(backup.model_copy(update=done))
+    client("secretsmanager").delete_secret(SecretId="coffre/identity/main", ForceDeleteWithoutRecovery=True)
+
+    for asked in (backup.id, new_id()):
+        with pytest.raises(CoffreError):
+            coffre.drill(backup_id=asked)
+
+    # An alert about no target would say of each that it is not safe, and no drill would end it
+    assert heard(coffre) == [("DRILL_FAILED", "new", "shop"), ("REQUEST_REFUSED", "new", "-")]
+    assert [one.target for one in coffre.catalog.incidents.open()] == ["shop"]
+
+
+def test_what_kept_a_drill_from_starting_is_over_with_the_next_one_that_starts(coffre: Coffre) -> None:
+    coffre.document("{")
+    with pytest.raises(CoffreError, match="CONFIGURATION_INVALID"):
+        coffre.drill()
+    coffre.configure("postgresql://nowhere/shop")
+    with pytest.raises(CoffreError, match="BACKUP_UNKNOWN"):
+        coffre.drill()
+
+    assert heard(coffre)[:2] == [("CONFIG_INVALID", "new", "-"), ("CONFIG_INVALID", "recovered", "-")]
 
 
 # --- what is not as usual ---

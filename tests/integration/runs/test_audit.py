@@ -152,7 +152,11 @@ def test_refused_restores_are_counted_and_alert_once(coffre: Coffre, shop: str) 
         with pytest.raises(CoffreError, match="EVENT_INVALID"):
             coffre.restore("latest", shop, nonsense=True)
 
+    # Without a name it may be a rule's, which sends the same again every night
     assert heard(coffre) == ["REQUEST_REFUSED", "CONFIG_INVALID"]
+    with pytest.raises(CoffreError, match="EVENT_INVALID"):
+        coffre.restore("latest", shop, nonsense=True, actor="arn:aws:iam::111122223333:user/ada")
+    assert heard(coffre) == ["REQUEST_REFUSED"]
     refused = [event for event in recorded(coffre, None) if event.result == "refused"]
     assert [(event.action, event.shard) for event in refused] == [("restore.started", "-"), ("request.refused", "-")]
 

@@ -51,6 +51,12 @@ def packs_of(coffre: Coffre, backup: Backup) -> set[str]:
     return {pack["key"] for pack in manifest["packs"]}
 
 
+def told(coffre: Coffre) -> list[tuple[str, str, str]]:
+    """Take what was told so far: kind, state and target of each message."""
+    found = [alert["MessageAttributes"] for alert in coffre.alerts()]
+    return [(one["kind"]["Value"], one["state"]["Value"], one["target"]["Value"]) for one in found]
+
+
 def dailies(coffre: Coffre, shop: str, count: int) -> list[Backup]:
     """Take daily backups of a shop that sells something in between, and forgets each day's visitors."""
     made = []
@@ -226,6 +232,18 @@ def test_a_vault_that_does_not_agree_with_the_catalog_is_told_once_a_day(coffre:
     assert alert["Subject"] == "The vault does not agree with the catalog: shop"
     assert lost.id in alert["Message"]
     assert alert["MessageAttributes"]["kind"]["Value"] == "VAULT_INCONSISTENT"
+
+    # What another target lacks is no end of it; and one that is not configured any more has an end too
+    other = lost.model_copy(update={"id": new_id(), "target": "crm", "status": Status.IN_PROGRESS})
+    coffre.catalog.create_backup(other)
+    coffre.catalog.complete_backup(other)
+    coffre.rotate()
+    assert told(coffre) == [("VAULT_INCONSISTENT", "new", "crm")]
+    BackupAdmin(coffre.catalog, coffre.rotate_function().services.vault, "me", datetime.now(UTC)).delete(
+        other.id, force=True
+    )
+    coffre.rotate()
+    assert told(coffre) == [("VAULT_INCONSISTENT", "recovered", "crm")]
 
 
 def test_a_rotation_that_stops_is_an_error_and_told(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.integration.conftest import BUCKET, Coffre, Context, client, run_sql
+from tests.integration.conftest import BUCKET, Coffre, Context, client, new_id, run_sql
 
 from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.runtime import verify_function
@@ -176,6 +176,12 @@ def test_a_verification_that_stops_is_an_error_and_calls_no_backup_bad(coffre: C
 
     (alert,) = coffre.alerts()
     assert alert["Subject"] == "A verification could not be done: SECRET_MISSING"
+    # By an id it is the same problem of the same target, and a wrong id is none
+    for asked in (made["id"], new_id()):
+        with pytest.raises(CoffreError):
+            coffre.verify("read", backup_id=asked)
+    assert [one.target for one in coffre.catalog.incidents.open()] == ["shop"]
+    assert told(coffre) == [("REQUEST_REFUSED", "new")]
     assert coffre.catalog.get_backup(made["id"]).damaged_at is None
 
 

@@ -86,6 +86,16 @@ class AlertKind(StrEnum):
         return self in (AlertKind.DRILL_INCOMPLETE, AlertKind.OBJECTIVE_MISSED)
 
     @property
+    def is_of_runs(self) -> bool:
+        """Whether it is over when no more backups of its target are taken."""
+        return self in _OF_RUNS
+
+    @property
+    def is_of_configured(self) -> bool:
+        """Whether it is over when its target is not configured any more. What is wrong with backups stays wrong."""
+        return self in _OF_CONFIGURED
+
+    @property
     def runbook(self) -> str:
         """The file of this repository that says what to do."""
         return f"docs/runbooks/{self.value}.md"
@@ -134,6 +144,29 @@ _EVENTS: Final = frozenset(
 _SLOW: Final = frozenset(
     {AlertKind.SUCCESS_RATE, AlertKind.KEY_ROTATION_DUE, AlertKind.ENCRYPTION_OFF, AlertKind.DRILL_NOT_POSSIBLE}
 )
+_OF_RUNS: Final = frozenset(
+    {
+        AlertKind.BACKUP_FAILED,
+        AlertKind.BACKUP_OVERDUE,
+        AlertKind.BACKUP_EXCEPTIONS,
+        AlertKind.SIZE_ANOMALY,
+        AlertKind.DURATION_EXCEEDED,
+        AlertKind.SUCCESS_RATE,
+        AlertKind.VERIFY_OVERDUE,
+        AlertKind.OBJECTIVE_MISSED,
+        AlertKind.CERTIFICATE_EXPIRES,
+        AlertKind.DOCTOR_BLOCKER,
+    }
+)
+_OF_CONFIGURED: Final = _OF_RUNS | {
+    AlertKind.COPY_FAILED,
+    AlertKind.COPY_OVERDUE,
+    AlertKind.DRILL_FAILED,
+    AlertKind.DRILL_INCOMPLETE,
+    AlertKind.DRILL_NOT_POSSIBLE,
+    AlertKind.RTO_EXCEEDED,
+    AlertKind.ROTATION_FAILED,
+}
 
 EVERY_TARGET: Final = "-"
 """The target of an alert that is not about a single target. No target can have this name."""

@@ -26,6 +26,11 @@ def target_of(copy: str) -> str:
     return f"{_TARGET}{copy}"
 
 
+def is_copy(target: str) -> bool:
+    """Return whether the target of an alert is a copy."""
+    return target.startswith(_TARGET)
+
+
 def copy_damaged(name: str, damaged: Sequence[Copy], *, level: str, request_id: str) -> Alert:
     """Report backups whose copies are damaged, those of the newest first."""
     lines = [f"{copy.backup_id} of {copy.target}: {copy.damaged}" for copy in damaged]

@@ -91,14 +91,21 @@ def reminder(alert: Alert, incident: Incident) -> Alert:
     )
 
 
-def recovery(kind: AlertKind, incidents: Sequence[Incident], now: datetime) -> Alert:
-    """Return the message that the problems of one kind and target are over. `incidents` has at least one."""
+def recovery(kind: AlertKind, incidents: Sequence[Incident], now: datetime, why: str | None = None) -> Alert:
+    """Return the message that the problems of one kind and target are over. `incidents` has at least one.
+
+    `why` says it where they are over for another reason than that they were mended.
+    """
     oldest = min(incidents, key=lambda incident: incident.since)
     lines = [
         f"- {incident.subject} (since {moment(incident.since)}, for {span((now - incident.since).total_seconds())})"
         for incident in incidents
     ]
-    paragraphs = [_OVER.get(kind, "It is over. Nothing has to be done."), "\n".join(lines), ids_of(kind=kind.value)]
+    paragraphs = [
+        why or _OVER.get(kind, "It is over. Nothing has to be done."),
+        "\n".join(lines),
+        ids_of(kind=kind.value),
+    ]
     return Alert(
         kind,
         oldest.target,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coffre.alerts.alert import Alert, AlertKind
+from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
 from coffre.alerts.drills import drill_failed, drill_incomplete, drill_not_possible, rto_exceeded
 from coffre.alerts.journals import journal_not_equal
 from coffre.model.backup import Backup
@@ -40,7 +40,10 @@ def review_of(backup: Backup, report: DrillReport, *, safe: str, request_id: str
         if report.is_late and report.restore_limit_seconds is not None:
             limit = float(report.restore_limit_seconds)
             alerts.append(rto_exceeded(backup, took_seconds=report.restore_seconds, limit_seconds=limit))
-    return journal.plus(Review(tuple(alerts), frozenset((kind, report.target) for kind in kinds)))
+    over = {(kind, report.target) for kind in kinds}
+    if report.outcome is not Outcome.FAILED:
+        over.add((AlertKind.DRILL_FAILED, EVERY_TARGET))  # of one that did not even find out what it was about
+    return journal.plus(Review(tuple(alerts), frozenset(over)))
 
 
 def _with_place(report: DrillReport, problems: tuple[str, ...]) -> tuple[str, ...]:

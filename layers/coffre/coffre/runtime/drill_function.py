@@ -9,7 +9,6 @@ from typing import Any, Final, Self
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.drills import drill_stopped
-from coffre.alerts.runs import configuration_invalid
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
@@ -75,11 +74,7 @@ class DrillFunction:
     def handle(self, event: object, context: LambdaContext) -> dict[str, Any]:
         """Drill the event's backup, or start one invocation for each target when it names none."""
         request_id = context.aws_request_id
-
-        def invalid(error: Exception) -> Alert:
-            return configuration_invalid(Failure.of(error), function=context.function_name, request_id=request_id)
-
-        with self.services.edge.reporting(invalid, request_id=request_id):
+        with self.services.edge.beginning(context, event):
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.rehearsed is not None:
@@ -87,14 +82,9 @@ class DrillFunction:
             if wanted.backup_id is None and wanted.target is None:
                 return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
-
-        def stopped(error: Exception) -> Alert:
-            safe = what_is_safe(self.services.catalog, wanted.target) if wanted.target else _LOOK
-            failure = Failure.of(error)
-            return drill_stopped(wanted.target, failure, backup_id=wanted.backup_id, safe=safe, request_id=request_id)
-
-        with self.services.edge.reporting(stopped, **ids):
+        with self.services.edge.reporting(lambda error: self._not_begun(wanted, error, request_id), **ids):
             backup = self._find(configuration, wanted)
+        with self.services.edge.reporting(lambda error: self._stopped(backup, error, request_id), **ids):
             self.services.metering.about(backup.target)
             copied = find_copy(self.services, configuration, wanted, backup.target)
             if copied is not None:
@@ -111,6 +101,20 @@ class DrillFunction:
             running.end()
         report_drill(self.services, backup, report, request_id)
         return summary(report)
+
+    def _not_begun(self, wanted: DrillEvent, error: Exception, request_id: str) -> Alert:
+        """Return the alert about a drill of which it is not known what it is about: by an id alone, a request failed.
+
+        It says nothing of any target, and no drill would end it.
+        """
+        if wanted.target is None and isinstance(error, CoffreError):
+            return self.services.edge.refused(self.services.actor(wanted), "drill.started", error)
+        return self._stopped(wanted, error, request_id)
+
+    def _stopped(self, about: Backup | DrillEvent, error: Exception, request_id: str) -> Alert:
+        target, backup_id = about.target, about.id if isinstance(about, Backup) else about.backup_id
+        safe = what_is_safe(self.services.catalog, target) if target else _LOOK
+        return drill_stopped(target, Failure.of(error), backup_id=backup_id, safe=safe, request_id=request_id)
 
     def _note(self, configuration: Configuration, wanted: DrillEvent, rehearsed: Rehearsed) -> dict[str, Any]:
         """Note how long a rehearsal took, of the targets that are configured."""

@@ -24,6 +24,9 @@ from coffre.operations.runs.heartbeat import RECORDING_SECONDS
 from coffre.runtime.observability import count_unsent, log_failure
 
 _LONGEST_NAME: Final = 256
+# Rules of the stack send events without a name.
+_UNNAMED: Final = Actor("unknown")
+_REFUSED: Final = "request.refused"
 
 
 class LambdaContext(Protocol):
@@ -55,12 +58,17 @@ class Edge:
 
     @contextlib.contextmanager
     def beginning(self, context: LambdaContext, event: object) -> Iterator[None]:
-        """Report what prevents a function from starting its work. Once it starts, the alert about that is over."""
+        """Report what prevents a function from starting its work. Once it starts, the alert about that is over.
+
+        A wrong event that says who sent it is a request of theirs, and no schedule's: it is refused, and nothing lasts.
+        """
         name, request_id = context.function_name, context.aws_request_id
 
         def invalid(error: Exception) -> Alert:
             if isinstance(error, EventError | TargetUnknownError):
-                self.count_refusal(actor_of(event), "request.refused", error)
+                if (sender := actor_of(event)) != _UNNAMED:
+                    return self.refused(sender, _REFUSED, error)
+                self.count_refusal(sender, _REFUSED, error)
             return configuration_invalid(Failure.of(error), function=name, request_id=request_id)
 
         with self.reporting(invalid, request_id=request_id):
@@ -138,7 +146,7 @@ def actor_of(event: object) -> Actor:
     named = event.get("actor") if isinstance(event, Mapping) else None
     if isinstance(named, str) and named.isprintable() and 0 < len(named) <= _LONGEST_NAME:
         return Actor(named)
-    return Actor("unknown")
+    return _UNNAMED
 
 
 def utc_now() -> datetime:

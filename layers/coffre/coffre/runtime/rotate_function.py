@@ -10,12 +10,12 @@ from typing import Any, Final, Self
 from ulid import ULID
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
-from coffre.alerts.copy_care import copy_rotation_failed
+from coffre.alerts.copy_care import copy_rotation_failed, is_copy
 from coffre.alerts.runs import rotation_failed, vault_inconsistent
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
 from coffre.model.errors import CatalogError
-from coffre.model.rotation import Action, RotationReport
+from coffre.model.rotation import Action, Problem, RotationReport
 from coffre.model.vault_use import VaultUse
 from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
@@ -149,8 +149,8 @@ class RotateFunction:
             return
         self.services.edge.recovered(wanted.target, AlertKind.ROTATION_FAILED, request_id=request_id)
         # A rotation after a backup sees a part of what the daily one will see and report.
-        if report.all_problems and wanted.after is None:
-            self.services.edge.publish(_inconsistent(configuration, report, request_id), request_id=request_id)
+        for alert in _inconsistent(configuration, report, request_id) if wanted.after is None else ():
+            self.services.edge.publish(alert, request_id=request_id)
 
     def _note_use(self, use: VaultUse) -> None:
         try:
@@ -160,16 +160,24 @@ class RotateFunction:
 
     def _review(self, configuration: Configuration, report: RotationReport, request_id: str) -> Review:
         """Return what a rotation of every target, which looked at the whole vault, found."""
-        alerts = (_inconsistent(configuration, report, request_id),) if report.all_problems else ()
-        targets = {EVERY_TARGET, *(target.name for target in configuration.targets)}
         kinds = (AlertKind.ROTATION_FAILED, AlertKind.VAULT_INCONSISTENT)
+        reported = {one.target for one in self.services.catalog.incidents.open() if one.kind in kinds}
+        # Backups of a target that was removed are looked at, too; a copy's are its own rotation's.
+        targets = {EVERY_TARGET, *(name for name in reported if not is_copy(name))}
+        alerts = _inconsistent(configuration, report, request_id)
         found = Review(alerts, frozenset((kind, target) for kind in kinds for target in targets))
         return found.plus(review_vault(report.sweep, configuration)) if report.sweep else found
 
 
-def _inconsistent(configuration: Configuration, report: RotationReport, request_id: str) -> Alert:
+def _inconsistent(configuration: Configuration, report: RotationReport, request_id: str) -> tuple[Alert, ...]:
+    """Return an alert for each target, so that each is over by itself, and one for what is of none."""
     kinds = {target.name: target.kind for target in configuration.targets}
-    return vault_inconsistent(report.all_problems, request_id=request_id, kinds=kinds)
+    by_target: dict[str, list[Problem]] = {}
+    for problem in report.all_problems:
+        by_target.setdefault(problem.target or EVERY_TARGET, []).append(problem)
+    return tuple(
+        vault_inconsistent(found, request_id=request_id, kinds=kinds) for _, found in sorted(by_target.items())
+    )
 
 
 def summary(report: RotationReport) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from coffre.runtime.scratch import scratch_directory
 _SAFE: Final = "Backups of its databases are untouched: coffre list"
 _ACTOR: Final = Actor("backup", verified=True)
 # What is over for a database that is gone: nothing more is expected of it.
-_OVER: Final = (AlertKind.BACKUP_OVERDUE, AlertKind.BACKUP_FAILED, AlertKind.VERIFY_OVERDUE, AlertKind.SUCCESS_RATE)
+_OVER: Final = tuple(kind for kind in AlertKind if kind.is_of_runs)
 
 
 @dataclass(frozen=True)

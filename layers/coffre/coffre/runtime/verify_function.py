@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +16,7 @@ from coffre.alerts.copy_care import copy_not_verified
 from coffre.alerts.verification import verification_stopped
 from coffre.model.backup import Failure
 from coffre.model.configuration import Configuration
-from coffre.model.errors import SecretError, SettingsError
+from coffre.model.errors import BackupStateError, CoffreError, SecretError, SettingsError
 from coffre.model.verification import Level, Share, VerificationReport
 from coffre.operations.stored_backup.kept_journal import checked_since
 from coffre.operations.verify.inventory import inventory
@@ -75,7 +76,10 @@ class VerifyFunction:
             failure = Failure.of(error)
             if wanted.at is not None:
                 return copy_not_verified(wanted.at, failure, level=wanted.level.value, request_id=request_id)
-            return verification_stopped(wanted.target, failure, level=wanted.level.value, request_id=request_id)
+            if wanted.backup_id is not None and isinstance(error, BackupStateError):
+                return self.services.edge.refused(self.services.actor(wanted), "backup.verified", error)
+            target = wanted.target or self._target_of(wanted.backup_id)
+            return verification_stopped(target, failure, level=wanted.level.value, request_id=request_id)
 
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
         with self.services.edge.reporting(stopped, **ids):
@@ -100,6 +104,12 @@ class VerifyFunction:
         return wanted.level not in (Level.FRESH, Level.DOCTOR, Level.REPORT) and bool(
             CatalogSnapshot.read(self.services.catalog).living(wanted.target)
         )
+
+    def _target_of(self, backup_id: str | None) -> str | None:
+        """Return what a reading of one backup is about: an alert about no target would speak of each."""
+        with contextlib.suppress(CoffreError):
+            return self.services.catalog.get_backup(backup_id).target if backup_id is not None else None
+        return None
 
     # --- doctor ---
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,6 +222,28 @@ def test_a_run_whose_heartbeat_stopped_is_told(
     assert said.status == 1
     assert "it is dead. [RUN_DIED]" in said.err
     assert "request-7" in said.err
+
+
+def test_a_run_that_was_handed_over_is_not_dead_until_its_next_invocation_is_late(
+    coffre: Coffre, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_SILENT_SECONDS", 0.0)
+    clock, looks = SimpleNamespace(now=1000.0), 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks, clock.now = looks + 1, clock.now + 60
+
+    monkeypatch.setattr("coffre_cli.follow.time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    account.play = lambda function, event: (
+        account.backup(Status.IN_PROGRESS, id=event["backup_id"], heartbeat_at=until) and None
+    )
+
+    said = coffre("backup", "database", "shop")
+
+    assert "it is dead. [RUN_DIED]" in said.err
+    assert looks >= 5
 
 
 def test_ctrl_c_leaves_the_run_alone_and_says_so(

@@ -17,8 +17,10 @@ from coffre.alerts.publish import AlertError
 from coffre.catalog.catalog import Catalog
 from coffre.catalog.items import IncidentItem
 from coffre.model.backup import Backup, Status, Tier
+from coffre.model.configuration import Configuration
 from coffre.model.incident import Incident
 from coffre.operations.monitoring.alerting import Alerting, Review, what_is_safe
+from coffre.operations.monitoring.removed import end_removed
 
 NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -254,6 +256,50 @@ def test_reviews_can_be_put_together() -> None:
     other = Review((alert("DISK"),), frozenset({(AlertKind.QUOTA, "shop")}))
 
     assert one.plus(other) == Review((alert(), alert("DISK")), one.checked | other.checked)
+
+
+# --- what is not configured any more ---
+
+
+def test_problems_of_what_was_removed_are_over_and_damage_of_its_backups_is_not(scene: Scene) -> None:
+    copy = {"name": "offsite", "store": {"type": "s3", "bucket": "acme-copy", "region": "eu-west-1"}}
+    configuration = Configuration.model_validate(
+        {
+            "encryption": "none",
+            "targets": [
+                {"name": "shop", "secret": "coffre/database/shop"},
+                {"name": "main", "secret": "coffre/database/main", "databases": "all"},
+            ],
+            "copies": [copy],
+        }
+    )
+    stays = [
+        alert(),
+        alert(target="main"),
+        alert(kind=AlertKind.CONFIG_INVALID, target=EVERY_TARGET),
+        alert(kind=AlertKind.VERIFY_FAILED, target="blog"),
+        alert(kind=AlertKind.VERIFY_FAILED, target="copy:offsite"),
+        alert("offsite: STORE_DENIED", kind=AlertKind.COPY_FAILED),
+    ]
+    goes = [
+        alert(target="blog"),
+        alert(kind=AlertKind.DRILL_FAILED, target="blog"),
+        alert("disk: STORE_DENIED", kind=AlertKind.COPY_FAILED),
+        alert(kind=AlertKind.VERIFY_FAILED, target="copy:disk"),
+    ]
+    for one in (*stays, *goes):
+        scene.alerting.raise_alert(one)
+    scene.topic.messages.clear()
+
+    end_removed(scene.alerting, configuration)
+
+    assert {(one.kind, one.target) for one in scene.stored()} >= {(one.kind.value, one.target) for one in stays}
+    assert len(scene.stored()) == len(stays)
+    words = {(one.kind, one.target): one.text for one in scene.topic.messages}
+    assert words.keys() == {(one.kind, one.target) for one in goes}
+    assert words[AlertKind.BACKUP_FAILED, "blog"].startswith('The target "blog" is not in the configuration any more')
+    assert words[AlertKind.COPY_FAILED, "shop"].startswith('The copy "disk" is not in the configuration any more')
+    assert "Nothing has to be done" not in "".join(words.values())
 
 
 # --- what is still safe ---

@@ -121,10 +121,14 @@ class BackupAdmin:
         return None
 
     def _healthy_others(self, backup: Backup) -> list[Backup]:
+        """Return what is left without a backup. What a restore replaced takes no regular one's place."""
         return [
             one
             for one in self.catalog.backups()
-            if one.target == backup.target and one.is_healthy and one.id != backup.id
+            if one.target == backup.target
+            and one.is_healthy
+            and one.id != backup.id
+            and (backup.is_safety or not one.is_safety)
         ]
 
     @property

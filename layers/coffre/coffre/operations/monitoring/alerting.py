@@ -102,10 +102,20 @@ class Alerting:
         except CoffreError as error:
             self.note(error)
             return ()
+        return self.end(still_open)
+
+    def end(self, still_open: Iterable[Incident], why: str | None = None) -> tuple[Alert, ...]:
+        """Send that these open problems of one target are over (and `why`), if any was notified. Return what was sent.
+
+        Raises
+        ------
+        AlertError
+            As `recovered` does.
+        """
         by_kind: dict[AlertKind, list[Incident]] = defaultdict(list)
         for incident in still_open:
             by_kind[AlertKind(incident.kind)].append(incident)
-        return tuple(filter(None, (self._end(kind, found) for kind, found in sorted(by_kind.items()))))
+        return tuple(filter(None, (self._end(kind, found, why) for kind, found in sorted(by_kind.items()))))
 
     def settle(self, review: Review) -> None:
         """Send the alerts of a review, and that everything else that it checked is in order."""
@@ -138,14 +148,14 @@ class Alerting:
             raise
         self._remember(incident, notified(incident, self.now()))
 
-    def _end(self, kind: AlertKind, still_open: Iterable[Incident]) -> Alert | None:
+    def _end(self, kind: AlertKind, still_open: Iterable[Incident], why: str | None) -> Alert | None:
         now = self.now()
         mine = [(one, ended(one, now)) for one in still_open]
         mine = [(one, over) for one, over in mine if self._remember(one, over)]
         notified_before = [one for one, _ in mine if one.told_at is not None]
         if not notified_before:
             return None
-        alert = recovery(kind, notified_before, now)
+        alert = recovery(kind, notified_before, now, why)
         try:
             self.publisher.publish(alert)
         except AlertError:
