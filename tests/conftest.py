@@ -20,6 +20,7 @@ from tests.quick_command import build_commands_once
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.quick_initdb import copy_clusters
 from tests.quick_servers import keep_servers_in_memory
+from tests.quick_wire import take_short_ways
 from tests.shared_server import own_databases, without_leftovers
 from tests.web import Web, web_server
 
@@ -73,6 +74,7 @@ def quick_aws() -> Iterator[None]:
         make_clients_quickly(patch)
         answer_quickly(patch)
         read_expressions_once(patch)
+        take_short_ways(patch)
         answer_without_web(patch)
         lock = threading.RLock()
         call_without_wire(patch, lock)
