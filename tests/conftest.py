@@ -19,7 +19,8 @@ from tests.quick_collection import compile_share
 from tests.quick_command import build_commands_once
 from tests.quick_dynamodb import answer_without_web, read_expressions_once
 from tests.quick_initdb import copy_clusters
-from tests.quick_servers import keep_servers_in_memory
+from tests.quick_servers import directories_in_memory, keep_servers_in_memory
+from tests.quick_wire import take_short_ways
 from tests.shared_server import own_databases, without_leftovers
 from tests.web import Web, web_server
 
@@ -34,6 +35,14 @@ settings.load_profile("coffre")
 pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _: False)
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose where tests have their directories, before pytest does."""
+    places = ExitStack()
+    places.enter_context(directories_in_memory(config))
+    config.add_cleanup(places.close)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,6 +82,7 @@ def quick_aws() -> Iterator[None]:
         make_clients_quickly(patch)
         answer_quickly(patch)
         read_expressions_once(patch)
+        take_short_ways(patch)
         answer_without_web(patch)
         lock = threading.RLock()
         call_without_wire(patch, lock)

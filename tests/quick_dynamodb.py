@@ -12,9 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlparse
 
-import moto.core.models
 import pytest
-from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import BotocoreStubber
@@ -24,6 +22,7 @@ from moto.dynamodb.parsing import ast_nodes, expressions, validators
 from moto.dynamodb.responses import DynamoHandler
 from moto.iam.models import mark_account_as_visited
 from moto.utilities.utils import get_partition
+from tests.quick_wire import processed
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 
@@ -33,8 +32,6 @@ Node: Final[Any] = vars(ast_nodes)["Node"]
 DepthFirstTraverser: Final[Any] = vars(ast_nodes)["DepthFirstTraverser"]
 ActionCountValidator: Final[Any] = vars(validators)["ActionCountValidator"]
 UpdateExpressionParser: Final[Any] = vars(expressions)["UpdateExpressionParser"]
-_process_request = vars(BotocoreStubber)["process_request"]
-_add_auth = vars(SigV4Auth)["add_auth"]
 _make = vars(UpdateExpressionParser)["make"].__func__
 _lex = vars(ConditionExpressionParser)["_lex_condition_expression"]
 # Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
@@ -115,23 +112,12 @@ def _traversed(traverser: Any, prepare: Any, work: dict[type, Any], node: Any, n
 def answer_without_web(patch: pytest.MonkeyPatch) -> None:
     """Let the handler of DynamoDB take requests as botocore makes them: all have one address and a body of JSON."""
     patch.setattr(BotocoreStubber, "process_request", _processed)
-    patch.setattr(SigV4Auth, "add_auth", _sign)
-
-
-def _sign(signer: Any, request: Any) -> None:
-    """Name the key, which is all that moto reads of a signature."""
-    is_played = vars(moto.core.models)["botocore_stubber"].enabled and ADDRESS.fullmatch(request.url)
-    if signer.credentials is None or not is_played:
-        _add_auth(signer, request)
-        return
-    key, scope = signer.credentials.access_key, f"20261129/{signer._region_name}/dynamodb/aws4_request"
-    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature=0"
 
 
 def _processed(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:
     address = ADDRESS.fullmatch(request.url)
     if address is None:
-        return _process_request(stubber, request)
+        return processed(stubber, request)
     try:
         return _handler(request, address[1]).call_action()
     except HTTPException as error:

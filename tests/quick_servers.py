@@ -1,4 +1,4 @@
-"""The directories of PostgreSQL servers in memory, where there is room for them.
+"""The directories of PostgreSQL servers, and of tests, in memory, where there is room for them.
 
 A database that is created writes its 7 MB twice, into the log and into its files. On a disk that took most of a short
 test's time, and a restore creates one too.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,20 @@ def keep_servers_in_memory(patch: pytest.MonkeyPatch) -> None:
     # The log is written over again instead of growing to what a disk has room for.
     settings = {**postgres_server.THROWAWAY_SETTINGS, "max_wal_size": "192MB"}
     patch.setattr(postgres_server, "THROWAWAY_SETTINGS", settings)
+
+
+@contextmanager
+def directories_in_memory(config: pytest.Config) -> Iterator[None]:
+    """Give tests their directories in memory while this holds: stores wait for the disk after each object they write.
+
+    Workers get them within those of the process that has started them. `--basetemp` names another place.
+    """
+    if config.option.basetemp is not None or hasattr(config, "workerinput") or not _has_room():
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="coffre-tests-", dir=MEMORY, ignore_cleanup_errors=True) as directory:
+        config.option.basetemp = f"{directory}/tests"
+        yield
 
 
 def _has_room() -> bool:

@@ -24,7 +24,7 @@ from moto.core.utils import get_service_model
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from tests import quick_answers, quick_calls, quick_clients, quick_dynamodb
+from tests import quick_answers, quick_calls, quick_clients, quick_dynamodb, quick_wire
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -185,8 +185,8 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
     ours = _answers(dynamodb)
     dynamodb.delete_item(TableName="catalog", Key=KEY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "process_request", quick_dynamodb._process_request)
-        patch.setattr(SigV4Auth, "add_auth", quick_dynamodb._add_auth)
+        patch.setattr(BotocoreStubber, "process_request", quick_wire._process_request)
+        patch.setattr(SigV4Auth, "add_auth", quick_wire._add_auth)
         patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
         patch.setattr(ConditionExpressionParser, "_lex_condition_expression", quick_dynamodb._lex)
         patch.delattr(quick_dynamodb.Node, "__deepcopy__")
