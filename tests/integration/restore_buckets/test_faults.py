@@ -187,6 +187,51 @@ def test_an_object_that_came_meanwhile_is_left(scene: Scene, network: FaultyStor
     assert scene.contents(bucket) == {"000": b"faster"}
 
 
+def test_an_object_that_came_meanwhile_is_left_by_a_store_that_knows_no_condition_too(
+    scene: Scene, network: FaultyStore, weed: Weed
+) -> None:
+    bucket = scene.new_bucket()
+    backup = scene.backup({**small(bucket, 2), f"{bucket}/large": Object(LARGE)})
+    with closing(make_client(region="us-east-1", endpoint_url=weed.endpoint_url, credentials=OWNER)) as other:
+
+        def script(request: Request) -> Answer:
+            if "if-none-match" in request.headers:
+                for key in ("001", "large"):
+                    other.put_object(Bucket=bucket, Key=key, Body=b"faster")
+                return Answer.error(501, "NotImplemented", "A header you provided is not implemented")
+            return None  # type: ignore[return-value]
+
+        network.script = script
+        assert counts(scene.result(backup)) == {"restored": 1, "left": 2}
+
+    assert scene.contents(bucket) == {"000": b"0" * 100, "001": b"faster", "large": b"faster"}
+
+
+@pytest.mark.parametrize(("mode", "became"), [("missing", "left"), ("overwrite", "overwritten")])
+def test_an_existing_object_that_cannot_be_read_is_another_one(
+    scene: Scene, network: FaultyStore, mode: str, became: str
+) -> None:
+    bucket = scene.new_bucket()
+    backup = scene.backup({f"{bucket}/a": Object(b"1", etag="of-parts-2")})
+    scene.put(bucket, "a", b"2")
+    archived = Answer.error(403, "InvalidObjectState", "The operation is not valid for the object's storage class")
+    network.script = always(archived, lambda one: one.method == "GET" and one.path.endswith("/a"))
+
+    assert counts(scene.result(backup, mode=mode)) == {became: 1}
+
+
+def test_an_upload_that_is_forgotten_is_not_taken_for_the_object_that_it_replaces(
+    scene: Scene, network: FaultyStore, weed: Weed
+) -> None:
+    bucket = scene.new_bucket()
+    backup = scene.backup({f"{bucket}/large": Object(LARGE)})
+    scene.put(bucket, "large", bytes(len(LARGE)))
+    gone = Answer.error(404, "NoSuchUpload", "The specified upload does not exist.")
+    network.script = always(gone, lambda one: one.method == "POST" and "uploadId" in one.path)
+
+    assert counts(scene.result(backup, mode="overwrite")) == {"failed": 1}
+
+
 def test_objects_that_may_not_be_deleted_are_told(scene: Scene, network: FaultyStore) -> None:
     bucket = scene.new_bucket()
     backup = scene.backup(small(bucket, 1))

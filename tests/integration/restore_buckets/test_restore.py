@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from tests.contract.weed import OWNER, Weed
 from tests.integration.bucket_backups import Object
 from tests.integration.storage_scene import Scene, counts
@@ -19,7 +20,7 @@ from coffre.model.backup import Backup
 from coffre.model.errors import CoffreError, ObjectMissingError
 from coffre.model.manifest import ObjectFacts
 from coffre.model.restore_report import RestoreReport
-from coffre.model.storage import StorageState
+from coffre.model.storage import BegunUpload, StorageResult, StorageScope, StorageState
 from coffre.operations.restore_buckets import write_object
 from coffre.stores.s3_client import make_client
 from coffre.vault.object_restores import read_names, write_names
@@ -316,6 +317,30 @@ def test_an_object_that_came_meanwhile_is_left_and_the_upload_ended(
     assert counts(report.storage) == {"left": 1}
     assert scene.contents(bucket) == {"big": b"somebody's"}
     assert scene.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_an_upload_that_cannot_be_ended_is_named(scene: Scene, is_refused: bool) -> None:
+    bucket = scene.new_bucket()
+    backup = scene.backup({f"{bucket}/big": Object(b"1")})
+    scene.put(bucket, "big", b"other")
+    begun = BegunUpload(name=f"{bucket}/big", bucket=bucket, key="big", upload_id="gone", part_bytes=1)
+    state = StorageState(
+        restore_id="01K9X000000000000000000005", result=StorageResult(scope=StorageScope()), begun=(begun,)
+    )
+
+    def refuse(**_: object) -> None:
+        if is_refused:
+            raise EndpointConnectionError(endpoint_url="https://store")
+
+    scene.client.meta.events.register("before-call.s3.AbortMultipartUpload", refuse, "refuse")
+    try:
+        report = scene.go_on(backup, state, state.restore_id)
+    finally:
+        scene.client.meta.events.unregister("before-call.s3.AbortMultipartUpload", refuse, "refuse")
+
+    named = [step for step in report.steps if "upload" in step]
+    assert named == [f"Parts of the upload gone of big may be left in {bucket}."] * is_refused
 
 
 def half_uploaded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> tuple[StorageState, str, bytes, Backup]:

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from coffre.buckets.listing import LOOKED_AT, LOOKED_AT_ELSEWHERE, SortedListing
 from coffre.buckets.object_facts import Listed
 from coffre.buckets.writer_attributes import differing, fields_of
+from coffre.buckets.writer_habits import habits_of, versioning_of
 from coffre.buckets.writer_likeness import Likeness, Proof, proof_of
 from coffre.buckets.writer_requests import WriteRequests, condition
 from coffre.buckets.writer_upload import MultipartUpload
 from coffre.model.errors import ObjectMissingError, StoreError
 from coffre.model.manifest import ObjectFacts
 from coffre.model.storage import BegunUpload
-from coffre.stores.s3_errors import translated, was_retried
+from coffre.stores.s3_errors import object_exists, translated, was_retried
 from coffre.stores.s3_listing import Listing
 from coffre.stores.store import ObjectInfo
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE_SIZE: Final = 1000
 _READ_BYTES: Final = 256 * 1024
+_NOT_READ: Final = frozenset({"OBJECT_ARCHIVED", "STORE_DENIED", "KMS_UNUSABLE"})
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class BucketWriter:
         ----------
         may_read
             Asked, with the size, before an object is read because the store has no checksum that proves what it is.
-            Without leave it counts as another one.
+            Without leave it counts as another one, as what the store does not let be read.
         check
             Called while an object is read, to end that by an error.
         """
@@ -130,7 +130,7 @@ class BucketWriter:
                 return Likeness.OTHER
             proof = proof_of(facts, head, sha256)
             if proof is Proof.NONE and may_read(size):
-                proof = Proof.SAME if self._digest(key, check)[1] == sha256 else Proof.OTHER
+                proof = self._proof_of_bytes(key, sha256, check)
             if proof is not Proof.SAME:
                 return Likeness.OTHER
         except ObjectMissingError:
@@ -138,6 +138,14 @@ class BucketWriter:
         if differing(facts, head, knows_redirects=self._requests.is_aws):
             return Likeness.BYTES
         return Likeness.SAME if self._has_tags(key, facts) else Likeness.ALL_BUT_TAGS
+
+    def _proof_of_bytes(self, key: str, sha256: str, check: Callable[[], None]) -> Proof:
+        try:
+            return Proof.SAME if self._digest(key, check)[1] == sha256 else Proof.OTHER
+        except StoreError as error:
+            if error.code not in _NOT_READ:
+                raise
+            return Proof.OTHER
 
     def _digest(
         self,
@@ -208,7 +216,8 @@ class BucketWriter:
             self._requests.see_key(facts.kms_key, answer.get("SSEKMSKeyId"))
 
         try:
-            self._requests.adapting({**fields_of(facts), **condition(if_absent=if_absent)}, send)
+            fields = {**fields_of(facts), **condition(if_absent=if_absent)}
+            self._requests.adapting(fields, send, lambda: self._refuse_existing(key))
         except StoreError as error:
             # In its way may be what it has written itself, when the answer to that was lost.
             is_own = error.code == "OBJECT_EXISTS" and was_retried(error)
@@ -223,23 +232,30 @@ class BucketWriter:
         *,
         size: int,
         if_absent: bool,
+        sha256: str | None = None,
         begun: BegunUpload | None = None,
         pauses: bool = False,
     ) -> BegunUpload | None:
         """Write a large object in parts: see `MultipartUpload.run`. It becomes visible when the last piece came."""
-        upload = self._multipart(key)
+        upload = self._multipart(key, sha256)
         return upload.run(pieces, facts, size=size, if_absent=if_absent, begun=begun, pauses=pauses)
 
-    def abort(self, begun: BegunUpload) -> None:
-        """End an upload that was paused; nothing is left of it."""
-        self._multipart(begun.key).abort(begun.upload_id)
+    def abort(self, begun: BegunUpload) -> str | None:
+        """End an upload that was paused; return what may be left of it."""
+        return self._multipart(begun.key).abort(begun.upload_id)
 
-    def _multipart(self, key: str) -> MultipartUpload:
-        def find_size() -> int | None:
-            existing = self.find(key)
-            return existing.size if existing else None
+    def _multipart(self, key: str, sha256: str | None = None) -> MultipartUpload:
+        def is_written(size: int, etag: str | None) -> bool:
+            found = self.find(key)
+            if found is None or found.size != size:
+                return False
+            return found.etag == etag or sha256 is None or self._digest(key)[1] == sha256
 
-        return MultipartUpload(self._requests, key, find_size)
+        return MultipartUpload(self._requests, key, lambda: self._refuse_existing(key), is_written)
+
+    def _refuse_existing(self, key: str) -> None:
+        if self.find(key) is not None:
+            raise object_exists(self._requests.call("s3:PutObject", key))
 
     def delete(self, key: str) -> None:
         """Delete an object; quiet when there is none."""
@@ -248,27 +264,11 @@ class BucketWriter:
 
     def versioning(self) -> str:
         """Return whether the bucket keeps versions: `Enabled`, `Suspended`, `off`, or `unknown`."""
-        with contextlib.suppress(ClientError, BotoCoreError):
-            return self._client.get_bucket_versioning(Bucket=self.name).get("Status", "off")
-        return "unknown"
+        return versioning_of(self._client, self.name)
 
     def habits(self) -> list[str]:
         """Describe what this bucket does with what is overwritten or deleted, as far as its settings can be read."""
-        if self.versioning() != "Enabled":
-            return []
-        return [
-            f"{self.name} keeps versions: what is overwritten or deleted there can be recovered.",
-            *self._locks(),
-        ]
-
-    def _locks(self) -> list[str]:
-        with contextlib.suppress(ClientError, BotoCoreError):
-            found = self._client.get_object_lock_configuration(Bucket=self.name)["ObjectLockConfiguration"]
-            rule = found.get("Rule", {}).get("DefaultRetention", {})
-            time = f"{rule['Days']} days" if "Days" in rule else f"{rule.get('Years', 0)} years"
-            if "Mode" in rule:
-                return [f"{self.name} locks what is written there for {time} ({rule['Mode']})."]
-        return []
+        return habits_of(self._client, self.name)
 
     def _has_tags(self, key: str, facts: ObjectFacts) -> bool:
         if self._requests.goes_without("Tagging"):

@@ -98,12 +98,25 @@ class WriteRequests:
             return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": in_base64(digest)}
         return {"ContentMD5": in_base64(hashlib.md5(body, usedforsecurity=False).digest())}
 
-    def adapting(self, fields: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
-        """Send, and do without what the store does not know: from the first refusal on, for all objects."""
+    def adapting(
+        self,
+        fields: dict[str, Any],
+        send: Callable[[dict[str, Any]], None],
+        refuse_existing: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send, and do without what the store does not know: from the first refusal on, for all objects.
+
+        Parameters
+        ----------
+        refuse_existing
+            Called before what is to be new is sent without that condition, which the store does not know.
+        """
         dropped: set[str] = set()
         while True:
             without = dropped | (self._without - {"Expires"})  # another object's may be one that it takes
             used = {name: value for name, value in fields.items() if name not in without}
+            if "IfNoneMatch" in fields and "IfNoneMatch" in without:
+                refuse_existing()
             try:
                 again(send, used)
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,15 +29,21 @@ _MIB: Final = 1024 * 1024
 # Of one object, as for a backup; five parts of 53 MiB are in memory then.
 MOST_BYTES: Final = 512 * 1024**3
 _PARTS_AT_ONCE: Final = 3
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """One upload of one object. `find_size` returns the size of the existing object of its key."""
+    """One upload of one object.
+
+    `refuse_existing` raises if its key is taken. `is_written` tells whether the key has this very object, of this size:
+    by the etag that its parts give, or by its bytes.
+    """
 
     requests: WriteRequests
     key: str
-    find_size: Callable[[], int | None]
+    refuse_existing: Callable[[], None]
+    is_written: Callable[[int, str | None], bool]
 
     def run(
         self,
@@ -134,21 +142,26 @@ class MultipartUpload:
                 )
 
         try:
-            requests.adapting(dict(only_if), send)
+            requests.adapting(dict(only_if), send, self.refuse_existing)
         except StoreError as error:
             # Its first completion was done, and the answer to it lost: the upload is not known any more, or in its way.
             is_own = isinstance(error, ObjectMissingError) or (error.code == "OBJECT_EXISTS" and was_retried(error))
-            if not is_own or self.find_size() != size:
+            if not is_own or not self.is_written(size, _etag_of(parts)):
                 raise
 
-    def abort(self, upload_id: str, error: BaseException | None = None) -> None:
-        """End an upload; what could not be deleted is added to the error as a note."""
+    def abort(self, upload_id: str, error: BaseException | None = None) -> str | None:
+        """End an upload; return what could not be deleted, which is added to the error as a note."""
         requests = self.requests
         try:
             requests.client.abort_multipart_upload(Bucket=requests.bucket, Key=self.key, UploadId=upload_id)
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError) as failure:
+            if isinstance(failure, ClientError) and failure.response["Error"].get("Code") == "NoSuchUpload":
+                return None
+            left = f"Parts of the upload {upload_id} of {self.key} may be left in {requests.bucket}."
             if error is not None:
-                error.add_note(f"Parts of the upload {upload_id} may be left in {requests.bucket}.")
+                error.add_note(left)
+            return left
+        return None
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self.requests.call("s3:PutObject", self.key))
@@ -201,6 +214,15 @@ def _in_parts(pieces: Iterable[bytes], part_bytes: int) -> Iterator[bytes]:
             del part[:part_bytes]
     if part:
         yield bytes(part)
+
+
+def _etag_of(parts: Iterable[UploadedPart]) -> str | None:
+    """Return the etag that most stores give an object of these parts; None where those of parts are no MD5."""
+    etags = [part.etag.strip('"') for part in parts]
+    if not all(_MD5.fullmatch(etag) for etag in etags):
+        return None
+    whole = hashlib.md5(b"".join(map(bytes.fromhex, etags)), usedforsecurity=False)
+    return f"{whole.hexdigest()}-{len(etags)}"
 
 
 def _too_large(place: str, size: int) -> StoreError:

@@ -106,7 +106,8 @@ class _Run:
             return self.run()
         except Exception as error:
             if not self._job.scope.dry_run:
-                self._end_uploads()
+                for left in self._end_uploads():
+                    error.add_note(left)
                 error.add_note(said_so_far(self._tally.result()))
             raise
 
@@ -124,8 +125,8 @@ class _Run:
         return self._report()
 
     def _report(self) -> RestoreReport:
+        self._notes += self._end_uploads()
         job, result = self._job, self._ended()
-        self._end_uploads()
         report = report_of(job.restore_id, job.backup, result, self._destination(), self._phases_ms)
         plan = None
         if job.scope.dry_run and job.scope.touches:
@@ -133,10 +134,13 @@ class _Run:
         said = {"notes": result.notes, "read_from": job.vault.read_from}
         return report.model_copy(update={"safety": self._state.safety, "plan": plan, **said})
 
-    def _end_uploads(self) -> None:
-        """End uploads that nothing will finish: other bytes were found at their places, or the restore ends."""
-        for upload in self._uploads.kept:
-            self._places.bucket(upload.bucket).abort(upload)
+    def _end_uploads(self) -> list[str]:
+        """End uploads that nothing will finish: other bytes were found at their places, or the restore ends.
+
+        Return what may be left of them.
+        """
+        ended = (self._places.bucket(upload.bucket).abort(upload) for upload in self._uploads.kept)
+        return [left for left in ended if left is not None]
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""

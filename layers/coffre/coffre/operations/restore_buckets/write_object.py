@@ -227,6 +227,7 @@ class Writer:
                 facts,
                 size=entry.size,
                 if_absent=if_absent,
+                sha256=entry.sha256,
                 begun=begun,
                 pauses=self.pauses and entry.size >= PAUSED_BYTES,
             )

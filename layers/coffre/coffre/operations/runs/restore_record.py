@@ -18,7 +18,8 @@ def how_to_find_out(restore_id: str) -> str:
         f"Schemas replaced: schemas ending in _before_{run} exist, and have the old data. "
         f'Rows changed: in psql, \\dn+ restored_{run} begins with "Applied"; its tables ending in _before have the old '
         "rows. Otherwise nothing in use was changed. Objects: those written so far stay; the same restore, run again, "
-        "finds them the same. "
+        "finds them the same. Parts of large ones can be left as uploads that nothing finishes "
+        "(`aws s3api list-multipart-uploads`). "
         f"It may also have left the schema restored_{run} or a database ending in _restored_{run}, which nothing uses."
     )
 
