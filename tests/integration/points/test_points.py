@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.weed import OWNER, Weed
-from tests.integration.conftest import TABLE, Coffre, run_sql, with_password
+from tests.integration.conftest import TABLE, Coffre, new_id, run_sql, with_password
 from tests.integration.conftest import client as boto_client
 from tests.integration.points_scene import PointScene
 from tests.integration.vault_copies import command_in, copy_vault, files_of, without_aws, write_identity
@@ -224,6 +224,19 @@ def test_if_the_database_fails_its_buckets_are_backed_up_nevertheless(scene: Poi
     [answer] = scene.run_started()
     assert answer["outcome"] == "completed"
     assert list(scene.coffre.catalog.points.all()) == []
+
+    # A rule that joined the run leaves its buckets to it, which are the backup of that month, too
+    [failed] = scene.coffre.catalog.backups(target="shop")
+    tiers = {"id": new_id(), "tiers": (Tier.DAILY, Tier.MONTHLY), "status": Status.IN_PROGRESS, "failure": None}
+    scene.coffre.catalog.create_backup(failed.model_copy(update=tiers))
+    assert failed.failure is not None
+    scene.coffre.catalog.fail_backup(str(tiers["id"]), failed.failure, failed.created_at)
+    with pytest.raises(CoffreError):
+        scene.backup_database(tier="DAILY", scheduled_time=SLOT)
+    assert sorted(event["tier"] for _, event in scene.invoked.events) == ["DAILY", "MONTHLY"]
+    scene.run_started()
+    [files] = scene.coffre.catalog.backups(target="files")
+    assert set(files.tiers) == {Tier.DAILY, Tier.MONTHLY}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ulid import ULID
 
-from coffre.model.backup import NO_POINT, Backup, Failure
+from coffre.model.backup import NO_POINT, Backup, Failure, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.point_options import Point
@@ -19,11 +19,11 @@ from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point
 from coffre.operations.points.seal import seal_point
-from coffre.operations.runs.admission import Result, RunOutcome
+from coffre.operations.runs.admission import Result, RunOutcome, gathered_tiers
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events.backup import BackupDatabaseEvent, BackupStorageEvent
+from coffre.runtime.events.backup import BackupDatabaseEvent, BackupStorageEvent, slot_of
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import log_failure
@@ -110,16 +110,22 @@ class PointRun:
                 self._start_without()
 
     def _start_without(self) -> None:
+        """Start them with every tier that the database's run had: those that joined it leave the buckets to it."""
         slot = self.wanted.scheduled_time
         if slot is None:
             return
-        ids = dict.fromkeys(self.point.buckets)
+        ids, tiers = dict.fromkeys(self.point.buckets), {self.wanted.tier}
         try:
-            self._start(ids, {"scheduled_time": slot})
-        except TransientError as error:
+            tiers |= gathered_tiers(self.services.catalog, self.point.database, slot_of(slot) or slot)
+        except CoffreError as error:
             log_failure(self.services.edge.logger, error, target=self.point.database)
+        for tier in sorted(tiers):
+            try:
+                self._start(ids, {"scheduled_time": slot, "tier": tier})
+            except TransientError as error:
+                log_failure(self.services.edge.logger, error, target=self.point.database)
 
-    def _start(self, ids: dict[str, str] | dict[str, None], fields: dict[str, str | datetime]) -> None:
+    def _start(self, ids: dict[str, str] | dict[str, None], fields: dict[str, str | datetime | Tier]) -> None:
         sent = self.wanted.sent_by(self.services.actor(self.wanted))
         changes = {"scheduled_time": None, "point": None, "point_id": None, "backup_id": None, **fields}
         events = [

@@ -13,6 +13,7 @@ from coffre.model.backup import Restore
 from coffre.model.configuration import Configuration
 from coffre.model.freshness import FreshReport
 from coffre.operations.monitoring.health_checks import check_all_targets
+from coffre.operations.monitoring.late_events import send_late
 from coffre.operations.monitoring.removed import end_removed
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.runtime.audit import keep_audit
@@ -56,6 +57,7 @@ def check_fresh(
         report_fresh_copies(services, report, request_id)
         edge.review(lambda: check_all_targets(catalog, configuration, now), request_id=request_id)
         edge.review(lambda: review_of_objectives(catalog, configuration, now), request_id=request_id)
+        edge.attempt("late events", lambda: send_late(edge.alerting))
         edge.attempt("removed", lambda: end_removed(edge.alerting, configuration))
         edge.attempt("journals", lambda: look_at_journals(services, configuration, now))
         look_at_accesses(services, configuration, now)

@@ -20,6 +20,7 @@ from coffre.model.backup import Backup, Status, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.incident import Incident
 from coffre.operations.monitoring.alerting import Alerting, Review, what_is_safe
+from coffre.operations.monitoring.late_events import send_late
 from coffre.operations.monitoring.removed import end_removed
 
 NOON = datetime(2026, 10, 2, 12, tzinfo=UTC)
@@ -202,6 +203,35 @@ def test_a_topic_that_refuses_is_tried_again_by_the_next_who_notices(scene: Scen
     scene.alerting.raise_alert(alert())
 
     assert scene.topic.said() == [(State.NEW, alert().subject)]
+
+
+def test_an_event_that_the_topic_refused_is_told_later_since_no_one_notices_it_again(scene: Scene) -> None:
+    event = alert("01K9X0", kind=AlertKind.RESTORE_FAILED)
+    scene.topic.refuses = True
+    for one in (event, alert()):
+        with pytest.raises(AlertError):
+            scene.alerting.raise_alert(one)
+    with pytest.raises(AlertError):
+        send_late(scene.alerting)
+
+    scene.topic.refuses = False
+    scene.now += HOUR
+    send_late(scene.alerting)
+    send_late(scene.alerting)
+
+    [late] = scene.topic.messages
+    assert (late.kind, late.target, late.subject, late.state) == (event.kind, "shop", event.subject, State.NEW)
+    assert "noticed on 2026-10-02 12:00 UTC, and the message about it could not be sent then" in late.text
+    # One that lasts is open until then, and would be called critical for ever
+    assert [one.kind for one in scene.stored()] == ["BACKUP_FAILED"]
+
+
+def test_an_event_that_is_just_being_sent_is_not_told_twice(scene: Scene) -> None:
+    scene.alerting._claim(alert("01K9X0", kind=AlertKind.RESTORE_FAILED))
+
+    send_late(scene.alerting)
+
+    assert scene.topic.messages == []
 
 
 def test_a_recovery_that_the_topic_refuses_is_told_by_the_next_good_run(scene: Scene) -> None:

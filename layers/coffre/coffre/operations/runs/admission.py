@@ -234,14 +234,8 @@ class Admission:
         return backup
 
     def _tiers(self, request: Request) -> tuple[Tier, ...]:
-        """The request's tier, and those that an earlier, failed run of the same slot had gathered."""
-        tiers = {request.tier}
-        if request.slot is not None:
-            slot = request.slot.isoformat()
-            for backup in self.catalog.backups(target=request.target, since=request.slot - ID_WITHIN):
-                if backup.slot == slot and backup.status is Status.FAILED:
-                    tiers.update(backup.tiers)
-        return tuple(sorted(tiers))
+        gathered = gathered_tiers(self.catalog, request.target, request.slot) if request.slot is not None else ()
+        return tuple(sorted({request.tier, *gathered}))
 
     # --- dead runs ---
 
@@ -263,3 +257,9 @@ class Admission:
         """Release the lock. If the catalog does not answer, the lock expires by itself."""
         with contextlib.suppress(CatalogError):
             self.catalog.locks.release(target, backup_id)
+
+
+def gathered_tiers(catalog: Catalog, target: str, slot: datetime) -> set[Tier]:
+    """Return the tiers that failed runs of a target's slot had gathered."""
+    failed = (one for one in catalog.backups(target=target, since=slot - ID_WITHIN) if one.status is Status.FAILED)
+    return {tier for one in failed if one.slot == slot.isoformat() for tier in one.tiers}
