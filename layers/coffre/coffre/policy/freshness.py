@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +10,7 @@ from coffre.model.any_target import AnyTarget
 from coffre.model.backup import Backup
 from coffre.model.freshness import Check, Checked
 from coffre.model.kinds import TargetKind
+from coffre.policy.configured_since import Changed
 from coffre.policy.recency import recency
 from coffre.policy.schedule import last_run, next_run
 
@@ -23,19 +24,30 @@ _EVERY_HOURS: Final = {
 }
 
 
-def check_backup(target: AnyTarget, backups: Sequence[Backup], now: datetime, configured_at: datetime | None) -> Check:
+def check_backup(
+    target: AnyTarget,
+    backups: Sequence[Backup],
+    now: datetime,
+    last_changed: Callable[[], Changed | None] = lambda: None,
+) -> Check:
     """Decide whether the newest healthy backup is young enough; age counts from the instant whose data it holds.
 
-    A target that never had one is given as long from `configured_at` on, when its configuration was last changed: its
-    first scheduled run may still be to come.
+    Parameters
+    ----------
+    last_changed
+        Returns when the times of its backups were last changed, None if that is not known; asked only where it
+        matters. A target that never had a backup is given time until its first one is due.
     """
-    limit = overdue_after_hours(target, now, configured_at)
-    if not backups and configured_at is not None and now - configured_at <= timedelta(hours=limit):
-        due = _first_due(target, configured_at)
-        text = f"{target.name} has no backup yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
-        return Check(check=Checked.BACKUP, target=target.name, status="ok", limit_hours=limit, text=text)
+    limit = overdue_after_hours(target, now)
     newest = newest_of(backups, now)
     if newest is not None and (hours := age_hours(newest, now)) <= limit:
+        return _ok(Checked.BACKUP, target.name, newest, hours, limit)
+    changed = last_changed()
+    limit = overdue_after_hours(target, now, changed)
+    if not backups and changed is not None and now <= (due := _first_due(target, changed.at)):
+        text = f"{target.name} has no backup yet; one is due by {due:%Y-%m-%d %H:%M} UTC."
+        return Check(check=Checked.BACKUP, target=target.name, status="ok", limit_hours=limit, text=text)
+    if newest is not None and hours <= limit:
         return _ok(Checked.BACKUP, target.name, newest, hours, limit)
     if newest is None:
         damaged = newest_of(backups, now, healthy=False)
@@ -63,20 +75,24 @@ def check_verified(target: AnyTarget, backups: Sequence[Backup], now: datetime) 
     return _failed(Checked.VERIFIED, target.name, newest, hours, limit, text)
 
 
-def overdue_after_hours(target: AnyTarget, now: datetime, configured_at: datetime | None = None) -> float:
+def overdue_after_hours(target: AnyTarget, now: datetime, changed: Changed | None = None) -> float:
     """Return the age from which the newest backup is overdue at an instant.
 
     With a schedule of its own (and without `every_hours`) the newest has to be from the last scheduled time that is
-    `late_hours` old, or from later. When the configuration was changed after that time, the schedule may be new: what
-    was young enough then is young enough until a time of the schedule has passed.
+    `late_hours` old, or from later. When the schedule was changed after that time, what was young enough then is young
+    enough until a time of the new one has passed.
     """
     hours = usual_hours(target) + target.freshness.late_hours
     if target.schedule is None or target.freshness.every_hours is not None:
         return hours
     wanted = last_run(target.schedule, now - timedelta(hours=target.freshness.late_hours))
-    if wanted is not None and (configured_at is None or wanted >= configured_at):
+    if wanted is not None and (changed is None or wanted >= changed.at):
         return round((now - wanted + _CLOCKS) / _HOUR, 2)
-    return round((now - configured_at) / _HOUR + hours, 2) if configured_at is not None else hours
+    if changed is None:
+        return hours
+    before = overdue_after_hours(changed.before or target, changed.at)
+    young = before if changed.before is not None else max(before, hours)
+    return round((now - changed.at) / _HOUR + young, 2)
 
 
 def usual_hours(target: AnyTarget) -> float:
@@ -88,7 +104,7 @@ def _first_due(target: AnyTarget, configured_at: datetime) -> datetime:
     """Return when the first backup of a target has to be there."""
     first = next_run(target.schedule, configured_at) if target.schedule is not None else None
     if first is None or target.freshness.every_hours is not None:
-        return configured_at + timedelta(hours=overdue_after_hours(target, configured_at))
+        return configured_at + timedelta(hours=usual_hours(target) + target.freshness.late_hours)
     return first + timedelta(hours=target.freshness.late_hours)
 
 

@@ -144,7 +144,7 @@ def _of_backups(one: TargetFacts, now: datetime) -> Iterator[Reason]:
             yield _reason("ALL_DAMAGED", one.name, text, take)
         return
     if one.target is not None:
-        check = check_backup(one.target, [one.good], now, None)
+        check = check_backup(one.target, [one.good], now)
         if not check.is_ok:
             text = f"{one.name} has had no backup since {_since(one.good.created_at, now)}."
             yield _reason("BACKUP_OVERDUE", one.name, text, take)

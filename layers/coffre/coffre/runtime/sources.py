@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.catalog.catalog import Catalog
+from coffre.model.configuration import Configuration, parse_configuration
 from coffre.model.configuration_version import CurrentConfiguration
-from coffre.model.errors import ConfigurationError, SecretError
+from coffre.model.errors import CoffreError, ConfigurationError, SecretError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -42,6 +45,27 @@ def read_configuration(catalog: Catalog, ssm: SSMClient, place: str) -> CurrentC
             raise
         return CurrentConfiguration(version, None, None, place)
     return CurrentConfiguration(version, template, template_at, place)
+
+
+def configurations(catalog: Catalog, current: CurrentConfiguration) -> Iterator[tuple[datetime, Configuration | None]]:
+    """Yield what was in effect, the newest first, each with since when; None: it is not valid by the rules of now.
+
+    Records of versions that cannot be read end it. The template's document is the first, if it is older than they are.
+    """
+    first = current.template_at
+    with suppress(CoffreError):
+        for version in catalog.configurations.all():
+            yield version.at, _parsed(version.document)
+            first = None if first is not None and first >= version.at else first
+    if current.template is not None and first is not None:
+        yield first, _parsed(current.template)
+
+
+def _parsed(document: str) -> Configuration | None:
+    try:
+        return parse_configuration(document, where="an earlier version")
+    except ConfigurationError:
+        return None
 
 
 def _read_template(ssm: SSMClient, place: str) -> tuple[str, datetime | None]:

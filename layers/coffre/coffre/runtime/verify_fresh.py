@@ -16,12 +16,14 @@ from coffre.operations.monitoring.health_checks import check_all_targets
 from coffre.operations.monitoring.late_events import send_late
 from coffre.operations.monitoring.removed import end_removed
 from coffre.operations.verify.freshness import FreshJob, fresh
+from coffre.policy.configured_since import last_changed
 from coffre.runtime.audit import keep_audit
 from coffre.runtime.backup_runs import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
 from coffre.runtime.function import Edge
 from coffre.runtime.observability import count_fresh
+from coffre.runtime.sources import configurations
 from coffre.runtime.verify_accesses import look_at_accesses
 from coffre.runtime.verify_alerts import review_of_fresh, review_of_objectives
 from coffre.runtime.verify_copies import report_fresh_copies
@@ -46,7 +48,9 @@ def check_fresh(
         partial(report_died, edge, catalog),
         partial(_report_restore_died, edge),
         partial(open_copy, services),
-        configured_at=services.current_configuration().changed_at,
+        last_changed=lambda target: last_changed(
+            target, configurations(services.catalog, services.current_configuration())
+        ),
     )
     report = fresh(job, only=only)
     count_fresh(services.name, report)

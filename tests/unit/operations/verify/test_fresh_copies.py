@@ -16,6 +16,7 @@ from coffre.model.copies import CopyStatus, Destination
 from coffre.model.errors import StoreTransientError
 from coffre.model.freshness import Check, Checked, Component, FreshReport
 from coffre.operations.verify.freshness import FreshJob, fresh
+from coffre.policy.configured_since import Changed
 from coffre.vault.vault import Vault
 
 
@@ -44,7 +45,7 @@ def looked(
         scene.died.append,
         lambda _: None,
         open_copy or (lambda _: copy.vault),
-        configured_at=scene.now,
+        last_changed=lambda _: Changed(scene.now),
     )
     return fresh(job)
 

@@ -25,6 +25,7 @@ from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob, record_finding
 from coffre.operations.verify.read_back import read_backup, read_target
+from coffre.policy.configured_since import Changed
 from coffre.stores.store import ObjectInfo
 from coffre.vault import entries, readback
 from coffre.vault.codec import FrameDecoder, new_identity, public_key
@@ -642,12 +643,13 @@ def checked(
     target = {"name": "shop", "secret": "s", "freshness": freshness, "schedule": own}
     configuration = Configuration.model_validate({"encryption": "none", "targets": [target]})
     died: list[str] = []
+    changed = Changed(configured_at) if configured_at is not None else None
 
     def told(run: Backup | Restore) -> None:
         died.append(run.id)
 
     scene = safe.scene
-    job = FreshJob(scene.catalog, scene.vault, configuration, NOW, told, told, lambda _: scene.vault, configured_at)
+    job = FreshJob(scene.catalog, scene.vault, configuration, NOW, told, told, lambda _: scene.vault, lambda _: changed)
     report = fresh(job, only=only)
     return report, {check.check: check for check in report.checks}, died
 

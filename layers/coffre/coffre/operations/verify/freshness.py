@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Literal
 
 from coffre.catalog.catalog import Catalog
@@ -19,6 +20,7 @@ from coffre.model.kinds import TargetKind
 from coffre.operations.runs.dead_runs import is_silent, settle_backup, settle_restores
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.operations.verify.fresh_copies import CopyCheck
+from coffre.policy.configured_since import Changed
 from coffre.policy.copy_health import component
 from coffre.policy.freshness import check_backup, check_verified, newest_of
 from coffre.stores.store import ObjectInfo
@@ -36,8 +38,9 @@ class FreshJob:
     ----------
     open_copy
         Opens a copy of the vault.
-    configured_at
-        When the configuration was last changed, if known: a new target has no backup before it is due.
+    last_changed
+        Returns when the times of a target's backups were last changed, if known: a new target has no backup before it
+        is due.
     report_died, report_restore_died
         Get the record of a backup, or a restore, that was found dead and marked FAILED.
     """
@@ -49,7 +52,7 @@ class FreshJob:
     report_died: Callable[[Backup], None]
     report_restore_died: Callable[[Restore], None]
     open_copy: Callable[[Destination], Vault]
-    configured_at: datetime | None = None
+    last_changed: Callable[[AnyTarget], Changed | None] = lambda _: None
 
 
 def fresh(job: FreshJob, *, only: str | None = None) -> FreshReport:
@@ -92,7 +95,7 @@ def _checks_of_copies(job: FreshJob, target: AnyTarget, copies: Iterable[CopyChe
 
 def _checks(job: FreshJob, target: AnyTarget) -> Iterator[Check]:
     backups = _newest_backups(job, target.name)
-    yield check_backup(target, backups, job.now, job.configured_at)
+    yield check_backup(target, backups, job.now, partial(job.last_changed, target))
     yield check_verified(target, backups, job.now)
     yield _check_copy(job, target.name, newest_of(backups, job.now))
 
