@@ -150,6 +150,7 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
         patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
         patch.setattr(ConditionExpressionParser, "_lex_condition_expression", quick_dynamodb._lex)
         patch.delattr(quick_dynamodb.Node, "__deepcopy__")
+        patch.setattr(quick_dynamodb.Node, "find_clauses", quick_dynamodb._find_clauses)
         patch.setattr(
             quick_dynamodb.DepthFirstTraverser, "traverse", quick_dynamodb.DepthFirstTraverser.traverse_node_recursively
         )
