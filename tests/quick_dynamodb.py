@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
@@ -29,14 +30,17 @@ from werkzeug.http import http_date
 ADDRESS: Final = re.compile(r"https://dynamodb\.([a-z0-9-]+)\.amazonaws\.com/")
 # Moto gives these modules no types.
 Node: Final[Any] = vars(ast_nodes)["Node"]
+_WITH_CLAUSES: Final[Any] = tuple(vars(ast_nodes)[name] for name in ("Expression", "UpdateExpressionFunction"))
 DepthFirstTraverser: Final[Any] = vars(ast_nodes)["DepthFirstTraverser"]
 ActionCountValidator: Final[Any] = vars(validators)["ActionCountValidator"]
 UpdateExpressionParser: Final[Any] = vars(expressions)["UpdateExpressionParser"]
+_find_clauses = vars(Node)["find_clauses"]
 _make = vars(UpdateExpressionParser)["make"].__func__
 _lex = vars(ConditionExpressionParser)["_lex_condition_expression"]
 # Which class of a traverser's map is for nodes of a type; None: the node stays as it is.
 _classes: dict[tuple[type, type], type | None] = {}
 _nodes: dict[type, bool] = {}
+_parents: dict[type, bool] = {}
 
 
 def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
@@ -44,6 +48,7 @@ def read_expressions_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(UpdateExpressionParser, "make", staticmethod(_read))
     patch.setattr(ConditionExpressionParser, "_lex_condition_expression", _lexed)
     patch.setattr(Node, "__deepcopy__", _copied_node, raising=False)
+    patch.setattr(Node, "find_clauses", _clauses)
     patch.setattr(DepthFirstTraverser, "traverse", _traverse)
     # The root counts the clauses of the whole tree; moto has each node count those below it too.
     patch.setattr(ActionCountValidator, "traverse", ActionCountValidator.verify_action_counts)
@@ -82,6 +87,21 @@ def _is_node(value: Any) -> bool:
     if kind not in _nodes:
         _nodes[kind] = issubclass(kind, Node)
     return _nodes[kind]
+
+
+def _clauses(node: Any, wanted: Sequence[type]) -> list[Any]:
+    """Find the nodes of some types among those below, but not below them; whose children count is known by type."""
+    found: list[Any] = []
+    for child in node.children or ():
+        kind = type(child)
+        if kind in wanted:
+            found.append(child)
+            continue
+        if kind not in _parents:
+            _parents[kind] = issubclass(kind, _WITH_CLAUSES)
+        if _parents[kind]:
+            found += _clauses(child, wanted)
+    return found
 
 
 def _traverse(traverser: Any, node: Any) -> Any:

@@ -10,11 +10,13 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from functools import cache
+from datetime import datetime
+from functools import cache, lru_cache
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import ParseResult, unquote, urlparse
 
+import botocore.utils
 import moto.backends
 import moto.core.models
 import pytest
@@ -43,6 +45,9 @@ _AS_USUAL: Final = deepcopy(default_user_config)
 _BUILT: Final = {"content-length", "content-type", "transfer-encoding"}
 _add_auth = vars(SigV4Auth)["add_auth"]
 _from_primitives = vars(Request)["from_primitives"].__func__
+_raw_url = vars(Request)["raw_url"].fget
+_parse_time = vars(botocore.utils)["_parse_timestamp_with_tzinfo"]
+_time_of = lru_cache(maxsize=1000)(_parse_time)
 _process_request = vars(BotocoreStubber)["process_request"]
 
 
@@ -50,6 +55,8 @@ def take_short_ways(patch: pytest.MonkeyPatch) -> None:
     """Compute no signatures, look once whose an address is, and make requests without a builder."""
     patch.setattr(SigV4Auth, "add_auth", _sign)
     patch.setattr(Request, "from_primitives", classmethod(_request))
+    patch.setattr(Request, "raw_url", property(_raw_url_once))
+    patch.setattr(botocore.utils, "_parse_timestamp_with_tzinfo", _time)
     patch.setattr(BotocoreStubber, "process_request", processed)
 
 
@@ -62,6 +69,20 @@ def _sign(signer: Any, request: Any) -> None:
     request.context["timestamp"] = "20261129T120000Z"
     signer._modify_request_before_signing(request)
     signer._inject_signature_to_request(request, "0" * 64)
+
+
+def _raw_url_once(request: Request) -> str:
+    held: dict[str, Any] = vars(request)
+    if "once" not in held:
+        held["once"] = _raw_url(request)
+    url: str = held["once"]
+    return url
+
+
+def _time(value: Any, zone: Any) -> datetime:
+    """Read a time once: the played AWS gives whole seconds, so that many answers have the same one."""
+    found: datetime = (_time_of if isinstance(value, str) else _parse_time)(value, zone)
+    return found
 
 
 def processed(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:

@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 import boto3
+import botocore.endpoint
 import botocore.parsers
 import botocore.session
 import moto.core.parse
@@ -24,7 +25,7 @@ from moto.core.utils import get_service_model
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.executors import UpdateExpressionExecutor
-from tests import quick_answers, quick_calls, quick_clients, quick_dynamodb, quick_wire
+from tests import quick_answers, quick_calls, quick_dynamodb, quick_wire
 from tests.catalog_table import create_table
 
 PLAIN: list[dict[str, Any]] = [
@@ -60,47 +61,6 @@ def test_values_are_as_large_as_moto_finds_them() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(DynamoType, "size", measure)
             assert size == value.size()
-
-
-def test_clients_share_the_handlers_of_their_session_and_keep_changes_for_themselves() -> None:
-    session = botocore.session.get_session()
-    heard: list[str] = []
-
-    def handler(name: str) -> Any:
-        return lambda **_: heard.append(name)
-
-    def say(emitter: Any) -> list[str]:
-        heard.clear()
-        emitter.emit("hello.s3.GetObject")
-        return heard[:]
-
-    of_session, own = handler("session"), handler("client")
-    session.register("hello.s3", of_session)
-    one, other = (session.create_client("s3", region_name="eu-west-3").meta.events for _ in range(2))
-    one.register_first("hello.*.GetObject", own)
-    session.register("hello", handler("later"))
-    assert (say(one), say(other)) == (["client", "session"], ["session"])
-
-    other.unregister("hello.s3", of_session)
-    one.unregister("hello.*.GetObject", own)
-    assert (say(one), say(other)) == (["session"], [])
-    assert say(session.get_component("event_emitter")) == ["session", "later"]
-
-
-def test_sessions_begin_with_the_same_handlers_and_keep_changes_for_themselves() -> None:
-    def handlers(session: botocore.session.Session) -> list[Any]:
-        emitter = session.get_component("event_emitter")
-        found: list[Any] = list(vars(emitter)["_emitter"]._handlers.prefix_search("before-call.s3.PutObject"))
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session.Session, "_register_builtin_handlers", quick_clients._register_builtin_handlers)
-        theirs = handlers(botocore.session.get_session())
-    one = botocore.session.get_session()
-    one.register("before-call.s3", lambda **_: None)
-    other = botocore.session.get_session()
-    assert handlers(other) == theirs
-    assert len(handlers(one)) == len(theirs) + 1
 
 
 @pytest.fixture
@@ -190,6 +150,7 @@ def test_requests_are_answered_as_moto_answers_them_by_its_own_ways(dynamodb: An
         patch.setattr(quick_dynamodb.UpdateExpressionParser, "make", classmethod(quick_dynamodb._make))
         patch.setattr(ConditionExpressionParser, "_lex_condition_expression", quick_dynamodb._lex)
         patch.delattr(quick_dynamodb.Node, "__deepcopy__")
+        patch.setattr(quick_dynamodb.Node, "find_clauses", quick_dynamodb._find_clauses)
         patch.setattr(
             quick_dynamodb.DepthFirstTraverser, "traverse", quick_dynamodb.DepthFirstTraverser.traverse_node_recursively
         )

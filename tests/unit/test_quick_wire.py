@@ -12,6 +12,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.response import StreamingBody
+from botocore.utils import get_tzinfo_options, parse_timestamp
 from moto import mock_aws
 from moto.core.request import Request
 from moto.moto_api._internal import mock_random
@@ -50,6 +51,16 @@ def test_a_request_is_the_one_that_moto_makes(
     assert made(quick_wire._request) == made(quick_wire._from_primitives)
 
 
+def test_times_are_those_that_boto_reads() -> None:
+    zone, *_ = get_tzinfo_options()
+    for text in ("2026-11-30T12:00:01.000Z", "Mon, 30 Nov 2026 12:00:01 GMT", "20261130T120001Z", "1764504001", "1.5"):
+        for _ in range(2):
+            assert parse_timestamp(text) == quick_wire._parse_time(text, zone)
+            assert repr(parse_timestamp(text)) == repr(quick_wire._parse_time(text, zone))
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        parse_timestamp("yesterday")
+
+
 def test_a_header_of_two_lines_is_refused() -> None:
     with pytest.raises(ValueError, match="newline"):
         quick_wire._request(Request, "GET", HOST, {"a": "b\nc"})
@@ -64,6 +75,7 @@ def test_calls_are_answered_as_by_motos_own_way(monkeypatch: pytest.MonkeyPatch)
     ours = _said()
     monkeypatch.setattr(SigV4Auth, "add_auth", quick_wire._add_auth)
     monkeypatch.setattr(Request, "from_primitives", classmethod(quick_wire._from_primitives))
+    monkeypatch.setattr(Request, "raw_url", property(quick_wire._raw_url))
     monkeypatch.setattr(quick_wire, "_method", lambda *_: None)
     theirs = _said()
 
