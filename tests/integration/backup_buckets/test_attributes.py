@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,59 @@ def test_tags_that_cannot_be_read_stay_as_they_were_recorded(scene: Scene, store
 
     assert facts(scene, second, "01").tags == {"team": "web"}
     assert second.exceptions == ("Tags of objects in photos could not be read: STORE_DENIED. (12 times)",)
+
+
+@pytest.mark.parametrize("what", ["tagging", "acl"])
+def test_what_could_not_be_read_once_is_asked_for_by_the_next_backup(
+    scene: Scene, store: MemoryStore, what: str
+) -> None:
+    scene.document, scene.has_acls = {}, True
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == what and "ownership" not in call.action.lower() and call.key != "00":
+            raise refusal(403, "AccessDenied")
+
+    store.before = refuse
+    first = scene.backup()
+    still = scene.backup()
+    store.before = lambda *_: None
+    read = store.requests["get"]
+    healed = scene.backup()
+    after = scene.backup()
+
+    assert len(first.exceptions) == len(still.exceptions) == 1
+    assert (healed.exceptions, after.exceptions) == ((), ())
+    assert store.requests["get"] == read
+    entry = facts(scene, healed, "01")
+    assert (entry.tags, entry.acl, entry.unknown) == ({"team": "web"}, ("AllUsers=READ",), ())
+    assert facts(scene, still, "01").unknown == (("tags",) if what == "tagging" else ("acl",))
+    requests = store.requests[what]
+    scene.backup()
+    assert store.requests[what] == requests
+
+
+def test_tags_that_aws_does_not_count_for_a_role_are_an_exception(scene: Scene, store: MemoryStore) -> None:
+    """It leaves the number of tags out of its answers to those who may not read them."""
+    scene.document, scene.has_acls = {}, True
+
+    def refuse(operation: str, call: Call, number: int) -> None:
+        if operation == "tagging":
+            raise refusal(403, "AccessDenied")
+
+    def uncounted(call: Call, answer: Answer) -> Answer:
+        headers = {name: value for name, value in answer.headers.items() if name != "x-amz-tagging-count"}
+        return replace(answer, headers=headers)
+
+    store.before, store.change = refuse, uncounted
+    first, second = scene.backup(), scene.backup()
+
+    assert first.exceptions == second.exceptions == ("Tags of objects in photos could not be read: STORE_DENIED.",)
+    assert store.requests["tagging"] == 2  # the bucket is asked once
+    store.before = lambda *_: None
+    store.change = lambda call, answer: answer
+    healed = scene.backup()
+    assert healed.exceptions == ()
+    assert facts(scene, healed, "01").tags == {"team": "web"}
 
 
 def test_a_storage_class_that_a_rule_changed_is_seen_without_a_request(scene: Scene, store: MemoryStore) -> None:

@@ -193,6 +193,14 @@ def test_a_mirror_elsewhere_names_what_it_deletes_where_it_is(scene: Scene, netw
     assert set(scene.contents(bucket)) == {"extra"}
 
 
+def test_tags_that_a_backup_does_not_know_stay(scene: Scene) -> None:
+    bucket = scene.new_bucket()
+    scene.put(bucket, "a", b"a", ContentType="image/png", Tagging="team=web")
+    backup = scene.backup({f"{bucket}/a": Object(b"a", unknown=("tags",))})
+
+    assert counts(scene.result(backup, mode="overwrite")) == {"same": 1}
+
+
 def test_a_failure_elsewhere_names_both_places(scene: Scene, network: FaultyStore) -> None:
     bucket, other = scene.new_bucket(), scene.new_bucket()
     backup = scene.backup({f"{bucket}/a": Object(b"a")})

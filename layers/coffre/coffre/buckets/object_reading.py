@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from coffre.buckets.changes import SourceObject
-from coffre.buckets.object_facts import Listed, facts_of, time_of
+from coffre.buckets.object_facts import Listed, etag_of, facts_of, time_of
 from coffre.buckets.reader import PIECE_BYTES, Piece, changed
 from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreTransientError
@@ -59,6 +59,8 @@ class ObjectReading:
             piece = future.result()
             if number == 0:
                 self._begin(piece)
+            elif _mark(piece.headers, piece.size) != _mark(self._headers, self.found.listed.size):
+                raise self._changed()
             if len(piece.body) != min(PIECE_BYTES, self.found.listed.size - received):
                 raise self._changed()  # what follows would be taken for another place of the object
             received += len(piece.body)
@@ -72,8 +74,15 @@ class ObjectReading:
         bucket, key = self.found.bucket, self.found.listed.key
         facts = facts_of(self.found.listed, self._headers)
         version = self.found.listed.version_id
-        tags = self.reader.tags(bucket, key, version) if self._headers.get("x-amz-tagging-count", "0") != "0" else {}
-        return facts.model_copy(update={"tags": tags or {}, "acl": self.reader.acl(bucket, key, version) or ()})
+        tags, acl = self._tags(bucket, key, version), self.reader.acl(bucket, key, version)
+        unknown = tuple(name for name, found in (("tags", tags), ("acl", acl)) if found is None)
+        return facts.model_copy(update={"tags": tags or {}, "acl": acl or (), "unknown": unknown})
+
+    def _tags(self, bucket: str, key: str, version: str | None) -> dict[str, str] | None:
+        count = self._headers.get("x-amz-tagging-count")
+        if count is None:
+            return {} if self.reader.tells_tags(bucket, key) else None
+        return self.reader.tags(bucket, key, version) if count != "0" else {}
 
     @property
     def modified(self) -> datetime | None:
@@ -106,6 +115,11 @@ class ObjectReading:
     @property
     def _place(self) -> str:
         return f"s3://{self.found.bucket}/{self.found.listed.key}"
+
+
+def _mark(headers: Mapping[str, str], size: int) -> tuple[str | None, int]:
+    """Return what tells two versions of an object apart: of a listing without etags, nothing was asked of the store."""
+    return etag_of(headers) or headers.get("last-modified"), size
 
 
 def refreshed(reader: ObjectSource, found: SourceObject) -> SourceObject:

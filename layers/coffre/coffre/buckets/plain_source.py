@@ -39,6 +39,10 @@ class PlainSource(Remarks, ABC):
         """Return none."""
         return ()
 
+    def tells_tags(self, bucket: str, key: str) -> bool:  # noqa: ARG002 - of the contract
+        """Return that there are none to tell."""
+        return True
+
     def call(self, action: str, bucket: str, key: str) -> Call:
         """Return what a request is about."""
         return Call(action, bucket, key, self.url)

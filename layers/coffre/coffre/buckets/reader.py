@@ -49,6 +49,7 @@ class BucketReader(Remarks):
     has_acls: bool = False
     _unknown: set[tuple[str, str]] = field(default_factory=set)
     _with_acls: dict[str, bool] = field(default_factory=dict)
+    _with_tags: dict[str, bool] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -167,6 +168,24 @@ class BucketReader(Remarks):
         answer = self._asked("s3:GetObjectTagging", bucket, key, "tagging", whose, _version(version))
         call = self.call("s3:GetObjectTagging", bucket, key)
         return dict(parse_pairs(answer.body, "Tag", "Key", "Value", call)) if answer else None
+
+    def tells_tags(self, bucket: str, key: str) -> bool:
+        """Return whether answers tell that objects have tags, as AWS does to those who may read them."""
+        if not self.has_acls:
+            return True
+        with self._lock:
+            if bucket not in self._with_tags:
+                try:
+                    call = self.call("s3:GetObjectTagging", bucket, key)
+                    self.wire.get(call, "tagging", query={"tagging": ""}, limit_bytes=_PAGE_BYTES)
+                except ObjectMissingError:
+                    return True
+                except StoreError as error:
+                    self._tell(f"Tags of objects in {bucket}", "could not be read", error)
+                    self._with_tags[bucket] = False
+                else:
+                    self._with_tags[bucket] = True
+            return self._with_tags[bucket]
 
     def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...] | None:
         """Return the grants of an object, where the bucket's objects have any of their own; None as `tags` does."""

@@ -65,6 +65,9 @@ class ObjectSource(Protocol):
     def acl(self, bucket: str, key: str, version: str | None = None) -> tuple[str, ...] | None:
         """Return the grants of an object; None as `tags` does."""
 
+    def tells_tags(self, bucket: str, key: str) -> bool:
+        """Return whether an answer about an object would tell that it has tags; if not, which is recorded, it may."""
+
     def call(self, action: str, bucket: str, key: str) -> Call:
         """Return what a request is about, for errors."""
 

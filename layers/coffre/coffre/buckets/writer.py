@@ -194,7 +194,8 @@ class BucketWriter:
         size, sha256, answer = self._digest(key, opened=opened)
         is_without_expires = self._requests.goes_without("Expires")
         others = [name for name in differing(facts, answer) if not (name == "expires" and is_without_expires)]
-        has_tags = self._requests.goes_without("Tagging") or self._tags(key, must_show=True) in (facts.tags, None)
+        is_without_tags = self._requests.goes_without("Tagging") or "tags" in facts.unknown
+        has_tags = is_without_tags or self._tags(key, must_show=True) in (facts.tags, None)
         return ReadBack(size, sha256, (*others, *(() if has_tags else ("tags",))))
 
     def put(self, key: str, body: bytes, facts: ObjectFacts, *, sha256: str, if_absent: bool) -> None:
@@ -271,7 +272,7 @@ class BucketWriter:
         return habits_of(self._client, self.name)
 
     def _has_tags(self, key: str, facts: ObjectFacts) -> bool:
-        if self._requests.goes_without("Tagging"):
+        if self._requests.goes_without("Tagging") or "tags" in facts.unknown:
             return True
         found = self._tags(key)
         if found is None and facts.tags and self._requests.goes_without("TagsUnknown"):

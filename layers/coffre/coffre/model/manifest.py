@@ -62,6 +62,7 @@ class ObjectFacts(FrozenModel):
     lower-case name. `acl` are grants as `grantee=permission`, where the store knows them.
     `content_type` can be empty, which is not the same as none. `redirect` is where a website sends visitors of the
     object; `kms_key` is the key of KMS that the bucket encrypts it with.
+    `unknown` are those of `tags` and `acl` that could not be read: there may be others than these.
     `unread` says why the object's bytes are not in the backup (its entry then has no frames, and the listed size).
     `dangling` says why the entry has another version of the object than the one that the rows of the backup's restore
     point refer to.
@@ -83,6 +84,7 @@ class ObjectFacts(FrozenModel):
     acl: tuple[str, ...] = ()
     redirect: str | None = None
     kms_key: str | None = None
+    unknown: tuple[Literal["tags", "acl"], ...] = ()
     unread: str | None = None
     dangling: str | None = None
 

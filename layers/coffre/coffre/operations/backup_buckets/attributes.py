@@ -36,6 +36,13 @@ def compare_attributes(
 
 def _as_it_is(reader: ObjectSource, item: ToCompare) -> Entry:
     bucket, key, facts = item.found.bucket, item.found.listed.key, item.previous.object or ObjectFacts()
-    tags, acl = reader.tags(bucket, key), reader.acl(bucket, key)
-    found = {"tags": facts.tags if tags is None else tags, "acl": facts.acl if acl is None else acl}
-    return item.previous.model_copy(update={"object": facts.model_copy(update=found)})
+    found: dict[str, object] = {}
+    if not item.only:
+        found = {"tags": reader.tags(bucket, key), "acl": reader.acl(bucket, key)}
+    elif "tags" in item.only and reader.tells_tags(bucket, key):
+        found["tags"] = reader.tags(bucket, key)
+    if "acl" in item.only:
+        found["acl"] = reader.acl(bucket, key)
+    read = {name: value for name, value in found.items() if value is not None}
+    read["unknown"] = tuple(name for name in facts.unknown if name not in read)
+    return item.previous.model_copy(update={"object": facts.model_copy(update=read)})

@@ -123,13 +123,15 @@ class ToRead:
 class ToCompare:
     """An object that the listing shows unchanged, whose tags and grants are to be compared with its entry's.
 
-    Of what an unfinished run has stored, `change` is what became of the object since the previous backup.
+    Of what an unfinished run has stored, `change` is what became of the object since the previous backup. `only` those
+    are asked for which the entry lacks; none: both.
     """
 
     name: str
     found: SourceObject
     previous: Entry
     change: ObjectChange = ObjectChange.UNCHANGED
+    only: tuple[str, ...] = ()
 
 
 @dataclass

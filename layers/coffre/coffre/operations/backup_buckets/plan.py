@@ -197,8 +197,11 @@ class _PartBuilder:
 
     def _keep_or_compare(self, found: SourceObject, entry: Entry, change: ObjectChange) -> None:
         entry = without_mark(_as_listed(entry, found))
+        unknown = entry.object.unknown if entry.object else ()
         if self._is_compared(found.name):
             self._items.append(ToCompare(found.name, found, entry, change))
+        elif unknown:
+            self._items.append(ToCompare(found.name, found, entry, change, unknown))
         else:
             self._keep(found.bucket, entry, change)
 
