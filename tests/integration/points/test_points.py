@@ -194,6 +194,24 @@ def test_a_point_is_sealed_in_the_vault_and_the_catalog(scene: PointScene, docum
     assert scene.coffre.catalog.points.find(point_id) == sealed
 
 
+def test_a_point_that_its_last_part_could_not_seal_is_sealed_by_the_next_run(
+    scene: PointScene, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.backup_database(tier="DAILY", scheduled_time=SLOT)
+    with monkeypatch.context() as patch:
+        patch.setattr("coffre.runtime.backup_runs.seal_after", lambda *_: None)  # its function was killed
+        [answer] = scene.run_started()
+    assert (answer["outcome"], scene.newest().sealed_at) == ("completed", None)
+
+    begun = scene.newest()
+    scene.backup_database(tier="DAILY", scheduled_time="2026-11-02T03:00:00Z")
+
+    sealed = scene.coffre.catalog.points.find(begun.id)
+    assert sealed is not None
+    assert sealed.sealed_at is not None
+    assert read_seal(scene.coffre.backup_function().services.vault.store, "shop", begun.id) == sealed
+
+
 def test_a_schedule_takes_the_point_and_starts_no_bucket_of_it_otherwise(
     scene: PointScene, documents: Documents
 ) -> None:

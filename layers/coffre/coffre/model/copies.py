@@ -208,6 +208,11 @@ class Copy(FrozenModel):
     error: str | None = None
     by_command: bool = False
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it is complete, and nothing is known to be wrong with it."""
+        return self.status is CopyStatus.COMPLETED and self.damaged is None
+
 
 class ReadFrom(FrozenModel):
     """What a restore read from another place than the first choice.

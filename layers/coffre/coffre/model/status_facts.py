@@ -161,11 +161,19 @@ class CopyFacts:
         Those of which it has backups.
     copies
         The newest records, by the backup's id.
+    older
+        Backups that are none of their targets' newest runs: the newest ones of which the copy is good.
     """
 
     destination: Destination
     targets: tuple[str, ...]
     copies: Mapping[str, Copy] = field(default_factory=dict)
+    older: tuple[Backup, ...] = ()
+
+    def backups_of(self, target: TargetFacts) -> tuple[Backup, ...]:
+        """Return the backups of a target by which the copy is judged."""
+        good = () if target.good is None or target.good in target.recent else (target.good,)
+        return (*target.recent, *good, *(one for one in self.older if one.target == target.name))
 
 
 @dataclass(frozen=True)

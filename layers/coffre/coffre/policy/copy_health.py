@@ -106,7 +106,7 @@ def _check(
 
 
 def _is_good(copy: Copy | None) -> bool:
-    return copy is not None and copy.status is CopyStatus.COMPLETED and copy.damaged is None
+    return copy is not None and copy.is_good
 
 
 def _was_deleted(copy: Copy | None) -> bool:

@@ -205,7 +205,7 @@ def of_copy(one: CopyFacts, facts: Facts) -> Iterator[Reason]:
     for target in facts.targets:
         if target.name not in one.targets or target.good is None:
             continue
-        check = check_copy(one.destination, target.name, target.recent, one.copies, facts.now)
+        check = check_copy(one.destination, target.name, one.backups_of(target), one.copies, facts.now)
         damaged = [
             copy
             for copy in one.copies.values()

@@ -84,7 +84,7 @@ def _copy(one: CopyFacts, facts: Facts) -> CopyState:
     """Return one line about a copy: complete, or what is missing."""
     wrong = [*of_copy(one, facts)]
     with_backups = [target for target in facts.targets if target.name in one.targets and target.good is not None]
-    newest = [newest_copied(target.recent, one.copies) for target in with_backups]
+    newest = [newest_copied(one.backups_of(target), one.copies) for target in with_backups]
     times = [one.copies[backup.id].verified_at for backup in newest if backup is not None]
     verified_at = min((at for at in times if at is not None), default=None) if None not in times else None
     if wrong or not with_backups:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
-from coffre.model.copies import Copy, CopyStatus, Destination
+from coffre.model.copies import Copy, Destination
 from coffre.model.drill import Outcome
 from coffre.model.drill_report import DrillReport
 from coffre.model.errors import BackupStateError
@@ -96,5 +96,4 @@ def _readable(destination: Destination) -> Destination:
 
 
 def _is_usable(record: Copy, target: str, backup_id: str | None) -> bool:
-    is_whole = record.status is CopyStatus.COMPLETED and record.damaged is None
-    return is_whole and record.target == target and backup_id in (None, record.backup_id)
+    return record.is_good and record.target == target and backup_id in (None, record.backup_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from ulid import ULID
@@ -14,7 +15,7 @@ from coffre.model.backup import NO_POINT, Backup, Failure, Tier
 from coffre.model.configuration import Configuration
 from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
 from coffre.model.point_options import Point
-from coffre.model.points import PartOf, PointRecord
+from coffre.model.points import UNSEALED_FOR, PartOf, PointRecord
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point
@@ -66,6 +67,7 @@ class PointRun:
             point = configuration.point_of(wanted.target or "") if wanted.scheduled_time is not None else None
         if point is None:
             return None
+        services.edge.attempt("points", lambda: _seal_earlier(services, point.name))
         part_of = PartOf(name=point.name, id=wanted.point_id or str(ULID.from_datetime(utc_now())))
         return cls(services, configuration, point, wanted, part_of)
 
@@ -190,12 +192,23 @@ def refuse_skipped(result: Result, wanted: BackupStorageEvent) -> Result:
 
 def seal_after(services: Services, backup: Backup) -> None:
     """Seal the point of a backup that is COMPLETED, if it is the last part. An error is logged: the backup is good."""
-    if backup.point is None:
-        return
+    if backup.point is not None:
+        _seal(services, backup.point)
+
+
+def _seal_earlier(services: Services, name: str) -> None:
+    """Seal points of this name whose last part could not: its function was killed, or the vault did not answer then."""
+    since = utc_now() - UNSEALED_FOR
+    for point in takewhile(lambda one: one.taken_at > since, services.catalog.points.all(name)):
+        if point.sealed_at is None:
+            _seal(services, point.id)
+
+
+def _seal(services: Services, point_id: str) -> None:
     try:
-        sealed = seal_point(services.catalog, services.vault, backup.point, utc_now())
+        sealed = seal_point(services.catalog, services.vault, point_id, utc_now())
     except CoffreError as error:
-        log_failure(services.edge.logger, error, target=backup.target, backup_id=backup.id, point=backup.point)
+        log_failure(services.edge.logger, error, point=point_id)
         return
     if sealed is not None and sealed.sealed_at is not None:
         services.edge.logger.info(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coffre.model.backup import Status
-from coffre.model.points import PointRecord
+from coffre.model.points import UNSEALED_FOR, PointRecord
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
+from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import point_of
 
@@ -43,7 +43,7 @@ class PointsWalk:
             point = points.get(point_id)
             if point is None:
                 return False  # the catalog was rebuilt, or the point is just being begun
-            was_left = point.sealed_at is None and self._job.now - point.taken_at > GRACE
+            was_left = point.sealed_at is None and self._job.now - point.taken_at > UNSEALED_FOR
             return was_left or is_gone(point)
 
         return is_over

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -15,9 +16,9 @@ from coffre.model.any_target import AnyTarget, is_gone
 from coffre.model.audit import KEY_OPENED, NO_TARGET
 from coffre.model.backup import Backup
 from coffre.model.configuration import Configuration
-from coffre.model.copies import Destination
+from coffre.model.copies import Copy, Destination
 from coffre.model.drill import DrillSummary, Rehearsal
-from coffre.model.errors import CoffreError, IntegrityError
+from coffre.model.errors import BackupStateError, CoffreError, IntegrityError
 from coffre.model.incident import Incident
 from coffre.model.kinds import Status
 from coffre.model.status_facts import CheckupSummary, CopyFacts, Facts, OpenAlert, Schedule, Source, TargetFacts, Unread
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # Of a target this many of the newest runs are looked at: they nearly always have a good and a verified backup.
 RECENT: Final = 10
+# Of a copy: the newest records of all targets together, which run unequally often. One call returns about as many.
+_MOST_COPIES: Final = 2_000
 # Requests that wait in parallel: as many as the client has connections.
 _THREADS: Final = 10
 _NO_RULES: Final = "the stack does not name them, it is of an earlier version."
@@ -88,14 +91,15 @@ def gather(job: StatusJob) -> Facts:
         keys = pool.submit(job.catalog.recipients.all)
         checkups = pool.submit(_checkups, job.catalog, {target.name for target in wanted})
         journals = pool.submit(_journals, job, wanted)
-        copies = [pool.submit(_copy, job, one, wanted) for one in job.configuration.copies]
         opened = pool.submit(_opened, job.catalog)
         rules = [pool.submit(job.schedule, *rule, job.now) for rule in (job.rules or {}).items()]
         newest = recent.result()
         asked = [pool.submit(_target, job, target, newest.get(target.name), *proofs) for target in wanted]
+        targets = tuple(one.result() for one in asked)
+        copies = [pool.submit(_copy, job, one, targets) for one in job.configuration.copies]
         return Facts(
             now=job.now,
-            targets=tuple(one.result() for one in asked),
+            targets=targets,
             alerts=_or_unread(alerts.result, Source.ALERTS, unread, ()),
             schedules=_or_unread(lambda: _schedules(job, rules), Source.SCHEDULES, unread, ()),
             vault=_or_unread(vault.result, Source.VAULT, unread, None),
@@ -175,11 +179,28 @@ def _with_records(
 # --- all of them ---
 
 
-def _copy(job: StatusJob, destination: Destination, wanted: Sequence[AnyTarget]) -> CopyFacts:
-    targets = tuple(one.name for one in wanted if destination in job.configuration.copies_of(one.name))
-    # Sorted by the ids of backups: the newest of each target are among the first.
-    newest = islice(job.catalog.copies.of(destination.name), RECENT * max(1, len(job.configuration.targets)))
-    return CopyFacts(destination, targets, {copy.backup_id: copy for copy in newest if copy.target in targets})
+def _copy(job: StatusJob, destination: Destination, known: Sequence[TargetFacts]) -> CopyFacts:
+    """Return what is recorded of a copy: the newest records, down to a good one of each target that has a backup."""
+    of = {one.name: one for one in known if destination in job.configuration.copies_of(one.name)}
+    lacking = {name for name, one in of.items() if one.good is not None}
+    copies: dict[str, Copy] = {}
+    older: list[Backup] = []
+    for number, copy in enumerate(islice(job.catalog.copies.of(destination.name), _MOST_COPIES)):
+        if number >= RECENT * max(1, len(of)) and not lacking:
+            break
+        if copy.target not in of:
+            continue
+        copies[copy.backup_id] = copy
+        if copy.is_good and copy.target in lacking:
+            lacking.discard(copy.target)
+            if all(copy.backup_id != one.id for one in of[copy.target].recent):
+                older += _found(job.catalog, copy.backup_id)
+    return CopyFacts(destination, tuple(of), copies, tuple(older))
+
+
+def _found(catalog: Catalog, backup_id: str) -> Iterator[Backup]:
+    with suppress(BackupStateError):
+        yield catalog.get_backup(backup_id)
 
 
 def _journals(job: StatusJob, wanted: Sequence[AnyTarget]) -> Mapping[str, JournalState]:
