@@ -64,7 +64,7 @@ class SettingsTarget(Target):
     )
 
     # What the engine of buckets asks of a target.
-    store: ClassVar[ObjectStore] = ObjectStore()
+    store: ClassVar[ObjectStore] = ObjectStore.model_construct()
     attributes: ClassVar[Literal["listed", "compare"]] = "listed"
     attributes_every: ClassVar[int] = 1
 
