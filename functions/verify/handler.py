@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coffre.runtime.bootstrap import once
-from coffre.runtime.function import LambdaContext
-from coffre.runtime.verify_function import VerifyFunction
+from coffre.runtime.kept_imports import kept_imports
+
+with kept_imports():
+    from coffre.runtime.bootstrap import once
+    from coffre.runtime.verify_function import VerifyFunction
+
+if TYPE_CHECKING:
+    from coffre.runtime.function import LambdaContext
 
 function = once(VerifyFunction.make)
 

@@ -15,7 +15,7 @@ from coffre.alerts.alert import AlertKind
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.configuration import Configuration
-from coffre.runtime.verify_alerts import review_of_objectives
+from coffre.runtime.verify_objectives import review_of_objectives
 
 
 @pytest.fixture

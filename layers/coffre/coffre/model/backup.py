@@ -144,7 +144,7 @@ class Backup(FrozenModel):
     deletion: str | None = None
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    progress: Progress = Progress()
+    progress: Progress = Progress.model_construct()
     failure: Failure | None = None
     request_id: str | None = None
     spread: str | None = None
@@ -189,7 +189,7 @@ class Restore(FrozenModel):
     exceptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     report_key: str | None = None
-    progress: Progress = Progress()
+    progress: Progress = Progress.model_construct()
     failure: Failure | None = None
     request_id: str | None = None
     cancelled_by: str | None = None

@@ -132,7 +132,7 @@ class BucketTarget(Target):
 
     kind: Literal[TargetKind.BUCKET] = Field(description="What the target is: buckets.", examples=["bucket"])
     store: ObjectStore = Field(
-        default=ObjectStore(),
+        default=ObjectStore.model_construct(),
         description="Where the buckets are, and how to get in.",
         examples=[{"endpoint": "https://account.r2.cloudflarestorage.com", "secret": "coffre/storage/r2"}],
     )
@@ -152,9 +152,13 @@ class BucketTarget(Target):
         examples=[7],
         json_schema_extra={"unit": "backups"},
     )
-    limits: BucketLimits = Field(default=BucketLimits(), description="What a run may use.", examples=[{"streams": 32}])
+    limits: BucketLimits = Field(
+        default=BucketLimits.model_construct(), description="What a run may use.", examples=[{"streams": 32}]
+    )
     drill: BucketDrill = Field(
-        default=BucketDrill(), description="How backups are proven by restoring objects.", examples=[{"objects": 500}]
+        default=BucketDrill.model_construct(),
+        description="How backups are proven by restoring objects.",
+        examples=[{"objects": 500}],
     )
 
     @model_validator(mode="after")

@@ -90,7 +90,7 @@ class ConfigurationDocument(Document):
         examples=[[{"name": "offsite", "store": {"type": "s3", "bucket": "acme-coffre-copy"}}]],
     )
     objectives: Objectives = Field(
-        default=Objectives(),
+        default=Objectives.model_construct(),
         description="How much may be lost and how long a restore may take, by component. A target's own come first.",
         examples=[{"database": {"rpo_minutes": 60, "rto_minutes": 15}}],
     )
@@ -107,7 +107,7 @@ class ConfigurationDocument(Document):
         examples=[[{"name": "shop", "database": "shop", "buckets": ["files"], "objects": {"type": "supabase"}}]],
     )
     alerts: FleetAlerts = Field(
-        default=FleetAlerts(),
+        default=FleetAlerts.model_construct(),
         description="What is reported about all targets together.",
         examples=[{"key_rotation_days": 365}],
     )
@@ -119,12 +119,12 @@ class ConfigurationDocument(Document):
         json_schema_extra={"unit": "bytes"},
     )
     confirmation: ConfirmationRules = Field(
-        default=ConfirmationRules(),
+        default=ConfirmationRules.model_construct(),
         description="What a confirmation of what replaces or deletes needs.",
         examples=[{"approvals": 1}],
     )
     access: Access = Field(
-        default=Access(),
+        default=Access.model_construct(),
         description="Who may access the vault besides Coffre.",
         examples=[{"expected": ["arn:aws:sts::123456789012:assumed-role/Operators/*"]}],
     )

@@ -150,7 +150,7 @@ class Seen(FrozenModel):
     destination: str
     name: str
     facts: Facts
-    overwrites: Overwritten = Overwritten()
+    overwrites: Overwritten = Overwritten.model_construct()
 
 
 class Plan(FrozenModel):

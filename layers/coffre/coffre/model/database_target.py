@@ -176,17 +176,27 @@ class DatabaseTarget(Target):
         default=Contents.FULL, description="Definitions and rows, or one of both alone.", examples=["full"]
     )
     schemas: Patterns = Field(
-        default=Patterns(), description="Which schemas are backed up.", examples=[{"exclude": ["audit_*"]}]
+        default=Patterns.model_construct(),
+        description="Which schemas are backed up.",
+        examples=[{"exclude": ["audit_*"]}],
     )
     tables: TablePatterns = Field(
-        default=TablePatterns(),
+        default=TablePatterns.model_construct(),
         description="Which tables are backed up, and which without their rows.",
         examples=[{"exclude_data": ["public.sessions"]}],
     )
-    limits: Limits = Field(default=Limits(), description="What a run may use.", examples=[{"streams": 4}])
-    tls: Tls = Field(default=Tls(), description="How the server's certificate is checked.", examples=[{"ca": "system"}])
+    limits: Limits = Field(
+        default=Limits.model_construct(), description="What a run may use.", examples=[{"streams": 4}]
+    )
+    tls: Tls = Field(
+        default=Tls.model_construct(),
+        description="How the server's certificate is checked.",
+        examples=[{"ca": "system"}],
+    )
     drill: Drill = Field(
-        default=Drill(), description="How backups are proven by restoring them.", examples=[{"rto_minutes": 60}]
+        default=Drill.model_construct(),
+        description="How backups are proven by restoring them.",
+        examples=[{"rto_minutes": 60}],
     )
     journal: JournalOptions | None = Field(
         default=None,

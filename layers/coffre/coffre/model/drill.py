@@ -33,7 +33,7 @@ class DrillRun(FrozenModel):
     status: Status = Status.IN_PROGRESS
     created_at: datetime
     heartbeat_at: datetime | None = None
-    progress: Progress = Progress()
+    progress: Progress = Progress.model_construct()
     failure: Failure | None = None
 
 

@@ -110,7 +110,7 @@ class DrillFindings(FrozenModel):
     exceptions: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     tables: tuple[TableProof, ...] = ()
-    structure: Structure = Structure()
+    structure: Structure = Structure.model_construct()
     phases_ms: dict[str, int] = Field({})
     restore_seconds: float | None = None
     scratch_bytes: int = 0
@@ -148,7 +148,7 @@ class DrillState(FrozenModel):
     seconds: float = 0.0
     size_bytes: int = 0
     is_whole: bool = False
-    findings: DrillFindings = DrillFindings()
+    findings: DrillFindings = DrillFindings.model_construct()
 
 
 class DrillReport(FrozenModel):
@@ -203,7 +203,7 @@ class DrillReport(FrozenModel):
     objects: tuple[ObjectProof, ...] = ()
     sample: Sample | None = None
     checks: tuple[CheckProof, ...] = ()
-    structure: Structure = Structure()
+    structure: Structure = Structure.model_construct()
     left_out: tuple[str, ...] = ()
     violates_constraints: bool = False
     problems: tuple[str, ...] = ()

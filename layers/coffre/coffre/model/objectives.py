@@ -35,16 +35,24 @@ class Objectives(Document):
     """The objectives of each component; a target's own come first (docs/report.md)."""
 
     database: Objective = Field(
-        default=Objective(), description="Of databases.", examples=[{"rpo_minutes": 60, "rto_minutes": 15}]
+        default=Objective.model_construct(),
+        description="Of databases.",
+        examples=[{"rpo_minutes": 60, "rto_minutes": 15}],
     )
     files: Objective = Field(
-        default=Objective(), description="Of buckets.", examples=[{"rpo_minutes": 120, "rto_minutes": 60}]
+        default=Objective.model_construct(),
+        description="Of buckets.",
+        examples=[{"rpo_minutes": 120, "rto_minutes": 60}],
     )
     settings: Objective = Field(
-        default=Objective(), description="Of settings and secrets.", examples=[{"rpo_minutes": 30, "rto_minutes": 0}]
+        default=Objective.model_construct(),
+        description="Of settings and secrets.",
+        examples=[{"rpo_minutes": 30, "rto_minutes": 0}],
     )
     code: Objective = Field(
-        default=Objective(), description="Of git repositories.", examples=[{"rpo_minutes": 15, "rto_minutes": 0}]
+        default=Objective.model_construct(),
+        description="Of git repositories.",
+        examples=[{"rpo_minutes": 15, "rto_minutes": 0}],
     )
 
     def of_kind(self, kind: TargetKind) -> Objective:

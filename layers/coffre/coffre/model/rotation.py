@@ -66,19 +66,19 @@ class SweepReport(FrozenModel):
     later. `journal` is everything of the journals.
     """
 
-    packs: Amount = Amount()
-    living: Amount = Amount()
+    packs: Amount = Amount.model_construct()
+    living: Amount = Amount.model_construct()
     wasted_bytes: int = 0
     needed_bytes: int = 0
     plaintext_bytes: int = 0
-    records_removed: Amount = Amount()
-    packs_removed: Amount = Amount()
-    waiting: Amount = Amount()
+    records_removed: Amount = Amount.model_construct()
+    packs_removed: Amount = Amount.model_construct()
+    waiting: Amount = Amount.model_construct()
     waits: tuple[str, ...] = ()
-    foreign: Amount = Amount()
+    foreign: Amount = Amount.model_construct()
     foreign_keys: tuple[str, ...] = ()
-    journal: Amount = Amount()
-    journal_removed: Amount = Amount()
+    journal: Amount = Amount.model_construct()
+    journal_removed: Amount = Amount.model_construct()
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -13,11 +13,9 @@ _SPACE: Final = r"[ \t\n\r\f\v]"
 _NAME_START: Final = r"A-Za-z_\x80-\U0010ffff"
 # What an expression is made of as far as its borders go: texts in quotes, names (which may hold dollars), texts in
 # dollar quotes, comments, single characters. A text with backslashes continues in quotes of the next line.
-_TOKEN: Final = re.compile(
-    rf"""[eE]'(?:[^'\\]|''|\\.)*'(?:{_SPACE}*[\n\r]{_SPACE}*'(?:[^'\\]|''|\\.)*')*|'(?:[^']|'')*'|"(?:[^"]|"")*"
-    |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|.""",
-    re.DOTALL | re.VERBOSE,
-)
+_PIECES: Final = rf"""
+    [eE]'(?:[^'\\]|''|\\.)*'(?:{_SPACE}*[\n\r]{_SPACE}*'(?:[^'\\]|''|\\.)*')*|'(?:[^']|'')*'|"(?:[^"]|"")*"
+    |[{_NAME_START}][{_NAME_START}0-9$]*|(\$(?:[{_NAME_START}][{_NAME_START}0-9]*)?\$).*?\1|--|/\*|."""
 
 
 class RowFilter(Document):
@@ -67,8 +65,8 @@ def why_not_an_expression(text: str) -> str | None:
 
     What it means is the server's to say; here it is only made sure that it ends where its parentheses end.
     """
-    depth = 0
-    for found in _TOKEN.finditer(text):
+    depth, token = 0, re.compile(_PIECES, re.DOTALL | re.VERBOSE)  # here: 20 ms of each function's start
+    for found in token.finditer(text):
         piece = found[0]
         if piece in ("--", "/*"):
             return "an expression cannot have comments"

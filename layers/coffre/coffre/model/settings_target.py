@@ -50,19 +50,21 @@ class SettingsTarget(Target):
         examples=[False],
     )
     schedule: Schedule | None = Field(
-        default=Schedule(expression="cron(30 1 * * ? *)"),
+        default=Schedule.model_construct(expression="cron(30 1 * * ? *)"),
         description="When this target is backed up. null: by the template's rules for buckets.",
         examples=[{"expression": "rate(6 hours)"}],
     )
-    limits: ObjectLimits = Field(default=ObjectLimits(), description="What a run may use.", examples=[{"streams": 4}])
+    limits: ObjectLimits = Field(
+        default=ObjectLimits.model_construct(), description="What a run may use.", examples=[{"streams": 4}]
+    )
     drill: BucketDrill = Field(
-        default=BucketDrill(),
+        default=BucketDrill.model_construct(),
         description="How backups are proven. Every value is decrypted and nothing is written; objects 0: no drills.",
         examples=[{"rto_minutes": 30}],
     )
 
     # What the engine of buckets asks of a target.
-    store: ClassVar[ObjectStore] = ObjectStore()
+    store: ClassVar[ObjectStore] = ObjectStore.model_construct()
     attributes: ClassVar[Literal["listed", "compare"]] = "listed"
     attributes_every: ClassVar[int] = 1
 

@@ -101,12 +101,12 @@ class StorageResult(FrozenModel):
 
     scope: StorageScope
     store_secret: str | None = None
-    restored: Objects = Objects()
-    overwritten: Objects = Objects()
-    same: Objects = Objects()
-    left: Objects = Objects()
-    failed: Objects = Objects()
-    deleted: Objects = Objects()
+    restored: Objects = Objects.model_construct()
+    overwritten: Objects = Objects.model_construct()
+    same: Objects = Objects.model_construct()
+    left: Objects = Objects.model_construct()
+    failed: Objects = Objects.model_construct()
+    deleted: Objects = Objects.model_construct()
     examples: dict[StorageOutcome, tuple[str, ...]] = Field({})
     failures: tuple[str, ...] = ()
     failed_lists: tuple[str, ...] = ()

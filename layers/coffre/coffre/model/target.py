@@ -43,18 +43,22 @@ class Target(Document):
         examples=[{"expression": "cron(30 3 * * ? *)", "time_zone": "Europe/Zurich"}],
     )
     retention: Retention = Field(
-        default=Retention(), description="How long backups are kept.", examples=[{"daily_days": 30}]
+        default=Retention.model_construct(), description="How long backups are kept.", examples=[{"daily_days": 30}]
     )
     freshness: Freshness = Field(
-        default=Freshness(), description="When a missing backup is reported.", examples=[{"late_hours": 2}]
+        default=Freshness.model_construct(),
+        description="When a missing backup is reported.",
+        examples=[{"late_hours": 2}],
     )
     objectives: Objective = Field(
-        default=Objective(),
+        default=Objective.model_construct(),
         description="How much may be lost and how long a restore may take. null: as the document says.",
         examples=[{"rpo_minutes": 60}],
     )
     alerts: TargetAlerts = Field(
-        default=TargetAlerts(), description="What counts as unusual.", examples=[{"duration_minutes": 15}]
+        default=TargetAlerts.model_construct(),
+        description="What counts as unusual.",
+        examples=[{"duration_minutes": 15}],
     )
     drill: Drill | BucketDrill
     confirmation: ConfirmationRules | None = Field(

@@ -126,21 +126,21 @@ class VerificationReport(FrozenModel):
     level: Literal[Level.INVENTORY, Level.READ]
     status: Literal[200, 500] = 200
     copy_name: str | None = None
-    stored: Amount = Amount()
+    stored: Amount = Amount.model_construct()
     target: str | None = None
     share: str = "all"
     backups: int = 0
-    packs: Amount = Amount()
+    packs: Amount = Amount.model_construct()
     checksums: int = 0
     checksums_not_kept: int = 0
     entries: int = 0
-    frames: Amount = Amount()
+    frames: Amount = Amount.model_construct()
     living: dict[str, Amount] = Field({})
     examined: tuple[Examined, ...] = ()
     damaged: tuple[DamageReport, ...] = ()
     problems: tuple[Problem, ...] = ()
     lock_problems: tuple[Problem, ...] = ()
-    journal: Amount = Amount()
+    journal: Amount = Amount.model_construct()
     journal_problems: tuple[Problem, ...] = ()
     healthy: dict[str, str | None] = Field({})
     unfinished: str | None = None

@@ -56,7 +56,7 @@ _SAME: Final = {
 }
 
 
-_NO_TARGET: Final = Reason(
+_NO_TARGET: Final = Reason.model_construct(
     code="NO_TARGET",
     standing=Standing.NOT_SAFE,
     targets=(),

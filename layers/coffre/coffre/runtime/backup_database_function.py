@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from coffre.alerts.alert import AlertKind
 from coffre.alerts.anomalies import certificate_expires
@@ -42,11 +42,13 @@ from coffre.runtime.metering import metered
 from coffre.runtime.point_runs import PointRun
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.server_backup import ServerBackup, refuse_server
-from coffre.runtime.spread_backup import SpreadBackup
 from coffre.runtime.spread_planning import SpreadPlanning
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.vault import Committed
+
+if TYPE_CHECKING:
+    from coffre.runtime.spread_backup import SpreadBackup
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class BackupDatabaseFunction:
 
     @property
     def _spread(self) -> SpreadBackup:
+        from coffre.runtime.spread_backup import SpreadBackup  # here, for few backups wait for it
+
         return SpreadBackup(self.services, self.spreads, self._job, watched=self.watched)
 
     @metered

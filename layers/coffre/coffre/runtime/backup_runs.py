@@ -11,7 +11,6 @@ from ulid import ULID
 from coffre.alerts.alert import Alert
 from coffre.alerts.runs import backup_failed
 from coffre.alerts.wording import because
-from coffre.catalog.catalog import Catalog
 from coffre.model.any_target import AnyTarget
 from coffre.model.audit import Actor, AuditResult
 from coffre.model.backup import Backup, Failure, Tier
@@ -20,13 +19,14 @@ from coffre.model.times import parse_span
 from coffre.operations.monitoring.alerting import what_is_safe
 from coffre.operations.runs.admission import Request, Result, RunOutcome
 from coffre.runtime.after_backup import after_backup
+from coffre.runtime.backup_alerts import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.event_bus import AnnouncementError, Announcer
 from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
-from coffre.runtime.function import Edge, LambdaContext, remaining_seconds, utc_now
+from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_next
 from coffre.runtime.observability import count_backup, log_failure
-from coffre.runtime.point_runs import seal_after
+from coffre.runtime.point_parts import seal_after
 
 
 @dataclass(frozen=True)
@@ -151,20 +151,6 @@ class BackupRuns:
                 "notes": result.backup.notes,
             },
         )
-
-
-def report_died(edge: Edge, catalog: Catalog, backup: Backup) -> None:
-    """Report a backup that died without reporting itself: its record is FAILED by now."""
-    if backup.failure is not None:
-        alert = backup_failed(
-            backup.target,
-            backup.failure,
-            backup_id=backup.id,
-            request_id=backup.request_id or "-",
-            safe=what_is_safe(catalog, backup.target),
-            kind=backup.kind,
-        )
-        edge.publish(alert, backup_id=backup.id, target=backup.target)
 
 
 def summary(result: Result) -> dict[str, Any]:

@@ -38,10 +38,9 @@ from coffre.runtime.events.backup import BackupStorageEvent, DoctorEvent, parse_
 from coffre.runtime.events.spread import RangeStepEvent, SpreadStoppedEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.metering import metered
-from coffre.runtime.point_runs import point_of_part, point_of_run, refuse_skipped
+from coffre.runtime.point_parts import point_of_part, point_of_run, refuse_skipped
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.settings_source import open_settings
-from coffre.runtime.spread_ranges import RangesPlanning, SpreadRanges
 from coffre.runtime.start_runs import StartRuns
 from coffre.vault.bucket_progress import BucketProgress, read_progress
 from coffre.vault.codec import FrameEncoder
@@ -49,6 +48,7 @@ from coffre.vault.vault import Committed
 
 if TYPE_CHECKING:
     from coffre.buckets.repositories.reader import RepositoryReader
+    from coffre.runtime.spread_ranges import SpreadRanges
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class BackupStorageFunction:
 
     @property
     def _ranges(self) -> SpreadRanges:
+        from coffre.runtime.spread_ranges import SpreadRanges  # here, for few backups wait for it
+
         def open_job(
             configuration: Configuration, target: ObjectTarget, context: LambdaContext, stopping: threading.Event
         ) -> AbstractContextManager[BucketBackupJob]:
@@ -151,6 +153,8 @@ class BackupStorageFunction:
                 )
                 # Several functions cannot share what the rows of a restore point refer to.
                 if isinstance(target, BucketTarget) and point is None and self._has_machine:
+                    from coffre.runtime.spread_ranges import RangesPlanning  # as above
+
                     actor = self.services.actor(wanted)
                     planning = RangesPlanning(self.services, target, actor, remaining_seconds(context)())
                     job = replace(job, spread=partial(planning.hand_over, job))

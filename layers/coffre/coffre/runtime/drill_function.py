@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from coffre.alerts.alert import Alert
 from coffre.alerts.drills import drill_stopped
@@ -18,8 +18,6 @@ from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
 from coffre.model.words import span
-from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
-from coffre.operations.drill.database import drill
 from coffre.operations.drill.job import DrillJob, Proving
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
@@ -28,7 +26,6 @@ from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.given_server import GivenServer
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
 from coffre.runtime.drill_results import cancelled_summary, record_drill, report_drill, summary
@@ -42,6 +39,9 @@ from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
 from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from coffre.postgres.scratch.given_server import GivenServer
 
 _LOOK: Final = "List the backups: coffre list"
 # Objects that are restored at the same time: requests take the time, not bytes.
@@ -226,6 +226,11 @@ class DrillFunction:
         context: LambdaContext,
         copied: DrilledCopy | None,
     ) -> DrillReport:
+        from coffre.operations.drill.buckets import (
+            StorageDrillJob,
+            drill_storage,
+        )  # here, for no other kind waits for it
+
         named = (target.drill for target in configuration.object_targets if target.name == backup.target)
         job = StorageDrillJob(
             id=running.run.id,
@@ -253,6 +258,8 @@ class DrillFunction:
         context: LambdaContext,
         copied: DrilledCopy | None,
     ) -> DrillReport | DrillState:
+        from coffre.operations.drill.database import drill  # here, for no other kind waits for it
+
         state = None
         if wanted.drill_id is not None:
             which = (wanted.drill_id, wanted.invocation, wanted.state_sha256 or "")

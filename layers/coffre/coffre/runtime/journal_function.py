@@ -25,7 +25,6 @@ from coffre.runtime.events.journal import JournalEvent
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.journal_jobs import JournalJobs, usage_id
-from coffre.runtime.journal_limits import limits_of
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import log_failure
 
@@ -115,6 +114,8 @@ class JournalFunction:
 
     def _report_limits(self, job: JournalJob, options: JournalOptions) -> None:
         """Say once what a journal that begins lacks: not every way to configure one has looked at its server."""
+        from coffre.runtime.journal_limits import limits_of  # here, for no drain waits for it
+
         edge = self.services.edge
         found = limits_of(job, options, edge.logger)
         if found:

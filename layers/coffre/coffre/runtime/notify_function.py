@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _SERVICE: Final = "notify"
-TEST: Final = Message(
+TEST: Final = Message.model_construct(
     kind="TEST",
     severity=Severity.INFO,
     target=EVERY_TARGET,

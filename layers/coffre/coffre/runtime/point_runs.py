@@ -1,4 +1,4 @@
-"""Restore points as the functions take them: what a run of the database starts, and who seals."""
+"""Restore points as the functions take them: what a run of the database starts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import takewhile
 from typing import Any
 
 from ulid import ULID
 
 from coffre.model.backup import NO_POINT, Backup, Failure, Tier
 from coffre.model.configuration import Configuration
-from coffre.model.errors import BackupStateError, CoffreError, EventError, TransientError
+from coffre.model.errors import CoffreError, EventError, TransientError
 from coffre.model.point_options import Point
-from coffre.model.points import UNSEALED_FOR, PartOf, PointRecord
-from coffre.operations.backup_buckets.references import PointOfRun
+from coffre.model.points import PartOf
 from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point
-from coffre.operations.points.seal import seal_point
-from coffre.operations.runs.admission import Result, RunOutcome, gathered_tiers
+from coffre.operations.runs.admission import RunOutcome, gathered_tiers
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.events.backup import BackupDatabaseEvent, BackupStorageEvent, slot_of
+from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import log_failure
-from coffre.vault.points import read_references
+from coffre.runtime.point_parts import seal_earlier
 
 
 @dataclass
@@ -67,7 +64,7 @@ class PointRun:
             point = configuration.point_of(wanted.target or "") if wanted.scheduled_time is not None else None
         if point is None:
             return None
-        services.edge.attempt("points", lambda: _seal_earlier(services, point.name))
+        services.edge.attempt("points", lambda: seal_earlier(services, point.name))
         part_of = PartOf(name=point.name, id=wanted.point_id or str(ULID.from_datetime(utc_now())))
         return cls(services, configuration, point, wanted, part_of)
 
@@ -137,80 +134,3 @@ class PointRun:
         function = self.services.settings.backup_storage_function or "backup-storage"
         start_each(self.services.functions, function, events, "backup")
         self.has_started = True
-
-
-def point_of_part(services: Services, wanted: BackupStorageEvent) -> PointRecord | None:
-    """Return the point that an event's backup of buckets is a part of; None: of none.
-
-    Raises
-    ------
-    EventError
-        `POINT_UNKNOWN`: it was not begun, or this backup is no part of it.
-    """
-    if wanted.point is None or wanted.point_id is None:
-        return None
-    record = services.catalog.points.find(wanted.point_id)
-    part = record.part(wanted.target or "") if record is not None and record.name == wanted.point else None
-    if record is None or part is None or part.backup_id != wanted.backup_id:
-        raise EventError(
-            f'No restore point "{wanted.point}" with this id has this backup of {wanted.target} as a part.',
-            code="POINT_UNKNOWN",
-            hint=f"The backup of the database starts it: coffre backup point {wanted.point}",
-        )
-    return record
-
-
-def point_of_run(services: Services, record: PointRecord) -> PointOfRun:
-    """Return what a backup of buckets needs to know of its point."""
-    store = services.vault.store
-    known = record.references is not None
-    return PointOfRun(
-        part_of=PartOf(name=record.name, id=record.id),
-        taken_at=record.taken_at,
-        references=(lambda after: read_references(store, record.lists, after)) if known else None,
-        listing=record.listing,
-    )
-
-
-def refuse_skipped(result: Result, wanted: BackupStorageEvent) -> Result:
-    """Raise if a part of a point was not taken because another run of the target is in progress: Lambda tries again.
-
-    Raises
-    ------
-    BackupStateError
-        `POINT_PART_SKIPPED`
-    """
-    if wanted.point is not None and result.outcome is RunOutcome.SKIPPED and result.backup.id != wanted.backup_id:
-        raise BackupStateError(
-            f"The backup of {wanted.target} for the restore point {wanted.point} was not taken: {result.reason}.",
-            code="POINT_PART_SKIPPED",
-            hint="Lambda tries it again twice, within minutes. Otherwise take the point again: "
-            f"coffre backup point {wanted.point}",
-        )
-    return result
-
-
-def seal_after(services: Services, backup: Backup) -> None:
-    """Seal the point of a backup that is COMPLETED, if it is the last part. An error is logged: the backup is good."""
-    if backup.point is not None:
-        _seal(services, backup.point)
-
-
-def _seal_earlier(services: Services, name: str) -> None:
-    """Seal points of this name whose last part could not: its function was killed, or the vault did not answer then."""
-    since = utc_now() - UNSEALED_FOR
-    for point in takewhile(lambda one: one.taken_at > since, services.catalog.points.all(name)):
-        if point.sealed_at is None:
-            _seal(services, point.id)
-
-
-def _seal(services: Services, point_id: str) -> None:
-    try:
-        sealed = seal_point(services.catalog, services.vault, point_id, utc_now())
-    except CoffreError as error:
-        log_failure(services.edge.logger, error, point=point_id)
-        return
-    if sealed is not None and sealed.sealed_at is not None:
-        services.edge.logger.info(
-            "restore point sealed", extra={"point": sealed.name, "point_id": sealed.id, "dangling": sealed.dangling}
-        )

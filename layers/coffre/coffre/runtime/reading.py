@@ -12,7 +12,6 @@ from coffre.model.configuration import Configuration
 from coffre.model.copies import Destination
 from coffre.model.errors import BackupStateError, CoffreError, EventError
 from coffre.model.moment import Moment
-from coffre.operations.restore_database.moments import base_for
 from coffre.operations.stored_backup.read_copies import Report, as_read, latest_copied, most_likely_first, reading
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copy_destinations import Opening, open_destination
@@ -129,6 +128,8 @@ class Reading:
 
     def base_for(self, at: Moment, target: str) -> Backup:
         """Return the backup of a target that a moment is made from; raises what `moments.base_for` raises."""
+        from coffre.operations.restore_database.moments import base_for  # here, for only moments need it
+
         catalog, listed = self.services.catalog, self.services.catalog.completed_backups(target)
         backups = [self.backup(one.id) for one in listed]
         if not backups:

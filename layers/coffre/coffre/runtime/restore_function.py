@@ -40,11 +40,7 @@ from coffre.runtime.events.restore import (
 from coffre.runtime.function import LambdaContext, utc_now
 from coffre.runtime.metering import metered
 from coffre.runtime.reading import OpenBackup, Reading
-from coffre.runtime.restore_database_function import DatabaseRestores
 from coffre.runtime.restore_reporter import RestoreReporter, summary
-from coffre.runtime.restore_shares import RestoreShares
-from coffre.runtime.restore_sharing import SharingRestores
-from coffre.runtime.restore_storage_function import StorageRestores
 from coffre.vault.vault import Vault
 
 
@@ -197,7 +193,10 @@ class RestoreFunction:
         def started(restore: Restore) -> None:
             self._reporter.started(restore, wanted, asked.actor)
 
+        # What restores is imported here: each kind waits for its own alone.
         if isinstance(wanted, StorageRestoreEvent):
+            from coffre.runtime.restore_storage_function import StorageRestores
+
             of_objects = StorageRestores(
                 self.services,
                 report_started=started,
@@ -207,6 +206,9 @@ class RestoreFunction:
             )
             decoder = self.services.decoder(found.backup.target)
             return of_objects.restore(found, wanted, asked.restore_id, decoder, context)
+        from coffre.runtime.restore_database_function import DatabaseRestores
+        from coffre.runtime.restore_sharing import SharingRestores
+
         of_databases = DatabaseRestores(
             self.services,
             report_started=started,
@@ -219,6 +221,8 @@ class RestoreFunction:
 
     def _share(self, event: RestoreShareEvent | RestoreStoppedEvent, context: LambdaContext) -> dict[str, Any]:
         """Load a share of the rows of a restore, or end one whose state machine was stopped."""
+        from coffre.runtime.restore_shares import RestoreShares  # here, for no restore waits for it
+
         shares = RestoreShares(self.services, self._reporter.died, self.watched)
         if isinstance(event, RestoreStoppedEvent):
             return shares.settle(event)

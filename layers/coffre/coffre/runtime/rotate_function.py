@@ -21,21 +21,15 @@ from coffre.operations.monitoring.alerting import Review
 from coffre.operations.monitoring.health_checks import review_vault
 from coffre.operations.rotate.rotate import RotateJob, rotate
 from coffre.operations.rotate.rotate_copy import rotate_copy
-from coffre.runtime.api_keys import answer_api_key
 from coffre.runtime.audit import keep_audit
-from coffre.runtime.backup_runs import report_died
+from coffre.runtime.backup_alerts import report_died
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.cancelling import answer_cancel
-from coffre.runtime.configuring import answer_configuration, keep_configuration
-from coffre.runtime.copies import open_copy
-from coffre.runtime.deletion import decide
 from coffre.runtime.environment import Settings
-from coffre.runtime.events.rotate import ApiKeyEvent, ConfigurationEvent, RotateEvent, parse_rotate
+from coffre.runtime.events.rotate import RotateEvent, parse_rotate
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
-from coffre.runtime.holds import answer_hold, resume_holds
+from coffre.runtime.holds import resume_holds
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_rotation, log_failure
-from coffre.runtime.pins import answer_pin
 from coffre.runtime.rotate_copies import review_of_copy, start_copies
 from coffre.runtime.scratch import scratch_directory
 
@@ -61,19 +55,16 @@ class RotateFunction:
 
         with self.services.edge.beginning(context, event):
             wanted = parse_rotate(event)
-        if isinstance(wanted, ConfigurationEvent):
-            return answer_configuration(self.services, wanted, request_id)
-        if isinstance(wanted, ApiKeyEvent):
-            return answer_api_key(self.services, wanted)
+        # What answers the other events is imported here: no rotation waits for it.
         if not isinstance(wanted, RotateEvent):
-            return decide(self.services, wanted, request_id)
+            from coffre.runtime.rotate_answers import answer_other
+
+            return answer_other(self.services, wanted, request_id)
         with self.services.edge.beginning(context, event):
-            if wanted.hold is not None or wanted.release is not None:
-                return answer_hold(self.services, wanted, context).model_dump(mode="json")
-            if wanted.pin is not None or wanted.unpin is not None:
-                return answer_pin(self.services, wanted).model_dump(mode="json")
-            if wanted.cancel is not None:
-                return answer_cancel(self.services, wanted, wanted.cancel).model_dump(mode="json")
+            if wanted.is_of_one:
+                from coffre.runtime.rotate_answers import answer_one
+
+                return answer_one(self.services, wanted, context)
             configuration = self.services.configuration()
             if wanted.target is not None:
                 configuration.target(wanted.target)
@@ -95,11 +86,16 @@ class RotateFunction:
 
     def _rotate(self, configuration: Configuration, wanted: RotateEvent, context: LambdaContext) -> RotationReport:
         destination = configuration.destination(wanted.at) if wanted.at is not None else None
+        vault = self.services.vault
+        if destination is not None:
+            from coffre.runtime.copies import open_copy  # here, for the vault's own rotation does not wait for it
+
+            vault = open_copy(self.services, destination)
         with scratch_directory() as scratch:
             job = RotateJob(
                 id=str(ULID.from_datetime(utc_now())),
                 catalog=self.services.catalog,
-                vault=open_copy(self.services, destination) if destination else self.services.vault,
+                vault=vault,
                 configuration=configuration,
                 scratch=scratch,
                 now=utc_now,
@@ -107,9 +103,10 @@ class RotateFunction:
                 report_died=partial(report_died, self.services.edge, self.services.catalog),
             )
             if destination is not None:
-                source = self.services.vault
-                return rotate_copy(job, destination, source, only=wanted.target, dry_run=wanted.dry_run)
+                return rotate_copy(job, destination, self.services.vault, only=wanted.target, dry_run=wanted.dry_run)
             if wanted.target is None and not wanted.dry_run:
+                from coffre.runtime.configuring import keep_configuration  # as above, for a copy's
+
                 resume_holds(self.services, context)
                 keep_configuration(self.services)
             return rotate(job, only=wanted.target, dry_run=wanted.dry_run, always_sweep=wanted.after is None)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from coffre.alerts.alert import EVERY_TARGET, Alert, AlertKind
-from coffre.alerts.objectives import objective_missed
 from coffre.alerts.runs import backup_overdue
 from coffre.alerts.verification import (
     journal_damaged,
@@ -16,19 +15,14 @@ from coffre.alerts.verification import (
     verify_failed,
 )
 from coffre.catalog.catalog import Catalog
-from coffre.model.any_target import is_gone
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.freshness import Check, Checked, FreshReport
-from coffre.model.objectives import Objective
 from coffre.model.verification import Level, VerificationReport
 from coffre.operations.monitoring.alerting import Review, what_is_safe
 from coffre.policy.freshness import newest_of
-from coffre.policy.objectives import measure, was_good
 from coffre.runtime.events.verify import VerifyEvent
 
-# Longer than a week: what the last day missed is seen of weekly backups too.
-_LOOKED_BACK = timedelta(days=8)
 _KINDS = {Checked.BACKUP: AlertKind.BACKUP_OVERDUE, Checked.VERIFIED: AlertKind.VERIFY_OVERDUE}
 
 
@@ -118,32 +112,3 @@ def _failed(
 
 def _completed(catalog: Catalog, target: str) -> list[Backup]:
     return catalog.completed_backups(target)
-
-
-def review_of_objectives(catalog: Catalog, configuration: Configuration, now: datetime) -> Review:
-    """Return the alerts about objectives that the last day missed; a day without a miss ends one.
-
-    An RTO that is `drill.rto_minutes` is left to the drill, which sends RTO_EXCEEDED.
-    """
-    wanted = {one.name: configuration.objective_of(one) for one in configuration.targets if not is_gone(one)}
-    checked = frozenset((AlertKind.OBJECTIVE_MISSED, name) for name in wanted)
-    if all(one == Objective() for one in wanted.values()):
-        return Review((), checked)
-    drills, rehearsals = catalog.latest.drills_and_rehearsals()
-    by_target: dict[str, list[Backup]] = {}
-    for backup in catalog.backups(since=now - _LOOKED_BACK):
-        by_target.setdefault(backup.target, []).append(backup)
-    alerts = []
-    for target in configuration.targets:
-        if target.name in wanted:
-            drill = drills.get(target.name) if target.drill.rto_minutes is None else None
-            backups = by_target.get(target.name, [])
-            if not any(was_good(one) for one in backups):
-                newest = catalog.newest_good(target.name)
-                backups = [newest] if newest is not None else []
-            measured = measure(
-                wanted[target.name], backups, drill, now, now - timedelta(days=1), rehearsals.get(target.name)
-            )
-            if measured.rpo_missed or measured.rto_missed:
-                alerts.append(objective_missed(target.name, measured, safe=what_is_safe(catalog, target.name)))
-    return Review(tuple(alerts), checked)

@@ -18,16 +18,17 @@ from coffre.operations.monitoring.removed import end_removed
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.policy.configured_since import last_changed
 from coffre.runtime.audit import keep_audit
-from coffre.runtime.backup_runs import report_died
+from coffre.runtime.backup_alerts import report_died
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.copies import open_copy
 from coffre.runtime.function import Edge
 from coffre.runtime.observability import count_fresh
 from coffre.runtime.sources import configurations
 from coffre.runtime.verify_accesses import look_at_accesses
-from coffre.runtime.verify_alerts import review_of_fresh, review_of_objectives
+from coffre.runtime.verify_alerts import review_of_fresh
 from coffre.runtime.verify_copies import report_fresh_copies
 from coffre.runtime.verify_journals import look_at_journals
+from coffre.runtime.verify_objectives import review_of_objectives
 
 _ACTOR: Final = Actor("verify", verified=True)
 

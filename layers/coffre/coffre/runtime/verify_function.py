@@ -23,14 +23,12 @@ from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import CatalogSnapshot, VerifyJob
 from coffre.operations.verify.read_back import read_backup, read_target
 from coffre.runtime.bootstrap import Services
-from coffre.runtime.copies import open_copy
 from coffre.runtime.environment import Settings
 from coffre.runtime.events.verify import VerifyEvent
 from coffre.runtime.function import LambdaContext, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.metering import metered
 from coffre.runtime.observability import count_verification
-from coffre.runtime.report import send_report
 from coffre.runtime.scratch import scratch_directory
 from coffre.runtime.verify_alerts import (
     review_of_damage,
@@ -38,7 +36,6 @@ from coffre.runtime.verify_alerts import (
     review_of_locks,
 )
 from coffre.runtime.verify_copies import look_at_copy, report_copy, start_copies
-from coffre.runtime.verify_fresh import check_fresh
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 
@@ -87,8 +84,12 @@ class VerifyFunction:
             if wanted.level is Level.DOCTOR:
                 return self._ask_doctor(configuration, wanted)
             if wanted.level is Level.REPORT:
+                from coffre.runtime.report import send_report  # here, for no other level waits for it
+
                 return send_report(self.services, configuration, utc_now())
             if wanted.level is Level.FRESH:
+                from coffre.runtime.verify_fresh import check_fresh  # as above
+
                 return check_fresh(self.services, configuration, wanted.target, utc_now(), request_id)
             if wanted.at is not None:
                 return self._verify_copy(configuration, wanted, context)
@@ -155,6 +156,8 @@ class VerifyFunction:
 
     def _verify_copy(self, configuration: Configuration, wanted: VerifyEvent, context: LambdaContext) -> dict[str, Any]:
         """Look at one copy of the vault. No key is needed: what the packs hold was proven in the vault."""
+        from coffre.runtime.copies import open_copy  # here, for the vault's own is not opened so
+
         began = utc_now()
         destination = configuration.destination(wanted.at or "")
         with scratch_directory() as scratch:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.report import PeriodReport
 from coffre.stores.body import sha256_of
 from coffre.stores.store import Store, put_small
 from coffre.vault.layout import report_key, reports_prefix
+
+if TYPE_CHECKING:
+    from coffre.model.report import PeriodReport
 
 _NAME: Final = re.compile(r"drill-[0-7][0-9A-HJKMNP-TV-Z]{25}\.json")
 _LIMIT_BYTES: Final = 64 * 1024 * 1024

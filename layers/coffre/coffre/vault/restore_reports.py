@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 
 from coffre.model.errors import IntegrityError, ObjectMissingError
-from coffre.model.restore_report import RestoreReport
 from coffre.stores.store import Store, put_small
 from coffre.vault.layout import restore_report_key
 from coffre.vault.manifests import MANIFEST_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from coffre.model.restore_report import RestoreReport
 
 
 class RestoreReports:
@@ -30,6 +34,8 @@ class RestoreReports:
         IntegrityError
             `REPORT_DAMAGED`
         """
+        from coffre.model.restore_report import RestoreReport  # here, for few who open a vault read one
+
         try:
             return RestoreReport.model_validate_json(self.store.get(key, limit_bytes=MANIFEST_LIMIT_BYTES))
         except ValidationError as error:

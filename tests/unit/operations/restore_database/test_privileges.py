@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from coffre.operations.restore_database.privileges import NO_ROLE, Privileges
-from coffre.policy.profiles import PROFILES
+from coffre.policy.profiles import all_profiles
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.destination.destination import Destination
 
@@ -19,7 +19,7 @@ def privileges(*, is_superuser: bool = False, member_of: tuple[str, ...] = ()) -
         capabilities=SimpleNamespace(role="app", is_superuser=is_superuser),
         roles=frozenset({"app", "owner", 'Odd "one"'}),
         member_of=frozenset(member_of),
-        profile=PROFILES["supabase"],
+        profile=all_profiles()["supabase"],
     )
     return Privileges(cast("Destination", place), {})
 

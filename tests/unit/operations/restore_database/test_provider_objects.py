@@ -10,11 +10,11 @@ import pytest
 
 from coffre.operations.restore_database.job import Source
 from coffre.operations.restore_database.provider_objects import Fate, fates, with_extensions_placed
-from coffre.policy.profiles import PROFILES
+from coffre.policy.profiles import all_profiles
 from coffre.postgres.archive.reader import Section, TocEntry
 from coffre.postgres.destination.destination import Destination
 
-SUPABASE = PROFILES["supabase"]
+SUPABASE = all_profiles()["supabase"]
 USERS = TocEntry(1, 1259, 101, "TABLE", "users", "auth", "supabase_auth_admin", Section.PRE_DATA)
 
 

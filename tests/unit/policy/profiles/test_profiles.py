@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from coffre.model.provider import Provider
-from coffre.policy.profiles import PROFILES, ProviderFacts, all_signs, detect, is_reserved
+from coffre.policy.profiles import ProviderFacts, all_profiles, all_signs, detect, is_reserved
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -52,8 +52,8 @@ def test_the_configuration_overrides_what_is_recognized() -> None:
 
 
 def test_every_provider_that_can_be_configured_has_a_profile_and_a_document() -> None:
-    assert set(PROFILES) == set(get_args(Provider)) - {"auto"}
-    for profile in PROFILES.values():
+    assert set(all_profiles()) == set(get_args(Provider)) - {"auto"}
+    for profile in all_profiles().values():
         assert (ROOT / profile.docs).is_file()
         assert profile.address.use.endswith(".")
         assert profile.warnings
@@ -78,6 +78,6 @@ def test_other_roles_are_not(name: str) -> None:
 
 
 def test_reasons_are_parts_of_sentences() -> None:
-    for profile in PROFILES.values():
+    for profile in all_profiles().values():
         reasons = [rule.reason for rule in profile.rows.left_out] + list(profile.words.values())
         assert [reason for reason in reasons if re.search(r"[.]$|\n", reason)] == []

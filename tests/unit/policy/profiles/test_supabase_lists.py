@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from coffre.policy.profiles import PROFILES, is_reserved
+from coffre.policy.profiles import all_profiles, is_reserved
 
 LISTS: dict[str, Any] = json.loads((Path(__file__).parent / "supabase_cli.json").read_text(encoding="utf-8"))
-SUPABASE = PROFILES["supabase"]
+SUPABASE = all_profiles()["supabase"]
 # Where Coffre decides otherwise, and why.
 MADE = {
     "supabase_migrations": "the owner's command makes it: a fresh project does not have it",

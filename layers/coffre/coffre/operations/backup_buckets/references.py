@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from coffre.buckets.changes import Compared, ObjectChange, SourceObject
 from coffre.buckets.object_facts import Listed
-from coffre.buckets.source import ObjectSource
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.points import PartOf
 from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.points import Reference
+
+if TYPE_CHECKING:
+    from coffre.buckets.source import ObjectSource
 
 DANGLING = "DANGLING"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coffre.model.backup import Backup
 from coffre.model.database_target import DatabaseTarget
@@ -20,10 +21,12 @@ from coffre.policy.spread import Shape
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children, PostgresTools
 from coffre.postgres.connection.server_facts import ServerFacts
-from coffre.postgres.source.snapshot import Holder
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.history import History
 from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from coffre.postgres.source.snapshot import Holder
 
 
 @dataclass(frozen=True)

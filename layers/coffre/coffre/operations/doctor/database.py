@@ -33,7 +33,7 @@ from coffre.policy.checks.role import Role, Settings, Unreadable
 from coffre.policy.checks.server import Server
 from coffre.policy.checks.time_limit import Provider, Runs, Volume
 from coffre.policy.patterns import schema_pattern, table_pattern
-from coffre.policy.profiles import PROFILES, Profile, detect, fits
+from coffre.policy.profiles import Profile, all_profiles, detect, fits
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.connect import connect, one_line
 from coffre.postgres.connection.provider_facts import read_provider_facts
@@ -148,7 +148,7 @@ class DatabaseLook:
         try:
             return way.profile.journal_plugin
         except CoffreError:  # the server was not reached: what needs it says so
-            return PROFILES[self.target.provider].journal_plugin if self.target.provider != "auto" else "unknown"
+            return all_profiles()[self.target.provider].journal_plugin if self.target.provider != "auto" else "unknown"
 
     def _runs(self) -> Runs:
         read = [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coffre.model.backup import Backup, Progress
 from coffre.model.drill_options import Drill
@@ -15,9 +16,11 @@ from coffre.model.journal_proof import JournalProof
 from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import Runner
 from coffre.postgres.connection.client_tools import Children, PostgresTools
-from coffre.postgres.scratch.given_server import GivenServer
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from coffre.postgres.scratch.given_server import GivenServer
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ulid import ULID
 
 from coffre.buckets.writer import BucketWriter
 from coffre.model.errors import CoffreError, DrillImpossibleError, StoreError
 from coffre.model.manifest import ObjectFacts
-from coffre.operations.drill.findings import Found
 from coffre.vault.layout import SCRATCH, drill_of
+
+if TYPE_CHECKING:
+    from coffre.operations.drill.findings import Found
 
 # A function lives for 15 minutes: what is older is of a drill that died.
 _DEAD_AFTER: Final = timedelta(days=1)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from coffre.model.backup import Progress, Restore, Status
-from coffre.model.restore_report import RestoreReport
+
+if TYPE_CHECKING:
+    from coffre.model.restore_report import RestoreReport
 
 
 def how_to_find_out(restore_id: str) -> str:

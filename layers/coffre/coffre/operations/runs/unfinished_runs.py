@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import BackupStateError, CatalogError
 from coffre.model.kinds import TargetKind
 from coffre.model.words import counted, size
-from coffre.vault.bucket_progress import EarlierRun
 from coffre.vault.history import Unfinished
 from coffre.vault.part_records import HISTORY_FROM
 from coffre.vault.unfinished import count_bytes, read_unfinished
 from coffre.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from coffre.vault.bucket_progress import EarlierRun
 
 # Rotation keeps what they have stored for a day (`operations/rotate`). Its clock may be some minutes ahead.
 KEPT: Final = timedelta(hours=24) - timedelta(minutes=5)

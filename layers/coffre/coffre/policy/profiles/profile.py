@@ -141,12 +141,12 @@ class Profile(Document):
     name: str
     title: str
     checked: date
-    signs: Signs = Signs()
+    signs: Signs = Signs.model_construct()
     address: Address
     reserved_roles: tuple[str, ...] = ()
-    definitions: Definitions = Definitions()
-    rows: Rows = Rows()
-    extensions: Extensions = Extensions()
+    definitions: Definitions = Definitions.model_construct()
+    rows: Rows = Rows.model_construct()
+    extensions: Extensions = Extensions.model_construct()
     settings: dict[str, str] = Field(default={})
     words: dict[str, str] = Field(default={})
     warnings: tuple[str, ...] = ()

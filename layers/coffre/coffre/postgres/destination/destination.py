@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import psycopg2
@@ -14,7 +14,7 @@ import psycopg2.extensions
 from coffre.model.errors import CoffreError, ConnectError, DestinationError
 from coffre.model.manifest import DatabaseContent
 from coffre.model.provider import Provider
-from coffre.policy.profiles import PLAIN, Profile, detect
+from coffre.policy.profiles import Profile, detect, plain
 from coffre.postgres.archive import sql_ascii
 from coffre.postgres.archive.toc import Capabilities
 from coffre.postgres.connection.address import Connection
@@ -51,7 +51,7 @@ class Destination:
     created: bool
     exceptions: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
-    profile: Profile = PLAIN
+    profile: Profile = field(default_factory=plain)
     given: frozenset[str] = frozenset()
     is_marked: bool = False
     is_ours: Callable[[], bool] = lambda: True

@@ -98,9 +98,18 @@ class RotateEvent(SentEvent):
     cancel: Ulid | None = None
     reason: Line | None = None
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether nothing is rotated: this is about one backup or run."""
+        return self._named > 0
+
+    @property
+    def _named(self) -> int:
+        return sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin, self.cancel))
+
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
-        wanted = sum(one is not None for one in (self.hold, self.release, self.pin, self.unpin, self.cancel))
+        wanted = self._named
         if wanted > 1:
             raise ValueError("hold, release, pin, unpin and cancel exclude each other")
         if wanted and (self.target is not None or self.after is not None or self.dry_run):
