@@ -18,7 +18,7 @@ from coffre.model.points import PartOf, PointRecord
 from coffre.operations.backup_buckets.references import PointOfRun
 from coffre.operations.backup_database.job import SnapshotFindings
 from coffre.operations.points.begin import PointJob, begin_point
-from coffre.operations.points.seal import seal_point
+from coffre.operations.points.seal import seal_earlier, seal_point
 from coffre.operations.runs.admission import Result, RunOutcome, gathered_tiers
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
@@ -189,15 +189,21 @@ def refuse_skipped(result: Result, wanted: BackupStorageEvent) -> Result:
 
 
 def seal_after(services: Services, backup: Backup) -> None:
-    """Seal the point of a backup that is COMPLETED, if it is the last part. An error is logged: the backup is good."""
+    """Seal the point of a backup that is COMPLETED, if it is the last part, and earlier ones that wait for it.
+
+    An error is logged: the backup is good, and the next point of this name seals what was left.
+    """
     if backup.point is None:
         return
+    found: list[PointRecord] = []
     try:
         sealed = seal_point(services.catalog, services.vault, backup.point, utc_now())
+        if sealed is not None and sealed.sealed_at is not None:
+            found = [sealed]
+            found += seal_earlier(services.catalog, services.vault, sealed, utc_now())
     except CoffreError as error:
         log_failure(services.edge.logger, error, target=backup.target, backup_id=backup.id, point=backup.point)
-        return
-    if sealed is not None and sealed.sealed_at is not None:
+    for one in found:
         services.edge.logger.info(
-            "restore point sealed", extra={"point": sealed.name, "point_id": sealed.id, "dangling": sealed.dangling}
+            "restore point sealed", extra={"point": one.name, "point_id": one.id, "dangling": one.dangling}
         )
