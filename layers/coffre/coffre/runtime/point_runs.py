@@ -70,7 +70,7 @@ class PointRun:
         return cls(services, configuration, point, wanted, part_of)
 
     def in_snapshot(
-        self, connection: Connection, children: Children, backup: Backup, snapshot: str
+        self, connection: Connection, children: Children, backup: Backup, snapshot: str, taken_at: datetime
     ) -> SnapshotFindings:
         """Begin the point, and start the backups of its buckets. What fails here does not fail the database's."""
         parts = {name: str(ULID.from_datetime(utc_now())) for name in self.point.buckets}
@@ -83,7 +83,7 @@ class PointRun:
             children=children,
             vault=self.services.vault,
             catalog=self.services.catalog,
-            now=utc_now,
+            taken_at=taken_at,
         )
         try:
             begun = begin_point(job, backup, snapshot)
