@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.contract.weed import OWNER, Weed
@@ -18,6 +19,8 @@ from tests.integration.vault_copies import command_in, copy_vault, files_of, wit
 from coffre.model.backup import Status, Tier
 from coffre.model.errors import CoffreError, EventError
 from coffre.operations.admin.catalog_rebuild import ADDED, rebuild
+from coffre.operations.backup_database.job import BackupPlan
+from coffre.operations.backup_database.plan import make_plan
 from coffre.operations.points.find import whole_points
 from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.postgres.source.object_references import supabase_query
@@ -160,7 +163,16 @@ def test_without_versions_what_is_gone_comes_from_the_backup_before_or_is_named(
     assert all(entry.object is not None and entry.object.dangling is None for entry in scene.entries(again).values())
 
 
-def test_a_point_is_sealed_in_the_vault_and_the_catalog(scene: PointScene, documents: Documents) -> None:
+def test_a_point_is_sealed_in_the_vault_and_the_catalog(
+    scene: PointScene, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[datetime] = []
+
+    def planning(*arguments: Any) -> BackupPlan:
+        planned.append(datetime.now(UTC))
+        return make_plan(*arguments)
+
+    monkeypatch.setattr("coffre.operations.backup_database.plan.make_plan", planning)
     point_id = "01" + "K9X" + "0" * 20 + "1"
     scene.backup_database(point="shop", point_id=point_id)
     [(function, event)] = scene.invoked.events
@@ -168,6 +180,7 @@ def test_a_point_is_sealed_in_the_vault_and_the_catalog(scene: PointScene, docum
     assert (event["target"], event["point"], event["point_id"]) == ("files", "shop", point_id)
     begun = scene.newest()
     assert (begun.id, begun.sealed_at) == (point_id, None)
+    assert begun.taken_at <= planned[0], "a plan can take minutes, in which objects are replaced"
     vault = scene.coffre.backup_function().services.vault
     assert [reference.key for reference in read_references(vault.store, begun.lists)] == ["changed", "deleted", "kept"]
     assert read_seal(vault.store, "shop", point_id) is None

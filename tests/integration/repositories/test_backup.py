@@ -162,7 +162,7 @@ def test_bundles_are_those_of_git(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_objects_of_lfs_are_stored_once_and_come_back(
-    scene: Scene, command: Callable[..., Said], tmp_path: Path
+    scene: Scene, command: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small, lost = b"small", b"lost"
     web = scene.forge.make(
@@ -183,6 +183,15 @@ def test_objects_of_lfs_are_stored_once_and_come_back(
     assert {one.partition(":")[0] for one in unread(scene, first)} == {f"lfs/{ids[small]}", f"lfs/{ids[lost]}"}
     assert any("LFS" in one for one in first.exceptions)
 
+    before = scene.forge.make("acme/before", files={})
+    kept = dict(scene.forge.lfs)
+    monkeypatch.setenv("FORGE_TOKEN", TOKEN)
+    in_part = command("--name", web.name, "--to", before.url, "--token-env", "FORGE_TOKEN")
+    assert (in_part.status, before.refs()) == (4, web.refs())
+    assert f"not in the backup: lfs/{ids[lost]}" in in_part.out
+    scene.forge.lfs.clear()
+    scene.forge.lfs |= kept
+
     scene.forge.lfs |= {ids[small]: small, ids[lost]: lost}
     second = scene.backup()
 
@@ -197,12 +206,8 @@ def test_objects_of_lfs_are_stored_once_and_come_back(
 
     new = scene.forge.make("acme/new", files={})
     scene.forge.lfs.clear()
-    os.environ["FORGE_TOKEN"] = TOKEN
-    try:
-        pushed = command("--name", web.name, "--to", new.url, "--token-env", "FORGE_TOKEN")
-        again = command("--name", web.name, "--to", new.url, "--token-env", "FORGE_TOKEN")
-    finally:
-        del os.environ["FORGE_TOKEN"]
+    pushed = command("--name", web.name, "--to", new.url, "--token-env", "FORGE_TOKEN")
+    again = command("--name", web.name, "--to", new.url, "--token-env", "FORGE_TOKEN")
     assert pushed.status == 0, pushed.err
     assert new.refs() == web.refs()
     assert scene.forge.lfs == {oid: content for content, oid in ids.items()}

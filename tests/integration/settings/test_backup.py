@@ -173,6 +173,16 @@ def test_a_file_stays_until_another_is_handed_in_or_it_is_forgotten(scene: Setti
         scene.backup(forget=[".env"])
 
 
+def test_a_file_stays_when_the_newest_backup_cannot_be_read(scene: SettingsScene) -> None:
+    scene.backup({"web/.env": DOTENV})
+    damaged = scene.backup()
+    scene.coffre.put_object(damaged.manifest_key or "", b"{}")
+
+    after = scene.backup()
+
+    assert (scene.values(after)["files/web/.env"], after.exceptions) == (DOTENV, ())
+
+
 def test_a_file_whose_keys_changed_has_to_be_handed_in_again(scene: SettingsScene) -> None:
     scene.backup({".env": b"A=1"})
     identity = new_identity()

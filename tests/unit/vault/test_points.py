@@ -107,3 +107,19 @@ def test_a_seal_of_another_point_is_refused(store: DirectoryStore, tmp_path: Pat
 
     with pytest.raises(IntegrityError, match="another point's"):
         read_seal(store, "blog", ID)
+
+
+def test_a_seal_that_cannot_be_read_hides_no_other_point(store: DirectoryStore, tmp_path: Path) -> None:
+    damaged = point(point_id="01K9X000000000000000000002")
+    for one in (point(), damaged):
+        write_seal(store, one)
+    file = tmp_path / "vault/v1/points/shop" / f"{damaged.id}.json"
+    file.write_bytes(file.read_bytes()[:-5])
+
+    points = SealedPoints(store)
+    assert list(points.all()) == [point()]
+    assert list(points.problems) == [damaged.id]
+    assert "POINT_DAMAGED" in points.problems[damaged.id]
+    assert points.find(ID) == point()
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        points.find(damaged.id)

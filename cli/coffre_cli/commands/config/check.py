@@ -80,9 +80,15 @@ def _secrets(configuration: Configuration) -> Iterator[str]:
         yield database.secret
         if database.tls.ca and database.tls.ca.startswith("secret:"):
             yield database.tls.ca.removeprefix("secret:")
-    for bucket in configuration.buckets:
-        if bucket.store.secret:
-            yield bucket.store.secret
+    stores: tuple[object, ...] = (
+        *(one.store for one in configuration.buckets),
+        *(one.store for one in configuration.copies),
+    )
+    named = [getattr(one, "secret", None) for one in stores]
+    for target in configuration.repositories:
+        named += [one.secret for one in target.repositories] + [one.secret for one in target.organisations]
+    named += [configuration.console.client_secret if configuration.console else None]
+    yield from filter(None, named)
 
 
 def _state(deployed: DeployedStack, name: str) -> str:

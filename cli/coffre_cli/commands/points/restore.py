@@ -131,7 +131,10 @@ def _whole_point(place: Place, wanted: str, source: str | None) -> PointRecord:
 
     if source in (None, VAULT) or isinstance(place, StandaloneVault):
         point = find_point(place.catalog, wanted)
-        _, missing = state_of(place, point)
+        state, why = state_of(place, point)
+        missing = why if state == "not whole" else []
+        for damage in why if state == "damaged" else ():
+            remark(f"The restore point {point.id}: {damage}")
     else:
         in_copy = partial(missing_in_copy, place.catalog, source=source)
         point = find_point(place.catalog, wanted, in_copy)

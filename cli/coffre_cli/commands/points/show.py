@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from coffre.model.words import counted
 from coffre_cli.place import Place
-from coffre_cli.screen import age, print_json, print_table, say, say_command
+from coffre_cli.screen import age, print_json, print_table, remark, say, say_command
+from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
     from coffre.model.points import PointRecord
@@ -23,6 +24,9 @@ def list_points(place: Place, name: str | None, limit: int, *, as_json: bool) ->
     if as_json:
         print_json([point_json(place, point) for point in found])
         return
+    if isinstance(place, StandaloneVault):
+        for why in place.catalog.points.problems.values():
+            remark(why)
     if not found:
         say(f"No restore points{f' of {name}' if name else ''} yet. docs/points.md shows how one is configured.")
         return
@@ -50,13 +54,16 @@ def find_shown(place: Place, text: str) -> PointRecord | None:
 
 
 def state_of(place: Place, point: PointRecord) -> tuple[str, list[str]]:
-    """Return `whole`, or `not whole`, and why."""
-    from coffre.operations.points.find import missing_parts
+    """Return `whole`, `not whole`, or `damaged` (which can be restored by its id), and why."""
+    from coffre.operations.points.find import damaged_parts, missing_parts
 
     missing = missing_parts(place.catalog, point)
     if point.sealed_at is None and not missing:
         missing = ["it is not sealed yet"]
-    return ("not whole" if missing else "whole"), missing
+    if missing:
+        return "not whole", missing
+    damaged = damaged_parts(place.catalog, point)
+    return ("damaged" if damaged else "whole"), damaged
 
 
 def point_json(place: Place, point: PointRecord) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def show_point(place: Place, point: PointRecord, *, as_json: bool) -> None:
         say(f"  part      {part.backup_id} of {part.target}")
     say(f"  rows      {references_line(point)}")
     show_dangling(dangling)
-    if state == "whole":
+    if state != "not whole":
         say("To restore it:")
         say_command(f"coffre restore point {point.id} --to postgresql://USER@HOST/NEW --to-bucket BUCKET")
 

@@ -154,8 +154,12 @@ def _show(chosen: Sequence[StoredRepository], *, as_json: bool) -> None:
     for one in chosen:
         lfs = f", {counted(len(one.lfs), 'LFS object')}" if one.lfs else ""
         say(f"{visible(one.name)}: {counted(len(one.refs), 'ref')}, {size(one.size_bytes)}{lfs}")
-        for unread in one.unread:
-            say(f"  not in the backup: {visible(unread)}", style="red")
+        _show_unread(one)
+
+
+def _show_unread(one: StoredRepository) -> None:
+    for unread in one.unread:
+        say(f"  not in the backup: {visible(unread)}", style="red")
 
 
 def _clone_all(found: _Found, output: Path, *, as_json: bool) -> None:
@@ -218,6 +222,7 @@ def _push(found: _Found, remote: Remote, *, as_json: bool) -> None:
                 "lfs": pushed.lfs,
                 "left_out": pushed.left_out,
                 "refused": dict(pushed.refused),
+                "unread": one.unread,
             }
         )
     else:
@@ -226,5 +231,8 @@ def _push(found: _Found, remote: Remote, *, as_json: bool) -> None:
             say(f"{counted(pushed.left_out, 'ref')} of pull requests were left out: forges refuse them.")
         for name, why in pushed.refused.items():
             say(f"{visible(name)} was refused: {visible(why)}", style="red")
+        _show_unread(one)
     if pushed.refused:
         raise typer.Exit(Exit.FAILED)
+    if one.unread:
+        raise typer.Exit(Exit.EXCEPTIONS)

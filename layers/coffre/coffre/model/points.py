@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final, Literal
+from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
 from coffre.model.document import FrozenModel
 from coffre.model.kinds import TargetKind
-
-UNSEALED_FOR: Final = timedelta(days=2)
-"""After this a point that is not sealed is given up: the next run of its database can still seal it."""
 
 
 class PartOf(FrozenModel):

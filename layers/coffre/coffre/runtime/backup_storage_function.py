@@ -30,6 +30,7 @@ from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ThreadRunner
 from coffre.operations.runs.run import Paused, Run, Spread
 from coffre.operations.runs.unfinished_runs import UnfinishedRun, find_unfinished, reopened
+from coffre.operations.stored_backup.readable_backup import newest_readable
 from coffre.runtime.backup_runs import BackupRuns
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.credentials import keys_from
@@ -215,13 +216,15 @@ class BackupStorageFunction:
         """Return the backup to compare with: for a continued run, the one that it began with.
 
         Settings always have one: it has the files that were handed in. So do repositories: what cannot be read is kept.
+        If the newest of them cannot be read, an older one has these.
         """
+        catalog = self.services.catalog
+        if begun is None and not isinstance(target, BucketTarget):
+            return newest_readable(catalog, self.services.vault, target.name)
         if begun is None:
-            is_alone = full and isinstance(target, BucketTarget)
-            latest = self.services.catalog.latest_completed
-            return None if is_alone else latest(target.name, damaged_too=True, safety_too=True)
+            return None if full else catalog.latest_completed(target.name, damaged_too=True, safety_too=True)
         try:
-            return self.services.catalog.get_backup(begun.previous) if begun.previous else None
+            return catalog.get_backup(begun.previous) if begun.previous else None
         except BackupStateError:
             return None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
-
 from coffre.model.backup import Backup
 from coffre.model.errors import BackupStateError, CoffreError, EventError
-from coffre.model.points import UNSEALED_FOR, PartOf, PointRecord
+from coffre.model.points import PartOf, PointRecord
 from coffre.operations.backup_buckets.references import PointOfRun
-from coffre.operations.points.seal import seal_point
+from coffre.operations.points.seal import seal_earlier, seal_point
 from coffre.operations.runs.admission import Result, RunOutcome
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.events.backup import BackupStorageEvent
@@ -70,25 +68,23 @@ def refuse_skipped(result: Result, wanted: BackupStorageEvent) -> Result:
 
 def seal_after(services: Services, backup: Backup) -> None:
     """Seal the point of a backup that is COMPLETED, if it is the last part. An error is logged: the backup is good."""
-    if backup.point is not None:
-        _seal(services, backup.point)
-
-
-def seal_earlier(services: Services, name: str) -> None:
-    """Seal points of this name whose last part could not: its function was killed, or the vault did not answer then."""
-    since = utc_now() - UNSEALED_FOR
-    for point in takewhile(lambda one: one.taken_at > since, services.catalog.points.all(name)):
-        if point.sealed_at is None:
-            _seal(services, point.id)
-
-
-def _seal(services: Services, point_id: str) -> None:
+    if backup.point is None:
+        return
     try:
-        sealed = seal_point(services.catalog, services.vault, point_id, utc_now())
+        sealed = seal_point(services.catalog, services.vault, backup.point, utc_now())
     except CoffreError as error:
-        log_failure(services.edge.logger, error, point=point_id)
+        log_failure(services.edge.logger, error, target=backup.target, backup_id=backup.id, point=backup.point)
         return
     if sealed is not None and sealed.sealed_at is not None:
-        services.edge.logger.info(
-            "restore point sealed", extra={"point": sealed.name, "point_id": sealed.id, "dangling": sealed.dangling}
-        )
+        _log_sealed(services, sealed)
+
+
+def seal_left(services: Services, name: str) -> None:
+    """Seal points of this name whose last part could not: its function was killed, or the vault did not answer then."""
+    for point in seal_earlier(services.catalog, services.vault, name, utc_now()):
+        _log_sealed(services, point)
+
+
+def _log_sealed(services: Services, point: PointRecord) -> None:
+    about = {"point": point.name, "point_id": point.id, "dangling": point.dangling}
+    services.edge.logger.info("restore point sealed", extra=about)

@@ -25,7 +25,7 @@ from coffre.runtime.events.backup import BackupDatabaseEvent, slot_of
 from coffre.runtime.function import utc_now
 from coffre.runtime.invocations import start_each
 from coffre.runtime.observability import log_failure
-from coffre.runtime.point_parts import seal_earlier
+from coffre.runtime.point_parts import seal_left
 
 
 @dataclass
@@ -64,12 +64,12 @@ class PointRun:
             point = configuration.point_of(wanted.target or "") if wanted.scheduled_time is not None else None
         if point is None:
             return None
-        services.edge.attempt("points", lambda: seal_earlier(services, point.name))
+        services.edge.attempt("points", lambda: seal_left(services, point.name))
         part_of = PartOf(name=point.name, id=wanted.point_id or str(ULID.from_datetime(utc_now())))
         return cls(services, configuration, point, wanted, part_of)
 
     def in_snapshot(
-        self, connection: Connection, children: Children, backup: Backup, snapshot: str
+        self, connection: Connection, children: Children, backup: Backup, snapshot: str, taken_at: datetime
     ) -> SnapshotFindings:
         """Begin the point, and start the backups of its buckets. What fails here does not fail the database's."""
         parts = {name: str(ULID.from_datetime(utc_now())) for name in self.point.buckets}
@@ -82,7 +82,7 @@ class PointRun:
             children=children,
             vault=self.services.vault,
             catalog=self.services.catalog,
-            now=utc_now,
+            taken_at=taken_at,
         )
         try:
             begun = begin_point(job, backup, snapshot)

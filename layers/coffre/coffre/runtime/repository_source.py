@@ -60,7 +60,7 @@ def open_repositories(
         found = [Wanted(one.address, credentials(one.secret)) for one in target.repositories]
         for organisation in target.organisations:
             opener = credentials(organisation.secret)
-            own = [Wanted(one, opener) for one in repositories_of(organisation, opener, wire)]
+            own = [Wanted(one, opener) for one in repositories_of(organisation, opener, wire, reader.miss)]
             if not own:
                 reader.miss(f"No repository of {organisation.name} at {organisation.server} fits the configuration.")
             found += own

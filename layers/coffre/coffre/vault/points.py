@@ -19,7 +19,7 @@ from coffre.model.errors import IntegrityError, ObjectMissingError
 from coffre.model.points import PointRecord, ReferenceList
 from coffre.stores.store import Store, put_new
 from coffre.vault.entry_lines import lines_of
-from coffre.vault.layout import POINTS, point_key, point_list_key, point_of
+from coffre.vault.layout import POINTS, PointKey, point_key, point_list_key, point_of
 
 # Compressed: some 100,000 references. Readers take 64 MiB.
 _FILE_BYTES: Final = 4 * 1024 * 1024
@@ -143,21 +143,39 @@ def read_seal(store: Store, name: str, point_id: str) -> PointRecord | None:
 
 
 class SealedPoints:
-    """The restore points of a vault alone: the sealed ones. It answers as the catalog's `Points` does."""
+    """The restore points of a vault alone: the sealed ones. It answers as the catalog's `Points` does.
+
+    Attributes
+    ----------
+    problems
+        Why seals cannot be read, by the ids of their points; only of those that were looked at.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.problems: dict[str, str] = {}
 
     def all(self, name: str | None = None) -> Iterator[PointRecord]:
-        """Yield the points of one name, or all, the newest first; raises what `read_seal` raises."""
-        keys = [key for info in self._store.list(POINTS) if (key := point_of(info.key)) is not None and key.is_seal]
-        for key in sorted(keys, key=lambda key: key.id, reverse=True):
-            if name in (None, key.name) and (point := read_seal(self._store, key.name, key.id)) is not None:
+        """Yield the points of one name, or all, the newest first: one that cannot be read hides no other."""
+        for key in self._seals():
+            if name not in (None, key.name):
+                continue
+            try:
+                point = read_seal(self._store, key.name, key.id)
+            except IntegrityError as error:
+                self.problems[key.id] = f"{error.message} [{error.code}]"
+                continue
+            if point is not None:
                 yield point
 
     def find(self, point_id: str) -> PointRecord | None:
-        """Return the point with this id."""
-        return next((point for point in self.all() if point.id == point_id), None)
+        """Return the point with this id; raises what `read_seal` raises."""
+        key = next((key for key in self._seals() if key.id == point_id), None)
+        return read_seal(self._store, key.name, key.id) if key is not None else None
+
+    def _seals(self) -> list[PointKey]:
+        keys = [key for info in self._store.list(POINTS) if (key := point_of(info.key)) is not None and key.is_seal]
+        return sorted(keys, key=lambda key: key.id, reverse=True)
 
 
 def _line(reference: Reference) -> bytes:

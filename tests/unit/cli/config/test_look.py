@@ -70,6 +70,37 @@ def test_check_live_looks_for_the_secrets_and_reads_none(coffre: Coffre, scene: 
     assert "hunter2" not in said.out + said.err
 
 
+def test_check_live_looks_for_the_secrets_of_every_kind(coffre: Coffre, scene: Scene) -> None:
+    names = {
+        "bucket": "coffre/storage/r2",
+        "repository": "coffre/repository/one",
+        "organisation": "coffre/repository/all",
+        "copy": "coffre/copies/gcs",
+    }
+    document = scene.document(
+        targets=[
+            *scene.template["targets"],
+            {
+                "name": "files",
+                "kind": "bucket",
+                "store": {"endpoint": "https://r2.example.com", "secret": names["bucket"]},
+                "buckets": [{"name": "files"}],
+            },
+            {
+                "name": "code",
+                "kind": "repository",
+                "repositories": [{"url": "https://git.example.com/a/b.git", "secret": names["repository"]}],
+                "organisations": [{"forge": "github", "name": "acme", "secret": names["organisation"]}],
+            },
+        ],
+        copies=[{"name": "offsite", "store": {"type": "gcs", "bucket": "acme-copy", "secret": names["copy"]}}],
+    )
+
+    said = coffre("config", "check", "-", "--live", "--json", stdin=json.dumps(document))
+
+    assert said.json()["secrets"] == dict.fromkeys(("coffre/database/shop", *names.values()), "does not exist")
+
+
 def test_differences_are_shown_in_words_and_lines(coffre: Coffre, scene: Scene, tmp_path: Path) -> None:
     assert coffre("config", "diff").status == 1, "no version was written"
     scene.write(vault_quota_bytes=1)

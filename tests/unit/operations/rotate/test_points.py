@@ -119,9 +119,9 @@ def test_when_no_rule_keeps_a_part_all_go_and_the_point_with_them(scene: Scene) 
     assert made.id not in str(left)
 
 
-def test_the_lists_of_a_point_that_was_never_sealed_go_after_two_days(scene: Scene) -> None:
+def test_the_lists_of_a_point_that_was_never_sealed_go_after_a_day(scene: Scene) -> None:
     newer_ones(scene)
-    for age in (1.5, 2.5):
+    for age in (0.5, 1.5):
         point_id = str(ULID.from_datetime(NOW - timedelta(days=age)))
         lists = write_references(scene.vault.store, "shop", point_id, [Reference("photos/cat.jpg")])
         taken_at = NOW - timedelta(days=age)
@@ -130,7 +130,7 @@ def test_the_lists_of_a_point_that_was_never_sealed_go_after_two_days(scene: Sce
     scene.rotate()
 
     [left] = scene.vault.store.list("v1/points/")
-    assert str(ULID.from_datetime(NOW - timedelta(days=1.5)))[:10] in left.key
+    assert str(ULID.from_datetime(NOW - timedelta(days=0.5)))[:10] in left.key
 
 
 def test_of_a_target_that_is_not_configured_any_more_a_part_keeps_the_others(scene: Scene) -> None:

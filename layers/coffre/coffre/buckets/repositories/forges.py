@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,8 +19,15 @@ _PAGE: Final = 100
 _MOST_PAGES: Final = 500  # GitLab ends numbered pages after 50,000 projects
 
 
-def repositories_of(organisation: Organisation, credentials: Credentials, wire: Wire) -> Iterator[RepositoryAddress]:
+def repositories_of(
+    organisation: Organisation, credentials: Credentials, wire: Wire, miss: Callable[[str], None]
+) -> Iterator[RepositoryAddress]:
     """Yield the repositories that belong to a backup. URLs of the answer are not used: only names are.
+
+    Parameters
+    ----------
+    miss
+        Gets a sentence about each one that cannot be backed up because of its name.
 
     Raises
     ------
@@ -38,9 +45,11 @@ def repositories_of(organisation: Organisation, credentials: Credentials, wire: 
         if (is_archived and not organisation.archived) or (is_fork and not organisation.forks):
             continue
         try:
-            yield organisation.address_of(path)
-        except ValueError:
-            raise _strange(what, f"It names {visible(path[:100])}.") from None
+            address = organisation.address_of(path)
+        except ValueError as error:
+            miss(f"{visible(path[:100])} is not in this backup, because of its name: its URL {error}.")
+            continue
+        yield address
 
 
 def _facts(organisation: Organisation, item: Any, what: str) -> tuple[str, bool, bool]:

@@ -75,12 +75,16 @@ def rebuild(
 
 
 def _rebuild_points(catalog: Catalog, vault: Vault, *, dry_run: bool) -> Iterator[Rebuilt]:
-    """Add a record for every sealed restore point that has none: `target` is its name, `backup_id` its own id."""
+    """Add a record for every sealed restore point that has none: `target` is its name, `backup_id` its own id.
+
+    A point that the catalog knows as begun alone is sealed in it too: the seal is in the vault.
+    """
     for info in vault.store.list(POINTS):
         key = point_of(info.key)
         if key is None or not key.is_seal:
             continue
-        if catalog.points.find(key.id) is not None:
+        known = catalog.points.find(key.id)
+        if known is not None and known.sealed_at is not None:
             yield Rebuilt(key.name, key.id, KNOWN)
             continue
         try:

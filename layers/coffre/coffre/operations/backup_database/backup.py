@@ -88,7 +88,7 @@ def _read(job: DatabaseBackupJob, run: Run, present: PresentCatalog) -> tuple[Ba
             holder, plan = open_snapshot_and_plan(job, run, present, stack, lock_first)
             if job.in_snapshot is not None:
                 run.meter.begin("references")
-                found = job.in_snapshot(run.backup, plan.snapshot)
+                found = job.in_snapshot(run.backup, plan.snapshot, plan.taken_at or job.now())
                 plan = replace(
                     plan,
                     part_of=found.part_of,

@@ -52,8 +52,8 @@ class DatabaseBackupJob:
 
     `unfinished` are the runs since `previous` that did not finish, the newest first; `recorder` keeps what this run
     stores for the next one, in case it does not finish.
-    `in_snapshot` is called once with the backup and its exported snapshot, before the rows are read. Without
-    `spreading` this process does all of the work, however long it takes.
+    `in_snapshot` is called once with the backup, its exported snapshot and when that was taken, before the rows are
+    read. Without `spreading` this process does all of the work, however long it takes.
     """
 
     target: DatabaseTarget
@@ -70,7 +70,7 @@ class DatabaseBackupJob:
     previous: Backup | None = None
     unfinished: tuple[UnfinishedRun, ...] = ()
     recorder: PartRecorder | None = None
-    in_snapshot: Callable[[Backup, str], SnapshotFindings] | None = None
+    in_snapshot: Callable[[Backup, str, datetime], SnapshotFindings] | None = None
     spreading: Spreading | None = None
 
 
@@ -91,7 +91,7 @@ class BackupPlan:
     """What will be read, in which snapshot, and what may be stored already.
 
     `division` says that several functions take the backup. `roots` are the tables through which rows of partitions have
-    to be loaded, by the partition's oid.
+    to be loaded, by the partition's oid. `taken_at` is when the snapshot was taken, before the plan was made.
     """
 
     backup: Backup
@@ -112,3 +112,4 @@ class BackupPlan:
     notes: tuple[str, ...] = ()
     division: Division | None = None
     journal: JournalBase | None = None
+    taken_at: datetime | None = None

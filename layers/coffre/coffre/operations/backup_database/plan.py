@@ -65,8 +65,9 @@ def open_snapshot_and_plan(
                         for_journal=_is_base(job),
                     )
                 )
+                taken_at = job.now()
                 holding.enter_context(yielding_locks(present, run.watch, keep_alive=holder.keep_alive))
-                plan = make_plan(job, run.backup, holder, present)
+                plan = replace(make_plan(job, run.backup, holder, present), taken_at=taken_at)
                 holder.end_planning()
             except TransientError as error:
                 if attempt == _PLAN_ATTEMPTS:

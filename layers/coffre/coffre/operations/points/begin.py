@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -30,7 +30,8 @@ _BUCKETS_COUNTED: Final = 1_000
 class PointJob:
     """What is needed to begin a point.
 
-    `parts` are the ids that the backups of the buckets will have, by their targets.
+    `parts` are the ids that the backups of the buckets will have, by their targets. `taken_at` is when the database's
+    snapshot was taken.
     """
 
     point: Point
@@ -41,7 +42,7 @@ class PointJob:
     children: Children
     vault: Vault
     catalog: Catalog
-    now: Callable[[], datetime]
+    taken_at: datetime
 
 
 @dataclass
@@ -65,7 +66,7 @@ def begin_point(job: PointJob, backup: Backup, snapshot: str) -> Begun:
     CoffreError
         There is no point. The backup of the database does not depend on it.
     """
-    point, taken_at = job.point, job.now()
+    point = job.point
     seen: Counter[str] = Counter()
     lists = None
     if point.objects is not None:
@@ -81,7 +82,7 @@ def begin_point(job: PointJob, backup: Backup, snapshot: str) -> Begun:
     record = PointRecord(
         id=job.part_of.id,
         name=point.name,
-        taken_at=taken_at,
+        taken_at=job.taken_at,
         parts=(
             PointPart(target=backup.target, kind=TargetKind.DATABASE, backup_id=backup.id),
             *(

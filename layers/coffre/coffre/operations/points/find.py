@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.copies import CopyStatus
-from coffre.model.errors import BackupStateError, TargetUnknownError
+from coffre.model.errors import BackupStateError, IntegrityError, TargetUnknownError
 from coffre.model.points import PointRecord
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.vault import Vault
@@ -32,17 +32,17 @@ class PointCatalog(Protocol):
 
 
 def find_backup(catalog: PointCatalog, backup_id: str) -> Backup | None:
-    """Return a backup's record, if there is one."""
+    """Return a backup's record, if there is one that can be read."""
     try:
         return catalog.get_backup(backup_id)
-    except BackupStateError:
+    except (BackupStateError, IntegrityError):
         return None
 
 
 def whole_points(catalog: PointCatalog, name: str | None = None) -> Iterator[PointRecord]:
-    """Yield the points that can be restored, the newest first: sealed ones whose backups are all COMPLETED."""
+    """Yield the points that are whole, the newest first: sealed ones whose backups are all COMPLETED and healthy."""
     for point in catalog.points.all(name):
-        if point.sealed_at is not None and not missing_parts(catalog, point):
+        if point.sealed_at is not None and not missing_parts(catalog, point) and not damaged_parts(catalog, point):
             yield point
 
 
@@ -50,10 +50,27 @@ def missing_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
     """Return what prevents that a point is restored: a sentence for each of its backups that is not COMPLETED."""
     said = []
     for part in point.parts:
-        backup = find_backup(catalog, part.backup_id)
-        if backup is None or backup.status is not Status.COMPLETED:
-            said.append(f"the backup {part.backup_id} of {part.target} is {backup.status if backup else 'not begun'}")
+        which = f"the backup {part.backup_id} of {part.target}"
+        try:
+            backup = catalog.get_backup(part.backup_id)
+        except BackupStateError:
+            said.append(f"{which} is not begun")
+        except IntegrityError as error:  # of a vault alone, which reads its manifests
+            said.append(f"{which} cannot be read: {error.message}")
+        else:
+            if backup.status is not Status.COMPLETED:
+                said.append(f"{which} is {backup.status}")
     return said
+
+
+def damaged_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
+    """Return what is known to be damaged of a point, which by its id can be restored all the same."""
+    backups = (find_backup(catalog, part.backup_id) for part in point.parts)
+    return [
+        f"the backup {backup.id} of {backup.target} is damaged: {backup.damage or 'coffre show has more'}"
+        for backup in backups
+        if backup is not None and backup.damaged_at is not None
+    ]
 
 
 def missing_in_copy(catalog: Catalog, point: PointRecord, source: str) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
+from typing import Final
 
 from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
@@ -11,6 +13,9 @@ from coffre.operations.points.find import find_backup
 from coffre.operations.stored_backup.open_backup import manifest_of
 from coffre.vault.points import read_seal, write_seal
 from coffre.vault.vault import Vault
+
+# Points of which a part failed wait for ever: no more of them are looked at each time.
+_WAITING: Final = 10
 
 
 def seal_point(catalog: Catalog, vault: Vault, point_id: str, now: datetime) -> PointRecord | None:
@@ -38,6 +43,19 @@ def seal_point(catalog: Catalog, vault: Vault, point_id: str, now: datetime) -> 
         write_seal(vault.store, sealed)
     catalog.points.keep(sealed)
     return sealed
+
+
+def seal_earlier(catalog: Catalog, vault: Vault, name: str, now: datetime) -> list[PointRecord]:
+    """Seal points of this name that wait for it: whose last part ended before it could. The newest ones are looked at.
+
+    Raises
+    ------
+    CoffreError
+        As `seal_point`.
+    """
+    waiting = islice((one for one in catalog.points.all(name) if one.sealed_at is None), _WAITING)
+    found = (seal_point(catalog, vault, one.id, now) for one in waiting)
+    return [one for one in found if one is not None and one.sealed_at is not None]
 
 
 def _described(vault: Vault, part: PointPart, backup: Backup) -> PointPart:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from coffre.buckets.repositories.stored_objects import BUNDLES, HEAD, LFS, REFS
-from coffre.model.errors import StoreError
+from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.manifest import Entry, Manifest
+from coffre.model.names import visible
 from coffre.policy.object_keys import key_choice
 from coffre.vault.vault import Vault
 
 _END = ".git/"
+# As addresses of repositories are (`RepositoryAddress`); entries of a vault can be anyone's.
+_NAME: Final = re.compile(r"[A-Za-z0-9.:-]+(/[A-Za-z0-9._~+-]+)+")
+_DOTS: Final = frozenset({".", ".."})
+_OID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -46,6 +53,8 @@ class StoredRepository:
         if below.startswith(BUNDLES):
             self.bundles.append(entry)
         elif below.startswith(LFS):
+            if not _OID.fullmatch(below.removeprefix(LFS)):
+                raise _no_name(entry.name)
             self.lfs.append(entry)
         elif below.startswith(REFS):
             self.refs[below] = etag
@@ -54,12 +63,20 @@ class StoredRepository:
 
 
 def stored_repositories(vault: Vault, manifest: Manifest) -> Iterator[StoredRepository]:
-    """Yield the repositories of a backup, sorted by name."""
+    """Yield the repositories of a backup, sorted by name.
+
+    Raises
+    ------
+    IntegrityError
+        `REPOSITORY_BROKEN`: a name is none that a backup writes. Clones are made under these names.
+    """
     current: StoredRepository | None = None
     for entry in vault.entries(manifest):
         host, _, rest = entry.name.partition("/")
         name = f"{host}/{rest.partition(_END)[0]}.git"
         if current is None or current.name != name:
+            if not _NAME.fullmatch(name) or not _DOTS.isdisjoint(name.split("/")):
+                raise _no_name(entry.name)
             if current is not None:
                 yield current
             current = StoredRepository(name)
@@ -90,3 +107,12 @@ def choose_repositories(vault: Vault, manifest: Manifest, patterns: Sequence[str
             )
         chosen += [one for one in fits if one not in chosen]
     return chosen
+
+
+def _no_name(name: str) -> IntegrityError:
+    return IntegrityError(
+        "The backup has a name that no backup of repositories writes.",
+        code="REPOSITORY_BROKEN",
+        detail=visible(name[:200]),
+        hint="The vault was changed. Use an older backup, and find out who can write to it.",
+    )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 _ABSENT: Final = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
+_EXISTS: Final = "ResourceExistsException"
+_STANDARD: Final = "Standard"
 _HINTS: Final = {
     "AccessDeniedException": "Your AWS credentials need {action} on it, and its KMS key if it has one of its own.",
     "InvalidRequestException": "Is it scheduled for deletion? aws secretsmanager restore-secret --secret-id NAME",
@@ -61,7 +63,7 @@ class Secrets:
         _ask("secretsmanager:PutSecretValue", name, lambda: self.client.put_secret_value(SecretId=name, **value))
 
     def create(self, name: str, setting: Setting) -> None:
-        """Make the secret with its description, tags and key."""
+        """Make the secret with its description, tags and key; one that exists without a value gets this one."""
         facts = setting.facts
         about: dict[str, Any] = {"Description": facts.description} if facts.description else {}
         if facts.tags:
@@ -69,7 +71,12 @@ class Secrets:
         if facts.kms_key and not self.default_key:
             about["KmsKeyId"] = facts.kms_key
         wanted = {**about, **self._value(setting)}
-        _ask("secretsmanager:CreateSecret", name, lambda: self.client.create_secret(Name=name, **wanted))
+        try:
+            _ask("secretsmanager:CreateSecret", name, lambda: self.client.create_secret(Name=name, **wanted))
+        except DestinationError as error:
+            if error.detail != _EXISTS:
+                raise
+            self.change(name, setting)  # templates of infrastructure make secrets before they have a value
 
     @staticmethod
     def _value(setting: Setting) -> dict[str, Any]:
@@ -105,7 +112,14 @@ class Parameters:
         wanted |= {"Tier": facts.tier} if facts.tier else {}
         wanted |= {"KeyId": facts.kms_key} if facts.kms_key and not self.default_key else {}
         wanted |= {"Name": name, "Value": setting.value.decode(), "Type": facts.type, "Overwrite": overwrite}
-        _ask("ssm:PutParameter", name, lambda: self.client.put_parameter(**wanted))
+        try:
+            _ask("ssm:PutParameter", name, lambda: self.client.put_parameter(**wanted))
+        except DestinationError as error:
+            if not overwrite or facts.tier != _STANDARD or error.detail != "ValidationException":
+                raise
+            # One that is of the tier Advanced by now cannot become a standard one (SSM's PutParameter, 2026-11).
+            wanted |= {"Tier": "Advanced"}
+            _ask("ssm:PutParameter", name, lambda: self.client.put_parameter(**wanted))
 
 
 def _read[T](action: str, name: str, call: Callable[[], T]) -> T | None:

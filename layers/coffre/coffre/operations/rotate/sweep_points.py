@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coffre.model.backup import Status
-from coffre.model.points import UNSEALED_FOR, PointRecord
+from coffre.model.points import PointRecord
 from coffre.operations.rotate.batch_delete import Remover
-from coffre.operations.rotate.sweep_job import SweepJob, SweepTally
+from coffre.operations.rotate.sweep_job import GRACE, SweepJob, SweepTally
 from coffre.stores.store import ObjectInfo
 from coffre.vault.layout import point_of
 
@@ -35,15 +35,18 @@ class PointsWalk:
     def _judge(self) -> Callable[[str], bool]:
         backups, points = self._job.summaries(), self._job.records.points()
 
-        def is_gone(point: PointRecord) -> bool:
+        def states(point: PointRecord) -> set[Status | None]:
             found = (backups.get(part.backup_id) for part in point.parts)
-            return any(one is not None and one.status is Status.DELETED for one in found)
+            return {one.status if one is not None else None for one in found}
 
         def is_over(point_id: str) -> bool:
             point = points.get(point_id)
             if point is None:
                 return False  # the catalog was rebuilt, or the point is just being begun
-            was_left = point.sealed_at is None and self._job.now - point.taken_at > UNSEALED_FOR
-            return was_left or is_gone(point)
+            seen = states(point)
+            # A part that runs for days still reads the lists; a point whose parts are all COMPLETED waits for its seal.
+            is_waiting = Status.IN_PROGRESS in seen or seen == {Status.COMPLETED}
+            was_left = point.sealed_at is None and not is_waiting and self._job.now - point.taken_at > GRACE
+            return was_left or Status.DELETED in seen
 
         return is_over
