@@ -91,7 +91,8 @@ def back_up_destination(recovery: Recovery, run: RecoveryRun, step: Step) -> Ste
         how = f"restore objects {made.id} --mode overwrite"
     note = f"What {step.destination} held is the backup {made.id}: coffre --vault {address} --identity FILE {how}"
     done = {"state": StepState.DONE, "rows": made.rows, "objects": made.objects, "notes": (note,)}
-    return step.model_copy(update={**done, "restored_bytes": made.plaintext_bytes})
+    lacks = tuple(f"The backup of what {step.destination} held lacks: {one}" for one in made.exceptions)
+    return step.model_copy(update={**done, "restored_bytes": made.plaintext_bytes, "exceptions": lacks})
 
 
 _KINDS: Final = (StepKind.DATABASE, StepKind.BUCKET)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from coffre.model.errors import CoffreError
 from coffre.model.recovery import Recovery, Step, StepKind, StepState
 from coffre.model.restore import Scope
 from coffre.model.storage import StorageScope
@@ -32,6 +31,7 @@ from coffre_cli.commands.restore.destination import DestinationChoice
 from coffre_cli.commands.restore.objects_asked import Ask as ObjectsAsk
 from coffre_cli.commands.restore.without_stack import restore_database_here, restore_objects_here
 from coffre_cli.confirming import Confirmed
+from coffre_cli.failures import defect, meant
 
 if TYPE_CHECKING:
     from coffre.model.backup import Backup, Restore
@@ -72,9 +72,10 @@ def _attempt(run: Run, recovery: Recovery, step: Step) -> Step:
     }
     try:
         return do[step.kind](run, step)
-    except CoffreError as error:
-        said = " ".join(filter(None, [error.message, error.detail, *getattr(error, "__notes__", []), error.hint]))
-        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{error.code}]"})
+    except Exception as error:  # noqa: BLE001 - whatever stops a step, a full disk or a defect, stops no other target
+        found = meant(error) or defect(error)
+        said = " ".join(filter(None, [found.message, found.detail, *getattr(error, "__notes__", []), found.hint]))
+        return step.model_copy(update={"state": StepState.FAILED, "problem": f"{said} [{found.code}]"})
 
 
 def _database(recovery: Recovery, run: Run, step: Step) -> Step:
