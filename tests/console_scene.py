@@ -32,6 +32,7 @@ from coffre.model.manifest import (
 from coffre.operations.status.schedules import read_schedule
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.policy.prices import prices_of
+from coffre.runtime.server_databases import with_databases
 from coffre.stores.directory import DirectoryStore
 from coffre.stores.store import put_small
 from coffre.vault.entry_lines import write_lines
@@ -67,7 +68,8 @@ class ConsoleScene:
 
     @property
     def configuration(self) -> Configuration:
-        return Configuration.model_validate(self.document)
+        """What is in effect, with the databases that were found on servers."""
+        return with_databases(Configuration.model_validate(self.document), self.catalog)
 
     @property
     def source(self) -> Source:

@@ -8,6 +8,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response as Answer
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
+from coffre.model.any_target import is_gone
 from coffre_console.access.permissions import Permission
 from coffre_console.api.answers import Started, TargetQuery, accepted
 from coffre_console.api.backups import PATH, start_backup
@@ -57,7 +58,8 @@ def _only(visit: Visit, permission: Permission, target: str | None, *, of_object
                 422, "TARGET_KIND", f"{target} is a target of the kind {found.kind}.", f"POST {_TRIGGER}/{other}"
             )
         return target
-    possible = [one for one in visit.source.configuration().targets if of_objects in (None, one.kind.has_objects)]
+    existing = [one for one in visit.source.configuration().targets if not is_gone(one)]
+    possible = [one for one in existing if of_objects in (None, one.kind.has_objects)]
     names = [one.name for one in possible if visit.caller.may(permission, one.name)]
     if len(names) != 1:
         raise ProblemError(

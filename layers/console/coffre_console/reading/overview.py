@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from coffre.model.any_target import is_gone
 from coffre.model.backup import Backup
 from coffre.model.kinds import Status
 from coffre.model.status import StatusReport
@@ -45,7 +46,8 @@ def read_overview(source: Source, may: May = everyone) -> Overview:
     configuration = source.configuration()
     only: tuple[str, ...] = ()
     if may is not everyone:
-        only = tuple(target.name for target in configuration.targets if may(target.name))
+        # To ask for a database that its server has no more is to name it: for all targets it is left out, too.
+        only = tuple(target.name for target in configuration.targets if may(target.name) and not is_gone(target))
         if not only:  # of a job that means all
             return Overview(report_of(Facts(now=source.now, targets=())), {})
     facts = limited_to(

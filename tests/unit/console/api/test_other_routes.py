@@ -11,6 +11,7 @@ from tests.console_scene import NOW, ConsoleScene
 
 from coffre.model.api_key import read_key
 from coffre.model.errors import CatalogError
+from coffre.model.server import SeenDatabase
 from coffre.model.session import Session
 from coffre_console.access.caller import Caller, Grant
 from coffre_console.access.permissions import Permission
@@ -152,6 +153,22 @@ def test_a_trigger_that_could_mean_several_targets_asks_which(client: Client, sc
         "NO_BACKUP",
     ]
     assert client.functions.invoked == []
+
+
+def test_a_database_that_its_server_has_no_more_is_not_meant_and_not_measured(scene: ConsoleScene) -> None:
+    scene.document["targets"] = [{"name": "main", "secret": "coffre/database/main", "databases": "all"}]
+    scene.catalog.servers.add(SeenDatabase("main-shop", "main", "shop", NOW))
+    scene.catalog.servers.add(SeenDatabase("main-old", "main", "old", NOW, gone_since=NOW))
+    grant = Grant(frozenset({Permission.BACKUP, Permission.METRICS}), frozenset({"main", "main-shop", "main-old"}))
+    client = Client(scene, Caller("key", "key 1 (cron)", "cron", (grant,)))
+
+    found = client.post("/api/v1/trigger/backup-database")
+    measured = client.get("/api/v1/metrics").body
+
+    [(_, _, event)] = client.functions.invoked
+    assert (found.status, event["target"]) == (202, "main-shop")
+    assert 'coffre_target_safe{target="main-shop"}' in measured
+    assert "main-old" not in measured
 
 
 def test_a_trigger_verifies_the_newest_backup(client: Client, scene: ConsoleScene) -> None:
