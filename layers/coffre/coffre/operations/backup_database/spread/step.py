@@ -23,7 +23,7 @@ _ATTEMPTS: Final = 4
 _PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 20.0
 # What a step needs to do anything once it has a connection.
-_WORTH_WAITING_SECONDS: Final = 120.0
+WORTH_WAITING_SECONDS: Final = 120.0
 # What a retry in the same snapshot cannot cure.
 _FINAL_CODES: Final = frozenset({"SNAPSHOT_LOST", "SCHEMA_CHANGED"})
 # What would be a mistake in the address at the start of a run worked when this one was planned: a network fails for a
@@ -107,7 +107,7 @@ def _entered[T](step: Step, enter: Callable[[ExitStack], T], stack: ExitStack) -
                 return entered
         except ConnectTransientError as error:
             is_full = error.code == ConnectTransientError.default_code
-            if not is_full or step.remaining_seconds() - pause < _WORTH_WAITING_SECONDS:
+            if not is_full or step.remaining_seconds() - pause < WORTH_WAITING_SECONDS:
                 raise
         step.pause(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

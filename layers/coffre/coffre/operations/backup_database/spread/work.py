@@ -11,6 +11,7 @@ from typing import Final
 from coffre.catalog.spread import GroupState
 from coffre.concurrency.memory_budget import MemoryBudget
 from coffre.model.backup import Failure
+from coffre.model.errors import CatalogError
 from coffre.model.manifest import PackReference
 from coffre.operations.backup_database.backup import store_large_objects
 from coffre.operations.backup_database.job import BackupPlan
@@ -18,7 +19,7 @@ from coffre.operations.backup_database.lock_yield import yielding_locks
 from coffre.operations.backup_database.part import open_reader, run_part
 from coffre.operations.backup_database.plan import LARGE_OBJECTS_PART, open_history_of
 from coffre.operations.backup_database.spread.plan_files import read_group
-from coffre.operations.backup_database.spread.step import Step, connected, newest_snapshot
+from coffre.operations.backup_database.spread.step import WORTH_WAITING_SECONDS, Step, connected, newest_snapshot
 from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.runs.session_pool import SessionPool
@@ -33,6 +34,9 @@ from coffre.vault.pack import budget_for, packs_for
 from coffre.vault.part_records import StoredPart, recorded_parts, write_part
 
 _LARGE_OBJECTS: Final = "large_objects"
+# A catalog that is away is waited for: five minutes.
+_NOTED_AFTER: Final = 60
+_NOTE_PAUSE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -178,9 +182,27 @@ class Group:
         whole = replace(stored, packs=packs_of(stored, reading.plan.history))
         sha256 = write_part(job.vault, header.target, header.backup_id, whole, job.recipients)
         if sha256 is not None:
-            self._step.catalog.parts.add(header.backup_id, part.number, sha256, job.now())
+            self._note(part.number, sha256)
         stored.entries.unlink()
         self._add(part)
+
+    def _note(self, number: int, sha256: str) -> None:
+        """Add the hash of a record that the vault has by now: no other attempt can, and without it nothing is sealed.
+
+        Raises
+        ------
+        CatalogError
+            The catalog has not answered for minutes.
+        """
+        step = self._step
+        for _ in range(_NOTED_AFTER):
+            try:
+                return step.catalog.parts.add(step.header.backup_id, number, sha256, step.job.now())
+            except CatalogError:
+                if step.remaining_seconds() < WORTH_WAITING_SECONDS:
+                    raise
+            step.pause(_NOTE_PAUSE_SECONDS)
+        return step.catalog.parts.add(step.header.backup_id, number, sha256, step.job.now())
 
     def _add(self, part: Part) -> None:
         with self._lock:
