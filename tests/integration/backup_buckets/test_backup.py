@@ -483,6 +483,24 @@ def test_objects_that_may_not_be_read_at_the_beginning_of_a_bucket_are_exception
     assert manifest.storage.unread == 60
 
 
+@pytest.mark.parametrize("broken", ["photos/a", "photos/m", "photos/z"])
+def test_an_object_at_which_the_store_always_fails_is_an_exception(
+    scene: Scene, store: MemoryStore, broken: str
+) -> None:
+    for key in ("a", "m", "z"):
+        store.put("photos", key, b"1")
+
+    def fail(operation: str, call: Call, number: int) -> None:
+        if operation == "get" and f"{call.bucket}/{call.key}" == broken:
+            raise refusal(503, "SlowDownRead", "Resource requested is unreadable, please reduce your request rate")
+
+    store.before = fail
+    manifest = scene.backup()
+
+    assert set(scene.bodies(manifest)) == {"photos/a", "photos/m", "photos/z"} - {broken}
+    assert manifest.exceptions[0].endswith("[STORE_UNAVAILABLE]")
+
+
 def test_many_exceptions_are_told_in_a_few_lines(scene: Scene, store: MemoryStore) -> None:
     for number in range(200):
         store.put("photos", f"{number:05}", b"1")

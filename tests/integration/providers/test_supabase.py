@@ -155,7 +155,7 @@ def test_rows_alone_go_into_a_project_that_has_the_definitions(project: RoundTri
         project.assert_same_answer(question)
 
 
-def test_what_only_the_provider_could_make_is_named(project: RoundTrip) -> None:
+def test_what_only_the_provider_could_make_or_has_dropped_is_named(project: RoundTrip) -> None:
     # Given a function of the owner's in a managed schema, from before the provider closed these, and what uses it
     run(
         project.server.dsn(database_of(project.source)),
@@ -164,10 +164,23 @@ def test_what_only_the_provider_could_make_is_named(project: RoundTrip) -> None:
         "CREATE FUNCTION extensions.own() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "ALTER FUNCTION extensions.own() OWNER TO postgres",
     )
+    # And a project whose services have come further in their migrations
+    run(
+        project.server.dsn(database_of(project.copy)),
+        "ALTER TABLE storage.objects DROP COLUMN metadata",
+        "ALTER TABLE auth.identities DROP COLUMN provider",
+        "ALTER TABLE auth.identities ADD COLUMN provider text GENERATED ALWAYS AS ('github') STORED",
+    )
 
     report = project.restore(project.back_up())
 
-    _, function = report.left_out
+    _, column, function = report.left_out
+    assert column.what == "metadata in 1 row of storage.objects"
+    for question in (
+        "SELECT id, user_id, provider FROM auth.identities",
+        "SELECT id, name, owner FROM storage.objects",
+    ):
+        project.assert_same_answer(question)
     assert function.what == "function auth.is_admin()"
     assert function.reason == (
         "Supabase makes the definitions of this schema itself, and this project's version does not have it. "

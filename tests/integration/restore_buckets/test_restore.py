@@ -393,6 +393,27 @@ def test_damage_in_the_vault_costs_the_damaged_objects_alone(scene: Scene) -> No
     assert scene.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
+@pytest.mark.parametrize("mode", ["missing", "mirror"])
+def test_a_damaged_list_of_entries_costs_what_it_names_alone(scene: Scene, mode: str) -> None:
+    bucket = scene.new_bucket()
+    backup = scene.backup({f"{bucket}/{n}": Object(b"%d" % n) for n in range(1, 7)}, entries_in_a_file=2)
+    manifest = scene.vault.read_manifest(backup.manifest_key or "", sha256=backup.manifest_sha256 or "")
+    (scene.root / "vault" / manifest.entries[1].key).write_bytes(b"other")
+    for key in ("3", "extra"):
+        scene.put(bucket, key, b"in use")
+
+    report = scene.restore(backup, mode=mode)
+
+    assert counts(report.storage) == {"restored": 4}  # type: ignore[arg-type]
+    assert set(scene.contents(bucket)) == {"1", "2", "5", "6", "3", "extra"}
+    assert report.exceptions[0].startswith(f"Up to 2 objects from '{bucket}/3' on: The list of entries")
+    listed = scene.restore(backup, bucket=bucket, keys=["2", "3", "6"])
+    assert counts(listed.storage) == {"same": 2, "failed": 1}  # type: ignore[arg-type]
+    assert "[ENTRIES_SWAPPED]" in listed.exceptions[1]
+    below = scene.restore(backup, bucket=bucket, prefix="3")
+    assert len(below.exceptions) == 1
+
+
 @pytest.mark.parametrize(
     ("scope", "code"),
     [

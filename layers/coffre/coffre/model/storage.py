@@ -96,6 +96,7 @@ class StorageResult(FrozenModel):
     and were not touched, `deleted` are not in the backup. `examples` has the first of each of these, by their places at
     the destination. `failures` are the first that failed, each with why; `failed_lists` are keys of lists in the vault
     with the names of all that could not be restored.
+    `lost` are lists of entries that are damaged: nothing of what they name was restored.
     `lacking` says what the destination does not take, `notes` what else to know about it.
     """
 
@@ -110,6 +111,7 @@ class StorageResult(FrozenModel):
     examples: dict[StorageOutcome, tuple[str, ...]] = Field({})
     failures: tuple[str, ...] = ()
     failed_lists: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     with_acl: int = 0

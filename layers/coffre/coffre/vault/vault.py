@@ -180,17 +180,28 @@ class Vault(BackupMarks, RestoreReports):
         return {info.key: info.size for folder in sorted(folders) for info in self.store.list(folder)}
 
     def entries(
-        self, manifest: Manifest, start: str = "", on_read: Callable[[EntriesFile], None] = lambda _: None
+        self,
+        manifest: Manifest,
+        start: str = "",
+        on_read: Callable[[EntriesFile], None] = lambda _: None,
+        on_damage: Callable[[EntriesFile, IntegrityError], None] | None = None,
     ) -> Iterator[Entry]:
         """Yield the entries of a backup, sorted by name, after checking each file against the manifest.
 
         Files whose names all come before `start` are not read; the first of the others may begin before it. `on_read`
-        gets each file that is as it was recorded, before its entries. One that is not is read twice.
+        gets each file that is as it was recorded, before its entries. One that is not is read twice, then given to
+        `on_damage` and passed over; without that the error is raised.
         """
         files = manifest.entries
         before = [index for index, file in enumerate(files) if file.first <= start]
         for file in files[max(before, default=0) :]:
-            body = self._entries_bytes(file)
+            try:
+                body = self._entries_bytes(file)
+            except IntegrityError as error:
+                if on_damage is None:
+                    raise
+                on_damage(file, error)
+                continue
             on_read(file)
             yield from parse_lines(body, where=file.key)
 

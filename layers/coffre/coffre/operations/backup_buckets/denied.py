@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from coffre.buckets.changes import SourceObject
 from coffre.buckets.object_facts import Listed
 from coffre.buckets.source import ObjectSource
 from coffre.model.bucket_target import BucketTarget
@@ -34,6 +35,20 @@ def is_all_denied(job: BucketBackupJob, bucket: str, key: str) -> bool:
         )
     except CoffreError:
         return False  # it cannot be known now
+
+
+def fails_alone(reader: ObjectSource, found: SourceObject, error: CoffreError) -> bool:
+    """Tell whether a store that failed at an object, after several attempts, gives another one of its bucket."""
+    if error.code != "STORE_UNAVAILABLE":
+        return False
+    bucket, key = found.bucket, found.listed.key
+    try:
+        others = [
+            one for after in (key, None) for one in reader.page(bucket, "", after=after).objects if one.key != key
+        ]
+        return bool(others) and bool(reader.piece(bucket, others[0], 0))
+    except CoffreError:
+        return False
 
 
 def _elsewhere(

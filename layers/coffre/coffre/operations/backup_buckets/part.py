@@ -26,7 +26,7 @@ from coffre.model.errors import (
 from coffre.model.manifest import Entry, EntryKind, ObjectFacts
 from coffre.operations.backup_buckets import job as jobs
 from coffre.operations.backup_buckets.attributes import compare_attributes
-from coffre.operations.backup_buckets.denied import DENIED
+from coffre.operations.backup_buckets.denied import DENIED, fails_alone
 from coffre.operations.backup_buckets.job import (
     UPLOADS,
     BucketBackupJob,
@@ -49,7 +49,7 @@ _READ_AGAIN: Final = frozenset({"OBJECT_CHANGED", "DOWNLOAD_CORRUPTED"})
 # Errors of one object: the others can be read.
 _OF_THE_OBJECT: Final = frozenset(
     {"STORE_DENIED", "KMS_UNUSABLE", "OBJECT_ARCHIVED", "OBJECT_CHANGED", "DOWNLOAD_CORRUPTED", "OBJECT_MISSING"}
-    | {"STORE_FAILED", "KEY_INVALID", "HAND_IN_AGAIN", "BUNDLE_DAMAGED", "LFS_UNREADABLE"}
+    | {"STORE_FAILED", "KEY_INVALID", "HAND_IN_AGAIN", "BUNDLE_DAMAGED", "LFS_UNREADABLE", "RANGE_UNSUPPORTED"}
 )
 _EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
@@ -76,7 +76,8 @@ def run_part(
         writer = EntryWriter(packs, known)
         if job.recorder is not None:
             job.recorder.begin(part.number, packs, writer)
-        work = _Reader(ahead, writer, tally, meter, job.point, large)
+        is_first = part.number == (job.begun.parts if job.begun else 0)
+        work = _Reader(ahead, writer, tally, meter, job.point, large, is_first)
         is_stopped = False
         try:
             work.read(wanted)
@@ -130,6 +131,7 @@ class _Reader:
     meter: Meter
     point: PointOfRun | None = None
     large: LargeObject = field(default_factory=LargeObject)
+    is_first: bool = False  # an earlier invocation may have stopped at one of its objects
     unread: list[Entry] = field(default_factory=list)
 
     def read(self, items: list[ToRead]) -> None:
@@ -164,7 +166,8 @@ class _Reader:
                     return
             except (StoreTransientError, StoreError, IntegrityError) as error:
                 md5, code = reading.md5, error.code
-                if error.code not in _OF_THE_OBJECT:
+                is_alone = self.is_first and fails_alone(self.ahead.reader, one.found, error)
+                if error.code not in _OF_THE_OBJECT and not is_alone:
                     raise
                 if error.code not in _READ_AGAIN or attempt == _ATTEMPTS:
                     self._give_up_one(one, error)

@@ -39,6 +39,7 @@ class SealedBucket(BucketWriter):
         self, key: str, pieces: Callable[[int], Iterable[bytes]], facts: ObjectFacts, **how: Any
     ) -> BegunUpload | None:
         """Write a large object as `BucketWriter.upload` does, each piece sealed."""
+        how.pop("sha256", None)  # as of `put`
         return super().upload(key, lambda start: map(self._seal, pieces(start)), facts, **how)
 
     def read_back(

@@ -10,7 +10,7 @@ from coffre.buckets.object_facts import Listed
 from coffre.buckets.writer import BucketWriter
 from coffre.model.manifest import BucketSummary, Entry, Manifest
 from coffre.model.storage import ObjectChoice, StorageScope
-from coffre.operations.stored_backup.object_selection import chosen_entries, start_of
+from coffre.operations.stored_backup.object_selection import OnDamage, chosen_entries, start_of
 from coffre.policy.object_keys import key_choice
 from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.vault import Vault
@@ -46,9 +46,18 @@ class DestinationMap:
     ----------
     open_bucket
         Returns the bucket of this name at the destination.
+    on_damage
+        Gets the lists of entries that are damaged, and are passed over.
     """
 
-    def __init__(self, manifest: Manifest, scope: StorageScope, open_bucket: Callable[[str], BucketWriter]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        scope: StorageScope,
+        open_bucket: Callable[[str], BucketWriter],
+        on_damage: OnDamage | None = None,
+    ) -> None:
+        self._on_damage = on_damage
         self._manifest = manifest
         self._scope = scope
         self._open = open_bucket
@@ -92,7 +101,7 @@ class DestinationMap:
         if not self._scope.is_listed:
             yield from (step for step in self._compared(vault, after) if step.entry is not None)
             return
-        for name, entry in chosen_entries(vault, self._manifest, self._scope, after):
+        for name, entry in chosen_entries(vault, self._manifest, self._scope, after, self._on_damage):
             source, _, key = name.partition("/")
             yield Step(name, *self.place(source, key), entry, known=False)
 
@@ -118,7 +127,8 @@ class DestinationMap:
             return f"{source.name}/{there.key.removeprefix(base)}"
 
         listing = (there for there in self.bucket(to).listing(start) if name_of(there) > after)
-        entries = (entry for _, entry in chosen_entries(vault, self._manifest, choice, after) if entry is not None)
+        chosen = chosen_entries(vault, self._manifest, choice, after, self._on_damage)
+        entries = (entry for _, entry in chosen if entry is not None)
         for entry, there in side_by_side(entries, listing, lambda entry: entry.name, name_of):
             if entry is not None:
                 _, key = self.place(source.name, entry.name.partition("/")[2])

@@ -59,7 +59,8 @@ def _exceptions(result: StorageResult) -> Iterator[str]:
         more = result.failed.count - len(result.failures)
         if more:
             yield f"  and {more:,} more."
-    if result.failed.count and result.scope.mode is Mode.MIRROR and not result.deleted.count:
+    yield from result.lost
+    if (result.failed.count or result.lost) and result.scope.mode is Mode.MIRROR and not result.deleted.count:
         yield "Nothing was deleted, because not everything could be restored. Run it again."
     yield from result.lacking
     if result.with_acl:

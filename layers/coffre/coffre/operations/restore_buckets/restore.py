@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
 
-from coffre.model.errors import DeadlineError, RestoreError
-from coffre.model.manifest import Manifest
+from coffre.model.errors import DeadlineError, IntegrityError, RestoreError
+from coffre.model.manifest import EntriesFile, Manifest
 from coffre.model.restore_report import RestoreReport
 from coffre.model.storage import Mode, StorageOutcome, StorageResult, StorageState, StorageStep
+from coffre.model.words import counted
 from coffre.operations.restore_buckets.consent import ChangeAllowance, plan_of
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.job import StorageJob
@@ -79,7 +80,8 @@ class _Run:
         self._state = state
         self._after = state.after
         self._manifest = manifest
-        self._places = DestinationMap(manifest, job.scope, job.open_bucket)
+        self._places = DestinationMap(manifest, job.scope, job.open_bucket, self._lose)
+        self._lost = dict.fromkeys(state.result.lost)
         decoder = job.decoder.of_recipients(manifest.recipients)
         cache = FrameCache(job.vault, decoder)
         most = {StorageOutcome.OVERWRITTEN: state.most_overwritten, StorageOutcome.DELETED: state.most_deleted}
@@ -119,7 +121,7 @@ class _Run:
             if not self._all("objects", self._places.steps, self._writer.restore):
                 return self._hand_over()
             self._state, self._after = self._state.model_copy(update={"step": StorageStep.DELETE}), ""
-        failed = self._tally.result().failed.count
+        failed = self._tally.result().failed.count or self._lost
         if self._job.scope.mode is Mode.MIRROR and not failed and not self._delete():
             return self._hand_over()
         return self._report()
@@ -141,6 +143,17 @@ class _Run:
         """
         ended = (self._places.bucket(upload.bucket).abort(upload) for upload in self._uploads.kept)
         return [left for left in ended if left is not None]
+
+    def _lose(self, file: EntriesFile, names: Sequence[str], error: IntegrityError) -> None:
+        """Count what a damaged list of entries has: all others can come back."""
+        if len(self._manifest.entries) == 1:
+            raise error
+        for name in names:
+            self._tally.add(Done(name, name, 0, StorageOutcome.FAILED, error))
+        if not names:
+            self._lost[
+                f"Up to {counted(file.count, 'object')} from {file.first!a} on: {error.message} [{error.code}]"
+            ] = None
 
     def _look(self) -> None:
         """Make sure that the buckets exist, and learn what a person should know about them."""
@@ -213,7 +226,7 @@ class _Run:
         lacking = dict.fromkeys((*result.lacking, *self._places.lacking))
         notes = dict.fromkeys((*self._notes, *self._places.key_notes, *map(str, job.vault.read_from)))
         said = {"notes": tuple(notes), "lacking": tuple(lacking)}
-        return result.model_copy(update={"failed_lists": lists, **said})
+        return result.model_copy(update={"failed_lists": lists, "lost": tuple(self._lost), **said})
 
     def _destination(self) -> str:
         to = self._job.scope.to

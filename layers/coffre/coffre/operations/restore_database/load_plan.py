@@ -91,6 +91,8 @@ class Loading:
         Returns the source's own for a table: what was refused is tried with them too.
     is_marked
         What is loaded is marked, in the transaction that loads it; what has a mark is loaded.
+    taken
+        The columns that a table takes, where it does not take all of the backup's.
     share
         With `is_marked`: other invocations load the same tables at the same time.
     """
@@ -105,6 +107,7 @@ class Loading:
     report: ReportBuilder | None = None
     is_alone: bool = False
     search_paths: Callable[[TableName], Sequence[str]] = field(default=lambda _: ())
+    taken: Mapping[TableName, Sequence[str]] = field(default_factory=dict)
     is_marked: bool = False
     share: Share | None = None
 

@@ -16,6 +16,7 @@ from coffre.model.names import TableName, shown
 from coffre.model.words import counted
 from coffre.operations.restore_database.extension_members import leave_out_members
 from coffre.operations.restore_database.job import RestoreJob, Source
+from coffre.operations.restore_database.load_plan import Loading
 from coffre.operations.restore_database.load_transactions import slices_of
 from coffre.operations.restore_database.report_builder import ReportBuilder
 from coffre.operations.restore_database.sessions import loading_session
@@ -62,8 +63,33 @@ def existing_and_gone(
     return {name: table for name, table in tables.items() if name not in missing}, gone
 
 
-def say_gone(job: RestoreJob, gone: dict[TableName, TableContent], report: ReportBuilder) -> None:
-    """Name the tables that the destination does not have, and whose rows are left out."""
+def loading_given(
+    job: RestoreJob, given: Tables, order: Mapping[TableName, int], report: ReportBuilder, *, is_marked: bool
+) -> Loading:
+    """Return how tables are loaded that are not the restore's: with the columns that they have.
+
+    Another version of an extension, or of a provider's service, has dropped a column, or computes it itself.
+    """
+    with loading_session(job) as session:
+        live = live_tables(session, given)
+    taken: dict[TableName, tuple[str, ...]] = {}
+    for name, found in live.items():
+        here = {column.name for column in found.columns if not column.is_generated}
+        wanted = given[name].columns
+        if here and not here.issuperset(wanted):
+            taken[name] = tuple(column for column in wanted if column in here)
+    return Loading(order=order, report=report, is_marked=is_marked, taken=taken)
+
+
+def say_gone(job: RestoreJob, gone: dict[TableName, TableContent], given: Tables, report: ReportBuilder) -> None:
+    """Name the tables, and columns of `given` ones, that the destination does not have, and whose rows are left out."""
+    with loading_session(job) as session:
+        live = live_tables(session, given)
+    for name, found in live.items():
+        lost = [column for column in given[name].columns if found.column(column) is None]
+        if lost and given[name].rows:
+            what = f"{', '.join(lost)} in {counted(given[name].rows, 'row')} of {shown(*name)}"
+            report.leave_out(what, "the table has no such column here, and is not the restore's to change")
     leave_out_members(job, gone, report, "the table does not exist here, and only its extension can define it")
     report.say_missing("extension's table", [shown(*name) for name in sorted(gone) if not gone[name].is_member])
 

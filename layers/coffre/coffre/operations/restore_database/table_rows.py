@@ -22,6 +22,7 @@ from coffre.operations.restore_database.sessions import loading_session
 from coffre.postgres.connection.partition_routes import roots_for_loading
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.copy_in import copy_in, delete_ours, refuse_rows_of_others, translated, truncate
+from coffre.postgres.destination.fewer_columns import copy_some
 from coffre.postgres.destination.owners_code import our_path
 from coffre.postgres.destination.restore_lock import claim
 from coffre.postgres.destination.unit_of_work import unit
@@ -104,7 +105,10 @@ class TableRows:
         is_emptied = self.units[name] is Unit.TABLE or (again and self.units[name] is not Unit.SHARED)
         freeze = self._how.is_fresh and is_emptied
         encoding = self._source.content.encoding
-        rows = copy_in(session, table, chunks, encoding, self.place(name), where=where, freeze=freeze)
+        if name in self._how.taken:
+            rows = copy_some(session, table, chunks, encoding, self.place(name), self._how.taken[name])
+        else:
+            rows = copy_in(session, table, chunks, encoding, self.place(name), where=where, freeze=freeze)
         if where is None and rows != entry.rows:
             raise rows_differ(table, f"{entry.name}: {rows} rows were loaded, {entry.rows} were backed up")
         return Loaded(entry, rows, time.monotonic() - began)

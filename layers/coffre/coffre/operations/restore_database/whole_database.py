@@ -31,6 +31,7 @@ from coffre.operations.restore_database.provider_rows import (
     empty_given,
     existing_and_gone,
     is_given,
+    loading_given,
     refuse_used,
     restore_sequences,
     say_gone,
@@ -195,14 +196,14 @@ class _Restore:
                 levels = key_levels(session, given)
 
         def make_room() -> None:
-            say_gone(self._job, gone, self._report)
+            say_gone(self._job, gone, given, self._report)
             self._memory.kept_out = given.keys() - empty_members(self._job, given, levels, self._report).keys()
 
         def load() -> None:
             with self._report.phase("tables"):
                 if given:
                     wanted = {name: table for name, table in given.items() if name not in self._memory.kept_out}
-                    how = Loading(order=levels, report=self._report, is_marked=self._memory.is_kept)
+                    how = loading_given(self._job, wanted, levels, self._report, is_marked=self._memory.is_kept)
                     self._report.tables += load_tables(self._job, self._source, wanted, self._report.meter, how)
                 share_rows(self._job, self._source, self._memory, own)
                 self._report.tables += load_tables(self._job, self._source, own, self._report.meter, self._fresh())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from coffre.model.errors import EventError
-from coffre.model.manifest import Entry, Manifest, StorageContent
+from coffre.model.errors import EventError, IntegrityError
+from coffre.model.manifest import EntriesFile, Entry, Manifest, StorageContent
 from coffre.model.storage import ObjectChoice
 from coffre.policy.sorted_merge import side_by_side
 from coffre.vault.object_restores import read_names
 from coffre.vault.vault import Vault
 
+type OnDamage = Callable[[EntriesFile, Sequence[str], IntegrityError], None]
+"""Gets a list of entries that is damaged, and those of the chosen names that it would have; none: all that it has."""
+
 
 def chosen_entries(
-    vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str = ""
+    vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str = "", on_damage: OnDamage | None = None
 ) -> Iterator[tuple[str, Entry | None]]:
     """Yield the chosen objects with their names, sorted by name; an object that the backup lacks is None.
 
@@ -23,6 +26,8 @@ def chosen_entries(
     ----------
     after
         Leave out all names up to this one.
+    on_damage
+        Called for each list of entries that is damaged, which is passed over; without it the error is raised.
 
     Raises
     ------
@@ -30,17 +35,28 @@ def chosen_entries(
         `BUCKET_UNKNOWN`, `BUCKET_AMBIGUOUS`, `PREFIX_UNMATCHED`.
     """
     if not choice.is_listed:
-        yield from ((entry.name, entry) for entry in _below(vault, manifest, choice, after))
+        yield from ((entry.name, entry) for entry in _below(vault, manifest, choice, after, on_damage))
         return
     names = read_names(vault, choice.names) if choice.names else _own_names(manifest, choice)
     wanted = (name for name in names if name > after)
-    yield from side_by_side_names(vault, manifest, wanted)
+    yield from side_by_side_names(vault, manifest, wanted, on_damage)
 
 
-def _below(vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str) -> Iterator[Entry]:
+def _below(
+    vault: Vault, manifest: Manifest, choice: ObjectChoice, after: str, on_damage: OnDamage | None
+) -> Iterator[Entry]:
     start = start_of(manifest.storage, choice)
     is_empty = True
-    for entry in vault.entries(manifest, max(start, after)):
+
+    def lose(file: EntriesFile, error: IntegrityError) -> None:
+        nonlocal is_empty
+        if file.first <= start or file.first.startswith(start):
+            is_empty = False
+            if on_damage is None:
+                raise error
+            on_damage(file, (), error)
+
+    for entry in vault.entries(manifest, max(start, after), on_damage=lose):
         if entry.name.startswith(start):
             is_empty = False
             if entry.name > after:
@@ -87,7 +103,9 @@ def _own_names(manifest: Manifest, choice: ObjectChoice) -> list[str]:
     return sorted({start + key for key in choice.keys})
 
 
-def side_by_side_names(vault: Vault, manifest: Manifest, names: Iterable[str]) -> Iterator[tuple[str, Entry | None]]:
+def side_by_side_names(
+    vault: Vault, manifest: Manifest, names: Iterable[str], on_damage: OnDamage | None = None
+) -> Iterator[tuple[str, Entry | None]]:
     """Yield each of the sorted names with its entry. Files of entries without any of them are not read."""
     wanted = iter(names)
     name = next(wanted, None)
@@ -99,9 +117,14 @@ def side_by_side_names(vault: Vault, manifest: Manifest, names: Iterable[str]) -
             name = next(wanted, None)
         if here:
             entries = vault.entries(manifest.model_copy(update={"entries": (file,)}))
-            for found, entry in side_by_side(here, entries, str, _name_of):
-                if found is not None:
-                    yield found, entry
+            try:
+                for found, entry in side_by_side(here, entries, str, _name_of):
+                    if found is not None:
+                        yield found, entry
+            except IntegrityError as error:  # before the first
+                if on_damage is None:
+                    raise
+                on_damage(file, here, error)
 
 
 def _name_of(entry: Entry) -> str:
