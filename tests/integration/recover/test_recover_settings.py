@@ -14,6 +14,9 @@ from tests.integration.conftest import Coffre, client
 from tests.integration.settings_scene import CANARY, DOTENV, SettingsScene
 from tests.integration.vault_copies import Said, command_in, copy_vault, files_of, write_identity
 
+from coffre.model.errors import DestinationError
+from coffre.operations.restore_settings.settings_writer import Parameters
+
 
 @dataclass
 class Recover:
@@ -74,6 +77,29 @@ def test_settings_go_back_to_aws_by_names_that_were_shown(recover: Recover, tmp_
     assert (step["state"], step["settings"]) == ("done", 4)
     written = "".join(path.read_text() for path in (tmp_path / "here" / "coffre-recovery").glob("recovery.*"))
     assert CANARY not in written + planned.out + done.out + done.err
+
+
+def test_a_further_attempt_leaves_what_the_first_has_put_back(
+    recover: Recover, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person gives a secret the address of the new database, and continues."""
+
+    def refused(*_: object) -> None:
+        raise DestinationError("ssm:PutParameter failed.", code="SETTING_REFUSED")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Parameters, "create", refused)
+        first = recover("--to", "settings=aws", "--yes")
+    assert (first.status, value_of("app/db")) == (1, CANARY)
+    client("secretsmanager").put_secret_value(SecretId="app/db", SecretString="the new address")
+
+    again = recover.resume()
+
+    assert again.status == 4, again.out + again.err
+    assert value_of("app/db") == "the new address"
+    assert client("ssm").get_parameter(Name="/app/prod/token", WithDecryption=True)["Parameter"]["Value"] == CANARY
+    [step] = journal(tmp_path)["steps"]
+    assert (step["state"], step["settings"], len(step["kept"])) == ("done", 4, 4)
 
 
 def test_settings_go_into_files_that_only_their_owner_reads(recover: Recover, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace as replace_to
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from coffre.model.kinds import Mode, TargetKind
+from coffre.model.words import counted
 from coffre_cli.commands.points.show import dangling_of, point_json, references_line, show_dangling, state_of
 from coffre_cli.commands.restore.object_options import ObjectChoices
 from coffre_cli.commands.restore.options import (
@@ -33,7 +35,7 @@ from coffre_cli.stack_options import JsonOption, StackOption
 from coffre_cli.standalone import StandaloneVault
 
 if TYPE_CHECKING:
-    from coffre.model.points import PointRecord
+    from coffre.model.points import PointPart, PointRecord
     from coffre_cli.place import Place
 
 EXAMPLES: Final = examples(
@@ -78,7 +80,8 @@ def restore_point(
     """Restore the database of a restore point, and then the objects of its buckets.
 
     The database comes first: if it fails, no object is written. References that lead to no object are named at the end,
-    and the exit status is 4. With --json each restore is one document, and the point is the last.
+    objects that differ and were not overwritten are counted, and the exit status is 4. With --json each restore is one
+    document, and the point is the last.
     """
     refuse(_problems(to=to, replace=replace))
     choices = ObjectChoices(
@@ -110,19 +113,20 @@ def restore_point(
         )
     ]
     if statuses[0] not in (Exit.DONE, Exit.EXCEPTIONS):
-        _stop(point, as_json=as_json)
+        _stop(place, point, choices, source, as_json=as_json)
+    left: list[int] = []
     for part in point.buckets:
         which = Which(part.backup_id, None, stack, TargetKind.BUCKET, place, source)
-        # Objects of several targets must not meet in one place.
-        apart = f"{to_bucket}/{part.target}" if to_bucket and len(point.buckets) > 1 else to_bucket
-        statuses.append(_status(partial(run_objects, which, replace_to(choices, to=apart), how)))
+        own = _apart(choices, point, part)
+        statuses.append(_status(partial(run_objects, which, own, how, lambda found: left.append(found.left.count))))
     if as_json:
         named = [{"name": name, "why": why} for name, why in dangling]
-        print_json({**point_json(place, point), "dangling_references": named})
+        print_json({**point_json(place, point), "dangling_references": named, "left": sum(left)})
     else:
         say(f"Restore point {point.id}: {references_line(point)}.")
         show_dangling(dangling)
-    _end(statuses, has_dangling=bool(dangling))
+        _show_left(sum(left), dry_run=dry_run)
+    _end(statuses, is_in_part=bool(dangling) or sum(left) > 0)
 
 
 def _whole_point(place: Place, wanted: str, source: str | None) -> PointRecord:
@@ -144,12 +148,32 @@ def _whole_point(place: Place, wanted: str, source: str | None) -> PointRecord:
     return point
 
 
-def _end(statuses: Sequence[int], *, has_dangling: bool) -> None:
+def _apart(choices: ObjectChoices, point: PointRecord, part: PointPart) -> ObjectChoices:
+    """Return the choices for one part: objects of several targets must not meet in one place."""
+    to = f"{choices.to}/{part.target}" if choices.to and len(point.buckets) > 1 else choices.to
+    return replace_to(choices, to=to)
+
+
+def _options_of(choices: ObjectChoices, source: str | None) -> str:
+    given = {"--to": choices.to, "--store": choices.store, "--mode": choices.mode, "--from": source}
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value is not None)
+
+
+def _show_left(left: int, *, dry_run: bool) -> None:
+    if left:
+        would = "would stay" if dry_run else "stayed"
+        said = (
+            f"{counted(left, 'object')} at the destination {'differs' if left == 1 else 'differ'} from the point, and"
+        )
+        say(f"  {said} {would}: rows can refer to other versions. --mode overwrite replaces them.", style="yellow")
+
+
+def _end(statuses: Sequence[int], *, is_in_part: bool) -> None:
     """End with the status of the first restore that failed, or say that something is left out."""
     failed = [status for status in statuses if status not in (Exit.DONE, Exit.EXCEPTIONS)]
     if failed:
         raise typer.Exit(failed[0])
-    if has_dangling or Exit.EXCEPTIONS in statuses:
+    if is_in_part or Exit.EXCEPTIONS in statuses:
         raise typer.Exit(Exit.EXCEPTIONS)
 
 
@@ -169,10 +193,12 @@ def _status(work: Callable[[], None]) -> int:
     return Exit.DONE
 
 
-def _stop(point: PointRecord, *, as_json: bool) -> None:
+def _stop(place: Place, point: PointRecord, choices: ObjectChoices, source: str | None, *, as_json: bool) -> None:
     """End after the database's restore failed: objects are of no use without their rows."""
+    command = place.command if isinstance(place, StandaloneVault) else "coffre"
     if not as_json:
         remark("No object was restored, because the database was not. Run this again, or restore them alone:")
         for part in point.buckets:
-            say_command(f"coffre restore objects {part.backup_id}")
+            options = _options_of(_apart(choices, point, part), source)
+            say_command(f"{command} restore objects {part.backup_id}{options}")
     raise typer.Exit(Exit.FAILED)

@@ -67,11 +67,13 @@ def restore_settings(run: Run, step: Step) -> Step:
     if where is not None:
         return _as_files(run, step, backup, where)
     job, entries = _job(run.place, backup, where)
-    done = list(job.write(job.plan(entries)))
+    # What an earlier attempt has put back stays as it is by now: a person may have given it another value since.
+    done = list(job.write(job.plan([entry for entry in entries if entry.name not in step.kept])))
+    kept = (*step.kept, *(one.name for one in done if one.writes or one.step is Deed.SAME))
     refused = [one for one in done if isinstance(one.error, DestinationError)]
     if refused:
         said = "; ".join(described(one, is_dry=False) for one in refused)
-        return step.model_copy(update={"state": StepState.FAILED, "problem": said})
+        return step.model_copy(update={"state": StepState.FAILED, "problem": said, "kept": kept})
     exceptions = [described(one, is_dry=False) for one in done if one.error is not None]
     exceptions += [
         f"{visible(one.name)} has no place in AWS. Write it to a file: {run.place.command} restore settings "
@@ -79,8 +81,9 @@ def restore_settings(run: Run, step: Step) -> Step:
         for one in done
         if one.step is Deed.ONLY_A_FILE and not one.name.startswith(_OWN)
     ]
-    kept = sum(one.writes or one.step is Deed.SAME for one in done)
-    return _done(step, kept, tuple(exceptions), f"{_counts(done)}. New secrets have the account's own KMS key.")
+    before = f"{counted(len(step.kept), 'setting')} before the interruption, " if step.kept else ""
+    note = f"{before}{_counts(done)}. New secrets have the account's own KMS key."
+    return _done(step.model_copy(update={"kept": kept}), len(kept), tuple(exceptions), note)
 
 
 def _job(place: StandaloneVault, backup: Backup, where: Path | None) -> tuple[SettingsRestore, tuple[Entry, ...]]:

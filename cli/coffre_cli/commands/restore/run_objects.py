@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,17 +42,26 @@ if TYPE_CHECKING:
 _EXAMPLES_SHOWN = 10
 
 
-def run_objects(which: Which, choices: ObjectChoices, how: How) -> None:
-    """Restore objects of a backup; overwriting and deleting are shown and confirmed first."""
+def run_objects(
+    which: Which, choices: ObjectChoices, how: How, seen: Callable[[StorageResult], None] = lambda _: None
+) -> None:
+    """Restore objects of a backup; overwriting and deleting are shown and confirmed first. `seen` gets the result."""
     place, backup = which.find()
     if not isinstance(place, StandaloneVault):
-        _restore(place, backup, choices, how, which.source)
+        _restore(place, backup, choices, how, seen, which.source)
         return
     with place.with_staging() as apart:
-        _restore(apart, backup, choices, how)
+        _restore(apart, backup, choices, how, seen)
 
 
-def _restore(place: Place, backup: Backup, choices: ObjectChoices, how: How, source: str | None = None) -> None:
+def _restore(
+    place: Place,
+    backup: Backup,
+    choices: ObjectChoices,
+    how: How,
+    seen: Callable[[StorageResult], None],
+    source: str | None = None,
+) -> None:
     from ulid import ULID
 
     restore_id = str(ULID())
@@ -62,6 +71,8 @@ def _restore(place: Place, backup: Backup, choices: ObjectChoices, how: How, sou
         way, confirmed = confirm(_Way(place, ask), yes=how.yes, as_json=how.as_json)
         ask = way.ask
     record, report = _run(place, ask, restore_id, confirmed, quiet=how.as_json)
+    if report is not None and report.storage is not None:
+        seen(report.storage)
     end_restore(record, report, lambda: _show(ask, record, report), as_json=how.as_json, safety=ask.safety)
 
 

@@ -35,14 +35,14 @@ EXAMPLES = examples(
     "coffre deploy --unpack ./built",
 )
 
-# CloudFormation's rule (its API reference, CreateStack).
-_STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+# CloudFormation's rule (its API reference, CreateStack); `NAME-backup-database` is a function's, which takes 64.
+_STACK_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,47}")
 
 
 def _stack_name(text: str) -> str:
     if _STACK_NAME.fullmatch(text) is None:
         raise typer.BadParameter(
-            f'"{text}" cannot name a stack: letters, digits and dashes, at most 128, and a letter comes first'
+            f'"{text}" cannot name a stack: letters, digits and dashes, at most 48, and a letter comes first'
         )
     return text
 

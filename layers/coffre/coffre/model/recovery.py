@@ -62,6 +62,8 @@ class Step(FrozenModel):
         How long it should take, and what that is known from.
     names
         Of settings: what is done with each, a sentence with its name; never a value.
+    kept
+        Names of settings that an attempt has put back, or found as in the backup: no later attempt touches them.
     dangling
         Objects that rows of the restore point refer to and the backup lacks, a sentence each.
     whole
@@ -87,6 +89,7 @@ class Step(FrozenModel):
     basis: str = ""
     missing: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     dangling: tuple[str, ...] = ()
     state: StepState = StepState.WAITING
     attempts: int = 0

@@ -137,12 +137,13 @@ def test_points_are_listed_and_shown_with_their_parts(coffre: Coffre, account: A
     assert coffre("list", "--points", "--stats").status == 2
 
 
-def restoring(account: Account, database: Status = Status.COMPLETED) -> None:
+def restoring(account: Account, database: Status = Status.COMPLETED, left: int = 0) -> None:
     def play(function: str, event: Mapping[str, Any]) -> None:
         wanted = parse_restore(event)
         fields: dict[str, Any] = {"id": wanted.restore_id, "backup_id": wanted.backup_id}  # type: ignore[union-attr]
         if isinstance(wanted, StorageRestoreEvent):
-            result = StorageResult(scope=wanted.storage, restored=Objects(count=1200, size_bytes=3_000_000))
+            written = Objects(count=1200, size_bytes=3_000_000)
+            result = StorageResult(scope=wanted.storage, restored=written, left=Objects(count=left))
             report = {"storage": result, "destination": "photos", "tables": (), "rows": 0}
             account.restore(target="files", destination="photos", report=report, **fields)
         else:
@@ -211,7 +212,25 @@ def test_if_the_database_fails_no_object_is_written(coffre: Coffre, account: Acc
     assert said.status == 1
     assert len(account.invoked) == 1
     assert "No object was restored, because the database was not." in said.err
-    assert f"coffre restore objects {point.buckets[0].backup_id}" in said.out
+    assert f"coffre restore objects {point.buckets[0].backup_id}\n" in said.out
+    # The command that is shown leads to the same place
+    apart = coffre(
+        "restore", "point", "latest", "--to", "coffre/destination/copy", "--to-bucket", "apart/a b", "--mode", "mirror"
+    )  # fmt: skip
+    options = "--to 'apart/a b' --mode mirror"
+    assert f"coffre restore objects {point.buckets[0].backup_id} {options}" in " ".join(apart.out.split())
+
+
+def test_objects_that_differ_and_stay_are_said_in_the_end(coffre: Coffre, account: Account) -> None:
+    whole(account)
+    restoring(account, left=3)
+
+    said = coffre("restore", "point", "latest", "--to", "coffre/destination/copy")
+    as_json = coffre("restore", "point", "latest", "--to", "coffre/destination/copy", "--json")
+
+    assert said.status == as_json.status == 4
+    assert "3 objects at the destination differ from the point, and stayed" in " ".join(said.out.split())
+    assert '"left": 3' in as_json.out
 
 
 @pytest.mark.parametrize(
