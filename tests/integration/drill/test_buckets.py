@@ -253,7 +253,7 @@ def test_a_changed_byte_in_the_vault_is_found_and_marks_the_backup_as_damaged(up
     assert report.failure is not None
     assert report.failure.code == "OBJECTS_DIFFER"
     found = uploads.catalog.get_backup(backup.id)
-    assert (found.damage, found.damaged_at) == (report.problems[0], report.completed_at)
+    assert (found.damage, found.damaged_at) == (report.damage.words, report.completed_at)
     assert len(report.objects) == 9, "the others are proven all the same"
     assert [one["MessageAttributes"]["kind"]["Value"] for one in uploads.alerts()] == ["DRILL_FAILED"]
     assert scratch_keys(uploads) == set()

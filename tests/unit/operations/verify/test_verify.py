@@ -371,6 +371,14 @@ def test_a_month_of_shares_reads_every_frame_of_all_backups_once(safe: Safe) -> 
     assert sum(report.frames.objects for report in reports) == len(frames)
 
 
+@pytest.mark.parametrize("share", [1 / 30, 1 / 4, 0.1])
+def test_who_looks_every_few_days_gets_to_all_shares_too(share: float) -> None:
+    packs = {f"v1/packs/{number}" for number in range(200)}
+    for every in (1, 2, 3, 4, 6, 7, 14, 28):
+        days = (Share.of_day(share, NOW.date() + timedelta(days=every * run)) for run in range(31))
+        assert {pack for day in days for pack in packs if day.holds(pack)} == packs, every
+
+
 def test_reading_goes_on_where_time_ended(safe: Safe) -> None:
     backup = safe.backup(1, products=made_up_rows(9, 4000))
     names = [entry.name for entry in safe.scene.vault.entries(safe.manifest(backup))]

@@ -186,6 +186,7 @@ def _restored(copies: list[_Copy], done: list[Done], found: Found) -> list[_Copy
             raise RunStoppedError("The run is stopped.")
         elif isinstance(one.error, IntegrityError):
             found.take_objects([_lost(copy.entry, one.error)])
+            found.take_damage(one.error, copy.entry.name)
         else:
             raise one.error
     return there
