@@ -578,6 +578,19 @@ def test_a_catalog_that_is_made_anew_knows_what_a_drill_found(safe: Safe) -> Non
     assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
 
 
+def test_numbers_that_do_not_agree_are_not_mended_by_reading_bytes(safe: Safe) -> None:
+    backup = safe.backup(1)
+    rows = (safe.record(backup).rows or 0) + 1
+    safe.scene.catalog._backups.change(backup.id, {"rows": rows}, allowed=(Status.COMPLETED,))
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "TOTALS_DIFFER", "They do not agree."))
+
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+    assert safe.record(backup).damaged_at == NOW
+
+    safe.scene.catalog._backups.change(backup.id, {"rows": rows - 1}, allowed=(Status.COMPLETED,))
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "verified"}
+
+
 def test_stored_bytes_that_a_drill_found_damaged_are_mended_by_reading_them(safe: Safe) -> None:
     backup = safe.backup(1)
     record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "FRAME_DAMAGED", "A frame is damaged."))

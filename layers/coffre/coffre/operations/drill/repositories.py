@@ -12,9 +12,9 @@ from coffre.model.drill_report import ObjectProof, Sample, Verdict
 from coffre.model.errors import DrillImpossibleError, IntegrityError, RunStoppedError, StoreError
 from coffre.model.manifest import Manifest
 from coffre.operations.drill.findings import Found
-from coffre.operations.drill.totals import refuse_other_sums
 from coffre.operations.restore_repositories.clone import make_clone
 from coffre.operations.restore_repositories.stored_repositories import StoredRepository, stored_repositories
+from coffre.operations.stored_backup.totals import refuse_other_sums
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.vault import Vault
 

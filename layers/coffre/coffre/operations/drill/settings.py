@@ -9,7 +9,7 @@ from coffre.model.drill_report import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest
 from coffre.operations.drill.findings import Found
-from coffre.operations.drill.totals import refuse_other_sums
+from coffre.operations.stored_backup.totals import refuse_other_sums
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
