@@ -63,6 +63,33 @@ def new_directory(path: Path, *, may_exist: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def filled_directory(path: Path) -> Iterator[Path]:
+    """Yield a directory to fill, for a path that is new or an empty directory.
+
+    An empty directory stays: it may be a file system of its own (a volume), or the only place where this user may
+    write. All that was written gets its names in it when the block ends without an error, and is removed otherwise.
+
+    Raises
+    ------
+    ExportError
+        `OUTPUT_EXISTS`, `OUTPUT_FULL`, `OUTPUT_FAILED`
+    """
+    refuse_existing(path, unless_empty=True)
+    if not path.is_dir():
+        with new_directory(path) as folder:
+            yield folder
+        return
+    part = path / _part_of(Path("export"))
+    with _explained(path):
+        part.mkdir(0o700)
+        try:
+            yield part
+            _give_names(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
 def standard_output(*, also_terminal: bool = False) -> Iterator[BinaryIO]:
     """Yield stdout for bytes, unless it is a terminal.
 
@@ -106,6 +133,21 @@ def _give_name(part: Path, path: Path) -> None:
     except OSError:  # a file system without links
         refuse_existing(path)
         part.rename(path)
+
+
+def _give_names(part: Path, path: Path) -> None:
+    """Move all that is in one directory up into another one, or nothing of it."""
+    moved: list[Path] = []
+    try:
+        for one in sorted(part.iterdir()):
+            place = path / one.name
+            refuse_existing(place)  # it was created meanwhile, and a rename would replace it
+            one.rename(place)
+            moved.append(place)
+    except BaseException:
+        for place in moved:
+            place.rename(part / place.name)
+        raise
 
 
 def _part_of(path: Path) -> Path:

@@ -69,7 +69,7 @@ def keep_backup(
         recipients=tuple(recipients),
         entries=tuple(files),
         packs=tuple(packs.packs),
-        plaintext_bytes=sum(entry.size for entry in entries),
+        plaintext_bytes=sum(len(one.body) for one in objects.values() if not one.facts.unread),
         stored_bytes=sum(pack.length for pack in packs.packs),
         rows=0,
         content=_content(objects, sources or {}),
@@ -113,10 +113,12 @@ def _write_files(
 
 def _content(objects: Mapping[str, Object], sources: Mapping[str, Mapping[str, Any]]) -> StorageContent:
     sizes: dict[str, list[int]] = defaultdict(list)
+    unread = sum(found.facts.unread is not None for found in objects.values())
     for name, found in objects.items():
-        sizes[name.partition("/")[0]].append(len(found.body))
+        sizes[name.partition("/")[0]] += [] if found.facts.unread else [len(found.body)]
     buckets = tuple(
         BucketSummary(name=name, objects=len(sizes[name]), size=sum(sizes[name]), **sources.get(name, {}))
         for name in sorted({*sizes, *sources})
     )
-    return StorageContent(buckets=buckets, objects=len(objects), added=len(objects), changed=0, removed=0)
+    count = len(objects) - unread
+    return StorageContent(buckets=buckets, objects=count, added=count, changed=0, removed=0, unread=unread)

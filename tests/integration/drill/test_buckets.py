@@ -253,10 +253,21 @@ def test_a_changed_byte_in_the_vault_is_found_and_marks_the_backup_as_damaged(up
     assert report.failure is not None
     assert report.failure.code == "OBJECTS_DIFFER"
     found = uploads.catalog.get_backup(backup.id)
-    assert (found.damage, found.damaged_at) == (report.problems[0], report.completed_at)
+    assert (found.damage, found.damaged_at) == (report.damage.words, report.completed_at)
     assert len(report.objects) == 9, "the others are proven all the same"
     assert [one["MessageAttributes"]["kind"]["Value"] for one in uploads.alerts()] == ["DRILL_FAILED"]
     assert scratch_keys(uploads) == set()
+
+
+def test_an_object_that_the_backup_could_not_read_is_nothing_against_it(uploads: Coffre, tmp_path: Path) -> None:
+    archived = Object(b"archived", unread="OBJECT_ARCHIVED: it has to be restored first.")
+    backup = keep(uploads, tmp_path, {"photos/a": Object(b"right"), "photos/archived": archived})
+
+    report = drilled(uploads, backup)
+
+    assert (report.outcome, report.problems, [one.name for one in report.objects]) == ("passed", (), ["photos/a"])
+    assert any("1 object could not be read when the backup was taken" in limit for limit in report.limits)
+    assert uploads.catalog.get_backup(backup.id).verified_at == report.completed_at
 
 
 def test_other_bytes_than_were_sent_are_found(uploads: Coffre, tmp_path: Path) -> None:

@@ -93,13 +93,18 @@ def test_a_copy_that_is_damaged_is_reported_as_the_copys(coffre: Coffre, backup:
     assert (answer["outcome"], answer["copy"]) == ("failed", "nas")
     record = coffre.catalog.copies.find("nas", backup.id)
     assert record is not None
-    assert record.damaged is not None
+    assert record.damaged_packs == (str(pack.relative_to(place)),)
     assert coffre.catalog.get_backup(backup.id).damaged_at is None
     [alert] = coffre.troubles()
     assert alert["MessageAttributes"]["kind"]["Value"] == "DRILL_FAILED"
     assert "It was restored from the copy nas" in alert["Message"]
     # A damaged copy is not tried again: the vault is
     assert coffre.drill(target="shop", rehearse=True)["copy"] is None
+    # And an inventory, which reads none of the other packs, does not call it healed
+    assert coffre.verify("inventory", at="nas", share=0.0001)["status"] == 500
+    record = coffre.catalog.copies.find("nas", backup.id)
+    assert record is not None
+    assert not record.is_good
 
 
 def test_without_a_complete_copy_a_rehearsal_takes_the_vault_and_a_named_copy_is_an_error(

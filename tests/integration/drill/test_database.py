@@ -43,6 +43,7 @@ from coffre.operations.runs.heartbeat import Watch
 from coffre.postgres.connection.client_tools import PostgresTools
 from coffre.postgres.scratch import server as scratch
 from coffre.postgres.scratch.server import ScratchServer, scratch_server
+from coffre.vault.damage import read_damage
 from coffre_local.postgres_server import PostgresServer
 from coffre_local.toolchain import Toolchain
 
@@ -339,6 +340,9 @@ def test_a_check_that_is_wrong_fails_alone(coffre: Coffre, shop: str, quick: Scr
         "a count is no yes": "SELECT 1",
         "reads files": "SELECT pg_read_file('/etc/passwd')",
         "changes who asks": "SELECT 1; COMMIT; DROP TABLE orders",
+        "no finite number": "SELECT 'Infinity'::numeric",
+        "a number of many digits": "SELECT 10::numeric ^ 5000",
+        "after the year 9999": "SELECT timestamp '12000-01-01'",
     }
     checks = [{"name": name, "query": query, "expect": True} for name, query in queries.items()]
     checks.append({"name": "good", "query": "SELECT count(*) = 1000 FROM orders", "expect": True})
@@ -360,6 +364,9 @@ def test_a_check_that_is_wrong_fails_alone(coffre: Coffre, shop: str, quick: Scr
     assert "0 rows" in said["no row"]
     assert "of 2" in said["two columns"]
     assert "permission denied" in said["reads files"]
+    assert found["no finite number"].found == "Infinity"
+    assert str(found["a number of many digits"].found).startswith("1000")
+    assert "year 12000 is out of range" in said["after the year 9999"]
     assert answer["failure"]["code"] == "CHECK_FAILED"
     # The backup itself came back as it was: what was known of it stays.
     assert coffre.catalog.get_backup(made.id).verified_at == verified.verified_at
@@ -460,6 +467,9 @@ def test_collations_that_the_scratch_server_lacks_keep_no_other_table_from_being
     assert {one.table: one.verdict for one in report.tables if one.verdict is not Verdict.EQUAL} == {
         "public.names": Verdict.NOT_LOADED
     }
+    # And rows that were not read are not verified, nor is the time of a restore without them that of a restore
+    assert (report.restore_seconds, coffre.catalog.get_backup(made.id).verified_at) == (None, None)
+    assert any("does not count as verified by this drill" in limit for limit in report.limits)
     (lost,) = report.exceptions
     assert "COLLATION public german" in lost
     assert "TABLE public names" in lost
@@ -849,6 +859,31 @@ def test_a_backup_that_is_none_is_refused(coffre: Coffre, backup: Backup) -> Non
             coffre.drill(**event)
         assert refused.value.code == code
     assert coffre.objects(f"v1/backups/shop/{backup.id}/reports/") == {}
+
+
+def test_damage_in_the_vault_is_that_of_every_backup_which_refers_to_it(
+    coffre: Coffre, backup: Backup, quick: ScratchServer
+) -> None:
+    # Given two backups that share a pack, whose writer counts as verified
+    coffre.catalog.keeping.mark_verified(backup.id, backup.created_at)
+    later = coffre.catalog.get_backup(coffre.backup()["id"])
+    packs = coffre.objects("v1/packs/")
+    shared = max((key for key in packs if backup.id in key), key=lambda key: len(packs[key]))
+    coffre.put_object(shared, bytes([packs[shared][0] ^ 1]) + packs[shared][1:-1] + bytes([packs[shared][-1] ^ 1]))
+
+    # When the later one is drilled
+    assert coffre.drill(backup_id=later.id)["outcome"] == "failed"
+
+    # Then both are damaged, by the frame, and reading can call them healed once it is mended
+    vault = coffre.drill_function().services.vault
+    for one in (backup, later):
+        found = coffre.catalog.get_backup(one.id)
+        assert (found.damaged_at is not None, found.verified_at) == (True, None)
+        known = read_damage(vault, one.target, one.id)
+        assert known is not None
+        assert (known.packs, known.is_of_stored_bytes) == ((shared,), True)
+    # And the next one is whole without it
+    assert coffre.drill(backup_id=coffre.backup()["id"])["outcome"] == "passed"
 
 
 def test_a_backup_that_is_deleted_while_it_is_drilled_is_not_called_bad(

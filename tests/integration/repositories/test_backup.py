@@ -11,21 +11,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
 from tests.forge import TOKEN, Forge, Repository, forge, git, pointer
 from tests.integration.conftest import Coffre, Context
 from tests.integration.vault_copies import Said, command_in, copy_vault, write_identity
 
+from coffre.buckets.repositories import local_repository
+from coffre.buckets.repositories.local_repository import too_large
 from coffre.model.backup import Backup
 from coffre.model.errors import StoreError
 from coffre.model.manifest import Entry
 from coffre.model.storage import ObjectChoice
 from coffre.operations.backup_buckets import plan as storage_plan
 from coffre.operations.browse.diff import differences
+from coffre.operations.drill import repositories as drill
+from coffre.operations.restore_repositories import clone
+from coffre.operations.restore_repositories.clone import Cloned
+from coffre.operations.restore_repositories.stored_repositories import StoredRepository
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.runtime.backup_storage_function import BackupStorageFunction
-from coffre.vault.codec import public_key
+from coffre.vault.codec import FrameDecoder, public_key
+from coffre.vault.vault import Vault
 
 SECRET: Final = "coffre/repository/forge"
 BIG: Final = os.urandom(5 * 1024 * 1024)  # more than a piece
@@ -359,6 +367,26 @@ def test_a_drill_clones_every_repository(scene: Scene) -> None:
     report = scene.coffre.drill(target="code")
 
     assert (report["outcome"], report["backup_id"]) == ("passed", backup.id)
+    assert scene.coffre.catalog.get_backup(backup.id).verified_at is not None
+
+
+def test_a_backup_is_not_verified_by_a_drill_that_had_no_room_for_a_repository(scene: Scene) -> None:
+    scene.configure(scene.forge.make("acme/large").url, scene.forge.make("acme/web").url)
+    backup = scene.backup()
+
+    def make_clone(vault: Vault, decoder: FrameDecoder, stored: StoredRepository, folder: Path) -> Cloned:
+        if "large" in stored.name:
+            raise too_large(stored.name)
+        return clone.make_clone(vault, decoder, stored, folder)
+
+    with patch.object(drill, "make_clone", make_clone):
+        report = scene.coffre.drill(target="code")
+    with patch.object(local_repository, "_RESERVE_BYTES", 2**62):
+        without_any_room = scene.coffre.drill(target="code")
+
+    assert (report["outcome"], report["exceptions"], report["restore_seconds"]) == ("passed", 1, None)
+    assert without_any_room["failure"]["code"] == "SCRATCH_FULL"
+    assert scene.coffre.catalog.get_backup(backup.id).verified_at is None
 
 
 def test_a_doctor_names_a_refused_token(scene: Scene) -> None:

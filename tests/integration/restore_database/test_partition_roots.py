@@ -249,6 +249,12 @@ def test_a_drill_proves_rows_below_a_root(
         "CREATE TABLE odd_1 (c text, b text, a state)",
         "ALTER TABLE odd ATTACH PARTITION odd_1 FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
         r"INSERT INTO odd SELECT st, E'\t\n\\', NULL FROM orders, generate_series(1, 2)",
+        # And a tree of which one branch alone is loaded through the root
+        "CREATE TABLE mixed (kind int, st state) PARTITION BY LIST (kind)",
+        "CREATE TABLE mixed_1 PARTITION OF mixed FOR VALUES IN (1) PARTITION BY HASH (st)",
+        "CREATE TABLE mixed_1_0 PARTITION OF mixed_1 FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+        "CREATE TABLE mixed_2 PARTITION OF mixed FOR VALUES IN (2)",
+        "INSERT INTO mixed SELECT 1 + id % 2, st FROM orders",
     )
     backup = orders.back_up()
 

@@ -14,7 +14,7 @@ from coffre.model.words import counted, size
 from coffre_cli.audited import recorded_reading
 from coffre_cli.commands.export.progress import export_progress
 from coffre_cli.exit_status import Exit
-from coffre_cli.output_file import new_directory, new_file, refuse_existing, standard_output
+from coffre_cli.output_file import filled_directory, new_file, refuse_existing, standard_output
 from coffre_cli.place import Place
 from coffre_cli.private_key import decoder_of
 from coffre_cli.screen import remark
@@ -99,7 +99,7 @@ def _write(exporter: ObjectExporter, wanted: ObjectsWanted, place: str) -> None:
     from coffre.vault.age_stream import encrypt_stream
 
     if wanted.to is not None:
-        with new_directory(Path(place), may_exist=True) as folder:
+        with filled_directory(Path(place)) as folder:
             exporter.directory(folder)
         return
     tar = exporter.tar()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from coffre.model.errors import BackupStateError
 from coffre_cli.backup_argument import latest, resolve_backup
 from coffre_cli.commands.verify.calling import VerificationError, call_function
 from coffre_cli.commands.verify.drill_report import leave_with, newest_report, show_report
@@ -67,11 +68,7 @@ def drill(
             code="NOTHING_TO_DRILL",
             hint="Name a backup, or set drill.objects of a target of buckets (docs/drills.md).",
         )
-    backups = (
-        [resolve_backup(deployed, backup_id, target)]
-        if backup_id is not None
-        else [latest(deployed, name) for name in names]
-    )
+    backups = [resolve_backup(deployed, backup_id, target)] if backup_id is not None else _newest(deployed, names)
     reports = []
     for backup in backups:
         if options.is_here:
@@ -89,6 +86,29 @@ def drill(
         for report in reports:
             show_report(report)
     leave_with(reports)
+
+
+def _newest(deployed: DeployedStack, names: Sequence[str]) -> list[Backup]:
+    """Return the newest backup of each target. One without any keeps no other from being drilled.
+
+    Raises
+    ------
+    BackupStateError
+        No target has a good one, or all that one has are damaged.
+    """
+    found: list[Backup] = []
+    without: list[BackupStateError] = []
+    for name in names:
+        try:
+            found.append(latest(deployed, name))
+        except BackupStateError as error:
+            without.append(error)
+    worst = next((error for error in without if error.code == "BACKUP_DAMAGED"), None)
+    if worst is not None or not found:
+        raise worst or without[0]
+    for error in without:
+        remark(f"Not drilled: {error.message}")
+    return found
 
 
 def await_report(deployed: DeployedStack, backup: Backup, answer: object, *, quiet: bool) -> None:

@@ -48,6 +48,11 @@ class TableProof(FrozenModel):
     sha256_found: str | None = None
     detail: str | None = None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether it has rows in the backup that the drill left there."""
+        return self.verdict is Verdict.NOT_LOADED and self.size_bytes > 0
+
 
 class CheckProof(FrozenModel):
     """One of the owner's checks: what was asked, what should come, and what came. `error` instead when nothing did."""
@@ -170,7 +175,7 @@ class DrillReport(FrozenModel):
         What became of the objects of a backup of buckets, and how many of all they are; it has no tables.
     restore_seconds
         From the first byte read to the last index built, of all groups together: the time that a restore takes. None
-        when only a sample was restored.
+        when only a sample or some of the tables were restored.
     groups
         In how many portions the tables were restored; more than one when they did not fit together, or took longer
         than an invocation lives.
@@ -184,6 +189,8 @@ class DrillReport(FrozenModel):
         What was proven of the target's journal, which says nothing about the backup; None: it has none.
     is_damaged
         Rows or stored bytes are not what was backed up: the backup is bad, whatever else it may be.
+    damages
+        What is wrong with stored bytes: other backups can refer to them too.
     """
 
     format: Literal[1] = 1
@@ -216,6 +223,7 @@ class DrillReport(FrozenModel):
     invocations: int = 1
     scratch_bytes: int = 0
     is_damaged: bool = False
+    damages: tuple[Damage, ...] = ()
     copy_name: str | None = None
     journal: JournalProof | None = None
     failure: Failure | None = None
@@ -229,8 +237,11 @@ class DrillReport(FrozenModel):
 
     @property
     def is_of_all(self) -> bool:
-        """Whether all of the backup was looked at, as far as it can be: only then does it count as verified."""
-        return self.sample is None or self.sample.is_all
+        """Whether all of the backup was looked at: only then does it count as verified.
+
+        What has no place in the scratch server was not even read from the vault, and later backups refer to it.
+        """
+        return (self.sample is None or self.sample.is_all) and not any(table.is_unread for table in self.tables)
 
     @property
     def summary(self) -> DrillSummary:
@@ -249,10 +260,22 @@ class DrillReport(FrozenModel):
 
     @property
     def damage(self) -> DamageReport:
-        """The finding that is stored with a backup that `is_damaged`, as readers store theirs: the worst problem."""
-        code = self.failure.code if self.failure else "DRILL_FAILED"
-        damages = [Damage(code=code, text=self.problems[0])]
+        """The finding that is stored with a backup that `is_damaged`, as readers store theirs.
+
+        The worst problem stands for what a restore alone has shown, which no reading of stored bytes can call healed.
+        """
+        damages = list(self.damages)
+        if not damages or self._shows_other_values:
+            code = self.failure.code if self.failure else "DRILL_FAILED"
+            damages.insert(0, Damage(code=code, text=self.problems[0]))
         return DamageReport.on(self.backup_id, self.target, Level.DRILL, self.completed_at, damages)
+
+    @property
+    def _shows_other_values(self) -> bool:
+        """Whether something came out of the vault as it was recorded, and is another thing when it is restored."""
+        return any(table.verdict is Verdict.DIFFERENT for table in self.tables) or any(
+            proof.verdict is Verdict.DIFFERENT and proof.sha256_found is not None for proof in self.objects
+        )
 
     @property
     def duration_seconds(self) -> float:

@@ -229,6 +229,11 @@ class IntegrityError(PermanentError):
     ----------
     pack
         The pack that they are all of, if every backup that names it is damaged.
+
+    Attributes
+    ----------
+    frame
+        Pack, offset and length of the stored frame that is lost or damaged, if it is one.
     """
 
     default_code = "INTEGRITY"
@@ -244,6 +249,7 @@ class IntegrityError(PermanentError):
     ) -> None:
         super().__init__(message, code=code, detail=detail, hint=hint)
         self.pack = pack
+        self.frame: tuple[str, int, int] | None = None
 
 
 class EncryptionError(PermanentError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from hashlib import sha256
+from math import isqrt
 from typing import Literal
 
 from pydantic import Field
@@ -26,8 +27,14 @@ class Share(FrozenModel):
 
     @classmethod
     def of_day(cls, share: float, day: date) -> Share:
-        """Return the share of a day; 1.0 is everything, 0.1 a tenth."""
-        return cls(parts=max(1, round(1 / share)), day=day.toordinal())
+        """Return the share of a day; 1.0 is everything, 0.1 about a tenth.
+
+        The number of shares is prime: who looks every second or third day gets to all of them too.
+        """
+        parts = max(1, round(1 / share))
+        while any(parts % divisor == 0 for divisor in range(2, isqrt(parts) + 1)):
+            parts += 1
+        return cls(parts=parts, day=day.toordinal())
 
     def holds(self, pack: str) -> bool:
         """Return whether a pack is looked at on this day."""
@@ -57,6 +64,16 @@ class Damage(FrozenModel):
         """Describe an error with where it was found."""
         text = f"{error.message} {error.detail}" if error.detail else error.message
         return cls.model_validate({"code": error.code, "text": text, "pack": error.pack, **where})
+
+    @classmethod
+    def of_frame(cls, error: IntegrityError) -> Damage:
+        """Describe an error with the frame that it is about, if it is about one: others can refer to it too."""
+        if error.frame is None:
+            return cls.of(error)
+        pack, offset, length = error.frame
+        if error.code == "PACK_MISSING":
+            return cls.of(error, pack=pack)
+        return cls.of(error, pack=pack, offset=offset, length=length)
 
 
 class DamageReport(FrozenModel):

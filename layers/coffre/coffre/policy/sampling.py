@@ -39,8 +39,8 @@ class SampleLimits:
 class Sampling:
     """Goes through all objects of a backup, keeping no more of them than the limits allow.
 
-    The same seed chooses the same objects, in whatever order they come. `count` and `size_bytes` are of all objects
-    that came, `unread` of those that have no bytes in the backup.
+    The same seed chooses the same objects, in whatever order they come. `count` and `size_bytes` are of the objects
+    that have their bytes in the backup, as its manifest counts them; `unread` is the number of the others.
 
     Parameters
     ----------
@@ -62,11 +62,12 @@ class Sampling:
     def take(self, entries: Iterable[Entry]) -> Sampling:
         """Go through the objects of a backup."""
         for entry in entries:
-            self.count += 1
-            self.size_bytes += entry.size
             if entry.object is not None and entry.object.unread:
                 self.unread += 1
-            elif not self.may_be(entry):
+                continue
+            self.count += 1
+            self.size_bytes += entry.size
+            if not self.may_be(entry):
                 self.unfit += 1
             elif entry.size <= self.limits.size_bytes:
                 self._draw(entry)
@@ -86,9 +87,7 @@ class Sampling:
     def summary(self, chosen: Iterable[Entry]) -> Sample:
         """Return how much of what is in the backup with its bytes was chosen."""
         sizes = [entry.size for entry in chosen]
-        return Sample(
-            objects=self.count - self.unread, size_bytes=self.size_bytes, chosen=len(sizes), chosen_bytes=sum(sizes)
-        )
+        return Sample(objects=self.count, size_bytes=self.size_bytes, chosen=len(sizes), chosen_bytes=sum(sizes))
 
     def _draw(self, entry: Entry) -> None:
         rank = int.from_bytes(hashlib.sha256(f"{self.seed}\n{entry.name}".encode("utf-8", "surrogatepass")).digest())

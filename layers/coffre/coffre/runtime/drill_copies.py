@@ -74,7 +74,8 @@ def record_copy(services: Services, drilled: DrilledCopy, report: DrillReport) -
     """Record what a drill says about a copy. It says nothing about the bytes in the vault."""
     changes: dict[str, object] = {}
     if report.is_damaged:
-        changes = {"damaged": report.damage.words}
+        # An inventory reads these packs again: only their own bytes can show that they are mended.
+        changes = {"damaged": report.damage.words, "damaged_packs": report.damage.packs}
     elif report.outcome in (Outcome.PASSED, Outcome.INCOMPLETE) and report.is_of_all:
         changes = {"verified_at": report.completed_at, "level": "drill"}
     if changes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from ulid import ULID
@@ -12,14 +14,16 @@ from coffre.model.backup import Backup, Failure
 from coffre.model.drill import DrillRun, Outcome
 from coffre.model.drill_report import DrillReport
 from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
+from coffre.model.kinds import Level
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.monitoring.alerting import what_is_safe
-from coffre.operations.verify.job import record_finding
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, record_copy
 from coffre.runtime.function import utc_now
 from coffre.runtime.observability import count_drill, log_failure
+from coffre.vault.codec import FrameDecoder
 from coffre.vault.reports import DrillReports
 
 _PROBLEMS_SHOWN: Final = 10
@@ -41,7 +45,7 @@ def _record(services: Services, backup: Backup, report: DrillReport, copied: Dri
         return
     keeping = services.catalog.keeping
     if report.is_damaged:
-        record_finding(services.catalog, services.vault, report.damage)
+        _record_damage(services, report)
     elif report.outcome is Outcome.PASSED or (
         # Rows that violate a constraint can be the source's own, and can be what is left of a forged backup.
         report.outcome is Outcome.INCOMPLETE and not report.violates_constraints
@@ -56,6 +60,23 @@ def _record(services: Services, backup: Backup, report: DrillReport, copied: Dri
     elif report.outcome is Outcome.FAILED and not _is_of_checks(report):
         keeping.mark_verified(backup.id, None)
         _mark_verified(services, backup, None)
+
+
+def _record_damage(services: Services, report: DrillReport) -> None:
+    """Mark the backup, and every other one that refers to the same damaged bytes."""
+    job = VerifyJob(
+        id=report.id,
+        catalog=services.catalog,
+        vault=services.vault,
+        decoder=FrameDecoder(),
+        scratch=Path(),
+        now=lambda: report.completed_at,
+        remaining_seconds=lambda: math.inf,
+    )
+    found = report.damage.damages
+    shared = [damage for damage in found if damage.pack is not None]
+    own = [damage for damage in found if damage.pack is None]
+    record_damage(job, Level.DRILL, CatalogSnapshot.read(services.catalog), shared, {report.backup_id: own})
 
 
 def _mark_verified(services: Services, backup: Backup, at: datetime | None) -> None:

@@ -174,6 +174,4 @@ def _open(vault: Vault, decoder: FrameDecoder, frame: Frame) -> bytes | Damage:
     try:
         return twice(lambda: vault.read_frame(frame, decoder)[0])
     except IntegrityError as error:
-        if error.code == "PACK_MISSING":
-            return Damage.of(error, pack=frame.pack)
-        return Damage.of(error, pack=frame.pack, offset=frame.offset, length=frame.length)
+        return Damage.of_frame(error)

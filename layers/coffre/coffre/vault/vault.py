@@ -267,7 +267,11 @@ class Vault(BackupMarks, RestoreReports):
                 raise lost("PACK_MISSING", f"The pack {frame.pack} is not in the vault.") from error
             return decoder.open(stored, frame, hashed=hashed)
 
-        return self.checked(frame.pack, read)
+        try:
+            return self.checked(frame.pack, read)
+        except IntegrityError as error:
+            error.frame = frame.pack, frame.offset, frame.length
+            raise
 
 
 def check_entry(entry: Entry, sha256: str) -> None:

@@ -71,8 +71,27 @@ def test_an_empty_directory_will_do_and_another_is_refused(coffre: Coffre, uploa
         said = coffre("export", uploads.id, "--to", taken, *KEY)
         assert (said.status, "OUTPUT_EXISTS" in said.err) == (1, True)
 
-    assert [path.name for path in (here / "empty/2026").iterdir()] == ["cat.jpg"]
+    assert [path.name for path in (here / "empty").rglob("*")] == ["2026", "cat.jpg"]
     assert (here / "full/file").read_text() == "mine"
+
+
+def test_an_empty_directory_stays_what_it_is(
+    coffre: Coffre, uploads: Backup, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be a volume, in a place where nothing else can be made; and the one where this command runs."""
+    volume = here / "volume"
+    volume.mkdir(0o750)
+    monkeypatch.chdir(volume)
+    before = volume.stat()
+    with files_of_at_most(100):
+        assert "OUTPUT_FULL" in coffre("export", uploads.id, "--to", ".", "--identity", "../../key.txt").err
+    assert list(volume.iterdir()) == []
+
+    assert coffre("export", uploads.id, "--to", ".", "--identity", "../../key.txt").status == 0
+
+    assert (volume / "readme").read_bytes() == b"read me"
+    assert ((after := volume.stat()).st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert [path.name for path in here.iterdir()] == ["volume"]
 
 
 def test_an_archive_is_named_after_target_and_time(coffre: Coffre, uploads: Backup, here: Path) -> None:

@@ -168,6 +168,7 @@ def test_what_makes_no_sense_is_wrong_usage(coffre: Coffre, account: Account) ->
 def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_what_came_out(
     coffre: Coffre, account: Account
 ) -> None:
+    account.configure("new", "shop")  # the first of which has no backup yet
     backup = account.backup()
 
     def play(function: str, event: Mapping[str, Any]) -> object:
@@ -178,9 +179,10 @@ def test_the_level_drill_drills_the_newest_backup_of_each_database_and_shows_wha
     account.play = play
 
     said = coffre("verify", "--level", "drill")
-    for_scripts = coffre("verify", "--level", "drill", "latest", "--json")
+    for_scripts = coffre("verify", "--level", "drill", "latest", "--target", "shop", "--json")
 
     assert asked(account) == [("safe-drill", {"backup_id": backup.id})] * 2
+    assert 'Not drilled: There is no completed backup of "new" yet.' in said.err
     assert (said.status, for_scripts.status) == (1, 1)
     assert "wrong     public.orders has other rows." in said.out
     assert [one["outcome"] for one in for_scripts.json()] == ["failed"]

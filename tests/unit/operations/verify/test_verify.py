@@ -371,6 +371,14 @@ def test_a_month_of_shares_reads_every_frame_of_all_backups_once(safe: Safe) -> 
     assert sum(report.frames.objects for report in reports) == len(frames)
 
 
+@pytest.mark.parametrize("share", [1 / 30, 1 / 4, 0.1])
+def test_who_looks_every_few_days_gets_to_all_shares_too(share: float) -> None:
+    packs = {f"v1/packs/{number}" for number in range(200)}
+    for every in (1, 2, 3, 4, 6, 7, 14, 28):
+        days = (Share.of_day(share, NOW.date() + timedelta(days=every * run)) for run in range(31))
+        assert {pack for day in days for pack in packs if day.holds(pack)} == packs, every
+
+
 def test_reading_goes_on_where_time_ended(safe: Safe) -> None:
     backup = safe.backup(1, products=made_up_rows(9, 4000))
     names = [entry.name for entry in safe.scene.vault.entries(safe.manifest(backup))]
@@ -568,6 +576,19 @@ def test_a_catalog_that_is_made_anew_knows_what_a_drill_found(safe: Safe) -> Non
     assert (found.damaged_at, found.damage) == (NOW, "public.orders lacks a row.")
     # Reading all of it does not mend that, by the new record neither
     assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+
+
+def test_numbers_that_do_not_agree_are_not_mended_by_reading_bytes(safe: Safe) -> None:
+    backup = safe.backup(1)
+    rows = (safe.record(backup).rows or 0) + 1
+    safe.scene.catalog._backups.change(backup.id, {"rows": rows}, allowed=(Status.COMPLETED,))
+    record_finding(safe.scene.catalog, safe.scene.vault, drilled(backup, "TOTALS_DIFFER", "They do not agree."))
+
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+    assert safe.record(backup).damaged_at == NOW
+
+    safe.scene.catalog._backups.change(backup.id, {"rows": rows - 1}, allowed=(Status.COMPLETED,))
+    assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "verified"}
 
 
 def test_stored_bytes_that_a_drill_found_damaged_are_mended_by_reading_them(safe: Safe) -> None:

@@ -90,7 +90,7 @@ class LocalRepository:
             Of `fill`.
         """
         file, commit, abort = self.repo.object_store.add_pack()
-        writer = _Limited(file.write, self.folder, self.name)
+        writer = Limited(file.write, self.folder, self.name)
         try:
             result = fill(writer)
             if writer.written:
@@ -187,7 +187,7 @@ class LocalRepository:
             return None
         missing = list(MissingObjectFinder(store, haves=base, wants=refs.tips))  # type: ignore[arg-type]
         with file.open("wb") as output:
-            writer = _Limited(output.write, file.parent, self.name)
+            writer = Limited(output.write, file.parent, self.name)
             write_pack_from_container(writer, store, missing, object_format=DEFAULT_OBJECT_FORMAT)
         bundle = Bundle.of(_header(refs, base), file)
         self._prove(bundle, refs, base)
@@ -266,7 +266,7 @@ class _Header:
         yield from self._chunks
 
 
-class _Limited:
+class Limited:
     """Writes as long as the disk has room."""
 
     def __init__(self, write: Callable[[Any], int], folder: Path, name: str) -> None:

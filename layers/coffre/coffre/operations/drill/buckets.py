@@ -19,13 +19,13 @@ from coffre.model.words import counted
 from coffre.operations.drill.findings import Found
 from coffre.operations.drill.scratch_bucket import ScratchPlace, scratch_folder
 from coffre.operations.drill.settings import prove_settings
-from coffre.operations.drill.totals import refuse_other_sums
 from coffre.operations.restore_buckets.destination_map import DestinationMap, Step
 from coffre.operations.restore_buckets.write_object import Done, Writer, cost_of
 from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.parallel_map import ordered_map
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open_backup import open_manifest, refuse_unrestorable
+from coffre.operations.stored_backup.totals import refuse_other_sums
 from coffre.policy.sampling import SampleLimits, Sampling
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.frame_cache import FrameCache
@@ -186,6 +186,7 @@ def _restored(copies: list[_Copy], done: list[Done], found: Found) -> list[_Copy
             raise RunStoppedError("The run is stopped.")
         elif isinstance(one.error, IntegrityError):
             found.take_objects([_lost(copy.entry, one.error)])
+            found.take_damage(one.error, copy.entry.name)
         else:
             raise one.error
     return there

@@ -34,7 +34,6 @@ from coffre.operations.drill.restorable_subset import (
 from coffre.operations.drill.scratch_limits import gauging, told_apart
 from coffre.operations.drill.scratch_servers import Server, database_of, drop, roles_for, room_bytes, stand_ins
 from coffre.operations.drill.table_groups import Course
-from coffre.operations.drill.totals import refuse_forged_totals
 from coffre.operations.restore_database.job import RestoreJob, Source, open_source
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.restore_database.sessions import loading_session
@@ -42,6 +41,7 @@ from coffre.operations.restore_database.whole_database import restore_whole
 from coffre.operations.runs.heartbeat import Watch
 from coffre.operations.runs.progress import Meter
 from coffre.operations.stored_backup.open_backup import refuse_unrestorable
+from coffre.operations.stored_backup.totals import refuse_forged_totals
 from coffre.postgres.scratch.server import scratch_server
 from coffre.postgres.scratch.structure_checks import unreadable_tables
 

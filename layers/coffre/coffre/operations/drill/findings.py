@@ -26,6 +26,8 @@ from coffre.model.drill_report import (
 )
 from coffre.model.errors import DrillError, IntegrityError, RestoreError
 from coffre.model.journal_proof import JournalProof
+from coffre.model.verification import Damage
+from coffre.model.words import counted
 from coffre.operations.restore_database.report_builder import ReportBuilder as Restored
 from coffre.operations.runs.progress import Meter
 from coffre.postgres.scratch.structure_checks import AMCHECK_OPTIONS, Findings
@@ -59,6 +61,7 @@ class Found:
     limits: list[str] = field(default_factory=list)
     tables: list[TableProof] = field(default_factory=list)
     objects: list[ObjectProof] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
     sample: Sample | None = None
     checks: list[CheckProof] = field(default_factory=list)
     structure: Structure = field(default_factory=Structure)
@@ -145,6 +148,10 @@ class Found:
                 code = "ATTRIBUTES_DIFFER" if has_bytes else "OBJECTS_DIFFER"
                 self.wrong(code, f"{proof.name} is not as it was backed up: {proof.detail}")
 
+    def take_damage(self, error: IntegrityError, entry: str | None = None) -> None:
+        """Keep what is wrong with stored bytes; `entry` is what they are of."""
+        self.damages.append(Damage.of_frame(error).model_copy(update={"entry": entry}))
+
     def take_structure(self, found: Findings) -> None:
         """Take over what was seen of indexes, constraints and sequences; in groups, the most of each."""
         ours = self.structure
@@ -189,7 +196,12 @@ class Found:
     ) -> DrillReport:
         """Return what there is to say in the end; `error` is what ended the drill early."""
         failure = Failure.of(error) if error else self._failure()
+        if isinstance(error, IntegrityError):
+            self.take_damage(error)
         problems = (*((failure.message,) if error and failure and is_possible else ()), *self.problems)
+        unread = sum(table.is_unread for table in self.tables)
+        if unread:
+            self.limits.append(_some_unread(unread))
         outcome = Outcome.FAILED if problems else Outcome.INCOMPLETE if self.left_out else Outcome.PASSED
         return DrillReport(
             id=drill_id,
@@ -201,7 +213,7 @@ class Found:
             completed_at=now,
             coffre_version=__version__,
             problems=problems,
-            restore_seconds=self.restore_seconds if error is None else None,
+            restore_seconds=self.restore_seconds if error is None and not unread else None,
             restore_limit_seconds=limit_minutes * 60 if limit_minutes else None,
             is_damaged=is_possible and (_is_damage(error) or self.code in _DAMAGE),
             failure=failure,
@@ -211,7 +223,7 @@ class Found:
 
     def _facts(self) -> dict[str, Any]:
         """Return what was counted and measured, under the names of the report."""
-        names = ("checks", "exceptions", "limits", "left_out")
+        names = ("checks", "exceptions", "limits", "left_out", "damages")
         same = (
             "violates_constraints",
             "structure",
@@ -266,6 +278,13 @@ _DAMAGE: Final = frozenset({"ROWS_DIFFER", "OBJECTS_DIFFER"})
 def _is_damage(error: Exception | None) -> bool:
     """Whether an error says that bytes or rows are wrong, and not that a definition could not be restored here."""
     return isinstance(error, IntegrityError) or (isinstance(error, RestoreError) and error.code == "ROWS_DIFFER")
+
+
+def _some_unread(tables: int) -> str:
+    return (
+        f"The rows of {counted(tables, 'table')} were not read. The backup does not count as verified by this drill, "
+        "and how long a restore of everything takes is not known. All is read by coffre verify --level read."
+    )
 
 
 def _written_otherwise(proof: TableProof) -> str:

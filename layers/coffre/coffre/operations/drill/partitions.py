@@ -19,12 +19,12 @@ from psycopg2 import sql
 from coffre.model.drill_report import TableProof, Verdict
 from coffre.model.errors import CoffreError
 from coffre.model.manifest import Entry, EntryKind, TableContent
-from coffre.model.names import TableName, shown
+from coffre.model.names import TableName, qualified, shown
 from coffre.operations.drill.compare import count_differing, hash_of_all, never_read
 from coffre.operations.restore_database.job import RestoreJob, Source
 from coffre.operations.restore_database.sessions import loading_session
 from coffre.operations.runs.progress import Meter
-from coffre.postgres.connection.partition_routes import roots_for_loading
+from coffre.postgres.connection.partition_routes import leaves_below, roots_for_loading
 from coffre.postgres.destination.copy_in import copy_in
 
 _MODULUS: Final = 2**256
@@ -32,25 +32,36 @@ _MODULUS: Final = 2**256
 
 @dataclass(frozen=True)
 class Family:
-    """A root, and those of its partitions whose rows were loaded through it."""
+    """A root, and those of its partitions whose rows were loaded through it; each `apart` was loaded by itself."""
 
     root: TableName
     tables: tuple[TableContent, ...]
+    apart: tuple[TableName, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns in the order in which rows are compared: the first partition's."""
         return self.tables[0].columns
 
+    @property
+    def rows(self) -> sql.Composed:
+        """The restored rows that are compared together, as what follows FROM: of a tree with several branches, some."""
+        root = sql.Identifier(*self.root)
+        if not self.apart:
+            return sql.Composed([root])
+        others = sql.SQL(", ").join(sql.SQL("{}::regclass").format(sql.Literal(qualified(*one))) for one in self.apart)
+        return sql.SQL("{} WHERE tableoid NOT IN ({})").format(root, others)
+
 
 def families_of(job: RestoreJob, source: Source, loaded: Mapping[TableName, TableContent]) -> list[Family]:
     """Return the partitions that are compared together, and no other tables."""
     with loading_session(job) as session:
         roots = roots_for_loading(session, loaded, source.content.encoding)
+        by_themselves = {root: leaves_below(session, root) & loaded.keys() - roots.keys() for root in {*roots.values()}}
     members: dict[TableName, list[TableContent]] = {}
     for leaf, root in roots.items():
         members.setdefault(root, []).append(loaded[leaf])
-    return [Family(root, tuple(tables)) for root, tables in members.items()]
+    return [Family(root, tuple(tables), tuple(sorted(by_themselves[root]))) for root, tables in members.items()]
 
 
 def compare_families(job: RestoreJob, source: Source, families: Sequence[Family], meter: Meter) -> Iterator[TableProof]:
@@ -179,12 +190,12 @@ def _difference(
         for table in family.tables:
             for entry in entries[table.schema_name, table.table_name]:
                 copy_in(session, table, source.read(job, entry), source.content.encoding, beside)
-        differing = count_differing(cursor, family.columns, sql.Identifier(*beside), root)
+        differing = count_differing(cursor, family.columns, sql.Identifier(*beside), family.rows)
         session.rollback()
     return differing
 
 
 def _all_rows(family: Family, encoding: str) -> sql.Composed:
     return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (ENCODING {})").format(
-        sql.SQL(", ").join(map(sql.Identifier, family.columns)), sql.Identifier(*family.root), sql.Literal(encoding)
+        sql.SQL(", ").join(map(sql.Identifier, family.columns)), family.rows, sql.Literal(encoding)
     )

@@ -9,7 +9,7 @@ from coffre.model.drill_report import ObjectProof, Sample, Verdict
 from coffre.model.errors import IntegrityError, RunStoppedError
 from coffre.model.manifest import Entry, Manifest
 from coffre.operations.drill.findings import Found
-from coffre.operations.drill.totals import refuse_other_sums
+from coffre.operations.stored_backup.totals import refuse_other_sums
 from coffre.vault.codec import FrameDecoder
 from coffre.vault.sealed_settings import SettingsOpener
 from coffre.vault.vault import Vault
@@ -29,7 +29,7 @@ def prove_settings(
                 found.limits.append(f"{entry.name} could not be read when the backup was taken.")
                 continue
             count, size_bytes = count + 1, size_bytes + entry.size
-            found.take_objects([_proof(entry, opener)])
+            found.take_objects([_proof(entry, opener, found)])
     found.restore_seconds = sum(found.phases_ms.values()) / 1000
     found.sample = Sample(objects=count, size_bytes=size_bytes, chosen=count, chosen_bytes=size_bytes)
     found.limits.append("Nothing was written: that a setting can be written back to its place is not proven.")
@@ -40,12 +40,13 @@ def prove_settings(
     refuse_other_sums(backup, told)
 
 
-def _proof(entry: Entry, opener: SettingsOpener) -> ObjectProof:
+def _proof(entry: Entry, opener: SettingsOpener, found: Found) -> ObjectProof:
     detail = None
     try:
         opener.open(entry)
     except IntegrityError as error:
         detail = f"{error.message} [{error.code}]"
+        found.take_damage(error, entry.name)
     return ObjectProof(
         name=entry.name,
         verdict=Verdict.DIFFERENT if detail else Verdict.EQUAL,

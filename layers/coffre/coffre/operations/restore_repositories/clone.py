@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.buckets.repositories.lfs import place_of
-from coffre.buckets.repositories.local_repository import LocalRepository
+from coffre.buckets.repositories.local_repository import Limited, LocalRepository
 from coffre.buckets.repositories.remote import Refs
 from coffre.model.errors import IntegrityError
 from coffre.operations.restore_repositories.stored_repositories import StoredRepository
@@ -58,7 +58,9 @@ def make_clone(
             place = place_of(folder, entry.name.rpartition("/")[2])
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("xb") as file:
-                file.writelines(vault.read_entry(entry, decoder))
+                write = Limited(file.write, folder, stored.name)
+                for piece in vault.read_entry(entry, decoder):
+                    write(piece)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

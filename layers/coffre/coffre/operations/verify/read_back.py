@@ -18,6 +18,7 @@ from coffre.model.manifest import Frame, Manifest
 from coffre.model.rotation import Amount, Problem
 from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
 from coffre.operations.stored_backup.open_backup import manifest_of
+from coffre.operations.stored_backup.totals import refuse_forged_totals
 from coffre.operations.verify.job import RESERVE_SECONDS, CatalogSnapshot, VerifyJob, record_damage
 from coffre.operations.verify.read_journals import JournalReading
 from coffre.operations.verify.read_tally import (
@@ -125,6 +126,8 @@ def _prove(job: VerifyJob, backup: Backup, tally: Tally, wanted: _Wanted, is_ove
                     is_whole, cut = False, read.cut if read is not None else None
                     break
                 last = read.entry.name
+        if is_whole and backup.damaged_at is not None:  # a drill can have found that they do not agree
+            refuse_forged_totals(backup, manifest, job.vault.entries(manifest))
     except IntegrityError as error:
         tally.add_damage(backup, Damage.of(error))
     if len(tally.damages) > before or backup.id in tally.own:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 
@@ -14,6 +15,9 @@ from coffre.model.drill_report import CheckProof
 from coffre.postgres.connection.address import Connection
 from coffre.postgres.connection.client_tools import Children
 from coffre.postgres.connection.connect import connect, one_line
+
+# A number of JSON that every reader takes, as a floating point number at least.
+_MOST_DIGITS: Final = 300
 
 type Value = bool | int | float | str | None
 
@@ -33,6 +37,8 @@ def ask(
         except psycopg2.Error as refused:
             children.check()
             error = one_line(refused)
+        except ValueError as unreadable:  # the driver's, of a date after the year 9999, or bytes that are no text
+            error = f"Its value cannot be read: {unreadable}. Compare inside the query."
         yield CheckProof(
             name=check.name,
             query=check.query,
@@ -67,6 +73,8 @@ def _answer(check: DrillCheck, connection: Connection, children: Children, timeo
 
 
 def _json(value: Any) -> Value:
+    if isinstance(value, Decimal | float) and (not math.isfinite(value) or Decimal(value).adjusted() > _MOST_DIGITS):
+        return str(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)

@@ -17,16 +17,15 @@ def refuse_forged_totals(backup: Backup, manifest: Manifest, entries: Iterable[E
     IntegrityError
         Code `TOTALS_DIFFER`.
     """
-    content = manifest.database
-    in_entries = sum(entry.size for entry in entries)
-    refuse_other_sums(
-        backup,
-        {
-            "rows": (backup.rows, manifest.rows, sum(table.rows for table in content.tables)),
-            "tables": (backup.tables, len(content.tables), len(content.tables)),
-            "bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, in_entries),
-        },
-    )
+    sizes = [entry.size for entry in entries if entry.object is None or entry.object.unread is None]
+    told = {"bytes": (backup.plaintext_bytes, manifest.plaintext_bytes, sum(sizes))}
+    if manifest.kind.has_objects:
+        told["objects"] = (backup.objects, manifest.storage.objects, len(sizes))
+    else:
+        tables = manifest.database.tables
+        told["rows"] = (backup.rows, manifest.rows, sum(table.rows for table in tables))
+        told["tables"] = (backup.tables, len(tables), len(tables))
+    refuse_other_sums(backup, told)
 
 
 def refuse_other_sums(backup: Backup, told: Mapping[str, tuple[int | None, int, int]]) -> None:
