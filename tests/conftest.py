@@ -5,7 +5,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -75,7 +75,16 @@ def lost_rows(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Let every test have a quicker AWS, command and server; a fixture for it would be looked up for each of them."""
+    if session.config.getoption("tx", None) and not hasattr(session.config, "workerinput"):  # workers run them
+        return (yield)
+    with quick_aws(), quick_command(), servers_in_memory():
+        return (yield)
+
+
+@contextmanager
 def quick_aws() -> Iterator[None]:
     """Make clients of AWS, and let moto answer them, in a fraction of the time, and one request after another."""
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +99,7 @@ def quick_aws() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@contextmanager
 def quick_command() -> Iterator[None]:
     """Build each command of `coffre` once."""
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +107,7 @@ def quick_command() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@contextmanager
 def servers_in_memory() -> Iterator[None]:
     """Keep what servers write off the disk, and copy their first files."""
     with pytest.MonkeyPatch.context() as patch:
@@ -107,10 +116,9 @@ def servers_in_memory() -> Iterator[None]:
             yield
 
 
-@pytest.fixture(autouse=True)
-def loggers_of_functions() -> Iterator[None]:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
     """Forget the loggers that a test's functions made: they write to the output of that test, which is closed."""
-    yield
     known = logging.Logger.manager.loggerDict
     for name in [name for name, logger in known.items() if hasattr(logger, "init")]:  # the mark of powertools
         del known[name]

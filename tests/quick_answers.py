@@ -45,7 +45,7 @@ _urls_of: dict[tuple[type, str | None], dict[str, Any]] = {}
 
 def answer_quickly(patch: pytest.MonkeyPatch) -> None:
     """Let moto keep what it would compute for each call, and take the values of DynamoDB as they are."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     patch.setattr(Subscription, "private_key", lambda _: key)
     patch.setattr(moto.core.models, "RESPONSES_METHODS", [])  # addresses for `requests`, by which no test asks AWS
     patch.setattr(BaseBackend, "urls", property(_urls_once))

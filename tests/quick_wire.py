@@ -16,12 +16,13 @@ from io import BytesIO
 from typing import Any, Final
 from urllib.parse import ParseResult, unquote, urlparse
 
+import botocore.awsrequest
 import botocore.utils
 import moto.backends
 import moto.core.models
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from moto.backend_index import backend_url_patterns
 from moto.core.base_backend import BackendDict
 from moto.core.botocore_stubber import BotocoreStubber
@@ -46,6 +47,8 @@ _BUILT: Final = {"content-length", "content-type", "transfer-encoding"}
 _add_auth = vars(SigV4Auth)["add_auth"]
 _from_primitives = vars(Request)["from_primitives"].__func__
 _raw_url = vars(Request)["raw_url"].fget
+_key_of = lru_cache(maxsize=10_000)(vars(botocore.awsrequest)["_HeaderKey"])
+"""A name of a header in small letters; botocore looks for those of sixty members in an answer that has ten."""
 _parse_time = vars(botocore.utils)["_parse_timestamp_with_tzinfo"]
 _time_of = lru_cache(maxsize=1000)(_parse_time)
 _process_request = vars(BotocoreStubber)["process_request"]
@@ -56,6 +59,8 @@ def take_short_ways(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SigV4Auth, "add_auth", _sign)
     patch.setattr(Request, "from_primitives", classmethod(_request))
     patch.setattr(Request, "raw_url", property(_raw_url_once))
+    patch.setattr(HeadersDict, "__contains__", lambda headers, name: _key_of(name) in headers._dict)
+    patch.setattr(HeadersDict, "__getitem__", lambda headers, name: headers._dict[_key_of(name)])
     patch.setattr(botocore.utils, "_parse_timestamp_with_tzinfo", _time)
     patch.setattr(BotocoreStubber, "process_request", processed)
 

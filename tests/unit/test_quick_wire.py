@@ -8,8 +8,10 @@ from io import BytesIO
 from typing import Any
 
 import boto3
+import botocore.awsrequest
 import pytest
 from botocore.auth import SigV4Auth
+from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.response import StreamingBody
 from botocore.utils import get_tzinfo_options, parse_timestamp
@@ -61,6 +63,16 @@ def test_times_are_those_that_boto_reads() -> None:
         parse_timestamp("yesterday")
 
 
+def test_headers_are_found_however_they_are_written() -> None:
+    headers = HeadersDict({"ETag": "1"})
+    headers["X-Other"] = "2"
+    assert (headers["etag"], headers["ETAG"], headers.get("x-other")) == ("1", "1", "2")
+    assert "eTag" in headers
+    assert "e-tag" not in headers
+    with pytest.raises(KeyError):
+        headers["none"]
+
+
 def test_a_header_of_two_lines_is_refused() -> None:
     with pytest.raises(ValueError, match="newline"):
         quick_wire._request(Request, "GET", HOST, {"a": "b\nc"})
@@ -75,6 +87,10 @@ def test_calls_are_answered_as_by_motos_own_way(monkeypatch: pytest.MonkeyPatch)
     ours = _said()
     monkeypatch.setattr(SigV4Auth, "add_auth", quick_wire._add_auth)
     monkeypatch.setattr(Request, "from_primitives", classmethod(quick_wire._from_primitives))
+    monkeypatch.setattr(HeadersDict, "__contains__", Mapping.__contains__)
+    monkeypatch.setattr(
+        HeadersDict, "__getitem__", lambda headers, name: headers._dict[vars(botocore.awsrequest)["_HeaderKey"](name)]
+    )
     monkeypatch.setattr(Request, "raw_url", property(quick_wire._raw_url))
     monkeypatch.setattr(quick_wire, "_method", lambda *_: None)
     theirs = _said()
@@ -83,6 +99,10 @@ def test_calls_are_answered_as_by_motos_own_way(monkeypatch: pytest.MonkeyPatch)
     refused = {said for _, said in ours if isinstance(said, str)}
     assert {"NoSuchKey", "404", "PreconditionFailed", "InvalidRange", "ParameterNotFound", "NotFound"} <= refused
     assert {"ResourceNotFoundException", "InvalidParameter", "AccessDenied"} <= refused
+
+
+def _header(headers: Any, name: str) -> Any:
+    return headers._dict[vars(botocore.awsrequest)["_HeaderKey"](name)]
 
 
 def _said() -> list[tuple[str, Any]]:
