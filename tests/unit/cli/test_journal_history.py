@@ -19,7 +19,7 @@ from coffre.postgres.journal.definitions import Column, Definitions, Table
 from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
-from coffre.vault import journal
+from coffre.vault import journal, journal_packs
 from coffre.vault.codec import FrameEncoder, new_identity, public_key
 from coffre.vault.layout import interval_end_key, interval_key, journal_prefix
 from coffre.vault.vault import Vault
@@ -46,12 +46,12 @@ def store(vault: Vault, name: str, print_: str, tables: Sequence[Table], *segmen
     begun = interval(name, print_, 100).model_copy(
         update={
             "recipients": (public_key(KEY),),
-            "definitions": journal.store_definitions(vault, "shop", name, encoder, definitions),
+            "definitions": journal_packs.store_definitions(vault, "shop", name, encoder, definitions),
         }
     )
     previous, position = journal.begin_interval(vault, begun), 100
     for number, (to_lsn, lines) in enumerate(segments, 1):
-        stored = journal.store_lines(vault, "shop", name, number, encoder, pieces_of(lines))
+        stored = journal_packs.store_lines(vault, "shop", name, number, encoder, pieces_of(lines))
         segment = JournalSegment(
             interval=name,
             number=number,
@@ -257,7 +257,7 @@ def test_the_last_moment_before_definitions_changed_is_shown_with_what_may_have_
         *transaction(18, 440, later + timedelta(seconds=2), "public.orders: INSERT: id[integer]:3"),
         *transaction(19, 450, later + timedelta(seconds=3), "public.fresh: INSERT: id[integer]:1"),
     ]
-    stored = journal.store_lines(vault, "shop", FIRST, 3, FrameEncoder([public_key(KEY)]), pieces_of(lines))
+    stored = journal_packs.store_lines(vault, "shop", FIRST, 3, FrameEncoder([public_key(KEY)]), pieces_of(lines))
     end = journal.read_end(vault, "shop", FIRST)
     tail = JournalSegment(
         interval=FIRST,

@@ -15,7 +15,7 @@ from coffre.model.journal_lines import pieces_of
 from coffre.model.manifest import JournalBase
 from coffre.operations.stored_backup.catalog_record import completed
 from coffre.stores.store import Store
-from coffre.vault import journal
+from coffre.vault import journal, journal_packs
 from coffre.vault.codec import FrameEncoder
 from coffre.vault.layout import interval_of, journal_part
 
@@ -56,7 +56,7 @@ def journal_of(
     first, *others = ages
     interval = str(ULID.from_datetime(scene.now - timedelta(days=first)))
     encoder, vault = FrameEncoder(recipients), scene.vault
-    frames = journal.store_definitions(vault, target, interval, encoder, b"{}")
+    frames = journal_packs.store_definitions(vault, target, interval, encoder, b"{}")
     begun = JournalInterval(
         id=interval,
         target=target,
@@ -76,7 +76,7 @@ def journal_of(
     numbered, last = list(enumerate([*others, *([tail] if tail is not None else [])], 1)), None
     for number, age in numbered:
         lines = [(lsn_at(age), number, data) for data in transaction(scene, number, age)]
-        stored = journal.store_lines(vault, target, interval, number, encoder, pieces_of(lines))
+        stored = journal_packs.store_lines(vault, target, interval, number, encoder, pieces_of(lines))
         segment = JournalSegment(
             interval=interval,
             number=number,

@@ -12,7 +12,7 @@ from backports import zstd
 from coffre.model.errors import ObjectMissingError
 from coffre.model.journal import IntervalEnd, JournalEnd
 from coffre.stores.directory import DirectoryStore
-from coffre.vault import journal
+from coffre.vault import journal, journal_packs
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.vault import Vault
 
@@ -28,12 +28,12 @@ LINES = "".join(
 def test_a_segment_of_one_frame_is_as_small_as_it_gets_and_a_larger_one_is_quick(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, configured: int, level_of_few: int
 ) -> None:
-    monkeypatch.setattr(journal, "FRAME_SIZE_BYTES", FRAME_BYTES)
+    monkeypatch.setattr(journal_packs, "FRAME_SIZE_BYTES", FRAME_BYTES)
     vault, encoder = Vault(store), FrameEncoder([], level=configured)
 
     few, many = LINES[: FRAME_BYTES - 1], LINES
     for lines, level in ((few, level_of_few), (many, configured)):
-        found = journal.store_lines(vault, "shop", "interval", 1, encoder, [lines])
+        found = journal_packs.store_lines(vault, "shop", "interval", 1, encoder, [lines])
 
         parts = [lines[start : start + FRAME_BYTES] for start in range(0, len(lines), FRAME_BYTES)]
         alone = [len(zstd.compress(part, level=level)) for part in parts]

@@ -12,12 +12,10 @@ from coffre.alerts.drills import drill_stopped
 from coffre.model.backup import Backup, Failure
 from coffre.model.configuration import Configuration
 from coffre.model.database_target import DatabaseTarget
-from coffre.model.drill import Rehearsal
 from coffre.model.drill_options import BucketDrill, Drill
 from coffre.model.drill_report import DrillReport, DrillState
 from coffre.model.errors import BackupStateError, CoffreError, EventError, RunCancelledError
 from coffre.model.kinds import TargetKind
-from coffre.model.words import span
 from coffre.operations.drill.job import DrillJob, Proving
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
@@ -31,10 +29,11 @@ from coffre.runtime.drill_copies import DrilledCopy, find_copy, open_copy
 from coffre.runtime.drill_results import cancelled_summary, record_drill, report_drill, summary
 from coffre.runtime.drill_running import DrillRunning
 from coffre.runtime.environment import PostgresSettings
-from coffre.runtime.events.drill import DrillEvent, Rehearsed
+from coffre.runtime.events.drill import DrillEvent
 from coffre.runtime.function import LambdaContext, clearing_seconds, remaining_seconds, utc_now
 from coffre.runtime.invocations import start_each, start_next
 from coffre.runtime.metering import metered
+from coffre.runtime.rehearsals import note_rehearsal
 from coffre.runtime.scratch import scratch_directory
 from coffre.stores.s3_client import make_client
 from coffre.vault.reports import DrillReports
@@ -78,7 +77,7 @@ class DrillFunction:
             wanted = DrillEvent.parse(event)
             configuration = self.services.configuration()
             if wanted.rehearsed is not None:
-                return self._note(configuration, wanted, wanted.rehearsed)
+                return note_rehearsal(self.services, configuration, wanted, wanted.rehearsed)
             if wanted.backup_id is None and wanted.target is None:
                 return self._start_each(configuration, wanted, context.function_name)
         ids = {"request_id": request_id, "target": wanted.target, "backup_id": wanted.backup_id}
@@ -115,18 +114,6 @@ class DrillFunction:
         target, backup_id = about.target, about.id if isinstance(about, Backup) else about.backup_id
         safe = what_is_safe(self.services.catalog, target) if target else _LOOK
         return drill_stopped(target, Failure.of(error), backup_id=backup_id, safe=safe, request_id=request_id)
-
-    def _note(self, configuration: Configuration, wanted: DrillEvent, rehearsed: Rehearsed) -> dict[str, Any]:
-        """Note how long a rehearsal took, of the targets that are configured."""
-        now, known = utc_now(), {target.name for target in configuration.targets}
-        noted = sorted(known & rehearsed.seconds.keys())
-        for target in noted:
-            seconds = rehearsed.seconds[target]
-            rehearsal = Rehearsal(id=rehearsed.id, target=target, completed_at=now, seconds=seconds)
-            self.services.catalog.latest.note_rehearsal(rehearsal)
-            actor = self.services.actor(wanted)
-            self.services.edge.audit(actor, "recovery.rehearsed", target, rehearsed.id, f"in {span(seconds)}")
-        return {"noted": noted, "unknown": sorted(rehearsed.seconds.keys() - known)}
 
     def _start_each(self, configuration: Configuration, wanted: DrillEvent, function: str) -> dict[str, Any]:
         """Invoke this function once for each target that has a backup, so that a slow one cannot hurt another."""

@@ -36,7 +36,7 @@ from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob
 from coffre.policy.journal import needed_base
 from coffre.stores.directory import DirectoryStore
-from coffre.vault import journal
+from coffre.vault import journal, journal_packs
 from coffre.vault.codec import FrameDecoder, FrameEncoder
 from coffre.vault.layout import journal_prefix
 from coffre.vault.locks import VaultLocks
@@ -292,10 +292,10 @@ def test_what_killed_drains_have_left_goes_when_no_window_can_need_it(scene: Sce
     scene.backup(1)
     interval = journal_of(scene, (70, 1))
     for number, age in ((2, 61), (3, 59)):
-        journal.store_lines(scene.vault, "shop", interval, number, FrameEncoder([]), [b'[1,1,"BEGIN"]\n'])
+        journal_packs.store_lines(scene.vault, "shop", interval, number, FrameEncoder([]), [b'[1,1,"BEGIN"]\n'])
         dated(scene, interval, age, f"{number:08d}")
     begun = str(ULID.from_datetime(NOW - timedelta(days=61)))
-    journal.store_definitions(scene.vault, "shop", begun, FrameEncoder([]), b"{}")
+    journal_packs.store_definitions(scene.vault, "shop", begun, FrameEncoder([]), b"{}")
     dated(scene, begun, 61)
 
     scene.rotate()

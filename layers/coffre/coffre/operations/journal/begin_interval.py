@@ -22,7 +22,8 @@ from coffre.postgres.journal.definitions_document import definitions_document
 from coffre.postgres.journal.drain_view import Look, look
 from coffre.postgres.journal.publication import asking, followed, read_publication
 from coffre.postgres.journal.refuse_pooler import require_own_process
-from coffre.vault.journal import begin_interval, intervals, read_interval, store_definitions
+from coffre.vault.journal import begin_interval, intervals, read_interval
+from coffre.vault.journal_packs import store_definitions
 
 _PATIENCE_SECONDS: Final = 30.0
 # What belongs to a slot, and to an interval.

@@ -24,7 +24,8 @@ from coffre.postgres.journal.drain_view import Look, hash_of
 from coffre.postgres.journal.slot import OPTIONS, WITH_EMPTY, Options, Ownership
 from coffre.postgres.journal.stream import stream
 from coffre.postgres.journal.stream_scan import Cut, Passing
-from coffre.vault.journal import Stored, commit_segment, store_lines
+from coffre.vault.journal import commit_segment
+from coffre.vault.journal_packs import Stored, store_lines
 
 RESERVE_SECONDS: Final = 15.0
 """Before the end of the process: what is left then is for the records."""

@@ -35,9 +35,10 @@ from coffre.postgres.archive.entry_sql import (
 )
 from coffre.postgres.archive.reader import TocEntry
 from coffre.postgres.destination import marks
-from coffre.postgres.destination.definitions import Definitions, Making
+from coffre.postgres.destination.definitions import Definitions
 from coffre.postgres.destination.destination import Destination
 from coffre.postgres.destination.ledger import Ledger, Refusal
+from coffre.postgres.destination.making import Making
 
 # What the server's memory allows for building indexes, as far as its own settings show: an eighth of its buffers.
 _INDEX_MEMORY: Final = """

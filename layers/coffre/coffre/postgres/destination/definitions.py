@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg2
@@ -28,6 +27,7 @@ from coffre.postgres.archive.unknown_options import INVALID_OPTION, refused_opti
 from coffre.postgres.connection.connect import one_line
 from coffre.postgres.destination import marks
 from coffre.postgres.destination.ledger import Ledger, Refusal
+from coffre.postgres.destination.making import Making
 from coffre.postgres.destination.reduced_tables import LackingPart, ReducedTable, reduced_table
 from coffre.postgres.destination.unit_of_work import is_fatal, unit
 
@@ -45,43 +45,6 @@ _IN_THE_WAY: Final = frozenset({"40P01", "40001", "55P03", "55006", "XX000"})
 _NOT_FOUND: Final = frozenset({"42883", "42P01", "42704", "42703", "3F000", "42725"})
 _PERMISSION: Final = "42501"
 _VIOLATED: Final = frozenset({"23503", "23514"})
-
-
-@dataclass(frozen=True)
-class Making:
-    """How definitions are made.
-
-    Parameters
-    ----------
-    by_id
-        All entries of the archive.
-    encoding
-        The source's.
-    may_give
-        Whether the restoring role can give an object to a role.
-    paths
-        The `search_path`s that the source may have made an entry's object with, the likeliest first.
-    in_parallel
-        Other sessions of ours make definitions too: what meets them is postponed.
-    is_nested
-        The session's transaction is the caller's: neither committed nor rolled back.
-    reduces_tables
-        A table is made without the parts that the server refuses.
-    is_marked
-        What was made is marked, in the transaction that makes it.
-    marks_schema
-        Where its mark goes.
-    """
-
-    by_id: Mapping[int, TocEntry]
-    encoding: str
-    may_give: Callable[[str], bool]
-    paths: Callable[[TocEntry], Sequence[str]]
-    in_parallel: bool = False
-    is_nested: bool = False
-    reduces_tables: bool = True
-    is_marked: bool = False
-    marks_schema: str = marks.SCHEMA
 
 
 class Definitions:
