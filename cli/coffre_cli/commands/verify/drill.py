@@ -106,8 +106,8 @@ def _newest(deployed: DeployedStack, names: Sequence[str]) -> list[Backup]:
     worst = next((error for error in without if error.code == "BACKUP_DAMAGED"), None)
     if worst is not None or not found:
         raise worst or without[0]
-    for error in without:
-        remark(f"Not drilled: {error.message}")
+    for one in without:
+        remark(f"Not drilled: {one.message}")
     return found
 
 
