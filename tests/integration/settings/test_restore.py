@@ -83,6 +83,7 @@ def test_what_a_restore_would_do_is_named_and_nothing_is_written(restoring: Rest
     words = restoring.settings("--dry-run")
     assert "secrets/app/db: has another value: it gets a new version" in words.out
     assert "2 settings would be written." in words.err
+    assert "Their places are in the AWS account 123456789012 in " in words.err
     assert CANARY not in words.out + words.err
 
 

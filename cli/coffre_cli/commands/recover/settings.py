@@ -18,9 +18,9 @@ from coffre.operations.restore_settings.settings_writer import Parameters, Secre
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.policy.file_names import FileNames
 from coffre.vault.sealed_settings import SettingsOpener
-from coffre_cli.aws import client, region
+from coffre_cli.aws import client
 from coffre_cli.commands.recover.destinations import refuse_used, settings_place_of
-from coffre_cli.commands.restore.settings import described
+from coffre_cli.commands.restore.settings import account_of_settings, described
 from coffre_cli.output_file import new_directory, new_file
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Names of what Coffre itself keeps in a backup of settings begin so: a new stack has its own.
 _OWN: Final = "coffre/"
+_OTHERWISE: Final = "Or have them written to files: --to TARGET=directory:/PATH"
 
 
 def plan_settings(place: StandaloneVault, step: Step, safety: str | None) -> Step:
@@ -43,7 +44,7 @@ def plan_settings(place: StandaloneVault, step: Step, safety: str | None) -> Ste
     """
     del safety  # versions before stay
     where = settings_place_of(step.target, step.reference)
-    destination = _of_account() if where is None else f"the directory {where}"
+    destination = account_of_settings(_OTHERWISE) if where is None else f"the directory {where}"
     if where is not None:
         refuse_used(where)
     planned = _planned(place, place.catalog.get_backup(step.backup_id), where)
@@ -106,35 +107,8 @@ def _refuse_unreachable(planned: list[Planned]) -> None:
     """Refuse a place that does not answer: what is wrong with the backup itself is reported, and stops nothing."""
     for one in planned:
         if isinstance(one.error, DestinationError):
-            one.error.hint = (
-                f"{one.error.hint or ''} Or have them written to files: --to TARGET=directory:/PATH".strip()
-            )
+            one.error.hint = f"{one.error.hint or ''} {_OTHERWISE}".strip()
             raise one.error
-
-
-def _of_account() -> str:
-    """Return which account and region settings go to.
-
-    Raises
-    ------
-    DestinationError
-        `SETTINGS_UNREACHABLE`: this machine has no credentials or region that work.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
-
-    try:
-        if region() is None:
-            raise NoRegionError  # `sts` needs none, unlike what is asked next
-        account = client("sts").get_caller_identity()["Account"]
-    except (BotoCoreError, ClientError) as error:
-        raise DestinationError(
-            "Secrets Manager and SSM cannot be used from here.",
-            code="SETTINGS_UNREACHABLE",
-            detail=type(error).__name__,
-            hint="Set AWS_PROFILE and AWS_REGION to the account that settings are restored to; or have them written "
-            "to files: --to TARGET=directory:/PATH",
-        ) from None
-    return f"the AWS account {account} in {region()}"
 
 
 def _as_files(run: Run, step: Step, backup: Backup, where: Path) -> Step:
@@ -188,7 +162,7 @@ def _compared(run: Run, step: Step, backup: Backup) -> Step:
     _refuse_unreachable(planned)
     failed = tuple(described(one, is_dry=True) for one in planned if one.error is not None)
     opened = len(planned) - len(failed)
-    compared = f" Compared with {_of_account()}: {_counts(planned)}." if where is None else ""
+    compared = f" Compared with {account_of_settings(_OTHERWISE)}: {_counts(planned)}." if where is None else ""
     return _done(step, opened, failed, f"They were opened; nothing was written.{compared}")
 
 

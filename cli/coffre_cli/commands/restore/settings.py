@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from coffre.model.errors import DestinationError
 from coffre.model.kinds import TargetKind
 from coffre.model.names import visible
 from coffre.model.words import counted
 from coffre_cli.audited import recorded_reading
+from coffre_cli.aws import client, region
 from coffre_cli.backup_argument import BackupId
 from coffre_cli.commands.restore.options import DryRunOption, TargetOption, Which, YesOption
 from coffre_cli.confirming import ask_name, count_down, refuse_without_terminal
@@ -105,6 +107,7 @@ def restore_settings(
     if output is not None or to_stdout:
         _write_out(found, output, overwrite=overwrite)
         return
+    remark(f"Their places are in {account_of_settings('Or write one to a file: --name NAME --output FILE')}.")
     job = _job(found, default_key=default_key)
     with found.recorded("backup.read"):
         planned = job.plan(found.entries)
@@ -153,6 +156,30 @@ def _job(found: _Found, *, default_key: bool) -> SettingsRestore:
         "parameters": Parameters(boto3.client("ssm"), default_key),
     }
     return SettingsRestore(found.opener, places)
+
+
+def account_of_settings(otherwise: str) -> str:
+    """Return which account and region settings go to. `otherwise`: what else can be done.
+
+    Raises
+    ------
+    DestinationError
+        `SETTINGS_UNREACHABLE`: this machine has no credentials or region that work.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+
+    try:
+        if region() is None:
+            raise NoRegionError  # `sts` needs none, unlike what is asked next
+        account = client("sts").get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise DestinationError(
+            "Secrets Manager and SSM cannot be used from here.",
+            code="SETTINGS_UNREACHABLE",
+            detail=type(error).__name__,
+            hint=f"Set AWS_PROFILE and AWS_REGION to the account that settings are restored to. {otherwise}",
+        ) from None
+    return f"the AWS account {account} in {region()}"
 
 
 def _write_out(found: _Found, output: str | None, *, overwrite: bool) -> None:

@@ -20,6 +20,7 @@ from coffre_cli.deploying.account import Account
 from coffre_cli.deploying.bundle import ARCHITECTURES, built_code
 from coffre_cli.deploying.change_set import Change, ChangeSet
 from coffre_cli.deploying.deploy import ARCHITECTURE, DEFAULT_ARCHITECTURE, Deployment, read_parameters
+from coffre_cli.deploying.left_vault import refuse_leaving
 from coffre_cli.examples import examples
 from coffre_cli.exit_status import Exit
 from coffre_cli.output_file import new_file
@@ -156,6 +157,8 @@ def deploy(
     if is_receiver:
         wanted = _with_answers(wanted, deployment)
     proposed = deployment.propose(wanted)
+    if yes and not dry_run:
+        refuse_leaving(deployment.stack, proposed, wanted)
     if dry_run or not (yes or _is_confirmed(proposed, as_json=as_json)):
         _leave(deployment, proposed, dry_run=dry_run, as_json=as_json)
         return
