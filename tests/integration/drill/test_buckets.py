@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import botocore.session
 import pytest
@@ -29,12 +29,13 @@ from coffre.buckets.writer import BucketWriter
 from coffre.model.backup import Backup
 from coffre.model.drill_options import BucketDrill
 from coffre.model.drill_report import DrillReport, Verdict
-from coffre.model.errors import StoreTransientError
+from coffre.model.errors import IntegrityError, StoreTransientError
 from coffre.model.manifest import ObjectFacts
 from coffre.operations.drill.buckets import StorageDrillJob, drill_storage
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.drill.scratch_bucket import ScratchPlace
 from coffre.operations.drill.sealed_bucket import SealedBucket
+from coffre.operations.verify.job import CatalogSnapshot
 from coffre.stores.s3 import S3Store
 from coffre.stores.s3_client import make_client
 from coffre.vault.codec import AGE_MAGIC, FrameDecoder, public_key
@@ -257,6 +258,20 @@ def test_a_changed_byte_in_the_vault_is_found_and_marks_the_backup_as_damaged(up
     assert len(report.objects) == 9, "the others are proven all the same"
     assert [one["MessageAttributes"]["kind"]["Value"] for one in uploads.alerts()] == ["DRILL_FAILED"]
     assert scratch_keys(uploads) == set()
+
+
+def test_damage_is_recorded_though_another_record_of_the_catalog_cannot_be_read(
+    uploads: Coffre, tmp_path: Path
+) -> None:
+    backup = keep(uploads, tmp_path, {"photos/a": Object(b"right")})
+    unreadable = IntegrityError("The record of another backup cannot be read.", code="RECORD_DAMAGED")
+    [pack] = uploads.objects("v1/packs/")
+    uploads.put_object(pack, b"other bytes")
+
+    with patch.object(CatalogSnapshot, "read", side_effect=unreadable):
+        report = drilled(uploads, backup)
+
+    assert uploads.catalog.get_backup(backup.id).damage == report.damage.words
 
 
 def test_an_object_that_the_backup_could_not_read_is_nothing_against_it(uploads: Coffre, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from coffre.model.kinds import Level
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _DAMAGES_SHOWN = 5
 
 
-def show_verification(report: VerificationReport, buckets: Collection[str] | None) -> None:
-    """Show what was found; `buckets` are the targets of that kind, None when there is no stack to take a backup."""
+def show_verification(report: VerificationReport, word_of: Callable[[str], str] | None) -> None:
+    """Show what was found; `word_of` gives the subcommand of `coffre backup` for a target, None: there is no stack."""
     if report.level is Level.INVENTORY:
         _show_inventory(report)
     elif report.copy_name is not None:
@@ -32,10 +32,10 @@ def show_verification(report: VerificationReport, buckets: Collection[str] | Non
     where = f" in the copy {report.copy_name}" if report.copy_name is not None else ""
     for name, backup_id in report.healthy.items():
         say(f"The newest good backup of {name}{where}: {backup_id or 'NONE'}", style="bold")
-    if report.damaged and buckets is not None and report.copy_name is None:
+    if report.damaged and word_of is not None and report.copy_name is None:
         say("Later backups do not refer to damaged data. Take one now:")
         for name in report.healthy:
-            say_command(f"coffre backup {'buckets' if name in buckets else 'database'} {name}")
+            say_command(f"coffre backup {word_of(name)} {name}")
     journals = sorted({problem.target for problem in report.journal_problems if problem.target is not None})
     if (report.damaged or journals) and report.copy_name is None:
         say("What a copy has as it was stored can be put back into the vault:")

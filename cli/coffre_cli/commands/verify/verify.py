@@ -107,7 +107,7 @@ def verify(
         print_json([report.model_dump(mode="json") for report in reports])
     else:
         for report in reports:
-            show_verification(report, [target.name for target in deployed.configuration.object_targets])
+            show_verification(report, deployed.word_of)
     # Of one backup, a report that is not finished is followed by the next one.
     is_unfinished = backup_id is not None and any(one.outcome == "unfinished" for one in reports[-1].examined)
     if is_unfinished or any(report.status != 200 for report in reports):

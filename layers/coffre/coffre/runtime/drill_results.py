@@ -13,11 +13,11 @@ from ulid import ULID
 from coffre.model.backup import Backup, Failure
 from coffre.model.drill import DrillRun, Outcome
 from coffre.model.drill_report import DrillReport
-from coffre.model.errors import BackupStateError, CoffreError, RunCancelledError
+from coffre.model.errors import BackupStateError, CoffreError, IntegrityError, RunCancelledError
 from coffre.model.kinds import Level
 from coffre.operations.drill.report_page import page_of
 from coffre.operations.monitoring.alerting import what_is_safe
-from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage
+from coffre.operations.verify.job import CatalogSnapshot, VerifyJob, record_damage, record_finding
 from coffre.runtime.bootstrap import Services
 from coffre.runtime.drill_alerts import review_of
 from coffre.runtime.drill_copies import DrilledCopy, record_copy
@@ -64,6 +64,11 @@ def _record(services: Services, backup: Backup, report: DrillReport, copied: Dri
 
 def _record_damage(services: Services, report: DrillReport) -> None:
     """Mark the backup, and every other one that refers to the same damaged bytes."""
+    try:
+        known = CatalogSnapshot.read(services.catalog)
+    except IntegrityError:  # a record of any backup, which each verification reports: this one is marked all the same
+        record_finding(services.catalog, services.vault, report.damage)
+        return
     job = VerifyJob(
         id=report.id,
         catalog=services.catalog,
@@ -76,7 +81,7 @@ def _record_damage(services: Services, report: DrillReport) -> None:
     found = report.damage.damages
     shared = [damage for damage in found if damage.pack is not None]
     own = [damage for damage in found if damage.pack is None]
-    record_damage(job, Level.DRILL, CatalogSnapshot.read(services.catalog), shared, {report.backup_id: own})
+    record_damage(job, Level.DRILL, known, shared, {report.backup_id: own})
 
 
 def _mark_verified(services: Services, backup: Backup, at: datetime | None) -> None:

@@ -21,10 +21,12 @@ from coffre.model.freshness import Check, Checked, FreshReport
 from coffre.model.manifest import Manifest
 from coffre.model.verification import Damage, DamageReport, Level, Share, VerificationReport
 from coffre.operations.admin.catalog_rebuild import rebuild
+from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.operations.verify.freshness import FreshJob, fresh
 from coffre.operations.verify.inventory import inventory
 from coffre.operations.verify.job import VerifyJob, record_finding
 from coffre.operations.verify.read_back import read_backup, read_target
+from coffre.operations.verify.vault import VaultCheck
 from coffre.policy.configured_since import Changed
 from coffre.stores.store import ObjectInfo
 from coffre.vault import entries, readback
@@ -576,6 +578,20 @@ def test_a_catalog_that_is_made_anew_knows_what_a_drill_found(safe: Safe) -> Non
     assert (found.damaged_at, found.damage) == (NOW, "public.orders lacks a row.")
     # Reading all of it does not mend that, by the new record neither
     assert outcomes(read_backup(safe.job(), backup.id)) == {backup.id: "damaged"}
+
+
+def test_a_vault_alone_knows_what_a_drill_found(safe: Safe) -> None:
+    backup, vault = safe.backup(1), safe.scene.vault
+    record_finding(safe.scene.catalog, vault, drilled(backup, "ROWS_DIFFER", "public.orders lacks a row."))
+    check = VaultCheck("V", vault, safe.job().decoder, (VaultBackups(vault).get_backup(backup.id),), {}, NOW)
+
+    assert (check.read().status, outcomes(check.read())) == (500, {backup.id: "damaged"})
+    assert check.read().healthy == check.inventory().healthy == {"shop": None}
+
+    # And reading shows that stored bytes are mended
+    record_finding(safe.scene.catalog, vault, drilled(other := safe.backup(2), "FRAME_DAMAGED", "A frame is damaged."))
+    check = VaultCheck("V", vault, safe.job().decoder, (VaultBackups(vault).get_backup(other.id),), {}, NOW)
+    assert (check.read().healthy, check.inventory().healthy) == ({"shop": other.id}, {"shop": None})
 
 
 def test_numbers_that_do_not_agree_are_not_mended_by_reading_bytes(safe: Safe) -> None:

@@ -19,6 +19,7 @@ from coffre.model.verification import Damage, DamageReport, Examined, Level, Ver
 from coffre.operations.stored_backup.open_backup import open_manifest
 from coffre.operations.verify.damages import Place, once, pack_missing, pack_swapped, pack_truncated, place_of
 from coffre.vault.codec import FrameDecoder
+from coffre.vault.damage import read_damage
 from coffre.vault.readback import ReadEntry, read_back
 from coffre.vault.vault import Vault
 
@@ -120,6 +121,8 @@ class VaultCheck:
                 found += tally.take(read)
         except IntegrityError as error:
             found.append(Damage.of(error))
+        if backup.damaged_at is not None:
+            found += _shown_by_restoring(self.vault, backup)
         if found:
             tally.own.setdefault(backup.id, []).extend(once(found))
         tally.examined.append(_examined(backup, "damaged" if found else "verified"))
@@ -132,6 +135,8 @@ class VaultCheck:
             own[backup_id] = [Damage(code="MANIFEST_DAMAGED", text=text)]
         damaged = [DamageReport.on(one, named[one], level, self.now, found) for one, found in own.items()]
         closed = {one.backup_id for one in tally.examined if one.outcome == "unreadable"}
+        if level is Level.INVENTORY:  # which reads nothing that could show that they are mended
+            closed |= {one.id for one in self.backups if one.damaged_at is not None}
         return VerificationReport(
             id=self.id,
             level=level,
@@ -191,6 +196,12 @@ class _Tally:
         for frame in read.entry.frames:
             if not read.damages and place_of(frame) in self.bad_frames:
                 yield self.bad_frames[place_of(frame)].model_copy(update={"entry": read.entry.name})
+
+
+def _shown_by_restoring(vault: Vault, backup: Backup) -> list[Damage]:
+    """Return what a drill found that no reading of stored bytes can see."""
+    known = read_damage(vault, backup.target, backup.id)
+    return [] if known is None or known.is_of_stored_bytes else list(known.damages)
 
 
 def _examined(backup: Backup, outcome: str, text: str | None = None) -> Examined:
