@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from coffre.model.drill import Outcome
-from coffre.model.errors import CoffreError, IntegrityError
+from coffre.model.errors import CoffreError, IntegrityError, StoreError
 from coffre.operations.points.find import find_point
 from coffre.operations.stored_backup.completeness import why_incomplete
 from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
@@ -98,6 +98,6 @@ def _with_drills(place: StandaloneVault, found: Found, backups: Sequence[Backup]
 
 
 def _report(reports: DrillReports, backup: Backup) -> DrillReport | None:
-    with suppress(IntegrityError):
+    with suppress(IntegrityError, StoreError):  # it says how long a restore takes, no more
         return reports.newest(backup.target, backup.id)
     return None

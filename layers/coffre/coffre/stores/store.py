@@ -27,6 +27,9 @@ MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 MAX_KEY_BYTES: Final = 1024
 MAX_SEGMENT_BYTES: Final = 255
 
+OF_THE_WHOLE_STORE: Final = frozenset({"STORE_DENIED", "BUCKET_MISSING"})
+"""Codes of a `StoreError` that say nothing of the one object that was asked for."""
+
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")  # control characters, and the separator of other systems
 
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 from backports import zstd
 from pydantic import ValidationError
 
-from coffre.model.errors import IntegrityError, ObjectMissingError
+from coffre.model.errors import IntegrityError, ObjectMissingError, StoreError
 from coffre.model.points import PointRecord, ReferenceList
-from coffre.stores.store import Store, put_new
+from coffre.stores.store import OF_THE_WHOLE_STORE, Store, put_new
 from coffre.vault.entry_lines import lines_of
 from coffre.vault.layout import POINTS, PointKey, point_key, point_list_key, point_of
 
@@ -162,7 +162,9 @@ class SealedPoints:
                 continue
             try:
                 point = read_seal(self._store, key.name, key.id)
-            except IntegrityError as error:
+            except (IntegrityError, StoreError) as error:
+                if error.code in OF_THE_WHOLE_STORE:
+                    raise
                 self.problems[key.id] = f"{error.message} [{error.code}]"
                 continue
             if point is not None:

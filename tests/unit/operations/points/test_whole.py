@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.operations.conftest import NOW, Scene
 from tests.unit.operations.rotate.test_points import point
 
-from coffre.model.errors import TargetUnknownError
+from coffre.model.errors import StoreError, TargetUnknownError
 from coffre.model.points import PointRecord
 from coffre.operations.admin.catalog_rebuild import ADDED, KNOWN, rebuild
 from coffre.operations.points.find import damaged_parts, find_point, missing_parts, whole_points
 from coffre.operations.points.seal import seal_earlier
 from coffre.operations.stored_backup.vault_backups import VaultBackups
+from coffre.stores.directory import DirectoryStore
 from coffre.vault.layout import manifest_key
 from coffre.vault.points import read_seal
 
@@ -73,3 +76,28 @@ def test_a_seal_that_the_catalog_does_not_know_stays_and_is_taken_over_by_a_rebu
         find_point(scene.catalog, "shop")
     assert [one.outcome for one in rebuild(scene.catalog, scene.vault)] == [KNOWN, KNOWN, ADDED]
     assert find_point(scene.catalog, "shop") == made
+
+
+def test_in_a_vault_alone_what_cannot_be_read_of_one_backup_hides_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule of the bucket has put it into an archive class."""
+    old, *_ = point(scene, 8)
+    new, database, _ = point(scene, 1)
+    archived = {manifest_key("shop", database.id), f"v1/points/shop/{new.id}.json"}
+    get = DirectoryStore.get
+
+    def reading(store: DirectoryStore, key: str, **options: Any) -> bytes:
+        if key in archived or archived == set():
+            raise StoreError(f"{key} is in an archive class.", code="OBJECT_ARCHIVED" if archived else "STORE_DENIED")
+        return get(store, key, **options)
+
+    monkeypatch.setattr(DirectoryStore, "get", reading)
+    alone = VaultBackups(scene.vault)
+
+    assert [one.id for one in alone.backups(target="shop")] == [old.database.backup_id]
+    assert "OBJECT_ARCHIVED" in alone.problems[database.id]
+    assert [one.id for one in whole_points(alone)] == [old.id]
+    archived.clear()
+    with pytest.raises(StoreError, match="archive"):  # which is refused for all of them
+        list(VaultBackups(scene.vault).backups())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from coffre.model.backup import Backup
-from coffre.model.errors import IntegrityError
+from coffre.model.errors import IntegrityError, StoreError
 from coffre.model.words import counted
 from coffre.operations.stored_backup.open_backup import open_manifest
+from coffre.stores.store import OF_THE_WHOLE_STORE
 from coffre.vault.vault import Vault
 
 
@@ -18,7 +19,9 @@ def why_incomplete(vault: Vault, backup: Backup) -> str | None:
         manifest = open_manifest(vault, backup)
         for _ in vault.entries(manifest):
             pass
-    except IntegrityError as error:
+    except (IntegrityError, StoreError) as error:
+        if error.code in OF_THE_WHOLE_STORE:
+            raise
         return f"{error.message} [{error.code}]"
     lengths = vault.pack_lengths(manifest.packs)
     missing = [pack.key for pack in manifest.packs if pack.key not in lengths]

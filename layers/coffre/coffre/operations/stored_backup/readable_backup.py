@@ -6,6 +6,7 @@ from coffre.catalog.catalog import Catalog
 from coffre.model.backup import Backup, Status
 from coffre.model.errors import IntegrityError, StoreError
 from coffre.operations.stored_backup.open_backup import manifest_of
+from coffre.stores.store import OF_THE_WHOLE_STORE
 from coffre.vault.vault import Vault
 
 
@@ -17,7 +18,7 @@ def newest_readable(catalog: Catalog, vault: Vault, target: str) -> Backup | Non
     Raises
     ------
     StoreError
-        `STORE_DENIED`, which is no damage.
+        `STORE_DENIED`, `BUCKET_MISSING`: these are no damage of a backup.
     """
     newest: Backup | None = None
     for listed in catalog.completed_backups(target):
@@ -35,7 +36,7 @@ def _is_readable(vault: Vault, backup: Backup) -> bool:
         for _ in vault.entries(manifest_of(vault, backup)):
             pass
     except (IntegrityError, StoreError) as error:
-        if error.code == "STORE_DENIED":
+        if error.code in OF_THE_WHOLE_STORE:
             raise
         return False
     return True

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Final
 
 from coffre.model.backup import Backup, Status
-from coffre.model.errors import BackupStateError, IntegrityError, TargetUnknownError
+from coffre.model.errors import BackupStateError, IntegrityError, StoreError, TargetUnknownError
 from coffre.operations.stored_backup.catalog_record import described, described_by_manifest
 from coffre.policy.recency import newest_first
+from coffre.stores.store import OF_THE_WHOLE_STORE
 from coffre.vault.layout import BACKUPS, MANIFEST, RecordKey, record_of
 from coffre.vault.points import SealedPoints
 from coffre.vault.vault import Vault
@@ -141,11 +142,12 @@ class VaultBackups:
         return self._read[record.backup_id]
 
     def _describe(self, record: RecordKey) -> Backup | None:
-        try:
-            return described(self._vault, record.target, record.backup_id)
-        except IntegrityError as error:
-            self.problems[record.backup_id] = f"{error.message} [{error.code}]"
-        try:  # an unreadable mark or report must not hide a readable backup
-            return described_by_manifest(self._vault, record.target, record.backup_id)
-        except IntegrityError:
-            return None
+        # An unreadable mark or report must not hide a readable backup, nor one that is archived all others.
+        for describe in (described, described_by_manifest):
+            try:
+                return describe(self._vault, record.target, record.backup_id)
+            except (IntegrityError, StoreError) as error:
+                if error.code in OF_THE_WHOLE_STORE:
+                    raise
+                self.problems.setdefault(record.backup_id, f"{error.message} [{error.code}]")
+        return None
