@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ulid import ULID
+
 from coffre.model.drill import Outcome
 from coffre.model.errors import CoffreError, IntegrityError, StoreError
 from coffre.operations.points.find import find_point
 from coffre.operations.stored_backup.completeness import why_incomplete
+from coffre.operations.stored_backup.vault_backups import VaultBackups
 from coffre.policy.recovery import CopyLook, Found, of_same_points, usable
 from coffre.vault.reports import DrillReports
 from coffre_cli.standalone import StandaloneVault
@@ -60,6 +63,8 @@ def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
         if part is not None:
             backups = [one for one in backups if one.id == part.backup_id]
         backup, passed_over = usable(backups, problem_of, sought.at)
+        if part is None:
+            passed_over = (*unreadable(place.catalog, name, backup, sought.at), *passed_over)
         if backup is None and point is not None and part is not None:
             lacking[name] = " ".join([f"{name} cannot be restored as of the restore point {point.id}.", *passed_over])
             continue
@@ -72,6 +77,15 @@ def look_at(place: StandaloneVault, sought: Sought) -> CopyLook:
     found = {name: _with_drills(place, one, all_backups[name]) for name, one in chosen.items()}
     lacking |= {name: f"{name} has no backup here." for name in sought.expected if name not in names}
     return CopyLook(place.choice.place, found, lacking, point=point)
+
+
+def unreadable(catalog: VaultBackups, target: str, chosen: Backup | None, at: datetime | None) -> tuple[str, ...]:
+    """Return which backups that are newer than the chosen one have no records that can be read, a sentence each."""
+    return tuple(
+        f"{backup_id} was passed over: {why}"
+        for backup_id, (_, why) in sorted(catalog.unreadable(target).items(), reverse=True)
+        if (chosen is None or backup_id > chosen.id) and (at is None or ULID.from_str(backup_id).datetime <= at)
+    )
 
 
 def look_safely(
