@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +18,11 @@ from coffre.postgres.connection.client_tools import Children, PostgresTools
 AMCHECK_OPTIONS: Final = ("--heapallindexed", "--checkunique")
 _FOUND_CORRUPTION: Final = 2
 _LINES_SHOWN: Final = 10
+# A line about a relation, and indented below it what is wrong with that.
+_REPORTS: Final = re.compile(r"^\S.*\n(?:[ \t].*\n?|\n)*", re.MULTILINE)
+_REFUSAL: Final = re.compile(
+    r"^\s+ERROR:\s+(permission denied for .*|(?:function|operator) .* does not exist)$", re.MULTILINE
+)
 
 
 @dataclass
@@ -99,6 +105,8 @@ def check_pages(tools: PostgresTools, children: Children, connection: Connection
         children.forget(child)
     children.check()
     found = Findings()
+    if status == _FOUND_CORRUPTION:
+        said, found.remarks = _without_refusals(said)
     lines = [line.strip() for line in (said if status == _FOUND_CORRUPTION else complaint).splitlines() if line.strip()]
     if status == _FOUND_CORRUPTION:
         more = [f"... and {len(lines) - _LINES_SHOWN} lines more"] if len(lines) > _LINES_SHOWN else []
@@ -106,6 +114,23 @@ def check_pages(tools: PostgresTools, children: Children, connection: Connection
     elif status != 0:
         found.remarks = [f"Pages and indexes were not checked: {' '.join(lines)[:500] or f'exit status {status}'}"]
     return found
+
+
+def _without_refusals(said: str) -> tuple[str, list[str]]:
+    """Return what `pg_amcheck` said but for indexes whose functions could not be called, and a remark for each of them.
+
+    It runs them as the owner of the table, who needs no right to do so at the source as long as others write.
+    """
+    remarks: list[str] = []
+
+    def kept(report: re.Match[str]) -> str:
+        refusal = _REFUSAL.search(report[0])
+        if refusal is None:
+            return report[0]
+        remarks.append(f"Not checked: {report[0].splitlines()[0].rstrip(':')}: {refusal[1]}")
+        return ""
+
+    return _REPORTS.sub(kept, said), remarks
 
 
 def unreadable_tables(session: psycopg2.extensions.connection) -> list[TableName]:
