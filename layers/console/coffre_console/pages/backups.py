@@ -12,7 +12,7 @@ from coffre.model.export import ExportScope
 from coffre.model.kinds import Status, TargetKind
 from coffre.model.points import PointPart
 from coffre.model.target import TARGET_NAME
-from coffre.operations.points.find import damaged_parts, find_backup, missing_parts
+from coffre.operations.points.find import bad_parts, find_backup
 from coffre_console.access.permissions import Permission
 from coffre_console.pages.acts import ACTS
 from coffre_console.pages.asked import id_of, one_of, sent_of, time_of, wrong
@@ -133,7 +133,7 @@ def point(visit: Visit, point_id: str) -> Html:
         command=f"coffre restore point {found.id} --replace --mode overwrite --dry-run",
         point=found,
         parts=[(part, find_backup(catalog, part.backup_id)) for part in (found.database, *found.buckets)],
-        missing=[*missing_parts(catalog, found), *damaged_parts(catalog, found)],
+        missing=bad_parts(catalog, found),
         may_restore=may_restore,
     )
 

@@ -42,8 +42,13 @@ def find_backup(catalog: PointCatalog, backup_id: str) -> Backup | None:
 def whole_points(catalog: PointCatalog, name: str | None = None) -> Iterator[PointRecord]:
     """Yield the points that are whole, the newest first: sealed ones whose backups are all COMPLETED and healthy."""
     for point in catalog.points.all(name):
-        if point.sealed_at is not None and not missing_parts(catalog, point) and not damaged_parts(catalog, point):
+        if point.sealed_at is not None and not bad_parts(catalog, point):
             yield point
+
+
+def bad_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
+    """Say which parts of a point are missing, or are known to be damaged; none of a whole point."""
+    return [*missing_parts(catalog, point), *damaged_parts(catalog, point)]
 
 
 def missing_parts(catalog: PointCatalog, point: PointRecord) -> list[str]:
