@@ -180,18 +180,25 @@ def put_away(directory: Path, restore_id: str) -> Path:
 
 
 def refuse_used(directory: Path) -> None:
-    """Refuse a directory that has something in it.
+    """Refuse a directory that has something in it, or that no complete one can take the place of.
 
     Raises
     ------
     DestinationError
-        `DESTINATION_NOT_EMPTY`
+        `DESTINATION_NOT_EMPTY`, `DIRECTORY_NOT_WRITTEN`
     """
     if is_used(directory):
         raise DestinationError(
             f"The directory {directory} exists, and is not empty.",
             code="DESTINATION_NOT_EMPTY",
             hint="Nothing was changed. Name a directory that does not exist.",
+        )
+    if directory.is_dir() and (os.path.ismount(directory) or not os.access(directory.parent, os.W_OK)):
+        raise DestinationError(
+            f"The directory {directory} is a volume, or nothing can be written next to it.",
+            code="DIRECTORY_NOT_WRITTEN",
+            detail="What is restored gets its name when it is complete, by a rename, which is not possible here.",
+            hint=f"Nothing was changed. Name a directory in it that does not exist: {directory / 'restored'}",
         )
 
 

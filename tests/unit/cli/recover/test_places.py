@@ -89,6 +89,20 @@ def test_without_server_programs_the_error_says_what_to_install(
     assert missing.value.code == "SERVER_PROGRAMS_MISSING"
 
 
+def test_a_volume_that_no_rename_can_replace_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    refuse_used(volume)
+    monkeypatch.setattr("os.path.ismount", volume.__eq__)
+
+    with pytest.raises(DestinationError, match="is a volume") as refused:
+        refuse_used(volume)
+
+    assert refused.value.code == "DIRECTORY_NOT_WRITTEN"
+    assert str(volume / "restored") in (refused.value.hint or "")
+    refuse_used(volume / "restored")
+
+
 def test_two_runs_do_not_work_in_one_directory(tmp_path: Path) -> None:
     progress = ProgressFile(tmp_path / "work")
     with progress.held(), pytest.raises(ProgressError) as second, ProgressFile(tmp_path / "work").held():
