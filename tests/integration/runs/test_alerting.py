@@ -15,7 +15,7 @@ from coffre.runtime.function import utc_now
 
 
 def heard(coffre: Coffre) -> list[tuple[str, str, str]]:
-    """Take what was told so far: kind, state and target of each message."""
+    """Take what was sent so far: kind, state and target of each message."""
     attributes = [alert["MessageAttributes"] for alert in coffre.alerts()]
     return [(one["kind"]["Value"], one["state"]["Value"], one["target"]["Value"]) for one in attributes]
 

@@ -52,7 +52,7 @@ def packs_of(coffre: Coffre, backup: Backup) -> set[str]:
 
 
 def told(coffre: Coffre) -> list[tuple[str, str, str]]:
-    """Take what was told so far: kind, state and target of each message."""
+    """Take what was sent so far: kind, state and target of each message."""
     found = [alert["MessageAttributes"] for alert in coffre.alerts()]
     return [(one["kind"]["Value"], one["state"]["Value"], one["target"]["Value"]) for one in found]
 

@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 1, 3, tzinfo=UTC)
 
 
 class Catalog:
-    """A catalog that answers after so many calls."""
+    """A catalog that answers after a number of calls."""
 
     def __init__(self, away: int) -> None:
         self.away = away
